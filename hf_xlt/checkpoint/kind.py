@@ -1,0 +1,54 @@
+"""Encoder, decoder or encoder-decoder: which language model a checkpoint is, and the Auto class that opens it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
+
+from hf_xlt.errors import InputError
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """A family of language models: its name, its training objective and its Auto class."""
+
+    name: str
+    objective: str
+    auto_class: Any
+
+
+ENCODER = ModelKind("encoder", "mlm", AutoModelForMaskedLM)
+DECODER = ModelKind("decoder", "clm", AutoModelForCausalLM)
+ENCODER_DECODER = ModelKind("encoder-decoder", "denoise", AutoModelForSeq2SeqLM)
+
+
+def kind_of(config: PreTrainedConfig) -> ModelKind:
+    """The kind of language model a configuration describes.
+
+    BERT-like types can serve as encoder or decoder: they count as encoders unless the checkpoint itself was
+    saved as a causal language model.
+
+    Raises:
+        InputError: If transformers has no language model for this type.
+    """
+    model_type = config.model_type
+    saved_as = " ".join(getattr(config, "architectures", None) or ())
+    if getattr(config, "is_encoder_decoder", False) and model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return ENCODER_DECODER
+    causal = model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    saved_causal = "CausalLM" in saved_as or "LMHead" in saved_as
+    if model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not (causal and saved_causal):
+        return ENCODER
+    if causal:
+        return DECODER
+    raise InputError(
+        f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers; "
+        "give a checkpoint of a text model."
+    )

@@ -1,0 +1,126 @@
+"""Train a tokenizer on a corpus: one of the three families the field uses, or one like an existing model's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from hf_xlt.errors import InputError
+
+
+def _byte_level_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<s>", "</s>", "<pad>", "<unk>", "<mask>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    )
+
+
+def _unigram(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    eos = tokenizer.token_to_id("</s>")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", eos)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    )
+
+
+def _wordpiece(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+FAMILIES: dict[str, Callable[[Iterable[str], int], PreTrainedTokenizerFast]] = {
+    "byte-level-bpe": _byte_level_bpe,
+    "unigram": _unigram,
+    "wordpiece": _wordpiece,
+}
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> PreTrainedTokenizerFast:
+    """Train a new tokenizer of one of `FAMILIES`.
+
+    Args:
+        texts: The corpus, a line or document at a time.
+        vocab_size: Number of entries wanted; a small corpus may yield fewer.
+        family: `"byte-level-bpe"` (GPT-2, RoBERTa), `"unigram"` (XLM-R, T5) or `"wordpiece"` (BERT).
+
+    Raises:
+        InputError: If the family is not known or the vocabulary cannot hold the alphabet.
+    """
+    if family not in FAMILIES:
+        raise InputError(f"Unknown tokenizer family {family!r}; choose one of {', '.join(FAMILIES)}.")
+    _check_size(vocab_size)
+    return FAMILIES[family](texts, vocab_size)
+
+
+def train_tokenizer_like(
+    tokenizer: PreTrainedTokenizerFast, texts: Iterator[str], vocab_size: int
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer with the pipeline and special tokens of an existing one on another language's text.
+
+    Raises:
+        InputError: If the tokenizer has no trainable (fast) backend or the vocabulary is too small.
+    """
+    _check_size(vocab_size)
+    if not hasattr(tokenizer, "train_new_from_iterator"):
+        raise InputError(
+            f"{type(tokenizer).__name__} cannot be retrained: it has no fast backend. "
+            "Train a new one with --family instead of --like."
+        )
+    return tokenizer.train_new_from_iterator(texts, vocab_size=vocab_size, show_progress=False)
+
+
+def _check_size(vocab_size: int) -> None:
+    if vocab_size < 300:
+        raise InputError(f"vocab_size is {vocab_size}; expected at least 300 (256 bytes and special tokens).")

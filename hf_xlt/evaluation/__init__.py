@@ -1,0 +1,1 @@
+"""Measures: held-out quality of language models, learning curves, steps saved."""

@@ -1,0 +1,84 @@
+"""Language-model loss of any stock model, with the output head computed on labelled positions only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hf_xlt.data.objectives import IGNORED
+
+
+def targets(labels: Tensor, shifted: bool) -> Tensor:
+    """Labels aligned with the positions that predict them.
+
+    Args:
+        labels: `(batch, length)` in the convention of stock models.
+        shifted: Whether position `i` predicts the label at `i + 1`, as causal models do.
+    """
+    if not shifted:
+        return labels
+    return nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+
+
+@contextmanager
+def head_on(model: PreTrainedModel, selected: Tensor) -> Iterator[None]:
+    """Within the context the output embeddings see only the hidden states at `selected`.
+
+    Args:
+        model: Any model with output embeddings; its forward then returns logits `(selected positions, vocabulary)`.
+        selected: Boolean, `(batch, length)`.
+    """
+
+    def select(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (inputs[0][selected], *inputs[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def token_losses(
+    model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor], shifted: bool
+) -> tuple[Tensor, Tensor]:
+    """Cross entropy of every labelled position.
+
+    Equal to the loss of the stock forward pass, but the vocabulary-wide head (for a masked model most of a small
+    model's arithmetic) runs only where there is something to predict.
+
+    Args:
+        model: The language model.
+        forward: What to call: `model` itself or its wrapper for distributed training.
+        batch: Inputs and `labels`, `(batch, length)`.
+        shifted: Whether labels are shifted, see `targets`.
+
+    Returns:
+        Losses in nats and their target ids, each `(labelled positions,)`, in reading order.
+    """
+    inputs = dict(batch)
+    labels = inputs.pop("labels")
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels)
+    wanted = targets(labels, shifted)
+    selected = wanted != IGNORED
+    with head_on(model, selected):
+        logits = forward(**inputs).logits
+    target_ids = wanted[selected]
+    losses = nn.functional.cross_entropy(logits.flatten(0, -2).float(), target_ids, reduction="none")
+    return losses, target_ids
+
+
+@torch.inference_mode()
+def evaluate_losses(model: PreTrainedModel, batch: Mapping[str, Tensor], shifted: bool) -> tuple[Tensor, Tensor]:
+    """`token_losses` in evaluation mode and without gradients; the model's mode is restored."""
+    training = model.training
+    model.eval()
+    try:
+        return token_losses(model, model, batch, shifted)
+    finally:
+        model.train(training)

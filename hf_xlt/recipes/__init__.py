@@ -1,0 +1,1 @@
+"""Recipes: a transfer as data, and the engine that carries it out."""

@@ -1,0 +1,94 @@
+"""Results: everything a run measured, as one JSON file beside the model."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_xlt.evaluation.curves import Curve, steps_saved
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method trained with one seed: its curve, and what it writes after the recipe's prompts.
+
+    Args:
+        curve: Held-out quality by steps.
+        rows: How many target rows were copied, mixed and drawn; None for a new model.
+        parameters: Number of parameters.
+        continuations: Prompt → greedy continuation; empty unless the model is a decoder.
+    """
+
+    curve: Curve
+    rows: Mapping[str, int] | None
+    parameters: int
+    continuations: Mapping[str, str]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Run:
+        """Inverse of `dataclasses.asdict`."""
+        return cls(**{**data, "curve": Curve.from_dict(data["curve"])})
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a recipe's runs measured, and all that is needed to run them again.
+
+    Args:
+        recipe: The resolved recipe as plain data.
+        command: The command that made this.
+        kind: `encoder`, `decoder` or `encoder-decoder`.
+        method: The method whose model was kept.
+        runs: One a method and seed.
+        corpus: Facts about the text: name, sequences, tokens and bytes.
+        versions: Library → version.
+        hardware: What it ran on.
+    """
+
+    recipe: Mapping[str, Any]
+    command: str
+    kind: str
+    method: str
+    runs: tuple[Run, ...]
+    corpus: Mapping[str, Any]
+    versions: Mapping[str, str]
+    hardware: str
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods in the order they were run."""
+        return tuple(dict.fromkeys(run.curve.method for run in self.runs))
+
+    def curves(self, method: str) -> tuple[Curve, ...]:
+        """A method's curves, one a seed."""
+        return tuple(run.curve for run in self.runs if run.curve.method == method)
+
+    def saved(self, baseline: str) -> dict[str, float | None]:
+        """Share of steps each other method saves against a baseline; see `steps_saved`."""
+        others = [method for method in self.methods if method != baseline]
+        return {method: steps_saved(self.curves(method), self.curves(baseline)) for method in others}
+
+    def to_json(self) -> str:
+        """The file `results.json`: all fields, and the steps saved against each method."""
+        saved = {baseline: self.saved(baseline) for baseline in self.methods}
+        return json.dumps({**asdict(self), "steps_saved": saved}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Read what `to_json` wrote."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        del data["steps_saved"]
+        return cls(**{**data, "runs": tuple(Run.from_dict(run) for run in data["runs"])})
+
+
+def hardware() -> str:
+    """One line about the machine: processor, cores, accelerator."""
+    accelerator = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
+    return f"{platform.machine()}, {os.cpu_count()} cores{accelerator}"

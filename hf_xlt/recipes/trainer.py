@@ -1,0 +1,123 @@
+"""The `Trainer` of a stage: stock models, packed sequences, the head only where there are labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import Sampler, SequentialSampler
+from tqdm.auto import tqdm
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from hf_xlt.data.objectives import Objective
+from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.evaluation.language_model import HeldOut, measure
+from hf_xlt.evaluation.loss import token_losses
+
+
+class LanguageModelTrainer(Trainer):
+    """`Trainer` whose loss runs the output head on labelled positions only.
+
+    Works for every stock language model. The loss is the sum over targets divided by the number of targets of the
+    whole optimizer step, so gradient accumulation does not change it; evaluation weights every target alike.
+
+    Args:
+        model: Masked, causal or sequence-to-sequence language model.
+        args: Training arguments.
+        stream: Training sequences in the order of use.
+        objective: Collator that makes labels.
+        held_out: Text to evaluate on.
+        tokenizer: Tokenizer of the target language.
+        callbacks: Further callbacks.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        stream: ShuffledStream,
+        objective: Objective,
+        tokenizer: PreTrainedTokenizerBase,
+        held_out: HeldOut,
+        callbacks: list[TrainerCallback] | None = None,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=stream,
+            eval_dataset=held_out.examples,
+            data_collator=objective,
+            callbacks=callbacks,
+        )
+        self.remove_callback(PrinterCallback)
+        self.model_accepts_loss_kwargs = True
+        self.objective = objective
+        self.tokenizer = tokenizer
+        self.held_out = held_out
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
+        return SequentialSampler(self.train_dataset)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Mean cross entropy over the targets of the optimizer step; see `Trainer.compute_loss`."""
+        stock = self.accelerator.unwrap_model(model)
+        losses, _ = token_losses(stock, model, inputs, self.objective.shifts_labels)
+        if num_items_in_batch is None:
+            return losses.mean()
+        replicas = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        return losses.sum() / num_items_in_batch * replicas
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Measure held-out quality and log it as `eval_loss`, `eval_perplexity` and `eval_bits_per_byte`."""
+        with self.compute_loss_context_manager():
+            quality = measure(self.model, self.held_out, self.tokenizer, self.objective)
+        metrics = {f"eval_{name}": value for name, value in vars(quality).items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class ProgressBar(TrainerCallback):
+    """One line a training run: steps done, held-out bits per byte so far; silent where no terminal looks on."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the bar, at the step a resumed run goes on from."""
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=self.label,
+            unit="step",
+            disable=None,
+            leave=True,
+        )
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        """Advance the bar."""
+        self.bar.update(state.global_step - self.bar.n)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any
+    ) -> None:
+        """Show the latest held-out value."""
+        if hasattr(self, "bar"):
+            self.bar.set_postfix_str(f"{metrics['eval_bits_per_byte']:.3f} bits/byte")
+
+    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        """Close the bar."""
+        self.bar.close()

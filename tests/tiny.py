@@ -1,0 +1,76 @@
+"""Tiny tokenizers and models for the tests, made in milliseconds from the embedded corpus."""
+
+from functools import cache
+from pathlib import Path
+
+import torch
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from hf_xlt.data.tokenizer import train_tokenizer
+from hf_xlt.sample import sentences
+
+
+@cache
+def tokenizer(language: str, family: str, vocab_size: int = 600) -> PreTrainedTokenizerFast:
+    """A tokenizer trained on the training split of the embedded corpus."""
+    return train_tokenizer(sentences(language, "train"), vocab_size, family)
+
+
+def _ids(tok: PreTrainedTokenizerFast) -> dict[str, int | None]:
+    bos = tok.bos_token_id if tok.bos_token_id is not None else tok.cls_token_id
+    eos = tok.eos_token_id if tok.eos_token_id is not None else tok.sep_token_id
+    return {"pad_token_id": tok.pad_token_id, "bos_token_id": bos, "eos_token_id": eos}
+
+
+def model(kind: str, tok: PreTrainedTokenizerFast, *, rows: int | None = None, width: int = 16, seed: int = 0,
+          **overrides: object) -> PreTrainedModel:
+    """A randomly initialised two-layer model: bert, roberta, gpt2, llama (untied head), bart or t5."""
+    torch.manual_seed(seed)
+    vocab_size = rows or len(tok)
+    shape = {"hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    positions = {"max_position_embeddings": 80}
+    base = {"vocab_size": vocab_size, **_ids(tok)}
+    two = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
+           "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    match kind:
+        case "bert":
+            return BertForMaskedLM(BertConfig(**base | shape | positions | overrides)).eval()
+        case "roberta":
+            return RobertaForMaskedLM(RobertaConfig(**base | shape | positions | overrides)).eval()
+        case "gpt2":
+            gpt2 = {"n_embd": width, "n_layer": 2, "n_head": 2, "n_positions": 80}
+            return GPT2LMHeadModel(GPT2Config(**base | gpt2 | overrides)).eval()
+        case "llama":
+            untied = {"tie_word_embeddings": False}
+            return LlamaForCausalLM(LlamaConfig(**base | shape | positions | untied | overrides)).eval()
+        case "bart":
+            bart = {"d_model": width, "decoder_start_token_id": base["eos_token_id"], "forced_eos_token_id": None}
+            return BartForConditionalGeneration(BartConfig(**base | two | positions | bart | overrides)).eval()
+        case "t5":
+            t5 = {"d_model": width, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2,
+                  "decoder_start_token_id": base["pad_token_id"]}
+            return T5ForConditionalGeneration(T5Config(**base | t5 | overrides)).eval()
+    raise ValueError(kind)
+
+
+def save(model: PreTrainedModel, tok: PreTrainedTokenizerFast | None, folder: Path, **kwargs: object) -> Path:
+    """Write model and tokenizer to `folder` as `save_pretrained` does, and return it."""
+    model.save_pretrained(folder, **kwargs)
+    if tok is not None:
+        tok.save_pretrained(folder)
+    return folder
