@@ -1,0 +1,386 @@
+import os
+import re
+import subprocess
+import sys
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hub_server import TOKEN, HubServer
+from huggingface_hub import ModelCard, close_session, constants
+
+from hf_xlt.errors import InputError
+from hf_xlt.hub import (
+    CardFacts,
+    CorpusFacts,
+    ResultRow,
+    RowCounts,
+    UploadError,
+    installed_versions,
+    push,
+    render_card,
+    write_card,
+)
+
+GOLDEN = Path(__file__).parent / "data" / "model_card.md"
+
+FULL = CardFacts(
+    title="me/tiny-german",
+    kind="decoder",
+    auto_class="AutoModelForCausalLM",
+    method="CLP (paper)",
+    base_model="someone/tiny-english",
+    helper="someone/smaller-german",
+    language="de",
+    license="apache-2.0",
+    recipe_name="clp",
+    recipe_description="Copy shared tokens, mix the others by similarity in the helper, train on the target.",
+    recipe="name: clp\nsource: someone/tiny-english\ndata:\n  corpus: märchen.txt.gz\nstages:\n- steps: 200\n",
+    command="hf-xlt run clp --source someone/tiny-english --corpus märchen.txt.gz --output 'tiny german'",
+    rows=RowCounts(copied=1200, mixed=6790, drawn=10),
+    corpus=CorpusFacts(
+        name="märchen.txt.gz", sequences=12_345, tokens=1_580_160, held_out_lines=500, held_out_bytes=61_234
+    ),
+    results=(
+        ResultRow("CLP (paper)", 2.0414, 3, 3.5, 4.2, 66.686, {"random rows": 0.625, "from | scratch": 1.0}),
+        ResultRow("random rows", 2.25, 3, 4.125, 4.5, 90.017, {"from | scratch": None}),
+        ResultRow("from | scratch", 2.5, 3, 5.0, 7.5, 1808.042),
+    ),
+    curves="learning_curves.png",
+    continuations={
+        'Er sagte: "Ja': {"CLP (paper)": "und ging hinaus.", "random rows": "der der der"},
+        "Die Sonne": {"CLP (paper)": "schien den ganzen Tag.", "random rows": "war war"},
+    },
+    versions={"python": "3.11.2", "hf-xlt": "0.1.0", "transformers": "5.23.0"},
+    hardware="x86_64, 2 cores, no GPU",
+    citation="@misc{key,\n  title = {A Title}\n}",
+)
+LEAST = CardFacts(title="tiny-german", kind="encoder", auto_class="AutoModel", method="from scratch")
+
+
+def gaps(card):
+    """What betrays an absent fact: a name of nothing, empty brackets or marks, blank lines, headings without text."""
+    text = str(card)
+    found = re.findall(r"None|undefined|\(\)|(?<!`)``(?!`)|\n\n\n|\n\n$", text)
+    unfenced = re.sub(r"```.*?```", "code", text, flags=re.DOTALL)
+    return found + re.findall(r"^#+ .*$(?=\s*(?:^#|\Z))", unfenced, flags=re.MULTILINE)
+
+
+def test_gaps_are_found():
+    assert gaps("# A\n\n`` of ()\n## B\n\n\n## C\ntext None\n\n") == [
+        *("``", "()", "\n\n\n", "None", "\n\n"),
+        "## B",
+    ]
+
+
+def test_full_card_is_the_golden_one():
+    assert str(render_card(FULL)) == GOLDEN.read_text(encoding="utf-8")
+    assert not gaps(render_card(FULL))
+
+
+def test_card_of_least_facts_has_no_gap():
+    card = str(render_card(LEAST))
+    assert not gaps(card)
+    assert re.findall("^## .*", card, flags=re.MULTILINE) == ["## How to use", "## Limits"]
+
+
+@pytest.mark.parametrize("fact", [field.name for field in fields(CardFacts) if field.default is not MISSING])
+def test_card_leaves_out_an_absent_fact_without_a_gap(fact):
+    absent = {"library_name": "other", "pipeline_tag": "other", "results": ()}
+    card = str(render_card(replace(FULL, **{fact: absent.get(fact)})))
+    assert not gaps(card)
+    assert card != str(render_card(FULL))
+
+
+@pytest.mark.parametrize("fact", [field.name for field in fields(CardFacts) if field.default is not MISSING])
+def test_card_of_one_fact_has_no_gap(fact):
+    assert not gaps(render_card(replace(LEAST, **{fact: getattr(FULL, fact)})))
+
+
+@pytest.mark.parametrize("fact", ["continuations", "versions"])
+def test_card_leaves_out_empty_sections(fact):
+    card = str(render_card(replace(FULL, **{fact: {}})))
+    assert not gaps(card)
+    assert f"## {fact.capitalize()}" not in card
+    assert f"## {fact.capitalize()}" in str(render_card(FULL))
+
+
+def test_metadata_is_what_the_hub_reads(tmp_path):
+    data = ModelCard.load(write_card(tmp_path, FULL)).data.to_dict()
+    assert data == {
+        "base_model": "someone/tiny-english",
+        "base_model_relation": "finetune",
+        "language": "de",
+        "license": "apache-2.0",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["hf-xlt", "cross-lingual-transfer", "clp-paper"],
+    }
+
+
+def test_card_of_a_model_from_scratch_names_no_base_model():
+    card = render_card(replace(LEAST, corpus=FULL.corpus))
+    assert "base_model" not in card.data.to_dict()
+    assert card.data.tags == ["hf-xlt", "from-scratch"]
+    assert "trained from scratch on `märchen.txt.gz`" in str(card)
+
+
+def test_card_of_an_untrained_transfer_says_so():
+    assert "It has not been trained since." in str(render_card(replace(FULL, corpus=None)))
+
+
+def test_card_says_where_a_baseline_was_not_reached_and_marks_what_was_not_measured():
+    rows = (
+        ResultRow("a", 2.0, steps_saved={"b": None}),
+        ResultRow("b", 1.5, loss=0.5, steps_saved={"a": 0.255}),
+    )
+    lines = [line for line in str(render_card(replace(LEAST, results=rows))).splitlines() if line.startswith("|")]
+    assert lines == [
+        "| method | seeds | bits/byte | loss | steps saved against b | steps saved against a |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| a | 1 | 2.000 | – | not reached | – |",
+        "| b | 1 | 1.500 | 0.500 | – | 26% |",
+    ]
+
+
+def test_snippet_of_an_encoder_generates_nothing():
+    assert "generate" not in str(render_card(replace(FULL, kind="encoder", auto_class="AutoModelForMaskedLM")))
+
+
+@pytest.mark.parametrize("facts", [FULL, LEAST], ids=["full", "least"])
+def test_snippet_is_python(facts):
+    snippet = re.search(r"```python\n(.*?)```", str(render_card(facts)), flags=re.DOTALL)
+    compile(snippet[1], "card", "exec")
+    assert f'"{facts.title}"' in snippet[1]
+
+
+def test_local_paths_are_told_by_their_last_name(tmp_path):
+    source, helper, corpus = (f"{tmp_path}/{name}" for name in ("source", "helper model", "de.txt.gz"))
+    facts = replace(
+        FULL,
+        title=f"{tmp_path}/german",
+        base_model=source,
+        helper=helper,
+        corpus=replace(FULL.corpus, name=corpus),
+        recipe=yaml.safe_dump({"source": source, "alternatives": [{"helper": helper}], "data": {"corpus": corpus}}),
+        command=f"{tmp_path}/bin/hf-xlt run clp --source={source} --helper '{helper}' --set data.corpus={corpus} "
+        "--output out/german",
+    )
+    card = render_card(facts)
+    assert str(tmp_path) not in str(card)
+    assert '\nname = "german"' in card.text
+    assert card.data.base_model == "source"
+    assert "```bash\nhf-xlt run clp --source=source --helper 'helper model' --set data.corpus=de.txt.gz" in card.text
+    assert "--output out/german" in card.text
+    recipe = yaml.safe_load(card.text.split("```yaml")[1].split("```")[0])
+    assert recipe == {"source": "source", "alternatives": [{"helper": "helper model"}], "data": {"corpus": "de.txt.gz"}}
+
+
+def test_relative_folders_are_told_by_their_last_name(tmp_path, monkeypatch):
+    (tmp_path / "models" / "english").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert render_card(replace(FULL, base_model="models/english")).data.base_model == "english"
+
+
+def test_metadata_leaves_out_a_source_whose_name_cannot_be_an_id():
+    card = render_card(replace(FULL, base_model="/data/my model"))
+    assert card.data.base_model is None
+    assert "`my model`" in card.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"title": ""}, "title is ''; expected one line"),
+        ({"kind": "speaker"}, "'speaker'; expected one of encoder, decoder, encoder-decoder"),
+        ({"command": "a\nb"}, "expected one line. Join its words"),
+        ({"curves": "/tmp/curves.png"}, "expected a bare file name"),
+        ({"recipe": "- a\n- b"}, "expected a YAML mapping"),
+        ({"recipe": "a: [b"}, "expected a YAML mapping"),
+    ],
+)
+def test_wrong_facts_are_refused(wrong, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        replace(FULL, **wrong)
+
+
+def test_installed_versions_are_those_of_the_libraries():
+    import torch
+
+    versions = installed_versions()
+    assert versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert {"transformers", "tokenizers", "datasets", "safetensors", "huggingface_hub"} <= set(versions)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What a run leaves: weights, a nested module of sentence-transformers, a picture, the card."""
+    folder = tmp_path / "german model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 5000)
+    (folder / "transport.safetensors").write_bytes(b"rows")
+    (folder / "learning_curves.png").write_bytes(b"\x89PNG\x00\xff")
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling": "mean"}')
+    (folder / "1_Pooling" / "README.md").write_text("Not the card.")
+    write_card(folder, FULL)
+    return folder
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def online(monkeypatch, tmp_path):
+    """Let the client speak to this server, by plain HTTP, and to nothing else."""
+
+    def go(server):
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+        close_session()
+
+    yield go
+    close_session()
+
+
+def test_push_uploads_every_byte_and_the_card_last(folder, online):
+    before = contents(folder)
+    with HubServer() as server:
+        online(server)
+        url = push(folder, "german", private=True, token=TOKEN, commit_message="First try")
+    repository = server.repositories["me/german"]
+    assert url == f"{server.endpoint}/me/german"
+    assert repository.private
+    assert repository.files == before == contents(folder)
+    assert [commit.message for commit in repository.commits] == ["First try", "Add model card"]
+    assert "README.md" not in repository.commits[0].files
+    assert list(repository.commits[1].files) == ["README.md"]
+    assert "upload" in server.calls
+
+
+def test_push_again_updates_the_repository(folder, online):
+    with HubServer() as server:
+        online(server)
+        push(folder, "us/german", token=TOKEN)
+        (folder / "config.json").write_text('{"vocab_size": 1}')
+        push(folder, "us/german", token=TOKEN)
+    assert not server.repositories["us/german"].private
+    assert server.repositories["us/german"].files == contents(folder)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "after", "committed"),
+    [("create", 0, None), ("batch", 0, 0), ("upload", 0, 0), ("commit", 0, 0), ("commit", 1, 1)],
+)
+def test_failed_push_leaves_the_folder_whole_and_no_card_online(folder, online, refuse, after, committed):
+    before = contents(folder)
+    with HubServer(refuse, after) as server:
+        online(server)
+        with pytest.raises(UploadError, match=rf"no {refuse} today.*The local folder is whole") as raised:
+            push(folder, "me/german", private=True, token=TOKEN)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert TOKEN not in message
+    assert message.endswith(f"try again with `hf-xlt push '{folder}' me/german --private`.")
+    assert contents(folder) == before
+    if committed is None:
+        assert not server.repositories
+    else:
+        assert len(server.repositories["me/german"].commits) == committed
+        assert "README.md" not in server.repositories["me/german"].files
+
+
+def test_push_after_a_failure_completes_the_repository(folder, online):
+    with HubServer("commit", after=1) as server:
+        online(server)
+        with pytest.raises(UploadError):
+            push(folder, "me/german", token=TOKEN)
+        server.refuse = None
+        push(folder, "me/german", token=TOKEN)
+    assert server.repositories["me/german"].files == contents(folder)
+
+
+def test_push_without_a_token_says_how_to_log_in(folder, online):
+    with HubServer() as server:
+        online(server)
+        with pytest.raises(UploadError, match="hf auth login"):
+            push(folder, "me/german")
+    assert not server.calls
+
+
+def test_push_with_a_wrong_token_is_refused(folder, online):
+    with HubServer() as server:
+        online(server)
+        with pytest.raises(UploadError, match="401"):
+            push(folder, "me/german", token="hf_wrong")
+    assert not server.calls
+
+
+def test_push_where_nobody_answers_says_how_to_retry(folder, online):
+    with HubServer() as server:
+        online(server)
+    with pytest.raises(UploadError, match="refused.*try again"):
+        push(folder, "me/german", token=TOKEN)
+
+
+def test_push_offline_says_so(folder):
+    with pytest.raises(UploadError, match="HF_HUB_OFFLINE"):
+        push(folder, "me/german", token=TOKEN)
+
+
+def test_push_follows_the_usual_environment(folder, tmp_path):
+    script = "import sys; from hf_xlt.hub import push; print(push(sys.argv[1], 'me/german'))"
+    with HubServer() as server:
+        settings = {
+            "HF_ENDPOINT": server.endpoint,
+            "HF_TOKEN": TOKEN,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "no_proxy": "127.0.0.1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(folder)], env=os.environ | settings, capture_output=True, text=True
+        )
+    assert done.stdout.strip() == f"{server.endpoint}/me/german", done.stderr
+    assert server.repositories["me/german"].files == contents(folder)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "has no config.json"),
+        ("model.safetensors", "has no model*.safetensors"),
+        ("README.md", "has no model card"),
+    ],
+)
+def test_push_refuses_an_incomplete_folder(folder, missing, message):
+    (folder / missing).unlink()
+    with pytest.raises(InputError, match=re.escape(message)):
+        push(folder, "me/german")
+
+
+def test_push_refuses_what_is_no_folder(tmp_path):
+    with pytest.raises(InputError, match="nowhere is not a folder"):
+        push(tmp_path / "nowhere", "me/german")
+
+
+def test_push_refuses_pickles_wherever_they_lie(folder):
+    (folder / "training_args.bin").write_bytes(b"")
+    (folder / "1_Pooling" / "old.pt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"pickled files \(1_Pooling/old.pt, training_args.bin\)"):
+        push(folder, "me/german")
+
+
+@pytest.mark.parametrize("repo_id", ["", "a/b/c", "me/ger man", "-x", "me/x.git"])
+def test_push_refuses_what_is_no_repository_id(folder, repo_id):
+    with pytest.raises(InputError, match="expected name or namespace/name"):
+        push(folder, repo_id)
