@@ -27,6 +27,7 @@ class ModelKind:
 ENCODER = ModelKind("encoder", "mlm", AutoModelForMaskedLM)
 DECODER = ModelKind("decoder", "clm", AutoModelForCausalLM)
 ENCODER_DECODER = ModelKind("encoder-decoder", "denoise", AutoModelForSeq2SeqLM)
+KINDS = {kind.name: kind for kind in (ENCODER, DECODER, ENCODER_DECODER)}
 
 
 def kind_of(config: PreTrainedConfig) -> ModelKind:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from datasets import load_dataset
+from datasets.exceptions import DatasetsError
 
 from hf_xlt.errors import InputError
 
@@ -16,38 +21,64 @@ TEXT_COLUMN = "text"
 
 def _text_lines(path: Path) -> Iterator[str]:
     opener: Callable[..., Iterable[bytes]] = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:  # type: ignore[attr-defined]
-        for number, line in enumerate(file, start=1):
-            try:
-                yield line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path} is not UTF-8 at line {number} (byte {error.start} of the line). "
-                    "Convert it first, e.g. with `iconv -t UTF-8`."
-                ) from error
+    try:
+        with opener(path, "rb") as file:  # type: ignore[attr-defined]
+            for number, line in enumerate(file, start=1):
+                yield _decoded(line, path, number)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"Corpus {path} cannot be read ({error}). Check that it is whole and readable.") from error
 
 
-def _rows(builder: str, **kwargs: object) -> Iterator[str]:
-    dataset = load_dataset(builder, split="train", streaming=True, **kwargs)
-    for row in dataset:
-        if TEXT_COLUMN not in row:
-            raise InputError(
-                f"The corpus has the columns {', '.join(row)}; expected one named {TEXT_COLUMN!r}. Rename it."
-            )
-        yield from row[TEXT_COLUMN].splitlines()
+def _decoded(line: bytes, path: Path, number: int) -> str:
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 at line {number} (byte {error.start} of the line). "
+            "Convert it first, e.g. with `iconv -t UTF-8`."
+        ) from error
 
 
 def _json_lines(path: Path) -> Iterator[str]:
-    return _rows("json", data_files=str(path))
+    for number, line in enumerate(_text_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} is not JSON at line {number} ({error}). Write one object a line.") from error
+        yield from _lines_of(row, f"{path}, line {number}")
 
 
-def _parquet_rows(path: Path) -> Iterator[str]:
-    return _rows("parquet", data_files=str(path))
+def _parquet_lines(path: Path) -> Iterator[str]:
+    return _dataset_lines(str(path), "parquet", data_files=str(path))
 
 
-def _hub_rows(name: str) -> Iterator[str]:
+def _hub_lines(name: str) -> Iterator[str]:
     repository, _, configuration = name.partition(":")
-    return _rows(repository, name=configuration or None)
+    return _dataset_lines(name, repository, name=configuration or None)
+
+
+def _dataset_lines(corpus: str, builder: str, **kwargs: Any) -> Iterator[str]:
+    for row in _dataset_rows(corpus, builder, **kwargs):
+        yield from _lines_of(row, corpus)
+
+
+def _dataset_rows(corpus: str, builder: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
+    try:
+        yield from load_dataset(builder, split="train", streaming=True, **kwargs)
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"Corpus {corpus} cannot be read ({reason}). Give a file or a Hub dataset id with a `train` split."
+        ) from error
+
+
+def _lines_of(row: Any, where: str) -> list[str]:
+    if not isinstance(row, dict) or not isinstance(row.get(TEXT_COLUMN), str):
+        found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+        raise InputError(f"{where}: no text in column {TEXT_COLUMN!r}; found {found}. Rename the column.")
+    return row[TEXT_COLUMN].split("\n")
 
 
 READERS: dict[str, Callable[[Path], Iterator[str]]] = {
@@ -55,7 +86,7 @@ READERS: dict[str, Callable[[Path], Iterator[str]]] = {
     ".txt.gz": _text_lines,
     ".jsonl": _json_lines,
     ".jsonl.gz": _json_lines,
-    ".parquet": _parquet_rows,
+    ".parquet": _parquet_lines,
 }
 
 
@@ -70,15 +101,19 @@ class Corpus:
     name: str
 
     def __post_init__(self) -> None:
-        path = Path(self.name)
-        if not (self._looks_local or path.exists()):
+        if not (self._looks_local or self.path.exists()):
             return
-        if not path.is_file():
+        if not self.path.is_file():
             raise InputError(f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id.")
         if self._suffix is None:
             raise InputError(f"Corpus {self.name}: unknown format; expected one of {', '.join(READERS)}.")
-        if path.stat().st_size == 0:
+        if self.path.stat().st_size == 0:
             raise InputError(f"Corpus {self.name} is empty. Give a file with text in it.")
+
+    @property
+    def path(self) -> Path:
+        """Where it is, if it is a file."""
+        return Path(self.name).expanduser()
 
     @property
     def _looks_local(self) -> bool:
@@ -92,11 +127,10 @@ class Corpus:
         """The non-empty lines, stripped of surrounding white space, in order, streamed.
 
         Raises:
-            InputError: At the first line that is not UTF-8, or if rows have no `text` column.
+            InputError: At the first line that cannot be read: not UTF-8, not JSON, or without a `text` column.
         """
-        path = Path(self.name)
-        reader = READERS[self._suffix](path) if path.is_file() and self._suffix else _hub_rows(self.name)
-        return (stripped for line in reader if (stripped := line.strip()))
+        lines = _hub_lines(self.name) if self._suffix is None else READERS[self._suffix](self.path)
+        return (stripped for line in lines if (stripped := line.strip()))
 
 
 @dataclass(frozen=True)
@@ -115,6 +149,8 @@ class Split:
     def __post_init__(self) -> None:
         if self.every < 2 or self.limit < 1:
             raise InputError(f"Held-out split every={self.every}, limit={self.limit}; expected every ≥ 2, limit ≥ 1.")
+        if self.held_out == self.corpus:
+            raise InputError(f"{self.corpus.name} is both trained on and held out; name another file, or none.")
 
     def _is_held_out(self, index: int) -> bool:
         return self.held_out is None and index % self.every == 0 and index // self.every < self.limit
@@ -127,11 +163,4 @@ class Split:
         """The lines to measure on; never among the training lines unless a separate file repeats them."""
         if self.held_out is not None:
             return self.held_out.lines()
-        return self._sampled_lines()
-
-    def _sampled_lines(self) -> Iterator[str]:
-        for i, line in enumerate(self.corpus.lines()):
-            if i >= self.every * self.limit:
-                return
-            if self._is_held_out(i):
-                yield line
+        return islice(self.corpus.lines(), 0, self.every * self.limit, self.every)

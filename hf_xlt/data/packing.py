@@ -7,15 +7,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 from datasets import Dataset, Features, Sequence, Value
+from datasets.arrow_writer import ArrowWriter
+from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.corpora import Split
 from hf_xlt.errors import InputError
 
-LINES_PER_BATCH = 1000
+BATCH = 1000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,37 @@ class Frame:
         separator = tuple(i for i in ends if i is not None)[:1]
         return cls(tuple(full[:start]), tuple(full[start + len(bare) :]), separator)
 
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """The token a text begins after, for models that read from left to right: one id, or none."""
+        return self.prefix[-1:] or self.separator
+
+    def room(self, length: int) -> int:
+        """Ordinary tokens that fit into a sequence of `length`.
+
+        Raises:
+            InputError: If there are fewer than two.
+        """
+        inner = length - len(self.prefix) - len(self.suffix)
+        if inner < 2:
+            raise InputError(f"sequence_length {length} leaves no room for text between special tokens; raise it.")
+        return inner
+
+    def around(self, ids: np.ndarray) -> np.ndarray:
+        """The sequence of `ids` between prefix and suffix, int32."""
+        return np.concatenate([self.prefix, ids, self.suffix]).astype(np.int32)
+
 
 def token_stream(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[np.ndarray]:
     """Tokenise lines in batches; each array holds the ids of a batch, a separator after every line."""
     separator = list(Frame.of(tokenizer).separator)
-    for batch in _batched(lines, LINES_PER_BATCH):
+    for batch in _batched(lines, BATCH):
         encoded = tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)
         yield np.array([i for ids in encoded["input_ids"] for i in ids + separator], dtype=np.int32)
 
 
-def _batched(lines: Iterable[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(lines)
+def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
@@ -56,19 +81,18 @@ def blocks(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
     """Cut the token stream into sequences of exactly `length` ids, prefix and suffix included.
 
     The last, incomplete sequence is dropped. Each array has shape `(length,)` and dtype int32.
+
+    Raises:
+        InputError: If the special tokens alone fill a sequence.
     """
     frame = Frame.of(tokenizer)
-    inner = length - len(frame.prefix) - len(frame.suffix)
-    if inner < 2:
-        raise InputError(f"sequence_length {length} leaves no room for text between special tokens; raise it.")
-    prefix, suffix = np.array(frame.prefix, np.int32), np.array(frame.suffix, np.int32)
+    inner = frame.room(length)
     rest = np.empty(0, dtype=np.int32)
     for ids in token_stream(lines, tokenizer):
         rest = np.concatenate([rest, ids])
-        whole = len(rest) // inner
-        for row in rest[: whole * inner].reshape(whole, inner):
-            yield np.concatenate([prefix, row, suffix])
-        rest = rest[whole * inner :]
+        whole = len(rest) // inner * inner
+        yield from (frame.around(row) for row in rest[:whole].reshape(-1, inner))
+        rest = rest[whole:]
 
 
 def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: int, cache: Path) -> Dataset:
@@ -85,16 +109,15 @@ def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: i
         A dataset with one column, `input_ids`: int32, `(length,)`.
 
     Raises:
-        InputError: If the corpus does not fill one sequence.
+        InputError: If the corpus cannot be read or does not fill one sequence.
     """
-    features = Features({"input_ids": Sequence(Value("int32"), length=length)})
-    dataset = Dataset.from_generator(
-        _rows,
-        features=features,
-        cache_dir=str(cache),
-        gen_kwargs={"source": _Packed(split, tokenizer, length, limit)},
-        fingerprint=_fingerprint(split, tokenizer, length, limit),
-    )
+    path = cache / f"{_fingerprint(split, tokenizer, length, limit)}.arrow"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        _write(islice(blocks(split.training_lines(), tokenizer, length), limit), length, partial)
+        partial.replace(path)
+    dataset = Dataset.from_file(str(path))
     if len(dataset) == 0:
         raise InputError(
             f"Corpus {split.corpus.name} is shorter than one sequence of {length} tokens; "
@@ -103,22 +126,20 @@ def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: i
     return dataset.with_format("numpy")
 
 
-@dataclass(frozen=True)
-class _Packed:
-    split: Split
-    tokenizer: PreTrainedTokenizerBase
-    length: int
-    limit: int
-
-
-def _rows(source: _Packed) -> Iterator[dict[str, np.ndarray]]:
-    lines = source.split.training_lines()
-    for row in islice(blocks(lines, source.tokenizer, source.length), source.limit):
-        yield {"input_ids": row}
+def _write(rows: Iterator[np.ndarray], length: int, path: Path) -> None:
+    features = Features({"input_ids": Sequence(Value("int32"), length=length)})
+    with ArrowWriter(path=str(path), features=features) as writer:
+        for batch in _batched(tqdm(rows, desc="packing", unit=" sequences", disable=None), BATCH):
+            writer.write_batch({"input_ids": np.stack(batch)})
+        writer.finalize()
 
 
 def _fingerprint(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: int) -> str:
-    path = Path(split.corpus.name)
+    """What the packed sequences depend on: the corpus as it is now, the tokenizer to its last file, the numbers."""
+    path = split.corpus.path
     stat = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else ()
-    vocabulary = sorted(tokenizer.get_vocab().items())
-    return hashlib.sha256(repr((split, stat, vocabulary, Frame.of(tokenizer), length, limit)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr((split, stat, length, limit)).encode())
+    with TemporaryDirectory() as folder:
+        for file in sorted(tokenizer.save_pretrained(folder)):
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest()[:16]

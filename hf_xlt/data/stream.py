@@ -32,9 +32,18 @@ class ShuffledStream(TorchDataset):
         return self.length
 
     def __getitem__(self, position: int) -> dict[str, Any]:
+        return self.__getitems__([position])[0]
+
+    def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
+        """The examples of a batch, read at once (torch's `DataLoader` calls this where it exists)."""
+        rows = self.packed[[self._row(position) for position in positions]]["input_ids"]
+        return [{"input_ids": ids, "key": (self.seed, i)} for ids, i in zip(rows, positions, strict=True)]
+
+    def _row(self, position: int) -> int:
+        if not 0 <= position < self.length:
+            raise IndexError(position)
         epoch, offset = divmod(position, len(self.packed))
         if epoch != self._epoch:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.packed))
             self._epoch = epoch
-        row = self.packed[int(self._order[offset])]
-        return {"input_ids": row["input_ids"], "key": (self.seed, position)}
+        return int(self._order[offset])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hf_xlt.errors import InputError
 
@@ -124,3 +124,18 @@ def train_tokenizer_like(
 def _check_size(vocab_size: int) -> None:
     if vocab_size < 300:
         raise InputError(f"vocab_size is {vocab_size}; expected at least 300 (256 bytes and special tokens).")
+
+
+def open_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint, which may have no weights.
+
+    Raises:
+        InputError: If there is none to open.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(name_or_folder)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"No tokenizer in {name_or_folder!r} ({reason}). Give a folder or Hub id that has a tokenizer.json."
+        ) from error

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import DECODER, kind_of
+from hf_xlt.data.packing import Frame
 
 NEW_TOKENS = 16
 
@@ -16,6 +17,9 @@ NEW_TOKENS = 16
 def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> dict[str, str]:
     """Greedy continuations, `NEW_TOKENS` tokens at most; empty unless the model is a decoder.
 
+    A prompt stands where lines of the training text stand: after the token that a text begins with, and without the
+    one some tokenizers end it with.
+
     Returns:
         Prompt → the text that follows it, on one line.
     """
@@ -23,11 +27,19 @@ def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pr
         return {}
     training = model.training
     model.eval()
-    written = {}
-    for prompt in prompts:
-        encoded = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
-        ids = model.generate(**encoded, max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-        new = ids[0, encoded["input_ids"].shape[1] :]
-        written[prompt] = " ".join(tokenizer.decode(new, skip_special_tokens=True).split())
+    written = {prompt: _continuation(model, tokenizer, prompt) for prompt in prompts}
     model.train(training)
     return written
+
+
+def _continuation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    text = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([[*Frame.of(tokenizer).opening, *text]], device=model.device)
+    written = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=NEW_TOKENS,
+        do_sample=False,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return " ".join(tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).split())

@@ -62,8 +62,8 @@ def token_losses(
     """
     inputs = dict(batch)
     labels = inputs.pop("labels")
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels)
+    if getattr(model.config, "is_encoder_decoder", False):
+        inputs["decoder_input_ids"] = _decoder_input_ids(model, labels)
     wanted = targets(labels, shifted)
     selected = wanted != IGNORED
     with head_on(model, selected):
@@ -71,6 +71,14 @@ def token_losses(
     target_ids = wanted[selected]
     losses = nn.functional.cross_entropy(logits.flatten(0, -2).float(), target_ids, reduction="none")
     return losses, target_ids
+
+
+def _decoder_input_ids(model: PreTrainedModel, labels: Tensor) -> Tensor:
+    """Labels shifted right, as the stock forward does it; M2M-100 and its kin have no method for that."""
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        return model.prepare_decoder_input_ids_from_labels(labels=labels)
+    shifted = nn.functional.pad(labels[:, :-1], (1, 0), value=model.config.decoder_start_token_id)
+    return shifted.masked_fill(shifted == IGNORED, model.config.pad_token_id)
 
 
 @torch.inference_mode()

@@ -1,1 +1,18 @@
 """Recipes: a transfer as data, and the engine that carries it out."""
+
+from hf_xlt.recipes.engine import run_recipe
+from hf_xlt.recipes.recipe import Data, NewTokenizer, Recipe, Stage, load_recipe, recipe_from, shipped_recipes
+from hf_xlt.recipes.results import Results, Run
+
+__all__ = [
+    "Data",
+    "NewTokenizer",
+    "Recipe",
+    "Results",
+    "Run",
+    "Stage",
+    "load_recipe",
+    "recipe_from",
+    "run_recipe",
+    "shipped_recipes",
+]

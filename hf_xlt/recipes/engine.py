@@ -13,18 +13,23 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from hf_xlt.checkpoint import atomic_folder, refuse_existing
+from hf_xlt.checkpoint import atomic_folder, check_output
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.packing import pack
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.language_model import Quality, measure
-from hf_xlt.hub import installed_versions
-from hf_xlt.recipes.methods import Contest, Method, new_model_contest, transfer_contest
+from hf_xlt.hub import installed_versions, write_card
+from hf_xlt.initializers import TRANSPORT_FILE
+from hf_xlt.recipes.card import card_facts
+from hf_xlt.recipes.methods import BASELINES, Contest, Method, new_model_contest, transfer_contest
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results, Run, hardware
 from hf_xlt.recipes.stages import Text, best_device, train_stage
+from hf_xlt.report import plot_learning_curves
+
+CURVES_FILE = "learning_curves.png"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,11 @@ class Plan:
     contest: Contest
     text: Text
     work: Path
+
+    @property
+    def kept(self) -> Method:
+        """The method whose model is kept: the recipe's own."""
+        return self.contest.methods[0]
 
     def folder(self, method: Method, seed: int) -> Path:
         """Where one method's run with one seed is kept."""
@@ -59,7 +69,7 @@ def run_recipe(
     Raises:
         InputError: If the recipe, its checkpoints, its corpus or the output folder cannot be used.
     """
-    refuse_existing(output, overwrite)
+    check_output(output, overwrite=overwrite)
     with work_folder(recipe, output, compare) as work:
         plan = prepare(recipe, work, compare)
         runs = [train(plan, method, seed) for seed in recipe.seeds for method in plan.contest.methods]
@@ -67,23 +77,21 @@ def run_recipe(
             recipe=json.loads(json.dumps(asdict(recipe))),
             command=command,
             kind=plan.contest.kind.name,
-            method=plan.contest.methods[0].name,
+            method=plan.kept.name,
             runs=tuple(runs),
             corpus=corpus_facts(plan),
             versions=installed_versions(),
             hardware=hardware(),
         )
-        kept = plan.folder(plan.contest.methods[0], recipe.seeds[0])
-        with atomic_folder(output, overwrite=overwrite) as partial:
-            save_kept(plan, kept / "model", partial)
-            (partial / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-            (partial / "results.json").write_text(results.to_json(), encoding="utf-8")
+        with atomic_folder(output, overwrite=overwrite) as folder:
+            save_model(plan, folder)
+            save_results(results, folder, title=output.name)
     return results
 
 
 @contextmanager
 def work_folder(recipe: Recipe, output: Path, compare: bool) -> Iterator[Path]:
-    """The hidden folder of a run in progress: kept if the run is interrupted, removed when it is done."""
+    """The hidden folder of a run in progress: kept if the run is interrupted, removed when it is done or refused."""
     work = output.parent / f".{output.name}.work"
     stamp = json.dumps({"recipe": recipe.to_yaml(), "compare": compare})
     begun = work / "run.json"
@@ -91,7 +99,11 @@ def work_folder(recipe: Recipe, output: Path, compare: bool) -> Iterator[Path]:
         raise InputError(f"{work} holds an unfinished run of another recipe; remove it, or choose another output.")
     work.mkdir(parents=True, exist_ok=True)
     begun.write_text(stamp, encoding="utf-8")
-    yield work
+    try:
+        yield work
+    except InputError:
+        shutil.rmtree(work)
+        raise
     shutil.rmtree(work)
 
 
@@ -114,12 +126,14 @@ def train(plan: Plan, method: Method, seed: int) -> Run:
     model, points, seconds = train_stages(plan, method, seed, folder)
     run = Run(
         curve=Curve(method.name, seed, points, seconds),
-        rows=method.rows,
+        rows=None if method.transport is None else asdict(method.transport.counts),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         continuations=continuations(model, plan.text.tokenizer, plan.recipe.prompts),
     )
     model.save_pretrained(folder / "model")
     record.write_text(json.dumps(asdict(run)), encoding="utf-8")
+    for stage in plan.recipe.stages:
+        shutil.rmtree(folder / stage.name)
     return run
 
 
@@ -148,12 +162,24 @@ def start_quality(model: PreTrainedModel, plan: Plan) -> Quality:
     return measure(model, plan.text.held_out(objective), plan.text.tokenizer, objective)
 
 
-def save_kept(plan: Plan, folder: Path, output: Path) -> None:
-    """Write the kept model in the type of weights the recipe asks for, and its tokenizer."""
-    dtype = {"source": plan.contest.config.dtype or torch.float32}.get(plan.recipe.dtype, plan.recipe.dtype)
-    model = plan.contest.kind.auto_class.from_pretrained(folder, dtype=dtype)
-    model.save_pretrained(output)
-    plan.text.tokenizer.save_pretrained(output)
+def save_model(plan: Plan, folder: Path) -> None:
+    """Write the kept model in the type of weights the recipe asks for, its tokenizer, and where its rows came from."""
+    asked = plan.recipe.dtype
+    dtype = (plan.contest.config.dtype or torch.float32) if asked == "source" else asked
+    trained = plan.folder(plan.kept, plan.recipe.seeds[0]) / "model"
+    plan.contest.kind.auto_class.from_pretrained(trained, dtype=dtype).save_pretrained(folder)
+    plan.text.tokenizer.save_pretrained(folder)
+    (folder / "recipe.yaml").write_text(plan.recipe.to_yaml(), encoding="utf-8")
+    if plan.kept.transport is not None:
+        plan.kept.transport.save(folder / TRANSPORT_FILE)
+
+
+def save_results(results: Results, folder: Path, title: str) -> None:
+    """Write what was measured: `results.json`, the learning curves, the model card."""
+    (folder / "results.json").write_text(results.to_json(), encoding="utf-8")
+    heading = f"Learning curves, {results.recipe.get('language') or 'target language'}"
+    plot_learning_curves(results.by_method, BASELINES, heading, folder / CURVES_FILE)
+    write_card(folder, card_facts(results, title, CURVES_FILE))
 
 
 def corpus_facts(plan: Plan) -> dict[str, str | int]:

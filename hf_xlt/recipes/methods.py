@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -13,9 +13,11 @@ from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import Initializer, RandomInitializer, initializer_for
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe
+from hf_xlt.transport import Transport
 
 RANDOM_ROWS = "random rows"
 FROM_SCRATCH = "from scratch"
+BASELINES = (RANDOM_ROWS, FROM_SCRATCH)
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,12 @@ class Method:
     Args:
         name: As shown in tables.
         start: Seed → starting model in float32.
-        rows: How target rows come about; None for a new model.
+        transport: How target rows come about; None for a new model.
     """
 
     name: str
     start: Callable[[int], PreTrainedModel]
-    rows: Mapping[str, int] | None = None
+    transport: Transport | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def initialized(name: str, initializer: Initializer) -> Method:
         torch.manual_seed(seed)
         return initializer.build_model(dtype=torch.float32)
 
-    return Method(name, start, asdict(initializer.transport().counts))
+    return Method(name, start, initializer.transport())
 
 
 def transfer_contest(recipe: Recipe, compare: bool) -> Contest:

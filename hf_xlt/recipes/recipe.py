@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
+from transformers import SchedulerType
 
 from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.objectives import OBJECTIVES
+from hf_xlt.data.tokenizer import FAMILIES
 from hf_xlt.errors import InputError
+from hf_xlt.recipes import plain_yaml
+from hf_xlt.recipes.schema import build
 
 FOLDER = Path(__file__).parent
 TRAINS = ("all", "embeddings", "lora")
 PRECISIONS = ("float32", "bfloat16")
-T = TypeVar("T")
+DTYPES = ("source", "float32", "float16", "bfloat16")
+SCHEDULES = tuple(schedule.value for schedule in SchedulerType)
 
 
 def _require(holds: bool, what: str, value: object, expected: str) -> None:
@@ -77,6 +81,8 @@ class Stage:
         _require(self.checkpoints >= 0, f"stage {self.name!r}: checkpoints", self.checkpoints, "a number ≥ 0")
         _require(self.learning_rate > 0, f"stage {self.name!r}: learning_rate", self.learning_rate, "a number > 0")
         _require(0 <= self.warmup < 1, f"stage {self.name!r}: warmup", self.warmup, "a share in [0, 1)")
+        _require(self.weight_decay >= 0, f"stage {self.name!r}: weight_decay", self.weight_decay, "a number ≥ 0")
+        _one_of(f"stage {self.name!r}: schedule", self.schedule, SCHEDULES)
         _one_of(f"stage {self.name!r}: objective", self.objective, ("auto", *OBJECTIVES))
         _one_of(f"stage {self.name!r}: trains", self.trains, TRAINS)
         _one_of(f"stage {self.name!r}: precision", self.precision, PRECISIONS)
@@ -114,6 +120,10 @@ class Data:
     held_out_lines: int = 500
     max_sequences: int = 1_000_000
 
+    def __post_init__(self) -> None:
+        for name in ("held_out_lines", "max_sequences"):
+            _require(getattr(self, name) > 0, f"data: {name}", getattr(self, name), "a number > 0")
+
     def split(self) -> Split:
         """The corpus and its held-out part.
 
@@ -132,6 +142,9 @@ class NewTokenizer:
 
     family: str = "byte-level-bpe"
     vocab_size: int = 8000
+
+    def __post_init__(self) -> None:
+        _one_of("tokenizer: family", self.family, tuple(FAMILIES))
 
 
 @dataclass(frozen=True)
@@ -181,11 +194,12 @@ class Recipe:
             raise InputError(f"Recipe {self.name!r}: `model` needs a `model_type`, e.g. llama.")
         if not self.stages or not self.seeds:
             raise InputError(f"Recipe {self.name!r} needs at least one stage and one seed.")
+        _require(min(self.seeds) >= 0, f"recipe {self.name!r}: seeds", list(self.seeds), "numbers ≥ 0")
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise InputError(f"Recipe {self.name!r}: stage names must differ from one another.")
         if len({stage.sequence_length for stage in self.stages}) != 1:
             raise InputError(f"Recipe {self.name!r}: all stages must have one sequence_length.")
-        _one_of(f"recipe {self.name!r}: dtype", self.dtype, ("source", "float32", "float16", "bfloat16"))
+        _one_of(f"recipe {self.name!r}: dtype", self.dtype, DTYPES)
 
     @property
     def total_steps(self) -> int:
@@ -194,7 +208,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The resolved recipe, which `load_recipe` reads back equal."""
-        return yaml.safe_dump(_plain(asdict(self)), sort_keys=False, allow_unicode=True)
+        return plain_yaml.dump(_plain(asdict(self)))
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -218,8 +232,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
             f"No recipe {str(name_or_path)!r}: expected one of {', '.join(shipped_recipes())} or a .yaml file."
         )
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        data = plain_yaml.load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise InputError(f"Recipe {path} must be a mapping with a `name`; see the shipped ones.")
@@ -232,49 +246,24 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
     """Build a recipe from plain data, as YAML gives it.
 
     Raises:
-        InputError: If a key is unknown or a value out of range.
+        InputError: If a key is unknown or a value of the wrong type or out of range.
     """
-    values = dict(data)
-    stages = values.get("stages") or [{}]
-    if not isinstance(stages, list | tuple):
-        raise InputError("`stages` must be a list of stages.")
-    values["stages"] = tuple(_build(Stage, stage, f"stages.{i}") for i, stage in enumerate(stages))
-    values["data"] = _build(Data, values.get("data") or {}, "data")
-    if values.get("tokenizer") is not None:
-        values["tokenizer"] = _build(NewTokenizer, values["tokenizer"], "tokenizer")
-    for name in ("seeds", "alternatives", "prompts"):
-        if name in values:
-            values[name] = tuple(values[name])
-    return _build(Recipe, values, "recipe")
-
-
-def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    if not isinstance(values, Mapping):
-        raise InputError(f"{where} must be a mapping, not {values!r}.")
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}."
-            raise InputError(f"Unknown key {key!r} in {where}; {hint}")
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise InputError(f"{where}: {error}; check the types of its values.") from error
+    return build(Recipe, data, "recipe")
 
 
 def _set(data: Any, override: str) -> None:
-    key, equals, value = override.partition("=")
+    key, equals, text = override.partition("=")
     if not equals:
         raise InputError(f"Override {override!r} is not of the form key=value, e.g. stages.0.steps=500.")
+    try:
+        value = plain_yaml.load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"Override {override!r}: the value is not YAML; put it in quotes.") from error
     *parents, last = key.split(".")
     for parent in parents:
         data = _child(data, parent, override)
-    if isinstance(data, list):
-        _child(data, last, override)
-        data[int(last)] = yaml.safe_load(value)
-    else:
-        data[last] = yaml.safe_load(value)
+    _child(data, last, override)
+    data[int(last) if isinstance(data, list) else last] = value
 
 
 def _child(data: Any, key: str, override: str) -> Any:
@@ -282,6 +271,8 @@ def _child(data: Any, key: str, override: str) -> Any:
         if not key.isdigit() or int(key) >= len(data):
             raise InputError(f"Override {override!r}: there is no item {key}; the list has {len(data)}.")
         return data[int(key)]
+    if not isinstance(data, dict):
+        raise InputError(f"Override {override!r}: {data!r} has no part {key}.")
     if data.get(key) is None:
         data[key] = {}
     return data[key]

@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
-from hf_xlt.evaluation.curves import Curve, steps_saved
+from hf_xlt.evaluation.curves import Curve
+from hf_xlt.evaluation.summary import MethodSummary, summarize
+from hf_xlt.recipes.methods import BASELINES
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,26 @@ class Results:
         """A method's curves, one a seed."""
         return tuple(run.curve for run in self.runs if run.curve.method == method)
 
-    def saved(self, baseline: str) -> dict[str, float | None]:
-        """Share of steps each other method saves against a baseline; see `steps_saved`."""
-        others = [method for method in self.methods if method != baseline]
-        return {method: steps_saved(self.curves(method), self.curves(baseline)) for method in others}
+    @property
+    def by_method(self) -> dict[str, tuple[Curve, ...]]:
+        """Method → its curves, one a seed, in the order they were run."""
+        return {method: self.curves(method) for method in self.methods}
+
+    @property
+    def summaries(self) -> tuple[MethodSummary, ...]:
+        """One summary a method, with the steps it saves against each baseline."""
+        return summarize(self.by_method, BASELINES)
 
     def to_json(self) -> str:
-        """The file `results.json`: all fields, and the steps saved against each method."""
-        saved = {baseline: self.saved(baseline) for baseline in self.methods}
-        return json.dumps({**asdict(self), "steps_saved": saved}, indent=2, ensure_ascii=False) + "\n"
+        """The file `results.json`: all fields, and a summary a method."""
+        summaries = [asdict(summary) for summary in self.summaries]
+        return json.dumps({"summaries": summaries, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def load(cls, path: Path) -> Results:
         """Read what `to_json` wrote."""
         data = json.loads(path.read_text(encoding="utf-8"))
-        del data["steps_saved"]
+        del data["summaries"]
         return cls(**{**data, "runs": tuple(Run.from_dict(run) for run in data["runs"])})
 
 

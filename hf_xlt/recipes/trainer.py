@@ -48,6 +48,7 @@ class LanguageModelTrainer(Trainer):
         held_out: HeldOut,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
+        args._n_gpu = min(args.n_gpu, 1)  # several GPUs need a process each: the replicas of DataParallel share hooks
         super().__init__(
             model=model,
             args=args,
@@ -95,6 +96,7 @@ class ProgressBar(TrainerCallback):
 
     def __init__(self, label: str) -> None:
         self.label = label
+        self.bar: tqdm | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the bar, at the step a resumed run goes on from."""
@@ -109,15 +111,18 @@ class ProgressBar(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         """Advance the bar."""
-        self.bar.update(state.global_step - self.bar.n)
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
 
     def on_evaluate(
         self, args: TrainingArguments, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any
     ) -> None:
         """Show the latest held-out value."""
-        if hasattr(self, "bar"):
+        if self.bar is not None:
             self.bar.set_postfix_str(f"{metrics['eval_bits_per_byte']:.3f} bits/byte")
 
     def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         """Close the bar."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

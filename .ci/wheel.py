@@ -1,0 +1,65 @@
+"""Build the wheel, check what it holds, install it into a fresh environment and call the command."""
+
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NEEDED = (
+    "hf_xlt/py.typed",
+    "hf_xlt/model_card_template.md",
+    "hf_xlt/recipes/clp.yaml",
+    "hf_xlt/recipes/scratch.yaml",
+    "hf_xlt/sample/demo_clp.yaml",
+    "hf_xlt/sample/everyday.tsv",
+    "hf_xlt/sample/source/model.safetensors",
+    "hf_xlt/sample/source/tokenizer.json",
+    "hf_xlt/sample/source/README.md",
+    "hf_xlt/sample/helper/model.safetensors",
+    "hf_xlt/sample/helper/tokenizer.json",
+    "hf_xlt/sample/helper/README.md",
+)
+SAMPLE_LIMIT = 12_000_000
+
+
+def check_contents(wheel: Path) -> None:
+    """Every module and data file is inside, nothing else is, and the sample is small."""
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "hf_xlt").rglob("*.py")}
+    missing = (modules | set(NEEDED)) - sizes.keys()
+    foreign = [name for name in sizes if not name.startswith(("hf_xlt/", "hf_xlt-"))]
+    sample = sum(size for name, size in sizes.items() if name.startswith("hf_xlt/sample/"))
+    if missing or foreign:
+        sys.exit(f"{wheel.name}: missing {sorted(missing)}, foreign {foreign}")
+    if sample > SAMPLE_LIMIT:
+        sys.exit(f"{wheel.name}: the sample has {sample:,} bytes; at most {SAMPLE_LIMIT:,} are allowed")
+    sys.stdout.write(f"{wheel.name}: {len(sizes)} files, sample {sample:,} bytes\n")
+
+
+def check_install(wheel: Path, folder: Path) -> None:
+    """The installed wheel, not the checkout, answers `hf-xlt --help` and opens its sample."""
+    venv.create(folder, with_pip=True, system_site_packages=False)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
+    site = next(p for p in map(Path, sys.path) if p.name == "site-packages")
+    (next(folder.glob("lib/*/site-packages")) / "dependencies.pth").write_text(f"{site}\n", encoding="utf-8")
+    code = "import hf_xlt, hf_xlt.sample as s; assert 'site-packages' in s.__file__; print(len(s.sentences('de', 'train')))"
+    subprocess.run([python, "-P", "-c", code], check=True, cwd=folder)
+    subprocess.run([folder / "bin" / "hf-xlt", "--help"], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Run all checks; a failed one ends with a non-zero exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(ROOT)], check=True)
+        wheel = next(Path(folder).glob("*.whl"))
+        check_contents(wheel)
+        check_install(wheel, Path(folder) / "fresh")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Open checkpoints and give them another vocabulary, without loading their bodies."""
+
+from hf_xlt.checkpoint.assemble import assemble, target_config
+from hf_xlt.checkpoint.atomic import atomic_folder, check_output, check_space
+from hf_xlt.checkpoint.fetch import fetch
+from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, kind_of
+from hf_xlt.checkpoint.layout import Layout
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
+from hf_xlt.checkpoint.rows import check_finite, check_ids
+
+__all__ = [
+    "DECODER",
+    "ENCODER",
+    "ENCODER_DECODER",
+    "Checkpoint",
+    "Layout",
+    "ModelKind",
+    "assemble",
+    "atomic_folder",
+    "check_finite",
+    "check_ids",
+    "check_output",
+    "check_space",
+    "fetch",
+    "kind_of",
+    "revocabulary",
+    "target_config",
+]

@@ -1,0 +1,183 @@
+"""Give a checkpoint another vocabulary without loading its body."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint.atomic import atomic_folder, check_output, check_space
+from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rows import check_finite, check_ids
+from hf_xlt.checkpoint.settings import SpecialIds, recounted, renumbered, token_ids
+from hf_xlt.checkpoint.weights import Progress, copy_bytes
+from hf_xlt.errors import InputError
+from hf_xlt.transport import Transport
+
+
+def revocabulary(
+    checkpoint: Checkpoint,
+    transport: Transport,
+    tokenizer: PreTrainedTokenizerBase,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    add: Callable[[Path], object] = lambda folder: None,
+) -> Path:
+    """Write the checkpoint with every vocabulary-sized tensor transported and all else as it was.
+
+    The tables get `transport.target_size` rows in their stored type, one tensor in memory at a time; every other
+    tensor is copied byte for byte. The configuration follows the new tokenizer, which replaces the old one. Other
+    files of the folder are carried over, except those that hold or describe the old model (`carried_files`).
+
+    Args:
+        checkpoint: The source.
+        transport: Makes target rows out of source rows.
+        tokenizer: The target tokenizer.
+        output: The folder to write. It appears when it is complete.
+        overwrite: Whether an existing folder may be replaced.
+        add: Called with the folder before it appears, to put further files there.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        InputError: If transport, tokenizer and tables do not fit each other, source rows are not finite, or the
+            output cannot be written there; nothing is left behind.
+    """
+    output = Path(output)
+    check_output(output, overwrite=overwrite, sources=[checkpoint.folder])
+    check_ids(transport.source_size, checkpoint.vocab_size, str(checkpoint.folder))
+    check_ids(max(tokenizer.get_vocab().values()) + 1, transport.target_size, "the target")
+    check_tables(checkpoint, transport)
+    settings = target_settings(checkpoint, transport.target_size, tokenizer)
+    carried = carried_files(checkpoint.folder)
+    shapes = _target_shapes(checkpoint, transport.target_size)
+    size = _output_size(checkpoint, carried, shapes)
+    check_space(output, size)
+    with (
+        atomic_folder(output, overwrite=overwrite, sources=[checkpoint.folder]) as folder,
+        tqdm(total=size, desc="writing", unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        body = folder / checkpoint.body.relative_to(checkpoint.folder)
+        body.mkdir(parents=True, exist_ok=True)
+        for path in carried:
+            _copy(checkpoint.folder / path, folder / path, bar.update)
+        _write_weights(checkpoint, transport, shapes, body, bar.update)
+        _write_tokenizer(checkpoint, tokenizer, body)
+        for name, content in settings.items():
+            _write_json(body / name, content)
+        Checkpoint.open(folder, trust_remote_code=checkpoint.trust_remote_code)  # what appears can be opened
+        add(folder)
+    return output
+
+
+def check_tables(checkpoint: Checkpoint, transport: Transport) -> None:
+    """Refuse source rows in use that hold NaN or infinity, by the name of their tensor."""
+    for name, axis in checkpoint.layout.axes.items():
+        check_finite(checkpoint.weights.load(name).movedim(axis, 0)[: transport.source_size], name)
+
+
+def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedTokenizerBase) -> dict[str, dict[str, Any]]:
+    """The files of settings for a table of `rows`, by name.
+
+    generation_config.json, where there was one; config.json last, as without it a folder is no model.
+    """
+    config, body = checkpoint.config, checkpoint.body
+    generation = _read_json(body / "generation_config.json") if (body / "generation_config.json").is_file() else {}
+    former = token_ids(checkpoint.tokenizer()) if has_tokenizer(body) else {}
+    ids = SpecialIds.of(tokenizer, old=[vars(config), generation, former])
+    resized = recounted(_read_json(body / "config.json"), config, checkpoint.vocab_size, rows)
+    files = {"generation_config.json": renumbered(generation, GenerationConfig(), ids)} if generation else {}
+    return {**files, "config.json": renumbered(resized, config, ids)}
+
+
+def _target_shapes(checkpoint: Checkpoint, rows: int) -> dict[str, tuple[int, ...]]:
+    stored = checkpoint.weights.tensors
+    return {
+        name: (*stored[name].shape[:axis], rows, *stored[name].shape[axis + 1 :])
+        for name, axis in checkpoint.layout.axes.items()
+    }
+
+
+def _output_size(checkpoint: Checkpoint, carried: list[Path], shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Bytes to be written, but for the tokenizer and a few kilobytes of settings."""
+    files = [checkpoint.folder / path for path in carried] + [shard.path for shard in checkpoint.weights.shards]
+    stored = checkpoint.weights.tensors
+    growth = (
+        stored[name].resized(shape, 0).end - (stored[name].end - stored[name].start) for name, shape in shapes.items()
+    )
+    return sum(path.stat().st_size for path in files) + sum(growth)
+
+
+def _copy(source: Path, target: Path, progress: Progress) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as old, target.open("wb") as new:
+        copy_bytes(old, new, source.stat().st_size, progress)
+
+
+def _write_weights(
+    checkpoint: Checkpoint,
+    transport: Transport,
+    shapes: Mapping[str, tuple[int, ...]],
+    folder: Path,
+    progress: Progress,
+) -> None:
+    def make(name: str) -> Tensor:
+        return transported(checkpoint.weights.load(name), transport, checkpoint.layout.axes[name])
+
+    for shard in checkpoint.weights.shards:
+        shard.rewrite(folder / shard.path.name, shapes, make, progress)
+    if checkpoint.weights.index is not None:
+        _write_index(checkpoint.weights.index, shapes, checkpoint, folder)
+
+
+def transported(tensor: Tensor, transport: Transport, axis: int) -> Tensor:
+    """A tensor with its vocabulary axis carried over; a vector of any shape, such as `(1, V)`, goes as `(V,)`."""
+    rows = tensor.movedim(axis, 0)  # (V_s, …)
+    is_vector = tensor.numel() == len(rows)
+    result = transport.apply(rows.reshape(-1) if is_vector else rows)  # (V_t,) or (V_t, d)
+    expected = (transport.target_size, *rows.shape[1:])
+    return result.reshape(expected).movedim(0, axis)
+
+
+def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint, folder: Path) -> None:
+    stored = checkpoint.weights.tensors
+    content = _read_json(index)
+    metadata = content.setdefault("metadata", {})
+    final = {name: tensor.resized(shapes[name], 0) if name in shapes else tensor for name, tensor in stored.items()}
+    metadata["total_size"] = sum(tensor.n_bytes for tensor in final.values())
+    if "total_parameters" in metadata:
+        metadata["total_parameters"] = sum(math.prod(tensor.shape) for tensor in final.values())
+    _write_json(folder / index.name, content)
+
+
+def _write_tokenizer(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save the new tokenizer, with the limits that come from the body: its length and its kinds of input."""
+    tokenizer.save_pretrained(folder)
+    settings = _read_json(folder / "tokenizer_config.json")
+    former = checkpoint.body / "tokenizer_config.json"
+    length = _read_json(former).get("model_max_length") if former.is_file() else None
+    if length is not None:
+        settings["model_max_length"] = length
+    if getattr(checkpoint.config, "type_vocab_size", 0) < 2:
+        settings["model_input_names"] = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    _write_json(folder / "tokenizer_config.json", settings)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}). Download or save it again.") from error
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

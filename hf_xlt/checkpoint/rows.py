@@ -1,0 +1,48 @@
+"""Checks on the rows of a vocabulary-sized table."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hf_xlt.errors import InputError
+
+BLOCK = 8192
+
+
+def check_finite(rows: Tensor, name: str) -> None:
+    """Refuse rows that hold NaN or infinity.
+
+    Args:
+        rows: `(n, d)` or `(n,)`.
+        name: What the rows are, for the message.
+
+    Raises:
+        InputError: With the number of such rows and the first ids.
+    """
+    finite = torch.cat([block.isfinite().reshape(len(block), -1).all(dim=1) for block in rows.split(BLOCK)])
+    bad = (~finite).nonzero().flatten()
+    if len(bad):
+        first = ", ".join(str(row) for row in bad[:5].tolist())
+        raise InputError(
+            f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first}). "
+            "Repair or choose another checkpoint."
+        )
+
+
+def check_ids(size: int, rows: int, name: str) -> None:
+    """Refuse a tokenizer whose ids reach beyond a table.
+
+    Args:
+        size: The tokenizer's largest id + 1.
+        rows: Rows of the table.
+        name: Whose tokenizer and table they are, for the message.
+
+    Raises:
+        InputError: If there are more ids than rows.
+    """
+    if size > rows:
+        raise InputError(
+            f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows. "
+            "Give the tokenizer that the checkpoint was trained with."
+        )

@@ -1,0 +1,185 @@
+"""The safetensors files of a checkpoint, as byte ranges: what stays the same is copied without being loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from hf_xlt.errors import InputError
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+CHUNK = 16 * 2**20
+
+Progress = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a file: its type and shape, and its bytes `start:end` within the file's data."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of data."""
+        return self.end - self.start
+
+    def resized(self, shape: tuple[int, ...], start: int) -> StoredTensor:
+        """The same kind of tensor in another shape, from `start` on."""
+        item_size = self.n_bytes // math.prod(self.shape)
+        return StoredTensor(self.dtype, shape, start, start + item_size * math.prod(shape))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One safetensors file with its header read: tensors in the order of their bytes."""
+
+    path: Path
+    tensors: Mapping[str, StoredTensor]
+    metadata: Mapping[str, str]
+    data_start: int
+
+    @classmethod
+    def open(cls, path: Path) -> Shard:
+        """Read and check the header.
+
+        Raises:
+            InputError: If the file is missing, unreadable, cut short or not in the safetensors format.
+        """
+        try:
+            with safe_open(path, framework="pt"):  # checks the header, and that the file is as long as it says
+                pass
+            with path.open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                header = json.loads(file.read(length))
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path} is not a whole safetensors file ({error}). Download or save it again.") from error
+        metadata = header.pop("__metadata__", {})
+        tensors = {
+            name: StoredTensor(entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
+            for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+        }
+        return cls(path, tensors, metadata, 8 + length)
+
+    def load(self, name: str) -> torch.Tensor:
+        """One tensor, as stored."""
+        with safe_open(self.path, framework="pt") as file:
+            return file.get_tensor(name)
+
+    def rewrite(
+        self,
+        target: Path,
+        shapes: Mapping[str, tuple[int, ...]],
+        make: Callable[[str], torch.Tensor],
+        progress: Progress,
+    ) -> None:
+        """Write the file anew with some tensors replaced, one at a time; all other bytes are copied.
+
+        Args:
+            target: The file to write.
+            shapes: The new shape of each tensor to replace.
+            make: Gives the new tensor of a name, in that shape and the stored type.
+            progress: Called with every number of bytes written.
+        """
+        header = self._header(shapes)
+        encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        with self.path.open("rb") as old, target.open("wb") as new:
+            new.write(struct.pack("<Q", len(encoded)) + encoded)
+            for name, tensor in self.tensors.items():
+                if name in shapes:
+                    progress(new.write(_bytes(make(name))))
+                else:
+                    old.seek(self.data_start + tensor.start)
+                    copy_bytes(old, new, tensor.n_bytes, progress)
+
+    def _header(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        header: dict[str, Any] = {"__metadata__": dict(self.metadata)} if self.metadata else {}
+        position = 0
+        for name, old in self.tensors.items():
+            new = old.resized(shapes[name], position) if name in shapes else _moved(old, position)
+            header[name] = {"dtype": new.dtype, "shape": list(new.shape), "data_offsets": [new.start, new.end]}
+            position = new.end
+        return header
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All safetensors files of a model, and the index where there are several."""
+
+    shards: tuple[Shard, ...]
+    index: Path | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> Weights:
+        """Find the weights of a folder as transformers does: one file, else the shards of an index.
+
+        Raises:
+            InputError: If there are none, a shard is missing or unreadable, or a tensor is not where the index says.
+        """
+        index = folder / INDEX_FILE
+        if (folder / SINGLE_FILE).is_file():
+            return cls((Shard.open(folder / SINGLE_FILE),))
+        if not index.is_file():
+            raise _no_weights(folder)
+        try:
+            weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{index} is not an index of shards. Download or save it again.") from error
+        shards = {name: Shard.open(folder / name) for name in sorted(set(weight_map.values()))}
+        for tensor, name in weight_map.items():
+            if tensor not in shards[name].tensors:
+                raise InputError(f"{index} says that {name} holds {tensor}, which it does not. Download both again.")
+        return cls(tuple(shards.values()), index)
+
+    @property
+    def tensors(self) -> dict[str, StoredTensor]:
+        """Every stored tensor by name."""
+        return {name: tensor for shard in self.shards for name, tensor in shard.tensors.items()}
+
+    def load(self, name: str) -> torch.Tensor:
+        """One tensor, as stored."""
+        return next(shard for shard in self.shards if name in shard.tensors).load(name)
+
+
+def copy_bytes(source: BinaryIO, target: BinaryIO, count: int, progress: Progress) -> None:
+    """Copy the next `count` bytes in chunks."""
+    buffer = memoryview(bytearray(min(CHUNK, count)))
+    while count:
+        read = source.readinto(buffer[: min(len(buffer), count)])  # type: ignore[attr-defined]
+        if not read:
+            raise OSError(f"{source.name} ended {count} bytes too early.")
+        target.write(buffer[:read])
+        progress(read)
+        count -= read
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _moved(tensor: StoredTensor, start: int) -> StoredTensor:
+    return StoredTensor(tensor.dtype, tensor.shape, start, start + tensor.n_bytes)
+
+
+def _no_weights(folder: Path) -> InputError:
+    pickled = sorted(path.name for path in folder.glob("*.bin"))
+    found = f"only {', '.join(pickled)}" if pickled else "no weights at all"
+    return InputError(
+        f"{folder} has no {SINGLE_FILE} or {INDEX_FILE}: {found} there. Pickled .bin weights can run code when "
+        "opened, so they are neither read nor downloaded. Convert them with "
+        "https://huggingface.co/spaces/safetensors/convert, or, where you trust them, with "
+        "AutoModel….from_pretrained(…) and save_pretrained(…)."
+    )

@@ -1,0 +1,57 @@
+"""Training objectives as collators: packed sequences in, a batch with labels out.
+
+Each collator draws from a generator seeded by the example's `key`, so masking is new at every position of the
+training stream and yet the same whenever that position is visited again.
+"""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.data.objectives.batch import IGNORED, Example, special_ids
+from hf_xlt.data.objectives.causal import CausalLM
+from hf_xlt.data.objectives.denoising import SpanCorruption, TextInfilling, sentinel_ids
+from hf_xlt.data.objectives.masked import MaskedLM
+from hf_xlt.errors import InputError
+
+__all__ = [
+    "IGNORED",
+    "OBJECTIVES",
+    "CausalLM",
+    "Example",
+    "MaskedLM",
+    "Objective",
+    "SpanCorruption",
+    "TextInfilling",
+    "objective_for",
+    "special_ids",
+]
+
+Objective = CausalLM | MaskedLM | SpanCorruption | TextInfilling
+OBJECTIVES = ("clm", "mlm", "denoise")
+
+
+def objective_for(name: str, tokenizer: PreTrainedTokenizerBase) -> Objective:
+    """The collator of an objective; `denoise` uses T5's sentinels where the tokenizer has them, else its mask token.
+
+    Raises:
+        InputError: If the objective is unknown or the tokenizer lacks the special tokens it needs.
+    """
+    if name == "clm":
+        return CausalLM()
+    if name == "mlm":
+        return MaskedLM(tokenizer)
+    if name == "denoise":
+        return _denoising(tokenizer)
+    raise InputError(f"Unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}.")
+
+
+def _denoising(tokenizer: PreTrainedTokenizerBase) -> Objective:
+    if len(sentinel_ids(tokenizer)):
+        return SpanCorruption(tokenizer)
+    if tokenizer.mask_token_id is None:
+        raise InputError(
+            "Denoising needs sentinel tokens (<extra_id_0> …) or a mask token; the tokenizer has neither. "
+            "Train one with `hf-xlt tokenizer --like` the source."
+        )
+    return TextInfilling(tokenizer)

@@ -1,0 +1,65 @@
+"""Masked language modelling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.data.objectives.batch import IGNORED, Example, full_batch, special_ids
+from hf_xlt.errors import InputError
+
+
+@dataclass(frozen=True)
+class MaskedLM:
+    """Predict 15 % of the tokens; of those 80 % are masked, 10 % replaced, 10 % kept (Devlin et al. 2019, §3.1).
+
+    Special tokens are never targets, and random replacements are never special tokens.
+
+    Raises:
+        InputError: If the tokenizer has no mask token.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    share: float = 0.15
+    shifts_labels = False
+
+    def __post_init__(self) -> None:
+        if self.tokenizer.mask_token_id is None:
+            raise InputError(
+                "The tokenizer has no mask token, so it cannot train a masked language model; "
+                "add one with `tokenizer.add_special_tokens({'mask_token': '[MASK]'})` or use objective clm."
+            )
+
+    @cached_property
+    def special(self) -> np.ndarray:
+        """Ids that are never targets."""
+        return special_ids(self.tokenizer)
+
+    @cached_property
+    def ordinary(self) -> np.ndarray:
+        """Ids that may replace a target."""
+        return np.setdiff1d(list(self.tokenizer.get_vocab().values()), self.special)
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Collate packed sequences: `input_ids` and `labels`, each `(batch, length)`."""
+        inputs, labels = zip(*(self._mask(example) for example in examples), strict=True)
+        return full_batch(inputs, labels)
+
+    def _mask(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
+        generator = np.random.default_rng(example["key"])
+        ids = np.array(example["input_ids"], dtype=np.int64)
+        candidates = np.flatnonzero(~np.isin(ids, self.special))
+        count = min(len(candidates), max(1, round(self.share * len(candidates))))
+        targets = generator.permutation(candidates)[:count]
+        labels = np.full_like(ids, IGNORED)
+        labels[targets] = ids[targets]
+        draw = generator.random(count)
+        masked, replaced = targets[draw < 0.8], targets[draw >= 0.9]
+        ids[masked] = self.tokenizer.mask_token_id
+        ids[replaced] = generator.choice(self.ordinary, size=len(replaced))
+        return ids, labels

@@ -1,0 +1,179 @@
+"""What all initializers share: a source, a target tokenizer, and the models made from their transport."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import Checkpoint, assemble, check_ids, kind_of, revocabulary, target_config
+from hf_xlt.errors import InputError
+from hf_xlt.hub import CardFacts, RowCounts, installed_versions, push, write_card
+from hf_xlt.mixture import Mixture
+from hf_xlt.tokens import Overlap, Vocabulary
+from hf_xlt.transport import Transport
+
+TRANSPORT_FILE = "transport.safetensors"
+
+
+class Initializer(ABC):
+    """Makes a target-language checkpoint out of a source checkpoint and a target tokenizer.
+
+    A subclass is one method: it turns its evidence into a `Transport`. Everything else follows from that.
+
+    Args:
+        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
+        tokenizer: The target tokenizer.
+        pad_to_multiple_of: Pad the target table with drawn rows to a multiple of this, as some hardware likes.
+        seed: Seed of the rows that have no evidence.
+        trust_remote_code: Run code that the source checkpoint brings.
+
+    Raises:
+        InputError: If the source cannot be opened or its tokenizer does not fit it.
+    """
+
+    method: ClassVar[str]
+    citation: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        source: str | Path | Checkpoint,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        pad_to_multiple_of: int = 1,
+        seed: int = 42,
+        trust_remote_code: bool = False,
+    ) -> None:
+        if pad_to_multiple_of < 1:
+            raise InputError(f"pad_to_multiple_of is {pad_to_multiple_of}; expected 1 (no padding) or more.")
+        self.source = open_checkpoint(source, trust_remote_code)
+        self.tokenizer = tokenizer
+        self.pad_to_multiple_of = pad_to_multiple_of
+        self.seed = seed
+        self.source_vocabulary = Vocabulary.of(self.source.tokenizer())
+        self.target_vocabulary = Vocabulary.of(tokenizer)
+        check_ids(self.source_vocabulary.size, self.source.vocab_size, str(source))
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The method and what distinguishes this instance of it, for tables."""
+
+    @abstractmethod
+    def transport(self) -> Transport:
+        """The operator that makes target rows out of source rows; computed once."""
+
+    @property
+    def target_size(self) -> int:
+        """Rows of the target table."""
+        return -(-self.target_vocabulary.size // self.pad_to_multiple_of) * self.pad_to_multiple_of
+
+    @cached_property
+    def _target_config(self) -> PreTrainedConfig:
+        return target_config(self.source, self.target_size, self.tokenizer)
+
+    def target_config(self) -> PreTrainedConfig:
+        """The source's configuration with the target's vocabulary size and special ids."""
+        return self._target_config
+
+    def build_model(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
+        """The target model in memory, with a language-modelling head.
+
+        A head that the source checkpoint lacks starts at random (seed it with `torch.manual_seed`).
+
+        Args:
+            dtype: Type of the weights; the source's own by default.
+        """
+        return assemble(self.source, self.transport(), self.tokenizer, dtype)
+
+    def build(self, output: str | Path, *, overwrite: bool = False, command: str | None = None) -> Path:
+        """Write the target checkpoint without loading the source's body.
+
+        Beside the model the folder gets the transport, which `hf-xlt explain` reads, and a model card.
+
+        Args:
+            output: The folder to write; it appears when it is complete.
+            overwrite: Whether an existing folder may be replaced.
+            command: The command to print on the card.
+
+        Raises:
+            InputError: If the output cannot be written there, or the source's rows are not finite.
+        """
+
+        def add(folder: Path) -> None:
+            self.transport().save(folder / TRANSPORT_FILE)
+            write_card(folder, self._card_facts(Path(output).name, command))
+
+        return revocabulary(self.source, self.transport(), self.tokenizer, output, overwrite=overwrite, add=add)
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Build and upload in one go; if the upload fails, the built folder stays and the error names it.
+
+        Returns:
+            Address of the repository.
+
+        Raises:
+            InputError: As `build` does, or if the id is not one.
+            UploadError: If the Hub does not take it.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="hf-xlt-"))
+        built = self.build(folder / repo_id.rsplit("/", 1)[-1])
+        address = push(built, repo_id, private=private, token=token)
+        shutil.rmtree(folder)
+        return address
+
+    def _card_facts(self, title: str, command: str | None) -> CardFacts:
+        kind = kind_of(self.source.config)
+        return CardFacts(
+            title=title,
+            base_model=self.source.name,
+            method=self.label,
+            kind=kind.name,
+            auto_class=kind.auto_class.__name__,
+            rows=RowCounts(**asdict(self.transport().counts)),
+            command=command,
+            versions=installed_versions(),
+            citation=self.citation,
+            **self._card_evidence(),
+        )
+
+    def _card_evidence(self) -> dict[str, Any]:
+        """What the card says of the method's evidence."""
+        return {}
+
+    def _make_transport(self, overlap: Overlap, mixture: Mixture | None) -> Transport:
+        """Copy the overlap, mix the missing rows, leave the rest to the draw."""
+        return Transport(
+            source_size=self.source_vocabulary.size,
+            target_size=self.target_size,
+            copied_source=_ids(overlap.source_ids),
+            copied_target=_ids(overlap.target_ids),
+            mixed_target=_ids(overlap.missing_ids if mixture is not None else overlap.missing_ids[:0]),
+            mixture=mixture,
+            source_names=_names(self.source_vocabulary, self.source_vocabulary.size),
+            target_names=_names(self.target_vocabulary, self.target_size),
+            seed=self.seed,
+        )
+
+
+def open_checkpoint(checkpoint: str | Path | Checkpoint, trust_remote_code: bool = False) -> Checkpoint:
+    """Open a Hub id or folder, unless it is open already."""
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    return Checkpoint.open(checkpoint, trust_remote_code=trust_remote_code)
+
+
+def _ids(array: Any) -> Tensor:
+    return torch.from_numpy(array)
+
+
+def _names(vocabulary: Vocabulary, size: int) -> tuple[str, ...]:
+    return tuple(vocabulary.names.get(i, "") for i in range(size))

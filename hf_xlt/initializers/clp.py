@@ -1,0 +1,132 @@
+"""CLP-Transfer: overlap copied, the rest mixed by similarity in a small target-language helper model.
+
+Ostendorff & Rehm 2023, "Efficient Language Model Training through Cross-Lingual and Progressive Transfer Learning",
+arXiv:2301.09626, §3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_xlt.checkpoint import Checkpoint, check_finite, check_ids
+from hf_xlt.errors import InputError
+from hf_xlt.geometry.similarity import sparsemax, top_k_softmax, unit_rows
+from hf_xlt.initializers.base import Initializer, open_checkpoint
+from hf_xlt.mixture import ClippedMixture, FactoredMixture, Mixture
+from hf_xlt.tokens import Overlap, match
+from hf_xlt.transport import Transport
+
+WEIGHTINGS = ("paper", "positive", "top-k", "sparsemax")
+CITATION = """\
+@misc{ostendorff2023clp,
+  title = {Efficient Language Model Training through Cross-Lingual and Progressive Transfer Learning},
+  author = {Ostendorff, Malte and Rehm, Georg},
+  year = {2023},
+  eprint = {2301.09626},
+  archivePrefix = {arXiv},
+  url = {https://arxiv.org/abs/2301.09626}
+}"""
+
+
+class CLPInitializer(Initializer):
+    """Copy the rows of tokens that source and helper share; mix the others after the helper's geometry.
+
+    For a target token t that the source lacks, over the shared tokens O, `E_t = Σ_o w(t,o) E_o / Σ_o w(t,o)`, where
+    w comes from the cosines of the helper's input embeddings. The target model gets the helper's tokenizer.
+
+    The reference code matches tokens by their raw strings, which leaves byte-level and SentencePiece vocabularies
+    with hardly any overlap, keeps the source's output head, its special ids and float64 rows; here tokens match by
+    the text they stand for, and head, bias, ids and dtype follow.
+
+    Args:
+        source: Source checkpoint: Hub id, folder or `Checkpoint`.
+        helper: Small model of the target language, of any architecture: Hub id, folder or `Checkpoint`.
+        weighting: `paper`: the cosines as they are, over all of O, in closed form; `positive`: negative ones set to
+            zero; `top-k`: softmax of the k largest over a temperature; `sparsemax`: their sparsemax (CLP+).
+        k: Number of tokens in a row, for `top-k`.
+        temperature: What cosines are divided by, for `top-k`.
+        ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
+        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
+
+    Raises:
+        InputError: If a checkpoint cannot be opened, has no tokenizer or one that does not fit it, if no token is
+            shared, if the helper's rows are not finite, or the weighting is unknown.
+    """
+
+    method = "clp"
+    citation = CITATION
+
+    def __init__(
+        self,
+        source: str | Path | Checkpoint,
+        helper: str | Path | Checkpoint,
+        weighting: str = "paper",
+        *,
+        k: int = 10,
+        temperature: float = 0.1,
+        ignore_case: bool = False,
+        trust_remote_code: bool = False,
+        **options: Any,
+    ) -> None:
+        if weighting not in WEIGHTINGS:
+            raise InputError(f"Unknown weighting {weighting!r}; choose one of {', '.join(WEIGHTINGS)}.")
+        self.weighting = weighting
+        self.k = k
+        self.temperature = temperature
+        self.ignore_case = ignore_case
+        self.helper = open_checkpoint(helper, trust_remote_code)
+        super().__init__(source, self.helper.tokenizer(), trust_remote_code=trust_remote_code, **options)
+        check_ids(self.target_vocabulary.size, self.helper.vocab_size, self.helper.name)
+        check_finite(self._helper_rows, f"the embedding table of the helper {self.helper.name}")
+        self._overlap  # noqa: B018  refused here, before work starts
+
+    @property
+    def label(self) -> str:
+        """`CLP (paper)` and so on."""
+        return f"CLP ({self.weighting})"
+
+    @cached_property
+    def _helper_rows(self) -> Tensor:
+        return self.helper.input_rows()[: self.target_vocabulary.size].float()
+
+    @cached_property
+    def _overlap(self) -> Overlap:
+        return match(self.source_vocabulary, self.target_vocabulary, self.ignore_case)
+
+    def overlap(self) -> Overlap:
+        """The tokens that source and helper share, and those the source lacks."""
+        return self._overlap
+
+    @cached_property
+    def _transport(self) -> Transport:
+        return self._make_transport(self._overlap, self._mixture() if len(self._overlap.missing_ids) else None)
+
+    def transport(self) -> Transport:
+        """Copied rows for the overlap, mixed ones for the rest (paper, eq. 1 and 2)."""
+        return self._transport
+
+    def _mixture(self) -> Mixture:
+        missing = self._helper_rows[torch.from_numpy(self._overlap.missing_ids)]
+        shared = self._helper_rows[torch.from_numpy(self._overlap.target_ids)]
+        source_ids = torch.from_numpy(self._overlap.source_ids)
+        return self._weigh(missing, shared, source_ids)
+
+    @property
+    def _weigh(self) -> Callable[[Tensor, Tensor, Tensor], Mixture]:
+        size = self.source_vocabulary.size
+        weighings: dict[str, Callable[[Tensor, Tensor, Tensor], Mixture]] = {
+            "paper": lambda a, b, ids: FactoredMixture(unit_rows(a), unit_rows(b), ids),
+            "positive": lambda a, b, ids: ClippedMixture(unit_rows(a), unit_rows(b), ids),
+            "top-k": partial(top_k_softmax, source_size=size, k=self.k, temperature=self.temperature),
+            "sparsemax": partial(sparsemax, source_size=size),
+        }
+        return weighings[self.weighting]
+
+    def _card_evidence(self) -> dict[str, Any]:
+        return {"helper": self.helper.name}

@@ -1,0 +1,299 @@
+"""Mixtures: target rows made out of source rows, each kind stored in the form its method produces.
+
+Every kind is one linear operator `W (n, V_s)` with its own way of multiplying; a dense `W` is never formed.
+Each checks its parts once, when made: a wrong shape, dtype or id, NaN or infinity raises ValueError.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_xlt.errors import InputError
+
+# Weights whose sum is below this share of the largest sum their vectors allow cannot be normalised.
+NEAR_ZERO = 1e-6
+
+_BLOCK_ROWS = 4096
+_BLOCK_COLUMNS = 128
+_BLOCK_BYTES = 128 * 2**20
+
+
+def row_blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Slices that cover `rows`, each small enough for a float32 block of that many rows and `columns`."""
+    step = max(1, _BLOCK_BYTES // (4 * max(1, columns)))
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+class Mixture(ABC):
+    """`n_rows` target rows as weighted sums of source rows; all arithmetic is in float32."""
+
+    kind: ClassVar[str]
+    source_size: int  # number of source ids: the rows a source matrix must have at least
+
+    @property
+    @abstractmethod
+    def finite(self) -> Tensor:
+        """Bool `(n,)`: False where a row has no usable evidence; `apply` leaves such a row zero."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of target rows, n."""
+        return len(self.finite)
+
+    @abstractmethod
+    def weights(self, row: int) -> tuple[Tensor, Tensor]:
+        """Source ids `(w,)` and float32 weights `(w,)` of one row; empty where it has no usable evidence."""
+
+    @abstractmethod
+    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Rows, columns and float32 values of one block of `apply(matrix)` after the other, covering it once."""
+
+    def apply(self, matrix: Tensor) -> Tensor:
+        """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`.
+
+        Raises:
+            InputError: If the matrix is not a float matrix or its shape does not fit.
+        """
+        if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
+            raise InputError(
+                f"Cannot mix the rows of a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "
+                f"expected float and {self.source_size} rows or more: pass the table the mixture was built for."
+            )
+        mixed = torch.empty(self.n_rows, matrix.shape[1], device=matrix.device)
+        for rows, columns, values in self.blocks(matrix.detach()):
+            mixed[rows, columns] = values
+        return mixed
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All fields as tensors, ready for safetensors."""
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return {name: torch.as_tensor(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """The inverse of `tensors`."""
+        values: dict[str, Any] = {name: t if t.ndim else t.item() for name, t in tensors.items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseMixture(Mixture):
+    """Few weights a row, in compressed sparse rows: top-k, sparsemax, translation probabilities, counts.
+
+    Attributes:
+        crow: int64 `(n + 1,)`, where each row's entries begin and end.
+        col: int64 `(nnz,)`, source ids.
+        values: float32 `(nnz,)`, weights.
+        source_size: Number of source ids.
+    """
+
+    kind = "sparse"
+    crow: Tensor
+    col: Tensor
+    values: Tensor
+    source_size: int
+
+    def __post_init__(self) -> None:
+        check_ids("col", self.col, self.source_size)
+        check_ids("crow", self.crow, len(self.col) + 1)
+        _check_values("values", self.values, len(self.col))
+        ends = self.crow[[0, -1]].tolist() if len(self.crow) else []
+        if ends != [0, len(self.col)] or (self.crow.diff() < 0).any():
+            raise ValueError(f"crow must rise from 0 to the number of entries, {len(self.col)}.")
+
+    @cached_property
+    def finite(self) -> Tensor:
+        """Bool `(n,)`: the row has at least one entry."""
+        return self.crow.diff() > 0
+
+    def weights(self, row: int) -> tuple[Tensor, Tensor]:
+        """Source ids `(w,)` and float32 weights `(w,)` of one row."""
+        entries = slice(int(self.crow[row]), int(self.crow[row + 1]))
+        return self.col[entries], self.values[entries]
+
+    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Blocks of few columns and all rows."""
+        crow, col, values = (t.to(matrix.device) for t in (self.crow, self.col, self.values))
+        for start in range(0, matrix.shape[1], _BLOCK_COLUMNS):
+            columns = slice(start, start + _BLOCK_COLUMNS)
+            # A narrow table is cheap to convert and stays in cache: faster than all columns at once.
+            table = matrix[:, columns].to(torch.float32).contiguous()
+            mixed = F.embedding_bag(col, table, crow, mode="sum", per_sample_weights=values, include_last_offset=True)
+            yield slice(0, self.n_rows), columns, mixed
+
+
+@dataclass(frozen=True, eq=False)
+class _PairwiseMixture(Mixture):
+    """Weights from all inner products of target and source vectors, `left rightᵀ (n, o)`, over their sum.
+
+    Attributes:
+        left: float32 `(n, r)`, one vector a target row; its length cancels out.
+        right: float32 `(o, r)`, one vector a source row; unit rows make the products cosines.
+        source_ids: int64 `(o,)`, the source ids of the rows of `right`.
+    """
+
+    lowest: ClassVar[float]
+    left: Tensor
+    right: Tensor
+    source_ids: Tensor
+
+    def __post_init__(self) -> None:
+        _check_values("left", self.left, None, None)
+        _check_values("right", self.right, len(self.source_ids), self.left.shape[1])
+        check_ids("source_ids", self.source_ids)
+        if not len(self.source_ids):
+            raise ValueError("source_ids is empty; expected at least one source row to mix.")
+
+    @cached_property
+    def source_size(self) -> int:  # type: ignore[override]
+        """Number of source ids up to the largest one mixed."""
+        return int(self.source_ids.max()) + 1
+
+    @cached_property
+    def _floor(self) -> Tensor:
+        """Float32 `(n,)`: the sum of weights that counts as zero; the largest one is Cauchy-Schwarz's."""
+        lengths = torch.linalg.vector_norm(self.left, dim=1)
+        return NEAR_ZERO * torch.linalg.vector_norm(self.right, dim=1).sum() * lengths
+
+    def weights(self, row: int) -> tuple[Tensor, Tensor]:
+        """Source ids `(o,)` and float32 weights `(o,)` of one row; empty where it has no usable evidence."""
+        if not self.finite[row]:
+            return self.source_ids[:0], self.right.new_empty(0)
+        products = (self.right.double() @ self.left[row].double()).clamp_(min=self.lowest)
+        return self.source_ids, (products / products.sum()).float()
+
+
+@dataclass(frozen=True, eq=False)
+class FactoredMixture(_PairwiseMixture):
+    """All inner products, normalised by their sum: CLP-Transfer's mixture in closed form.
+
+    With unit helper rows A (missing) and B (overlap), the paper's `Σ_o cos(t,o) E_o / Σ_o cos(t,o)` over the
+    whole overlap is `diag(A(Bᵀ1))⁻¹ · A(BᵀE_O)`: two thin products, time O((n+o)·r·d). Cosines keep their sign
+    as in the paper, so a sum can come near zero; such rows (see `NEAR_ZERO`) are not `finite`.
+    """
+
+    kind = "factored"
+    lowest = float("-inf")
+
+    @cached_property
+    def _sums(self) -> Tensor:
+        """Float64 `(n,)`: each row's sum of weights before it is normalised."""
+        total = torch.stack([rows.sum(0) for rows in self.right.split(_BLOCK_ROWS)]).sum(0, dtype=torch.float64)
+        return torch.cat([rows.double() @ total for rows in self.left.split(_BLOCK_ROWS)])
+
+    @cached_property
+    def finite(self) -> Tensor:
+        """Bool `(n,)`: the sum of inner products is not near zero."""
+        return self._sums.abs() > self._floor
+
+    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Blocks of rows, from one small product of overlap vectors and source rows."""
+        product = self._source_product(matrix)  # (r, d)
+        scale = torch.where(self.finite, 1 / self._sums, 0).float()  # (n,)
+        for rows in row_blocks(self.n_rows, matrix.shape[1]):
+            mixed = (self.left[rows] @ product).mul_(scale[rows, None])
+            yield rows, slice(0, matrix.shape[1]), mixed
+
+    def _source_product(self, matrix: Tensor) -> Tensor:
+        """BᵀE_O `(r, d)`, summed over blocks in float64 so that its error does not grow with the overlap."""
+        product = self.right.new_zeros(self.right.shape[1], matrix.shape[1], dtype=torch.float64)
+        ids = self.source_ids.to(matrix.device)
+        for right, block in zip(self.right.split(_BLOCK_ROWS), ids.split(_BLOCK_ROWS), strict=True):
+            product += right.T @ matrix[block].to(right)
+        return product.float()
+
+
+@dataclass(frozen=True, eq=False)
+class ClippedMixture(_PairwiseMixture):
+    """Inner products with negative ones set to zero, normalised by their sum, a row block at a time."""
+
+    kind = "clipped"
+    lowest = 0.0
+
+    @cached_property
+    def finite(self) -> Tensor:
+        """Bool `(n,)`: the sum of positive inner products is not near zero."""
+        # The sum only grows: a row is settled once past the floor, as most are after the first block.
+        total = torch.zeros_like(self._floor)
+        for right in self.right.split(_BLOCK_ROWS // 8):
+            unsettled = (total <= self._floor).nonzero().squeeze(1)
+            for block in row_blocks(len(unsettled), len(right)):
+                rows = unsettled[block]
+                total[rows] += (self.left[rows] @ right.T).clamp_(min=0).sum(1)
+        return total > self._floor
+
+    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Blocks of rows, as many as have their inner products in memory at a time."""
+        sources = matrix[self.source_ids.to(matrix.device)].to(self.right)  # (o, d)
+        for rows in row_blocks(self.n_rows, len(self.right)):
+            positive = (self.left[rows] @ self.right.T).clamp_(min=0)
+            sums = positive.sum(1, keepdim=True).masked_fill_(~self.finite[rows, None], torch.inf)
+            yield rows, slice(0, matrix.shape[1]), (positive @ sources).div_(sums)
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedMixture(Mixture):
+    """Target vectors times a map into the source space (TreLM): rows that are not sums of source rows.
+
+    Attributes:
+        vectors: float32 `(n, k)`, the target tokens' own vectors.
+        map: float32 `(k, d)`.
+    """
+
+    kind = "projected"
+    source_size = 0
+    vectors: Tensor
+    map: Tensor
+
+    def __post_init__(self) -> None:
+        _check_values("vectors", self.vectors, None, None)
+        _check_values("map", self.map, self.vectors.shape[1], None)
+
+    @cached_property
+    def finite(self) -> Tensor:
+        """Bool `(n,)`: the vector is not zero."""
+        return self.vectors.any(dim=1)
+
+    def weights(self, row: int) -> tuple[Tensor, Tensor]:
+        """Empty ids and weights: no source row is part of a projected row."""
+        return torch.empty(0, dtype=torch.int64), self.vectors.new_empty(0)
+
+    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Blocks of rows; InputError where the matrix is not as wide as the map."""
+        given, width = matrix.shape[1], self.map.shape[1]
+        if given != width:
+            raise InputError(f"The source matrix is {given} wide; expected {width}: pass one the map leads to.")
+        for rows in row_blocks(self.n_rows, width):
+            yield rows, slice(0, width), self.vectors[rows] @ self.map
+
+
+# Every kind by the name it is saved under.
+MIXTURES: dict[str, type[Mixture]] = {
+    kind.kind: kind for kind in (SparseMixture, FactoredMixture, ClippedMixture, ProjectedMixture)
+}
+
+
+def check_ids(name: str, ids: Tensor, size: int = sys.maxsize) -> None:
+    """Raise ValueError unless `ids` is int64 `(n,)` with entries from 0 and below `size`."""
+    if ids.ndim != 1 or ids.dtype != torch.int64:
+        raise ValueError(f"{name} is {ids.dtype} of shape {tuple(ids.shape)}; expected one int64 dimension.")
+    if len(ids) and (ids.min() < 0 or ids.max() >= size):
+        raise ValueError(f"{name} runs from {ids.min()} to {ids.max()}; expected ids from 0 and below {size}.")
+
+
+def _check_values(name: str, values: Tensor, *shape: int | None) -> None:
+    fits = len(shape) == values.ndim and all(n in (None, m) for n, m in zip(shape, values.shape, strict=True))
+    if not fits or values.dtype != torch.float32:
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} is {values.dtype} {tuple(values.shape)}; expected float32 ({wanted}).")
+    if values.numel() and not torch.stack(values.aminmax()).isfinite().all():
+        raise ValueError(f"{name} holds NaN or infinity; check the vectors it was computed from.")

@@ -1,0 +1,90 @@
+"""Tables and pictures of learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from hf_xlt.evaluation.curves import Curve, mean_curve
+from hf_xlt.evaluation.summary import MethodSummary
+from hf_xlt.transport import Transport
+
+METHOD_COLOURS = ("#1f5fa8", "#b8372f", "#2e8b57", "#7a4fa3", "#00838f")
+BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
+
+
+def results_table(summaries: Sequence[MethodSummary]) -> Table:
+    """The table shown in the terminal: a line a method, its values the better the lower."""
+    table = Table(title="Held-out quality (bits per byte and perplexity: lower is better)", title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for name in ("bits/byte at start", "bits/byte", "perplexity"):
+        table.add_column(name, justify="right")
+    baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
+    for name in baselines:
+        table.add_column(f"steps saved vs {name}", justify="right")
+    for summary in summaries:
+        table.add_row(*_cells(summary), *(_saved(summary, name) for name in baselines))
+    return table
+
+
+def _cells(summary: MethodSummary) -> tuple[str, ...]:
+    spread = f" ± {summary.spread:.3f}" if summary.seeds > 1 else ""
+    start, final = f"{summary.start_bits_per_byte:.3f}", f"{summary.bits_per_byte:.3f}{spread}"
+    return summary.method, start, final, f"{summary.perplexity:,.1f}"
+
+
+def _saved(summary: MethodSummary, baseline: str) -> str:
+    if baseline not in summary.saved:
+        return ""
+    share = summary.saved[baseline]
+    return "not reached" if share is None else f"{share:.0%}"
+
+
+def plot_learning_curves(
+    curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str], title: str, path: Path
+) -> None:
+    """Held-out bits per byte by training steps, a line a method: the mean over seeds, its range shaded.
+
+    Args:
+        curves: Method → its curves, one a seed.
+        baselines: Methods drawn in muted colours.
+        title: Above the picture.
+        path: Where the PNG goes.
+    """
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    ours, muted = cycle(METHOD_COLOURS), cycle(BASELINE_COLOURS)
+    for method, runs in curves.items():
+        colour = next(muted if method in baselines else ours)
+        steps, means = zip(*mean_curve(runs), strict=True)
+        axes.plot(steps, means, label=method, color=colour, linewidth=2, marker="o", markersize=3)
+        columns = list(zip(*([point.bits_per_byte for point in run.points] for run in runs), strict=True))
+        axes.fill_between(steps, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.15, lw=0)
+    axes.set_xlabel("training steps")
+    axes.set_ylabel("held-out bits per byte (lower is better)")
+    axes.set_title(title)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Table:
+    """Where the rows of target tokens come from: a line a token, the source tokens that weigh most.
+
+    Raises:
+        InputError: If the target vocabulary lacks a token.
+    """
+    table = Table(box=None, pad_edge=False)
+    for name in ("token", "row", "source tokens and their weights"):
+        table.add_column(name)
+    for token in tokens:
+        parts = ", ".join(f"{name} {weight:.3f}" for name, weight in transport.explain(token, k))
+        table.add_row(token, transport.origin(token), parts)
+    return table

@@ -1,0 +1,300 @@
+"""What a token stands for, whatever its tokenizer's spelling, and which tokens two vocabularies share.
+
+Tokenizers spell in their own ways: `##en`, `▁Hund`, `ĠHund`, `fÃ¼r`, `<0x0A>`. A `Form` is the text behind the
+spelling: its bytes, and whether a word starts there. Two tokens are the same where their forms are equal.
+
+How a tokenizer spells is found by watching its backend split a few characters and by what its model declares,
+never from class names. A backend either *keeps* spaces as a marker in the tokens (SentencePiece, byte-level BPE;
+characters, where the marker is the space itself) or *drops* them (WordPiece, WordLevel). Where they are kept, a
+word starts at a leading space. Where they are dropped, a word starts unless the token carries the continuing
+prefix, or is a single character that is cut out of the middle of words (in BERT: punctuation, CJK); such a one
+tells nothing of a space before it, so it equals the spaceless token of other tokenizers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.errors import InputError
+
+ROLES = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
+STAND_INS = {"bos": "cls", "cls": "bos", "eos": "sep", "sep": "eos"}
+
+_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+_PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_OTHERS = sorted(set(range(0x100)) - set(_PRINTABLE))
+# GPT-2's alphabet: a printable byte is spelled as itself, the n-th of the others as the character 256 + n.
+_BYTE_OF = {byte: byte for byte in _PRINTABLE} | {256 + n: byte for n, byte in enumerate(_OTHERS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Canonical, byte-exact form of one token.
+
+    Joining the forms of a text, with a space wherever a word starts, gives the (normalised) text back.
+
+    Attributes:
+        text: The bytes of text the token stands for, without any marker; perhaps half a UTF-8 character.
+        starts_word: Whether a word starts here. Tokens of a tokenizer that has neither a space marker nor a
+            continuing prefix all count as starts, except single characters it cuts out of the middle of words.
+    """
+
+    text: bytes
+    starts_word: bool
+
+    def __str__(self) -> str:
+        """A readable name: `Hund` where a word starts, `-en` inside one; unprintable bytes are escaped."""
+        name = self.text.decode("utf-8", "backslashreplace")
+        if not name.isprintable():
+            name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+        name = name.replace(" ", "▁") or "▁"
+        return name if self.starts_word or not name[0].isalnum() else f"-{name}"
+
+
+@dataclass(frozen=True)
+class _Spelling:
+    """How a tokenizer spells text in its tokens.
+
+    Attributes:
+        space: What a space turns into (`▁`, `Ġ`, or itself); empty where spaces are dropped.
+        prefix: What a token inside a word begins with (`##`); empty if nothing.
+        suffix: What a token at the end of a word ends with (`</w>`); empty if nothing.
+        byte_level: Whether characters are bytes in GPT-2's alphabet.
+        byte_fallback: Whether `<0x0A>` is the byte 0x0A.
+        standalone: Characters cut out of the middle of words; empty where spaces are kept.
+    """
+
+    space: str
+    prefix: str
+    suffix: str
+    byte_level: bool
+    byte_fallback: bool
+    standalone: frozenset[str]
+
+    @classmethod
+    def of(cls, backend: Any, tokens: Iterable[str]) -> _Spelling:
+        model = json.loads(backend.model.__getstate__())
+        spaced = "".join(_split(backend, "a b"))
+        space = spaced[spaced.find("a") + 1 : spaced.rfind("b")]
+        suffix = model.get("end_of_word_suffix") or ""
+        characters = {c for c in (token.removesuffix(suffix) for token in tokens) if len(c) == 1 and not space}
+        decoded = "" if backend.decoder is None else backend.decoder.decode(["<0x41>"])
+        return cls(
+            space=space,
+            prefix=model.get("continuing_subword_prefix") or "",
+            suffix=suffix,
+            byte_level="Ñı" in "".join(_split(backend, "я")),
+            byte_fallback=bool(model.get("byte_fallback")) or decoded == "A",
+            standalone=frozenset(characters.intersection(_split(backend, "xx".join(["", *sorted(characters), ""])))),
+        )
+
+    def is_byte(self, token: str) -> bool:
+        return self.byte_fallback and _BYTE.fullmatch(token) is not None
+
+    def form(self, token: str) -> Form:
+        """The form of a token of the model's own vocabulary."""
+        if self.is_byte(token):
+            return Form(bytes.fromhex(token[3:5]), starts_word=False)
+        if self.prefix and token.startswith(self.prefix) and token != self.prefix:
+            return Form(self._bytes(token.removeprefix(self.prefix)), starts_word=False)
+        token = token.removesuffix(self.suffix)
+        return self.literal(token, self._bytes(token))
+
+    def literal(self, token: str, text: bytes) -> Form:
+        """The form of a token whose place in a word only its text tells."""
+        if self.space:
+            return Form(text.removeprefix(b" "), starts_word=text.startswith(b" "))
+        return Form(text, starts_word=token not in self.standalone)
+
+    def _bytes(self, token: str) -> bytes:
+        if not self.byte_level:
+            return (token.replace(self.space, " ") if self.space else token).encode()
+        try:
+            return token.translate(_BYTE_OF).encode("latin-1")
+        except UnicodeEncodeError:  # not spelled in the alphabet, so plain text
+            return token.encode()
+
+
+def _split(backend: Any, text: str) -> list[str]:
+    if backend.normalizer is not None:
+        text = backend.normalizer.normalize_str(text)
+    if backend.pre_tokenizer is None:
+        return [text]
+    return [piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What every id of a tokenizer stands for.
+
+    Attributes:
+        forms: Ordinary tokens by id; holes in the ids are absent. In order of preference where several share a
+            form: the lowest id, but byte-fallback tokens last, as they only serve where no other token does.
+        roles: Special tokens by role, one of `ROLES`; one id may have several.
+        extras: Special tokens without a role (T5's sentinels, language codes), by spelling.
+        names: A readable name for every id, not always unique: `str(form)`, or a special token's spelling.
+        size: Largest id + 1.
+        marks_words: Whether tokens tell if a word starts; where not, `Form.starts_word` is a guess.
+    """
+
+    forms: Mapping[int, Form]
+    roles: Mapping[str, int]
+    extras: Mapping[str, int]
+    names: Mapping[int, str]
+    size: int
+    marks_words: bool
+
+    def __post_init__(self) -> None:
+        if not self.forms:
+            raise InputError(
+                "The tokenizer has no ordinary token; expected a vocabulary beside the special tokens. "
+                "Check that its folder holds a complete tokenizer.json."
+            )
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
+        """Read the vocabulary of a tokenizer, added tokens included.
+
+        Raises:
+            InputError: If the tokenizer has no fast backend, or no ordinary token.
+        """
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise InputError(
+                f"{type(tokenizer).__name__} {tokenizer.name_or_path!r} has no fast backend; expected a tokenizer "
+                "with a tokenizer.json. Take a checkpoint that has one, or train one with `hf-xlt tokenizer`."
+            )
+        vocab = dict(sorted(tokenizer.get_vocab().items(), key=itemgetter(1)))
+        added = backend.get_added_tokens_decoder()
+        roles = _roles(tokenizer, vocab)
+        special = {vocab[token] for token in tokenizer.all_special_tokens if token in vocab}
+        special |= {id_ for id_, token in added.items() if token.special}
+
+        spelling = _Spelling.of(backend, vocab)
+        # A token both added and in the model's vocabulary (Gemma's runs of spaces) is spelled as by the model.
+        literal = {id_ for id_, token in added.items() if backend.model.token_to_id(token.content) is None}
+        forms = {
+            id_: spelling.literal(token, token.encode()) if id_ in literal else spelling.form(token)
+            for token, id_ in sorted(vocab.items(), key=lambda item: spelling.is_byte(item[0]))
+            if id_ not in special
+        }
+        return cls(
+            forms=forms,
+            roles=roles,
+            extras={token: id_ for token, id_ in vocab.items() if id_ in special.difference(roles.values())},
+            names={id_: str(forms.get(id_, token)) for token, id_ in vocab.items()},
+            size=max(vocab.values(), default=-1) + 1,
+            marks_words=bool(spelling.space or spelling.prefix),
+        )
+
+
+def _roles(tokenizer: PreTrainedTokenizerBase, vocab: Mapping[str, int]) -> dict[str, int]:
+    spelled = {role: str(tokenizer.special_tokens_map.get(f"{role}_token")) for role in ROLES}
+    return {role: vocab[token] for role, token in spelled.items() if token in vocab}
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """The tokens of a target vocabulary that a source vocabulary has as well.
+
+    Attributes:
+        source_ids: int64, `(o,)`; the source's id of each shared token.
+        target_ids: int64, `(o,)`; the target's id of each, ascending.
+        missing_ids: int64, `(n,)`; target ids in use that have no counterpart in the source, ascending.
+        target_size: Largest target id + 1; ids in neither `target_ids` nor `missing_ids` are holes.
+    """
+
+    source_ids: np.ndarray
+    target_ids: np.ndarray
+    missing_ids: np.ndarray
+    target_size: int
+
+    def __post_init__(self) -> None:
+        used = np.bincount(np.concatenate([self.target_ids, self.missing_ids]), minlength=self.target_size)
+        if self.source_ids.shape != self.target_ids.shape or len(used) > self.target_size or used.max(initial=0) > 1:
+            raise InputError(
+                f"An overlap of {len(self.source_ids)} source ids, {len(self.target_ids)} target ids and "
+                f"{len(self.missing_ids)} missing ones in {self.target_size} rows does not fit together; expected "
+                "pairs, and each target id once and below the number of rows. Build it with overlap()."
+            )
+
+
+def overlap(
+    source_tokenizer: PreTrainedTokenizerBase, target_tokenizer: PreTrainedTokenizerBase, ignore_case: bool = False
+) -> Overlap:
+    """Find the tokens two tokenizers share, as `match` does for their vocabularies."""
+    return match(Vocabulary.of(source_tokenizer), Vocabulary.of(target_tokenizer), ignore_case)
+
+
+def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> Overlap:
+    """Find the tokens two vocabularies share.
+
+    Ordinary tokens match where their forms are equal; if one vocabulary does not mark words, those left without a
+    counterpart match on their text alone. Special tokens never match ordinary ones. They match by role, whatever
+    their spelling; bos and cls, eos and sep stand in for one another where the source lacks the role. If a target
+    token has several roles, the last one in `ROLES` that the source can serve decides. Special tokens without a
+    role match by spelling, among themselves.
+
+    Args:
+        source: The vocabulary whose rows are given.
+        target: The vocabulary whose rows are wanted.
+        ignore_case: Whether tokens left without a counterpart match on their casefolded text.
+
+    Raises:
+        InputError: If no ordinary token is shared.
+    """
+    pairs: dict[int, int] = {}
+    for key in _keys(source.marks_words and target.marks_words, ignore_case):
+        first: dict[Hashable, int] = {}
+        for id_, form in source.forms.items():
+            first.setdefault(key(form), id_)
+        left = {id_: first.get(key(form)) for id_, form in target.forms.items() if id_ not in pairs}
+        pairs |= {id_: counterpart for id_, counterpart in left.items() if counterpart is not None}
+    if not pairs:
+        raise InputError(
+            f"There is no overlapping token between the source ({len(source.forms)} tokens) and the target "
+            f"({len(target.forms)} tokens); expected at least one. Take a target tokenizer that has some script, "
+            "digits or punctuation in common with the source, or a method that needs no overlap."
+        )
+    pairs |= special_pairs(source, target)
+    target_ids = sorted(pairs)
+    return Overlap(
+        source_ids=np.array([pairs[id_] for id_ in target_ids], dtype=np.int64),
+        target_ids=np.array(target_ids, dtype=np.int64),
+        missing_ids=np.array(sorted(target.names.keys() - pairs.keys()), dtype=np.int64),
+        target_size=target.size,
+    )
+
+
+def _keys(marks_words: bool, ignore_case: bool) -> list[Callable[[Form], Hashable]]:
+    """What tokens are compared by, the strictest first."""
+    keys: list[Callable[[Form], Hashable]] = [lambda form: form]
+    if not marks_words:
+        keys.append(lambda form: form.text)
+    if ignore_case:
+        keys.append(lambda form: (_casefold(form.text), form.starts_word))
+    if ignore_case and not marks_words:
+        keys.append(lambda form: _casefold(form.text))
+    return keys
+
+
+def _casefold(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape").casefold()
+
+
+def special_pairs(source: Vocabulary, target: Vocabulary) -> dict[int, int]:
+    """Target id → source id of the special tokens that have a counterpart, as `match` pairs them."""
+    pairs = {id_: source.extras[token] for token, id_ in target.extras.items() if token in source.extras}
+    for role in (role for role in ROLES if role in target.roles):
+        given = role if role in source.roles else STAND_INS.get(role, role)
+        if given in source.roles:
+            pairs[target.roles[role]] = source.roles[given]
+    return pairs

@@ -1,0 +1,283 @@
+"""Transport: everything an initializer learned, as one linear operator from source rows to target rows."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hf_xlt.errors import InputError
+from hf_xlt.mixture import MIXTURES, Mixture, check_ids
+
+_FORMAT = "hf_xlt.transport.1"
+_IDS = ("copied_source", "copied_target", "mixed_target")
+_NAMES = ("source_names", "target_names")
+_BLOCK_ROWS = 4096
+_BLOCK_COLUMNS = 128
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many target rows are copied from a source row, mixed from several, or drawn at random."""
+
+    copied: int
+    mixed: int
+    drawn: int
+
+
+@dataclass(frozen=True, eq=False)
+class Transport:
+    """Target rows out of source rows: copied, mixed, and for every other row a seeded draw.
+
+    A drawn row comes from N(mean, std) of each column over the source rows. Its noise depends on nothing but the
+    seed, the number of target ids, its own id and the width: transports that differ in what they copy or mix draw
+    the same row for the same id, and an untied head as wide as the input table gets the input table's noise.
+
+    Attributes:
+        source_size: The source tokenizer's largest id + 1; later source rows are padding, never read.
+        target_size: Rows of the target table.
+        copied_source: int64 `(c,)`, the source row of each copied row.
+        copied_target: int64 `(c,)`, the target row of each copied row.
+        mixed_target: int64 `(m,)`, the target row of each row of the mixture.
+        mixture: How the mixed rows are made; None where there are none.
+        source_names: A readable name for each source id, empty for ids that are no token.
+        target_names: The same for each target id.
+        seed: Seed of the draw.
+
+    Raises:
+        ValueError: If ids are out of range or a target row is given twice, or lengths do not fit.
+    """
+
+    source_size: int
+    target_size: int
+    copied_source: Tensor
+    copied_target: Tensor
+    mixed_target: Tensor
+    mixture: Mixture | None
+    source_names: Sequence[str]
+    target_names: Sequence[str]
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        check_ids("copied_source", self.copied_source, self.source_size)
+        check_ids("copied_target", self.copied_target, self.target_size)
+        check_ids("mixed_target", self.mixed_target, self.target_size)
+        _check_length("copied_target", self.copied_target, len(self.copied_source))
+        _check_length("source_names", self.source_names, self.source_size)
+        _check_length("target_names", self.target_names, self.target_size)
+        _check_length("mixed_target", self.mixed_target, self.mixture.n_rows if self.mixture else 0)
+        given, times = torch.cat([self.copied_target, self.mixed_target]).unique(return_counts=True)
+        if (times > 1).any():
+            raise ValueError(f"Target row {given[times > 1][0]} is given {times.max()} times; expected once.")
+        if self.mixture and self.mixture.source_size > self.source_size:
+            wanted = self.mixture.source_size
+            raise ValueError(f"source_size is {self.source_size}; expected {wanted} or more, as the mixture reads.")
+
+    @torch.no_grad()
+    def apply(self, matrix: Tensor) -> Tensor:
+        """Make the target's rows out of the source's, in the same dtype; the source is left as it is.
+
+        Args:
+            matrix: The source's embedding table or output head `(V_s, d)`, or its output bias `(V_s,)`, of any
+                float dtype.
+
+        Returns:
+            `(target_size, d)` or `(target_size,)`, on the same device.
+
+        Raises:
+            InputError: If the tensor is not of one of these forms or has fewer than `source_size` rows.
+        """
+        if matrix.ndim == 1:
+            return self.apply(matrix[:, None])[:, 0]
+        if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
+            raise InputError(
+                f"Cannot transport a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "
+                f"expected float rows or a bias for at least {self.source_size} source ids. "
+                "Pass a tensor of the source checkpoint this transport was built for."
+            )
+        target = matrix.new_empty(self.target_size, matrix.shape[1])
+        self._copy(matrix, target)
+        self._mix(matrix, target)
+        self._draw(matrix, target)
+        return target
+
+    def _copy(self, matrix: Tensor, target: Tensor) -> None:
+        blocks = zip(self.copied_target.split(_BLOCK_ROWS), self.copied_source.split(_BLOCK_ROWS), strict=True)
+        for target_ids, source_ids in blocks:
+            target[target_ids] = matrix[source_ids]
+
+    def _mix(self, matrix: Tensor, target: Tensor) -> None:
+        if self.mixture:
+            for rows, columns, values in self.mixture.blocks(matrix):
+                target[self.mixed_target[rows], columns] = values.to(target)
+
+    def _draw(self, matrix: Tensor, target: Tensor) -> None:
+        if not self._drawn.any():
+            return
+        mean, std = _column_statistics(matrix[: self.source_size])
+        generator = torch.Generator().manual_seed(self.seed)
+        for start in range(0, self.target_size, _BLOCK_ROWS):
+            drawn = self._drawn[start : start + _BLOCK_ROWS]
+            noise = torch.randn(len(drawn), matrix.shape[1], generator=generator)
+            target[start + drawn.nonzero().squeeze(1)] = (mean + std * noise[drawn]).to(target)
+
+    @cached_property
+    def _drawn(self) -> Tensor:
+        """Bool `(target_size,)`: the rows without a source, and the mixed rows without usable evidence."""
+        drawn = torch.ones(self.target_size, dtype=torch.bool)
+        drawn[self.copied_target] = False
+        if self.mixture:
+            drawn[self.mixed_target] = ~self.mixture.finite.cpu()
+        return drawn
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Rows copied, mixed and drawn; they add up to `target_size`."""
+        copied, drawn = len(self.copied_target), int(self._drawn.sum())
+        return Counts(copied=copied, mixed=self.target_size - copied - drawn, drawn=drawn)
+
+    def origin(self, token: str) -> Literal["copied", "mixed", "drawn"]:
+        """Where the row of a target token comes from.
+
+        Raises:
+            InputError: If the target vocabulary has no such token.
+        """
+        row = self._row(token)
+        if self._drawn[row]:
+            return "drawn"
+        return "mixed" if (self.mixed_target == row).any() else "copied"
+
+    def explain(self, token: str, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` source tokens that weigh most in a target token's row, largest absolute weight first.
+
+        Returns:
+            Names and weights; one of weight 1 for a copied row, none for a drawn or projected one.
+
+        Raises:
+            InputError: If the target vocabulary has no such token or `k` is not positive.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}; expected at least 1, the number of source tokens to list.")
+        row = self._row(token)
+        if self._drawn[row]:
+            return []
+        ids, weights = self._weights(row)
+        largest = weights.abs().argsort(descending=True, stable=True)[:k]
+        return [
+            (self.source_names[i], w) for i, w in zip(ids[largest].tolist(), weights[largest].tolist(), strict=True)
+        ]
+
+    def _weights(self, row: int) -> tuple[Tensor, Tensor]:
+        mixed = (self.mixed_target == row).nonzero()
+        if len(mixed) and self.mixture:
+            ids, weights = self.mixture.weights(int(mixed))
+            return ids.cpu(), weights.cpu()
+        return self.copied_source[self.copied_target == row], torch.ones(1)
+
+    def _row(self, token: str) -> int:
+        try:
+            return self._rows[token]
+        except KeyError:
+            close = difflib.get_close_matches(token, self._rows, n=3)
+            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "nothing is spelled like it."
+            raise InputError(
+                f"{token!r} is not a token of the target vocabulary; {hint} "
+                "Longer words are made of several tokens: ask for one of those."
+            ) from None
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """Target id by name; the smallest id where names repeat."""
+        return {name: row for row, name in reversed(list(enumerate(self.target_names))) if name}
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the transport to one `.safetensors` file, which appears whole or not at all.
+
+        Raises:
+            InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+        """
+        path = Path(path)
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.")
+        if not path.parent.is_dir():
+            raise InputError(f"{path.parent} is not a folder; expected one to write {path.name} to. Make it first.")
+        tensors = {name: getattr(self, name) for name in _IDS}
+        tensors |= {name: _to_bytes(getattr(self, name)) for name in _NAMES}
+        metadata = {"format": _FORMAT, "seed": str(self.seed), "mixture": ""}
+        if self.mixture:
+            metadata["mixture"] = self.mixture.kind
+            tensors |= {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        save_file({name: _own(tensor) for name, tensor in tensors.items()}, unfinished, metadata)
+        os.replace(unfinished, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Transport:
+        """Read what `save` wrote, equal to the bit.
+
+        Raises:
+            InputError: If the file is missing, unreadable, or not a transport.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path} is not a file; expected a transport. Write one with Transport.save.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise InputError(f"{path} is not a readable safetensors file ({error}). Write it again.") from error
+        if metadata.get("format") != _FORMAT:
+            raise InputError(f"{path} is not a transport; expected a file that Transport.save wrote.")
+        return cls._from_tensors(tensors, metadata)
+
+    @classmethod
+    def _from_tensors(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Transport:
+        prefix = "mixture."
+        parts = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        source_names, target_names = (_from_bytes(tensors[name]) for name in _NAMES)
+        return cls(
+            source_size=len(source_names),
+            target_size=len(target_names),
+            **{name: tensors[name] for name in _IDS},
+            mixture=MIXTURES[metadata["mixture"]].from_tensors(parts) if metadata["mixture"] else None,
+            source_names=source_names,
+            target_names=target_names,
+            seed=int(metadata["seed"]),
+        )
+
+
+def _column_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation `(d,)` of the columns of `rows (n, d)`, in float32."""
+    columns = (part.to(torch.float32) for part in rows.split(_BLOCK_COLUMNS, dim=1))
+    std, mean = zip(*(torch.std_mean(part, dim=0, correction=0) for part in columns), strict=True)
+    return torch.cat(mean).cpu(), torch.cat(std).cpu()
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A copy with its own memory: safetensors refuses tensors that share theirs."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _to_bytes(names: Iterable[str]) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
+
+
+def _from_bytes(names: Tensor) -> tuple[str, ...]:
+    return tuple(json.loads(names.numpy().tobytes()))
+
+
+def _check_length(name: str, values: Sequence[str] | Tensor, length: int) -> None:
+    if len(values) != length:
+        raise ValueError(f"{name} has {len(values)} entries; expected {length}.")

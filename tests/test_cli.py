@@ -1,0 +1,119 @@
+"""The command line: what it writes, and one line with the next step where it refuses."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import tiny
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_xlt import cli
+from hf_xlt.sample import sentences
+
+COMMANDS = ("demo", "initialize", "run", "evaluate", "explain", "tokenizer", "push")
+
+
+@pytest.fixture
+def places(tmp_path):
+    english, german = tiny.tokenizer("en", "byte-level-bpe"), tiny.tokenizer("de", "byte-level-bpe", 500)
+    tiny.save(tiny.model("gpt2", english, seed=1), english, tmp_path / "source")
+    tiny.save(tiny.model("gpt2", german, seed=2, width=8), german, tmp_path / "helper")
+    (tmp_path / "de.txt").write_text("\n".join(sentences("de", "train")[:150]) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def call(monkeypatch, capsys, *words) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["hf-xlt", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_explains_every_option(monkeypatch, capsys, command):
+    code, out, _ = call(monkeypatch, capsys, command, "--help")
+    assert code == 0
+    options = [line for line in out.splitlines() if re.match(r"\s*-", line.lstrip("│ "))]
+    assert len(options) >= 1
+    assert all(len(line.split()) > 2 for line in options), out
+
+
+def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
+    given = ("--source", places / "source", "--helper", places / "helper")
+    code, out, _ = call(
+        monkeypatch, capsys, "initialize", "clp", *given, "--weighting", "top-k", "--output", places / "out"
+    )
+    assert code == 0
+    assert re.search(r"\d+ rows copied, \d+ mixed, 0 drawn", out)
+    assert AutoModelForCausalLM.from_pretrained(places / "out").config.vocab_size == 500
+    assert "hf-xlt initialize clp" in (places / "out" / "README.md").read_text()
+
+    token = next(name for name in AutoTokenizer.from_pretrained(places / "out").get_vocab() if name.isalpha())
+    code, out, _ = call(monkeypatch, capsys, "explain", places / "out", token)
+    assert code == 0
+    assert re.search(rf"{token}\s+(copied|mixed)\s+\S+ \d\.\d{{3}}", out)
+
+    code, out, _ = call(monkeypatch, capsys, "evaluate", places / "out", "--corpus", places / "de.txt", "--length", 16)
+    assert code == 0
+    assert "bits per byte" in out
+
+    steps = [word for key in ("steps=2", "sequence_length=16", "batch_size=2") for word in ("--set", f"stages.0.{key}")]
+    steps += ["--set", "data.held_out_every=30"]
+    code, out, _ = call(monkeypatch, capsys, "run", "clp", *given, "--corpus", places / "de.txt", *steps, "--output",
+                        places / "trained", "--language", "de", "--compare")  # fmt: skip
+    assert code == 0
+    assert "random rows" in out
+    assert "from scratch" in out
+    assert "language: de" in (places / "trained" / "README.md").read_text()
+
+
+def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys, places):
+    corpus = ("--corpus", places / "de.txt", "--vocab-size", 400)
+    code, _, _ = call(
+        monkeypatch, capsys, "tokenizer", *corpus, "--like", places / "source", "--output", places / "like"
+    )
+    assert code == 0
+    like = AutoTokenizer.from_pretrained(places / "like")
+    assert len(like) == 400
+    assert like.tokenize("für")[0].startswith("f")
+    code, out, _ = call(
+        monkeypatch, capsys, "tokenizer", *corpus, "--family", "unigram", "--output", places / "unigram"
+    )
+    assert code == 0
+    assert "400 entries" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "nonsense", "--output", "{}/x"), "No recipe 'nonsense': expected one of clp, scratch"),
+        (("run", "clp", "--output", "{}/x"), "No corpus given; name one with --corpus"),
+        (("run", "clp", "--output", "{}/x", "--set", "stages.0.stesp=3"), "Unknown key 'stesp' in stages.0; did you mean 'steps'"),
+        (("run", "clp", "--output", "{}/x", "--set", "stages.0.steps=0"), "steps is 0; expected a number > 0"),
+        (("run", "clp", "--output", "{}/x", "--corpus", "{}/none.txt"), "none.txt is not a file"),
+        (("initialize", "clp", "--output", "{}/x"), "clp needs a source checkpoint"),
+        (("initialize", "magic", "--output", "{}/x"), "Unknown initializer 'magic'"),
+        (("explain", "{}/source", "Hund"), "transport.safetensors is not a file"),
+        (("demo", "--recipe", "nothing", "--output", "{}/x"), "No demonstration of 'nothing'; choose one of clp"),
+        (("tokenizer", "--corpus", "{}/de.txt", "--family", "morse", "--output", "{}/x"), "Unknown tokenizer family 'morse'"),
+        (("push", "{}/source", "not a name"), "'not a name' is not a repository id|has no model card"),
+    ],
+)  # fmt: skip
+def test_refusals_are_one_line_with_exit_code_2(monkeypatch, capsys, places, words, message):
+    code, _, err = call(monkeypatch, capsys, *(str(word).replace("{}", str(places)) for word in words))
+    assert code == 2
+    assert re.search(message, err)
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in err
+    assert not (places / "x").exists()
+    assert not list(places.glob(".x*"))
+
+
+def test_debug_shows_the_traceback(monkeypatch, places):
+    monkeypatch.setenv("HF_XLT_DEBUG", "1")
+    code = "import sys; from hf_xlt.cli import main; sys.argv = ['hf-xlt', 'run', 'nonsense', '--output', 'x']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Traceback" in done.stderr
+    assert "InputError" in done.stderr

@@ -1,0 +1,164 @@
+"""A recipe carried out: what appears, what is compared, and what happens when it is killed."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from hf_xlt.errors import InputError
+from hf_xlt.recipes import Results, load_recipe, run_recipe
+from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.sample import sentences
+from hf_xlt.transport import Transport
+
+SMALL = ("stages.0.steps=6", "stages.0.sequence_length=16", "stages.0.batch_size=4", "stages.0.evaluations=3",
+         "data.held_out_every=40", "language=de")  # fmt: skip
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "de.txt"
+    path.write_text("\n".join(sentences("de", "train")[:200]) + "\n", encoding="utf-8")
+    return path
+
+
+def checkpoints(folder: Path, kind: str = "gpt2", family: str = "byte-level-bpe") -> list[str]:
+    english, german = tiny.tokenizer("en", family), tiny.tokenizer("de", family, 500)
+    source = tiny.save(tiny.model(kind, english, seed=1), english, folder / "source")
+    helper = tiny.save(tiny.model("gpt2", german, seed=2, width=8), german, folder / "helper")
+    return [f"source={source}", f"helper={helper}"]
+
+
+def clp_recipe(folder: Path, corpus: Path, *more: str, kind: str = "gpt2", family: str = "byte-level-bpe"):
+    return load_recipe("clp", [*SMALL, f"data.corpus={corpus}", *checkpoints(folder, kind, family), *more])
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "auto_class"),
+    [
+        ("gpt2", "byte-level-bpe", AutoModelForCausalLM),
+        ("bert", "wordpiece", AutoModelForMaskedLM),
+        ("bart", "byte-level-bpe", AutoModelForSeq2SeqLM),
+    ],
+)
+def test_a_run_leaves_a_whole_folder_and_compares_on_equal_terms(tmp_path, corpus, kind, family, auto_class):
+    recipe = clp_recipe(tmp_path, corpus, "seeds=[0, 1]", kind=kind, family=family)
+    results = run_recipe(recipe, tmp_path / "out", "hf-xlt run clp", compare=True)
+
+    assert results.methods == ("CLP (paper)", RANDOM_ROWS, FROM_SCRATCH)
+    assert {tuple(p.step for p in run.curve.points) for run in results.runs} == {(0, 2, 4, 6)}
+    assert len({run.parameters for run in results.runs}) == 1
+    assert {run.curve.seed for run in results.runs} == {0, 1}
+    assert [summary.seeds for summary in results.summaries] == [2, 2, 2]
+
+    model = auto_class.from_pretrained(tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert model.config.vocab_size == len(tokenizer)
+    present = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"README.md", "results.json", "learning_curves.png", "recipe.yaml", "transport.safetensors"} <= present
+    assert Results.load(tmp_path / "out" / "results.json") == results
+    assert load_recipe(tmp_path / "out" / "recipe.yaml") == recipe
+    counts = Transport.load(tmp_path / "out" / "transport.safetensors").counts
+    assert dict(results.runs[0].rows) == {"copied": counts.copied, "mixed": counts.mixed, "drawn": counts.drawn}
+    assert not list(tmp_path.glob(".*")), "work in progress is cleared away"
+
+
+def test_training_is_the_same_every_time_and_lowers_the_loss(tmp_path, corpus):
+    recipe = clp_recipe(tmp_path, corpus, "stages.0.steps=40", "stages.0.learning_rate=0.01")
+    first, second = (run_recipe(recipe, tmp_path / name, "x").runs[0].curve for name in ("a", "b"))
+    assert first.points == second.points
+    assert first.final.bits_per_byte < 0.9 * first.points[0].bits_per_byte
+
+
+def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(tmp_path, corpus):
+    recipe = clp_recipe(tmp_path, corpus, "stages.0.steps=60", "stages.0.checkpoints=20")
+    whole = run_recipe(recipe, tmp_path / "whole", "x")
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
+    code = (
+        "import sys; from pathlib import Path; from hf_xlt.recipes import load_recipe, run_recipe;"
+        "run_recipe(load_recipe(sys.argv[1]), Path(sys.argv[2]), 'x')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "recipe.yaml"), str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    states = tmp_path / ".killed.work" / "clp-paper-seed0" / "target"
+    while process.poll() is None and not list(states.glob("checkpoint-*/trainer_state.json")):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    assert (tmp_path / ".killed.work").exists()
+
+    resumed = run_recipe(recipe, tmp_path / "killed", "x")
+    assert resumed.runs[0].curve.points == whole.runs[0].curve.points
+    one, other = (AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("whole", "killed"))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_scratch_makes_a_model_and_its_tokenizer(tmp_path, corpus):
+    shape = ["model.hidden_size=16", "model.intermediate_size=32", "model.num_hidden_layers=1"]
+    recipe = load_recipe("scratch", [*SMALL, *shape, "tokenizer.vocab_size=400", f"data.corpus={corpus}"])
+    results = run_recipe(recipe, tmp_path / "helper", "x")
+    assert results.methods == (FROM_SCRATCH,)
+    assert results.runs[0].rows is None
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "helper")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "helper").config.vocab_size == len(tokenizer) == 400
+
+
+@pytest.mark.parametrize("trains", ["embeddings", "lora"])
+def test_stages_train_what_they_say(tmp_path, corpus, trains):
+    recipe = clp_recipe(tmp_path, corpus, f"stages.0.trains={trains}", "stages.0.learning_rate=0.01")
+    source = AutoModelForCausalLM.from_pretrained(tmp_path / "source").state_dict()
+    run_recipe(recipe, tmp_path / "out", "x")
+    trained = AutoModelForCausalLM.from_pretrained(tmp_path / "out").state_dict()
+    assert trained.keys() == source.keys()
+    changed = {name for name in source if source[name].shape == trained[name].shape}
+    changed = {name for name in changed if not torch.equal(source[name], trained[name])}
+    assert bool(changed) == (trains == "lora")
+    assert not any("ln_" in name or "bias" in name or "wpe" in name for name in changed)
+
+
+def test_stages_follow_one_another_on_one_axis(tmp_path, corpus):
+    recipe = clp_recipe(tmp_path, corpus)
+    stage = recipe.stages[0]
+    recipe = replace(recipe, stages=(replace(stage, name="rows", trains="embeddings"), replace(stage, name="all")))
+    points = run_recipe(recipe, tmp_path / "out", "x").runs[0].curve.points
+    assert [point.step for point in points] == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_dtype_of_the_saved_model_is_the_sources_or_as_asked(tmp_path, corpus):
+    recipe = clp_recipe(tmp_path, corpus, "dtype=bfloat16")
+    run_recipe(recipe, tmp_path / "out", "x")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
+
+
+def test_refusals_come_before_work_and_leave_nothing(tmp_path, corpus):
+    short = tmp_path / "short.txt"
+    short.write_text("Ja.\nNein.\n")
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(b"gut\nsch\xf6n\n")
+    out = tmp_path / "out"
+    for path, message in ((short, "shorter than one sequence of 16"), (bad, "not UTF-8 at line 2")):
+        with pytest.raises(InputError, match=message):
+            run_recipe(clp_recipe(tmp_path, path), out, "x")
+    with pytest.raises(InputError, match="No corpus given.*--corpus"):
+        run_recipe(load_recipe("clp", checkpoints(tmp_path)), out, "x")
+    out.mkdir()
+    with pytest.raises(InputError, match="--overwrite"):
+        run_recipe(clp_recipe(tmp_path, corpus), out, "x")
+    out.rmdir()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_unfinished_run_of_another_recipe_is_not_mixed_in(tmp_path, corpus):
+    work = tmp_path / ".out.work"
+    work.mkdir()
+    (work / "run.json").write_text(json.dumps({"recipe": "another", "compare": False}))
+    with pytest.raises(InputError, match="unfinished run of another recipe; remove it"):
+        run_recipe(clp_recipe(tmp_path, corpus), tmp_path / "out", "x")
