@@ -6,12 +6,15 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from hf_xlt.errors import InputError
+from hf_xlt.errors import InputError, UploadError
+
+if TYPE_CHECKING:
+    from hf_xlt.recipes import Results
 
 app = typer.Typer(
     name="hf-xlt",
@@ -174,7 +177,7 @@ def push(
     console.print(upload(folder, repo_id, private=private or None, token=token))
 
 
-def _show(results: "Results", output: Path) -> None:  # noqa: F821, UP037
+def _show(results: Results, output: Path) -> None:
     from hf_xlt.report import results_table
 
     console.print(results_table(results.summaries))
@@ -188,8 +191,6 @@ def _command() -> str:
 
 def main() -> None:
     """Run the command; refused input is one line and exit code 2, a traceback only with HF_XLT_DEBUG=1."""
-    from hf_xlt.hub import UploadError
-
     try:
         app()
     except (InputError, UploadError) as error:

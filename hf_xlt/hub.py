@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from hf_xlt.errors import InputError
+from hf_xlt.errors import InputError, UploadError
 from hf_xlt.model_card import (
     CARD,
     CardFacts,
@@ -33,13 +33,6 @@ __all__ = [
 ]
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
-
-
-class UploadError(RuntimeError):
-    """The Hub did not take a folder.
-
-    The message is one line: what went wrong, that the local folder is whole, and how to try again.
-    """
 
 
 def push(
