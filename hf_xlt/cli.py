@@ -6,15 +6,23 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from transformers.utils import logging as transformers_logging
 
+from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.data.corpora import Corpus
+from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
+from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError, UploadError
-
-if TYPE_CHECKING:
-    from hf_xlt.recipes import Results
+from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
+from hf_xlt.hub import push as upload
+from hf_xlt.initializers import TRANSPORT_FILE, initializer_for
+from hf_xlt.recipes import load_recipe, run_recipe
+from hf_xlt.report import explanation_table, results_table
+from hf_xlt.transport import Transport
 
 app = typer.Typer(
     name="hf-xlt",
@@ -24,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-console = Console(soft_wrap=True)
+console = Console()
 
 Source = Annotated[str | None, typer.Option(help="Checkpoint to start from: a Hub id or a folder.")]
 Helper = Annotated[str | None, typer.Option(help="Small model of the target language: a Hub id or a folder.")]
@@ -43,8 +51,6 @@ def demo(
     seeds: Annotated[int, typer.Option(help="How often to train each method.", min=1)] = 1,
 ) -> None:
     """Teach German to the embedded English model, offline, in about three minutes, and show what was saved."""
-    from hf_xlt.demo import run_demo
-
     run_demo(recipe, output, console, command=_command(), seeds=seeds, overwrite=overwrite)
 
 
@@ -55,6 +61,8 @@ def initialize(
     source: Source = None,
     helper: Helper = None,
     weighting: Weighting = "paper",
+    k: Annotated[int, typer.Option(help="Source tokens in a row, for top-k.", min=1)] = 10,
+    temperature: Annotated[float, typer.Option(help="What similarities are divided by, for top-k.")] = 0.1,
     ignore_case: Annotated[bool, typer.Option("--ignore-case", help="Match tokens that differ in case only.")] = False,
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,
@@ -64,16 +72,19 @@ def initialize(
     Example: hf-xlt initialize clp --source google-bert/bert-large-cased --helper dbmdz/bert-base-german-cased
     --output bert-large-german
     """
-    from hf_xlt.initializers import initializer_for
-
-    options = {"method": method, "weighting": weighting, "ignore_case": ignore_case}
-    if trust_remote_code:
-        options["trust_remote_code"] = True
+    options = {
+        "method": method,
+        "weighting": weighting,
+        "k": k,
+        "temperature": temperature,
+        "ignore_case": ignore_case,
+        "trust_remote_code": trust_remote_code,
+    }
     initializer = initializer_for(options, source, helper)
     built = initializer.build(output, overwrite=overwrite, command=_command())
     counts = initializer.transport().counts
-    console.print(f"{built}: {counts.copied:,} rows copied, {counts.mixed:,} mixed, {counts.drawn:,} drawn.")
-    console.print(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run clp --help")
+    _say(f"{built}: {counts.copied:,} rows copied, {counts.mixed:,} mixed, {counts.drawn:,} drawn.")
+    _say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run clp --help")
 
 
 @app.command()
@@ -97,14 +108,14 @@ def run(
     Example: hf-xlt run clp --source openai-community/gpt2-large --helper dbmdz/german-gpt2 --corpus de.txt.gz
     --output gpt2-large-german --compare
     """
-    from hf_xlt.recipes import load_recipe, run_recipe
-
     given = {"source": source, "helper": helper, "language": language, "license": license,
              "data.corpus": corpus, "data.held_out": held_out}  # fmt: skip
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, _command(), compare=compare, overwrite=overwrite)
-    _show(results, output)
+    console.print(results_table(results.summaries))
+    _say(f"{output}: model, README.md (card), results.json, learning_curves.png, recipe.yaml")
+    _say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
 
 
 @app.command()
@@ -115,10 +126,8 @@ def evaluate(
     trust_remote_code: Trust = False,
 ) -> None:
     """Measure a language model on a text: loss, perplexity and bits per byte."""
-    from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
-
     quality = evaluate_checkpoint(model, corpus, length, trust_remote_code)
-    console.print(
+    _say(
         f"loss {quality.loss:.4f} nats a token, perplexity {quality.perplexity:,.2f}, "
         f"{quality.bits_per_byte:.4f} bits per byte"
     )
@@ -131,10 +140,6 @@ def explain(
     k: Annotated[int, typer.Option(help="Source tokens to show.", min=1)] = 5,
 ) -> None:
     """Show what source tokens the rows of a model's tokens are made of."""
-    from hf_xlt.initializers import TRANSPORT_FILE
-    from hf_xlt.report import explanation_table
-    from hf_xlt.transport import Transport
-
     console.print(explanation_table(Transport.load(folder / TRANSPORT_FILE), tokens, k))
 
 
@@ -150,10 +155,6 @@ def tokenizer(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a tokenizer on a corpus, like an existing model's or of one of the known families."""
-    from hf_xlt.checkpoint import atomic_folder
-    from hf_xlt.data.corpora import Corpus
-    from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
-
     lines = Corpus(corpus).lines()
     with atomic_folder(output, overwrite=overwrite) as folder:
         if like is None:
@@ -161,7 +162,7 @@ def tokenizer(
         else:
             trained = train_tokenizer_like(open_tokenizer(like), lines, vocab_size)
         trained.save_pretrained(folder)
-    console.print(f"{output}: {len(trained):,} entries.")
+    _say(f"{output}: {len(trained):,} entries.")
 
 
 @app.command()
@@ -172,17 +173,12 @@ def push(
     token: Annotated[str | None, typer.Option(help="Access token; by default the one logged in with.")] = None,
 ) -> None:
     """Upload a model folder to the Hub, its card last."""
-    from hf_xlt.hub import push as upload
-
-    console.print(upload(folder, repo_id, private=private or None, token=token))
+    _say(upload(folder, repo_id, private=private or None, token=token))
 
 
-def _show(results: Results, output: Path) -> None:
-    from hf_xlt.report import results_table
-
-    console.print(results_table(results.summaries))
-    console.print(f"{output}: model, README.md (card), results.json, learning_curves.png, recipe.yaml")
-    console.print(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
+def _say(line: str) -> None:
+    """Print a line that may hold a command to copy: it is not wrapped."""
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _command() -> str:
@@ -191,6 +187,8 @@ def _command() -> str:
 
 def main() -> None:
     """Run the command; refused input is one line and exit code 2, a traceback only with HF_XLT_DEBUG=1."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         app()
     except (InputError, UploadError) as error:

@@ -77,14 +77,16 @@ def run_demo(
     for split in ("train", "held_out"):
         lines = sentences("de", split)
         (text / f"{split}.de.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    console.print(f"{recipe.description}\n")
+    console.print(recipe.description + "\n", highlight=False)
     results = run_recipe(recipe, model, command, compare=True, overwrite=overwrite)
     console.print(results_table(results.summaries))
     show_origins(model, console)
     show_continuations(results, console)
     reopen(model, results, console)
-    console.print(f"\nIn {model}: README.md (the card), learning_curves.png, results.json, recipe.yaml.")
-    console.print(f"The same with checkpoints from the Hub:\n  {NEXT}")
+    console.print(
+        f"\nIn {model}: README.md (the card), learning_curves.png, results.json, recipe.yaml.", soft_wrap=True
+    )
+    console.print(f"The same with checkpoints from the Hub:\n  {NEXT}", soft_wrap=True, highlight=False)
     return results
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hf_xlt.errors import InputError
 
-# Weights whose sum is below this share of the largest sum their vectors allow cannot be normalised.
+# Rounding: what counts as zero, as a share of the largest value the vectors allow.
 NEAR_ZERO = 1e-6
 
 _BLOCK_ROWS = 4096
@@ -158,12 +158,6 @@ class _PairwiseMixture(Mixture):
         """Number of source ids up to the largest one mixed."""
         return int(self.source_ids.max()) + 1
 
-    @cached_property
-    def _floor(self) -> Tensor:
-        """Float32 `(n,)`: the sum of weights that counts as zero; the largest one is Cauchy-Schwarz's."""
-        lengths = torch.linalg.vector_norm(self.left, dim=1)
-        return NEAR_ZERO * torch.linalg.vector_norm(self.right, dim=1).sum() * lengths
-
     def weights(self, row: int) -> tuple[Tensor, Tensor]:
         """Source ids `(o,)` and float32 weights `(o,)` of one row; empty where it has no usable evidence."""
         if not self.finite[row]:
@@ -178,7 +172,7 @@ class FactoredMixture(_PairwiseMixture):
 
     With unit helper rows A (missing) and B (overlap), the paper's `Σ_o cos(t,o) E_o / Σ_o cos(t,o)` over the
     whole overlap is `diag(A(Bᵀ1))⁻¹ · A(BᵀE_O)`: two thin products, time O((n+o)·r·d). Cosines keep their sign
-    as in the paper, so a sum can come near zero; such rows (see `NEAR_ZERO`) are not `finite`.
+    as in the paper, so a sum can come near zero and blow the row up; such rows are not `finite`.
     """
 
     kind = "factored"
@@ -187,13 +181,24 @@ class FactoredMixture(_PairwiseMixture):
     @cached_property
     def _sums(self) -> Tensor:
         """Float64 `(n,)`: each row's sum of weights before it is normalised."""
-        total = torch.stack([rows.sum(0) for rows in self.right.split(_BLOCK_ROWS)]).sum(0, dtype=torch.float64)
+        total = self.right.sum(0, dtype=torch.float64)
         return torch.cat([rows.double() @ total for rows in self.left.split(_BLOCK_ROWS)])
 
     @cached_property
     def finite(self) -> Tensor:
-        """Bool `(n,)`: the sum of inner products is not near zero."""
-        return self._sums.abs() > self._floor
+        """Bool `(n,)`: the weights, once normalised, are no longer as a vector than the weight of a copied row, 1.
+
+        Their length is `‖Ba‖ / |Σ Ba|`. Where it exceeds 1 the sum is so near zero that the row would be louder than
+        the rows it is mixed from. Most rows are cleared by the bound `‖Ba‖ ≤ ‖B‖ ‖a‖`, without computing `Ba`.
+        """
+        sums = self._sums.abs()
+        lengths = torch.linalg.vector_norm(self.left, dim=1).double() * torch.linalg.matrix_norm(self.right).double()
+        doubtful = (sums < lengths).nonzero().squeeze(1)
+        if len(doubtful):
+            gram = sum((rows.T @ rows).double() for rows in self.right.split(_BLOCK_ROWS))  # (r, r)
+            rows = self.left[doubtful].double()
+            lengths[doubtful] = ((rows @ gram) * rows).sum(1).clamp_(min=0).sqrt()
+        return (sums > 0) & (sums >= (1 - NEAR_ZERO) * lengths)
 
     def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
         """Blocks of rows, from one small product of overlap vectors and source rows."""
@@ -218,6 +223,12 @@ class ClippedMixture(_PairwiseMixture):
 
     kind = "clipped"
     lowest = 0.0
+
+    @cached_property
+    def _floor(self) -> Tensor:
+        """Float32 `(n,)`: the sum of weights that counts as zero; the largest one is Cauchy-Schwarz's."""
+        lengths = torch.linalg.vector_norm(self.left, dim=1)
+        return NEAR_ZERO * torch.linalg.vector_norm(self.right, dim=1).sum() * lengths
 
     @cached_property
     def finite(self) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hf_xlt.evaluation.curves import Curve, mean_curve
@@ -20,13 +21,13 @@ BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
 
 def results_table(summaries: Sequence[MethodSummary]) -> Table:
     """The table shown in the terminal: a line a method, its values the better the lower."""
-    table = Table(title="Held-out quality (bits per byte and perplexity: lower is better)", title_justify="left")
-    table.add_column("method", no_wrap=True)
-    for name in ("bits/byte at start", "bits/byte", "perplexity"):
-        table.add_column(name, justify="right")
+    title = "Held-out quality (bits per byte and perplexity: lower is better)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for name in ("method", "bits/byte\nat start", "bits/byte", "perplexity"):
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
     for name in baselines:
-        table.add_column(f"steps saved vs {name}", justify="right")
+        table.add_column(f"steps saved vs\n{name}", justify="right")
     for summary in summaries:
         table.add_row(*_cells(summary), *(_saved(summary, name) for name in baselines))
     return table

@@ -4,11 +4,10 @@ Tokenizers spell in their own ways: `##en`, `▁Hund`, `ĠHund`, `fÃ¼r`, `<0x0
 spelling: its bytes, and whether a word starts there. Two tokens are the same where their forms are equal.
 
 How a tokenizer spells is found by watching its backend split a few characters and by what its model declares,
-never from class names. A backend either *keeps* spaces as a marker in the tokens (SentencePiece, byte-level BPE;
-characters, where the marker is the space itself) or *drops* them (WordPiece, WordLevel). Where they are kept, a
-word starts at a leading space. Where they are dropped, a word starts unless the token carries the continuing
-prefix, or is a single character that is cut out of the middle of words (in BERT: punctuation, CJK); such a one
-tells nothing of a space before it, so it equals the spaceless token of other tokenizers.
+never from class names. A backend either *keeps* spaces, as a marker or as they are (SentencePiece, byte-level BPE,
+characters), and a word starts at a leading space; or it *drops* them (WordPiece, WordLevel), and a word starts
+unless the token carries the continuing prefix, or is a single character that is cut out of the middle of words
+(in BERT: punctuation, CJK). Such a one tells nothing of a space before it, so it equals others' spaceless token.
 """
 
 from __future__ import annotations

@@ -197,8 +197,9 @@ class Transport:
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        """Target id by name; the smallest id where names repeat."""
-        return {name: row for row, name in reversed(list(enumerate(self.target_names))) if name}
+        """Target id by name, the smallest where names repeat; `-en` goes by `en` too where no other does."""
+        named = {name: row for row, name in reversed(list(enumerate(self.target_names))) if name}
+        return {name.removeprefix("-"): row for name, row in named.items()} | named
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the transport to one `.safetensors` file, which appears whole or not at all.

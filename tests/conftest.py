@@ -2,6 +2,11 @@
 
 import os
 
+from hypothesis import settings
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")

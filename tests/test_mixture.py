@@ -28,7 +28,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 
 def helper(rows: int, seed: int) -> Tensor:
     """Unit rows with a direction in common, as embedding tables have."""
-    return torch.nn.functional.normalize(randn(rows, 7, seed=seed) + 0.7)
+    return torch.nn.functional.normalize(randn(rows, 7, seed=seed) + 1.5)
 
 
 def shared_ids() -> Tensor:
@@ -164,10 +164,20 @@ def test_zero_rows_have_no_evidence(kind):
 
 def test_cosines_that_cancel_out_are_no_evidence():
     right = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.1]])
-    left = torch.tensor([[1.0, 0.0], [1.0, 1e-9], [1.0, 1.0]])
+    left = torch.tensor([[1.0, 0.0], [1.0, 1e-9], [1.0, 1.0], [0.0, 1.0]])
     mixed = FactoredMixture(left, right, torch.arange(3))
-    assert mixed.finite.tolist() == [False, False, True]
-    assert mixed.apply(torch.ones(3, 1)).squeeze(1).tolist() == pytest.approx([0, 0, 1])
+    assert mixed.finite.tolist() == [False, False, False, True]
+    assert mixed.apply(torch.ones(3, 1)).squeeze(1).tolist() == pytest.approx([0, 0, 0, 1])
+
+
+@PROPERTY
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
+def test_a_factored_row_is_never_louder_than_a_copied_one(n, o, seed):
+    mixed = FactoredMixture(helper(n, seed), helper(o, seed + 1), torch.arange(o))
+    products = mixed.left.double() @ mixed.right.double().T
+    lengths = (products / products.sum(1, keepdim=True)).norm(dim=1)
+    assert (lengths[mixed.finite] < 1 + 1e-4).all()
+    assert (lengths[~mixed.finite] > 1 - 1e-4).all()
 
 
 def test_a_row_without_a_positive_cosine_is_not_clipped_into_one():

@@ -35,7 +35,7 @@ def load(text: str) -> Any:
     Raises:
         yaml.YAMLError: If it is none.
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506
+    return yaml.load(text, Loader=_Loader)
 
 
 def dump(data: Any) -> str:

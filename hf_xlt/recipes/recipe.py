@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -76,6 +77,7 @@ class Stage:
     lora_rank: int = 16
 
     def __post_init__(self) -> None:
+        _require(re.fullmatch(r"[\w-]+", self.name) is not None, "stage name", self.name, "letters, digits, - and _")
         for name in ("steps", "batch_size", "accumulation", "sequence_length", "evaluations", "lora_rank"):
             _require(getattr(self, name) > 0, f"stage {self.name!r}: {name}", getattr(self, name), "a number > 0")
         _require(self.checkpoints >= 0, f"stage {self.name!r}: checkpoints", self.checkpoints, "a number ≥ 0")
