@@ -51,6 +51,8 @@ def plot_learning_curves(
 ) -> None:
     """Held-out bits per byte by training steps, a line a method: the mean over seeds, its range shaded.
 
+    What lies above the start of every baseline is cut off, so that one bad start does not flatten the rest.
+
     Args:
         curves: Method → its curves, one a seed.
         baselines: Methods drawn in muted colours.
@@ -67,6 +69,9 @@ def plot_learning_curves(
         axes.plot(steps, means, label=method, color=colour, linewidth=2, marker="o", markersize=3)
         columns = list(zip(*([point.bits_per_byte for point in run.points] for run in runs), strict=True))
         axes.fill_between(steps, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.15, lw=0)
+    if muted_curves := [run for method in baselines for run in curves.get(method, ())]:
+        ceiling = 1.05 * max(run.points[0].bits_per_byte for run in muted_curves)
+        axes.set_ylim(top=min(axes.get_ylim()[1], ceiling))
     axes.set_xlabel("training steps")
     axes.set_ylabel("held-out bits per byte (lower is better)")
     axes.set_title(title)

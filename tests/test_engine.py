@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -153,6 +154,14 @@ def test_refusals_come_before_work_and_leave_nothing(tmp_path, corpus):
     with pytest.raises(InputError, match="--overwrite"):
         run_recipe(clp_recipe(tmp_path, corpus), out, "x")
     out.rmdir()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_disk_that_is_too_small_is_refused(tmp_path, corpus, monkeypatch):
+    recipe = clp_recipe(tmp_path, corpus)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"needs .* MB and its disk has 0.0 MB free. Make room"):
+        run_recipe(recipe, tmp_path / "out", "x")
     assert not list(tmp_path.glob(".*"))
 
 

@@ -128,7 +128,9 @@ class TestContinuations:
         model.train()
         given = []
         generate = model.generate
-        monkeypatch.setattr(model, "generate", lambda **kwargs: given.append(kwargs["input_ids"][0]) or generate(**kwargs))
+        monkeypatch.setattr(
+            model, "generate", lambda **kwargs: given.append(kwargs["input_ids"][0]) or generate(**kwargs)
+        )
         written = continuations(model, tokenizer, ["Das Haus ist"])
         assert given[0][1:].tolist() == tokenizer("Das Haus ist", add_special_tokens=False)["input_ids"]
         assert given[0][0] in tokenizer.all_special_ids

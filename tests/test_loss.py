@@ -66,7 +66,9 @@ def test_targets_come_in_reading_order_with_their_own_losses():
     losses, target_ids = token_losses(model, model, batch, shifted)
     log_probabilities = model(input_ids=batch["input_ids"]).logits.double().log_softmax(-1)
     expected = [
-        -log_probabilities[i, j, batch["labels"][i, j + 1]].item() for i in range(len(batch["labels"])) for j in range(23)
+        -log_probabilities[i, j, batch["labels"][i, j + 1]].item()
+        for i in range(len(batch["labels"]))
+        for j in range(23)
     ]
     assert target_ids.tolist() == batch["input_ids"][:, 1:].flatten().tolist()
     np.testing.assert_allclose(losses.tolist(), expected, atol=1e-5)

@@ -52,7 +52,9 @@ def test_a_left_to_right_text_begins_after_bos_or_else_after_the_end_of_another(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@given(lines=st.lists(st.text("abc äöü,.", min_size=1, max_size=30), min_size=1, max_size=30), length=st.integers(4, 20))
+@given(
+    lines=st.lists(st.text("abc äöü,.", min_size=1, max_size=30), min_size=1, max_size=30), length=st.integers(4, 20)
+)
 @settings(deadline=None, max_examples=30)
 def test_blocks_are_the_token_stream_but_for_the_last_incomplete_sequence(family, lines, length):
     tokenizer = tiny.tokenizer("de", family)

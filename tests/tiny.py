@@ -37,16 +37,29 @@ def _ids(tok: PreTrainedTokenizerFast) -> dict[str, int | None]:
     return {"pad_token_id": tok.pad_token_id, "bos_token_id": bos, "eos_token_id": eos}
 
 
-def model(kind: str, tok: PreTrainedTokenizerFast, *, rows: int | None = None, width: int = 16, seed: int = 0,
-          **overrides: object) -> PreTrainedModel:
+def model(
+    kind: str,
+    tok: PreTrainedTokenizerFast,
+    *,
+    rows: int | None = None,
+    width: int = 16,
+    seed: int = 0,
+    **overrides: object,
+) -> PreTrainedModel:
     """A randomly initialised two-layer model: bert, roberta, gpt2, llama (untied head), bart or t5."""
     torch.manual_seed(seed)
     vocab_size = rows or len(tok)
     shape = {"hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     positions = {"max_position_embeddings": 80}
     base = {"vocab_size": vocab_size, **_ids(tok)}
-    two = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
-           "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    two = {
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+    }
     match kind:
         case "bert":
             return BertForMaskedLM(BertConfig(**base | shape | positions | overrides)).eval()
@@ -62,8 +75,14 @@ def model(kind: str, tok: PreTrainedTokenizerFast, *, rows: int | None = None, w
             bart = {"d_model": width, "decoder_start_token_id": base["eos_token_id"], "forced_eos_token_id": None}
             return BartForConditionalGeneration(BartConfig(**base | two | positions | bart | overrides)).eval()
         case "t5":
-            t5 = {"d_model": width, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2,
-                  "decoder_start_token_id": base["pad_token_id"]}
+            t5 = {
+                "d_model": width,
+                "d_kv": 8,
+                "d_ff": 32,
+                "num_layers": 2,
+                "num_heads": 2,
+                "decoder_start_token_id": base["pad_token_id"],
+            }
             return T5ForConditionalGeneration(T5Config(**base | t5 | overrides)).eval()
     raise ValueError(kind)
 

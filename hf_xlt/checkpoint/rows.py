@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hf_xlt.errors import InputError
 
-BLOCK = 8192
+BLOCK = 1024
 
 
 def check_finite(rows: Tensor, name: str) -> None:
@@ -20,7 +20,9 @@ def check_finite(rows: Tensor, name: str) -> None:
     Raises:
         InputError: With the number of such rows and the first ids.
     """
-    finite = torch.cat([block.isfinite().reshape(len(block), -1).all(dim=1) for block in rows.split(BLOCK)])
+    finite = torch.empty(len(rows), dtype=torch.bool)
+    for block, result in zip(rows.split(BLOCK), finite.split(BLOCK), strict=True):
+        result[:] = block.isfinite().reshape(len(block), -1).all(dim=1)
     bad = (~finite).nonzero().flatten()
     if len(bad):
         first = ", ".join(str(row) for row in bad[:5].tolist())

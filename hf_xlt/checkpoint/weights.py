@@ -17,7 +17,7 @@ from hf_xlt.errors import InputError
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-CHUNK = 16 * 2**20
+CHUNK = 4 * 2**20
 
 Progress = Callable[[int], Any]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from hf_xlt.checkpoint import atomic_folder, check_output
+from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.packing import pack
 from hf_xlt.errors import InputError
@@ -111,10 +111,18 @@ def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
     """Open the checkpoints, make the tokenizer, pack the corpus."""
     split = recipe.data.split()
     contest = transfer_contest(recipe, compare) if recipe.model is None else new_model_contest(recipe)
+    check_space(work / "model", training_bytes(contest, runs=len(recipe.seeds) * len(contest.methods)))
     length = recipe.stages[0].sequence_length
     packed = pack(split, contest.tokenizer, length, recipe.data.max_sequences, work / "packed")
     text = Text(contest.tokenizer, packed, tuple(split.held_out_lines()), length)
     return Plan(recipe, contest, text, work)
+
+
+def training_bytes(contest: Contest, runs: int) -> int:
+    """Disk that training takes: a float32 model a run, and two training checkpoints with Adam's two moments."""
+    with torch.device("meta"):
+        parameters = contest.kind.auto_class.from_config(contest.config).num_parameters()
+    return 4 * parameters * (runs + 6)
 
 
 def train(plan: Plan, method: Method, seed: int) -> Run:

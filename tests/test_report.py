@@ -1,0 +1,69 @@
+"""Reports: a row a method in the table, a line a method in the picture."""
+
+import io
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from hf_xlt.evaluation.curves import Curve, Point
+from hf_xlt.evaluation.summary import summarize
+from hf_xlt.report import plot_learning_curves, results_table
+
+
+def curve(method: str, *bits: float, seed: int = 0) -> Curve:
+    return Curve(method, seed, tuple(Point(i * 50, bit, 2.0**bit, bit) for i, bit in enumerate(bits)), seconds=1.0)
+
+
+CURVES = {
+    "clp": (curve("clp", 4, 2, 1), curve("clp", 4, 2, 1.5, seed=1)),
+    "random rows": (curve("random rows", 6, 4, 3), curve("random rows", 6, 4, 3, seed=1)),
+    "from scratch": (curve("from scratch", 7, 6, 2), curve("from scratch", 7, 6, 2, seed=1)),
+}
+BASELINES = ("random rows", "from scratch")
+
+
+def printed(table: Table) -> str:
+    text = io.StringIO()
+    Console(file=text, width=200).print(table)
+    return text.getvalue()
+
+
+def row(text: str, method: str) -> list[str]:
+    line = next(line for line in text.splitlines() if method in line and "│" in line and "vs" not in line)
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_the_table_has_a_row_a_method_and_a_column_a_baseline():
+    table = results_table(summarize(CURVES, BASELINES))
+    assert table.row_count == 3
+    text = printed(table)
+    assert row(text, "clp") == ["clp", "4.000", "1.250 ± 0.250", "2.4", "75%", "50%"]
+    assert row(text, "random rows") == ["random rows", "6.000", "3.000 ± 0.000", "8.0", "", "not reached"]
+    assert "steps saved vs random rows" in text
+
+
+def test_one_seed_has_no_spread_and_no_baseline_no_column():
+    text = printed(results_table(summarize({"clp": CURVES["clp"][:1]})))
+    assert "±" not in text
+    assert "vs" not in text
+
+
+@pytest.mark.parametrize("curves", [CURVES, {"clp": CURVES["clp"][:1]}], ids=["compared", "alone"])
+def test_the_picture_is_a_png_that_opens(tmp_path: Path, curves):
+    path = tmp_path / "learning_curves.png"
+    plot_learning_curves(curves, BASELINES, "Learning curves, de", path)
+    picture = matplotlib.image.imread(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert picture.shape[0] > 300
+    assert picture.shape[1] > 500
+    assert picture[..., :3].std() > 0.01
+
+
+def test_methods_are_drawn_in_colours_and_baselines_muted(tmp_path: Path):
+    paths = [tmp_path / name for name in ("a.png", "b.png")]
+    for path, baselines in zip(paths, (BASELINES, ()), strict=True):
+        plot_learning_curves(CURVES, baselines, "Learning curves", path)
+    assert paths[0].read_bytes() != paths[1].read_bytes()
