@@ -50,7 +50,9 @@ def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
     assert AutoModelForCausalLM.from_pretrained(places / "out").config.vocab_size == 500
     assert "hf-xlt initialize clp" in (places / "out" / "README.md").read_text()
 
-    token = next(name for name in AutoTokenizer.from_pretrained(places / "out").get_vocab() if name.isalpha())
+    token = next(
+        name for name in AutoTokenizer.from_pretrained(places / "out").get_vocab() if name.isascii() and name.isalpha()
+    )
     code, out, _ = call(monkeypatch, capsys, "explain", places / "out", token)
     assert code == 0
     assert re.search(rf"{token}\s+(copied|mixed)\s+\S+ \d\.\d{{3}}", out)

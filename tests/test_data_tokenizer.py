@@ -2,7 +2,6 @@
 
 import pytest
 import tiny
-from transformers import AutoTokenizer
 
 from hf_xlt.data.tokenizer import FAMILIES, open_tokenizer, train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
@@ -33,15 +32,16 @@ class TestFamilies:
         assert opened(GERMAN[:50])["input_ids"] == tokenizer(GERMAN[:50])["input_ids"]
         assert opened.special_tokens_map == tokenizer.special_tokens_map
 
-    def test_the_same_text_gives_the_same_tokenizer(self, family):
-        first, second = (train_tokenizer(GERMAN[:200], 400, family) for _ in range(2))
-        assert first.get_vocab() == second.get_vocab()
-
     def test_one_like_it_keeps_its_roles_and_learns_the_other_language(self, family):
         english = tiny.tokenizer("en", family)
         german = train_tokenizer_like(english, iter(GERMAN), 600)
         assert german.special_tokens_map == english.special_tokens_map
         assert len(german.tokenize("Schwester und Bruder")) < len(english.tokenize("Schwester und Bruder"))
+
+
+def test_the_same_text_gives_the_same_byte_level_tokenizer():
+    first, second = (train_tokenizer(GERMAN[:200], 400, "byte-level-bpe") for _ in range(2))
+    assert first.get_vocab() == second.get_vocab()
 
 
 def test_byte_level_tokenizers_know_every_text():
@@ -84,10 +84,9 @@ class TestOpening:
             with pytest.raises(InputError, match="No tokenizer in"):
                 open_tokenizer(str(name))
 
-    def test_a_broken_file_is_refused(self, tmp_path):
+    @pytest.mark.parametrize("content", ['{"version": "1.0", "mod', "{}", '{"model": {"type": "Nonsense"}}'])
+    def test_a_broken_file_is_refused(self, tmp_path, content):
         tiny.tokenizer("de", "wordpiece").save_pretrained(tmp_path)
-        (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text()[:500])
+        (tmp_path / "tokenizer.json").write_text(content)
         with pytest.raises(InputError, match="No tokenizer in"):
             open_tokenizer(str(tmp_path))
-        with pytest.raises(Exception, match="EOF|delimiter|parsing|JSON"):
-            AutoTokenizer.from_pretrained(tmp_path)

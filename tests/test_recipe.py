@@ -29,7 +29,9 @@ class TestShipped:
 
     @pytest.mark.parametrize("name", shipped_recipes())
     def test_the_resolved_recipe_comes_back_equal_from_its_yaml(self, name, tmp_path):
-        recipe = load_recipe(name, ["language=no", "stages.0.learning_rate=1e-5", "seeds=[0, 1]", "prompts=['1e5', 'no']"])
+        recipe = load_recipe(
+            name, ["language=no", "stages.0.learning_rate=1e-5", "seeds=[0, 1]", "prompts=['1e5', 'no']"]
+        )
         assert load_recipe(written(tmp_path, recipe.to_yaml())) == recipe
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -96,21 +97,21 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> PreTr
         family: `"byte-level-bpe"` (GPT-2, RoBERTa), `"unigram"` (XLM-R, T5) or `"wordpiece"` (BERT).
 
     Raises:
-        InputError: If the family is not known or the vocabulary cannot hold the alphabet.
+        InputError: If the family is not known, the vocabulary cannot hold the alphabet, or there is no text.
     """
     if family not in FAMILIES:
         raise InputError(f"Unknown tokenizer family {family!r}; choose one of {', '.join(FAMILIES)}.")
     _check_size(vocab_size)
-    return FAMILIES[family](texts, vocab_size)
+    return FAMILIES[family](_some(texts), vocab_size)
 
 
 def train_tokenizer_like(
-    tokenizer: PreTrainedTokenizerFast, texts: Iterator[str], vocab_size: int
+    tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], vocab_size: int
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer with the pipeline and special tokens of an existing one on another language's text.
 
     Raises:
-        InputError: If the tokenizer has no trainable (fast) backend or the vocabulary is too small.
+        InputError: If the tokenizer has no trainable (fast) backend, the vocabulary is too small, or there is no text.
     """
     _check_size(vocab_size)
     if not hasattr(tokenizer, "train_new_from_iterator"):
@@ -118,12 +119,20 @@ def train_tokenizer_like(
             f"{type(tokenizer).__name__} cannot be retrained: it has no fast backend. "
             "Train a new one with --family instead of --like."
         )
-    return tokenizer.train_new_from_iterator(texts, vocab_size=vocab_size, show_progress=False)
+    return tokenizer.train_new_from_iterator(_some(texts), vocab_size=vocab_size, show_progress=False)
 
 
 def _check_size(vocab_size: int) -> None:
     if vocab_size < 300:
         raise InputError(f"vocab_size is {vocab_size}; expected at least 300 (256 bytes and special tokens).")
+
+
+def _some(texts: Iterable[str]) -> Iterator[str]:
+    kept = (text for text in texts if text.strip())
+    first = next(kept, None)
+    if first is None:
+        raise InputError("There is no text to train a tokenizer on; give a corpus with text in it.")
+    return chain([first], kept)
 
 
 def open_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
