@@ -47,7 +47,7 @@ def check_install(wheel: Path, folder: Path) -> None:
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
     site = next(p for p in map(Path, sys.path) if p.name == "site-packages")
     (next(folder.glob("lib/*/site-packages")) / "dependencies.pth").write_text(f"{site}\n", encoding="utf-8")
-    code = "import hf_xlt, hf_xlt.sample as s; assert 'site-packages' in s.__file__; print(len(s.sentences('de', 'train')))"
+    code = "from hf_xlt import sample; assert 'site-packages' in sample.__file__; sample.sentences('de', 'train')"
     subprocess.run([python, "-P", "-c", code], check=True, cwd=folder)
     subprocess.run([folder / "bin" / "hf-xlt", "--help"], check=True, cwd=folder, stdout=subprocess.DEVNULL)
 

@@ -69,7 +69,7 @@ def initialize(
 ) -> None:
     """Make a target-language checkpoint without training, streaming it past memory.
 
-    Example: hf-xlt initialize clp --source google-bert/bert-large-cased --helper dbmdz/bert-base-german-cased
+    Example: hf-xlt initialize clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased
     --output bert-large-german
     """
     options = {
@@ -105,8 +105,8 @@ def run(
 
     A killed run goes on where it stopped when the same command is given again.
 
-    Example: hf-xlt run clp --source openai-community/gpt2-large --helper dbmdz/german-gpt2 --corpus de.txt.gz
-    --output gpt2-large-german --compare
+    Example: hf-xlt run clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased
+    --corpus de.txt.gz --output bert-large-german --compare
     """
     given = {"source": source, "helper": helper, "language": language, "license": license,
              "data.corpus": corpus, "data.held_out": held_out}  # fmt: skip
@@ -157,10 +157,11 @@ def tokenizer(
     """Train a tokenizer on a corpus, like an existing model's or of one of the known families."""
     lines = Corpus(corpus).lines()
     with atomic_folder(output, overwrite=overwrite) as folder:
-        if like is None:
-            trained = train_tokenizer(lines, vocab_size, family)
-        else:
-            trained = train_tokenizer_like(open_tokenizer(like), lines, vocab_size)
+        trained = (
+            train_tokenizer(lines, vocab_size, family)
+            if like is None
+            else train_tokenizer_like(open_tokenizer(like), lines, vocab_size)
+        )
         trained.save_pretrained(folder)
     _say(f"{output}: {len(trained):,} entries.")
 

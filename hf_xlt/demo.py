@@ -23,8 +23,8 @@ from hf_xlt.transport import Transport
 RECIPES = {"clp": FOLDER / "demo_clp.yaml"}
 EXPLAINED = ("Mutter", "Haus", "Wasser", "schön", "kleine", "gehen")
 NEXT = (
-    "hf-xlt run clp --source openai-community/gpt2-large --helper dbmdz/german-gpt2 --corpus YOUR-GERMAN.txt.gz "
-    "--language de --output gpt2-large-german --compare"
+    "hf-xlt run clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased "
+    "--corpus YOUR-GERMAN.txt.gz --language de --output bert-large-german --compare"
 )
 
 

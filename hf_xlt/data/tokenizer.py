@@ -69,8 +69,10 @@ def _wordpiece(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    frame = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=frame
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="[UNK]",
@@ -106,20 +108,21 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> PreTr
 
 
 def train_tokenizer_like(
-    tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], vocab_size: int
-) -> PreTrainedTokenizerFast:
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], vocab_size: int
+) -> PreTrainedTokenizerBase:
     """Train a tokenizer with the pipeline and special tokens of an existing one on another language's text.
 
     Raises:
         InputError: If the tokenizer has no trainable (fast) backend, the vocabulary is too small, or there is no text.
     """
     _check_size(vocab_size)
-    if not hasattr(tokenizer, "train_new_from_iterator"):
+    retrain = getattr(tokenizer, "train_new_from_iterator", None)
+    if retrain is None:
         raise InputError(
             f"{type(tokenizer).__name__} cannot be retrained: it has no fast backend. "
             "Train a new one with --family instead of --like."
         )
-    return tokenizer.train_new_from_iterator(_some(texts), vocab_size=vocab_size, show_progress=False)
+    return retrain(_some(texts), vocab_size=vocab_size, show_progress=False)
 
 
 def _check_size(vocab_size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,11 +36,12 @@ def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pr
 def _continuation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     text = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     ids = torch.tensor([[*Frame.of(tokenizer).opening, *text]], device=model.device)
-    written = model.generate(
+    generate: Any = model.generate
+    written = generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=NEW_TOKENS,
         do_sample=False,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return " ".join(tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).split())
+    return " ".join(str(tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)).split())

@@ -21,7 +21,7 @@ __all__ = [
     "initializer_for",
 ]
 
-INITIALIZERS: dict[str, type[Initializer]] = {"clp": CLPInitializer}
+INITIALIZERS: dict[str, type[CLPInitializer]] = {"clp": CLPInitializer}
 
 
 def initializer_for(options: Mapping[str, Any], source: str | None, helper: str | None) -> Initializer:
@@ -38,9 +38,9 @@ def initializer_for(options: Mapping[str, Any], source: str | None, helper: str 
     method, own = options["method"], {name: value for name, value in options.items() if name != "method"}
     if method not in INITIALIZERS:
         raise InputError(f"Unknown initializer {method!r}; choose one of {', '.join(INITIALIZERS)}.")
-    for role, value in (("source", source), ("helper", helper)):
-        if value is None:
-            raise InputError(f"{method} needs a {role} checkpoint; name one with --{role} (a Hub id or a folder).")
+    if source is None or helper is None:
+        role = "source" if source is None else "helper"
+        raise InputError(f"{method} needs a {role} checkpoint; name one with --{role} (a Hub id or a folder).")
     known = _options(INITIALIZERS[method])
     if unknown := sorted(own.keys() - known):
         raise InputError(f"{method} has no option {unknown[0]!r}; its options are {', '.join(sorted(known))}.")

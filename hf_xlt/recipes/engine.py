@@ -166,7 +166,7 @@ def train_stages(
 def start_quality(model: PreTrainedModel, plan: Plan) -> Quality:
     """Held-out quality before any training, under the first stage's objective."""
     objective = objective_for(plan.recipe.stages[0].objective_for(plan.contest.kind), plan.text.tokenizer)
-    model.to(best_device())
+    model.to(device=best_device())  # type: ignore[call-arg]
     return measure(model, plan.text.held_out(objective), plan.text.tokenizer, objective)
 
 

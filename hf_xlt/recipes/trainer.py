@@ -59,12 +59,13 @@ class LanguageModelTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True
-        self.objective = objective
+        self.objective: Objective = objective
         self.tokenizer = tokenizer
         self.held_out = held_out
+        self.stream = stream
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(self.stream)
 
     def compute_loss(
         self,
@@ -84,7 +85,7 @@ class LanguageModelTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure held-out quality and log it as `eval_loss`, `eval_perplexity` and `eval_bits_per_byte`."""
         with self.compute_loss_context_manager():
-            quality = measure(self.model, self.held_out, self.tokenizer, self.objective)
+            quality = measure(self.accelerator.unwrap_model(self.model), self.held_out, self.tokenizer, self.objective)
         metrics = {f"eval_{name}": value for name, value in vars(quality).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -114,12 +115,10 @@ class ProgressBar(TrainerCallback):
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         """Show the latest held-out value."""
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{metrics['eval_bits_per_byte']:.3f} bits/byte")
+            self.bar.set_postfix_str(f"{kwargs['metrics']['eval_bits_per_byte']:.3f} bits/byte")
 
     def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         """Close the bar."""
