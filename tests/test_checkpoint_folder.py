@@ -54,7 +54,9 @@ def test_a_folder_is_its_own_fetch(tmp_path):
     assert fetch(tmp_path) == fetch(str(tmp_path)) == tmp_path
 
 
-@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "~/nowhere-at-all", "runs/", "runs/de/model"])
+@pytest.mark.parametrize(
+    "name", ["./nowhere", "/no/where", "~/nowhere-at-all", "no-such-runs/", "no-such-runs/de/model"]
+)
 def test_a_missing_local_path_never_reaches_the_hub(name, monkeypatch):
     monkeypatch.setattr(fetching, "snapshot_download", lambda *_, **__: pytest.fail("asked the Hub"))
     with pytest.raises(InputError, match=f"{name} does not exist. Check the path"):

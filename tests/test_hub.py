@@ -170,7 +170,8 @@ def test_local_paths_are_told_by_their_last_name(tmp_path):
     card = render_card(facts)
     assert str(tmp_path) not in str(card)
     assert '\nname = "german"' in card.text
-    assert card.data.base_model == "source"
+    assert card.data.base_model is None, "a folder of this machine is no repository"
+    assert "`source`" in card.text
     assert "```bash\nhf-xlt run clp --source=source --helper 'helper model' --set data.corpus=de.txt.gz" in card.text
     assert "--output out/german" in card.text
     recipe = yaml.safe_load(card.text.split("```yaml")[1].split("```")[0])
@@ -180,7 +181,10 @@ def test_local_paths_are_told_by_their_last_name(tmp_path):
 def test_relative_folders_are_told_by_their_last_name(tmp_path, monkeypatch):
     (tmp_path / "models" / "english").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert render_card(replace(FULL, base_model="models/english")).data.base_model == "english"
+    card = render_card(replace(FULL, base_model="models/english"))
+    assert card.data.base_model is None
+    assert "`english`" in card.text
+    assert "models/english" not in card.text
 
 
 def test_metadata_leaves_out_a_source_whose_name_cannot_be_an_id():
