@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import datasets
 import typer
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
@@ -186,10 +187,17 @@ def _command() -> str:
     return shlex.join(["hf-xlt", *sys.argv[1:]])
 
 
-def main() -> None:
-    """Run the command; refused input is one line and exit code 2, a traceback only with HF_XLT_DEBUG=1."""
+def quiet_libraries() -> None:
+    """Leave the screen to our own progress bars; without a terminal there are none at all."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+
+
+def main() -> None:
+    """Run the command; refused input is one line and exit code 2, a traceback only with HF_XLT_DEBUG=1."""
+    quiet_libraries()
     try:
         app()
     except (InputError, UploadError) as error:

@@ -146,7 +146,7 @@ def open_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
     """
     try:
         return AutoTokenizer.from_pretrained(name_or_folder)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a broken file makes of it: tokenizers raises Exception itself
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"No tokenizer in {name_or_folder!r} ({reason}). Give a folder or Hub id that has a tokenizer.json."
