@@ -160,6 +160,7 @@ def test_a_base_checkpoint_without_a_head_gets_a_fresh_one_in_memory_and_none_on
     clp = CLPInitializer(source=bare, helper=helper(tmp_path))
     assert type(clp.build_model()).__name__ == "BertForMaskedLM"
     assert type(AutoModel.from_pretrained(clp.build(tmp_path / "out"))).__name__ == "BertModel"
+    assert "model = AutoModel.from_pretrained(name)" in (tmp_path / "out" / "README.md").read_text()
     assert not any(name.startswith("cls.") for name in load_file(tmp_path / "out" / "model.safetensors"))
 
 

@@ -3,7 +3,7 @@
 from hf_xlt.checkpoint.assemble import assemble, target_config
 from hf_xlt.checkpoint.atomic import atomic_folder, check_output, check_space
 from hf_xlt.checkpoint.fetch import fetch
-from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, kind_of
+from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, auto_class_name, kind_of
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import revocabulary
@@ -18,6 +18,7 @@ __all__ = [
     "ModelKind",
     "assemble",
     "atomic_folder",
+    "auto_class_name",
     "check_finite",
     "check_ids",
     "check_output",

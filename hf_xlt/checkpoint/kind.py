@@ -10,6 +10,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
 )
 
 from hf_xlt.errors import InputError
@@ -28,6 +29,12 @@ ENCODER = ModelKind("encoder", "mlm", AutoModelForMaskedLM)
 DECODER = ModelKind("decoder", "clm", AutoModelForCausalLM)
 ENCODER_DECODER = ModelKind("encoder-decoder", "denoise", AutoModelForSeq2SeqLM)
 KINDS = {kind.name: kind for kind in (ENCODER, DECODER, ENCODER_DECODER)}
+
+
+def auto_class_name(config: PreTrainedConfig) -> str:
+    """Name of the Auto class that opens a checkpoint as it was saved: with its language-modelling head or without."""
+    bare = MODEL_MAPPING_NAMES.get(config.model_type)
+    return "AutoModel" if bare in (config.architectures or ()) else kind_of(config).auto_class.__name__
 
 
 def kind_of(config: PreTrainedConfig) -> ModelKind:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, assemble, check_ids, kind_of, revocabulary, target_config
+from hf_xlt.checkpoint import Checkpoint, assemble, auto_class_name, check_ids, kind_of, revocabulary, target_config
 from hf_xlt.errors import InputError
 from hf_xlt.hub import CardFacts, RowCounts, installed_versions, push, write_card
 from hf_xlt.mixture import Mixture
@@ -131,13 +131,12 @@ class Initializer(ABC):
         return address
 
     def _card_facts(self, title: str, command: str | None) -> CardFacts:
-        kind = kind_of(self.source.config)
         return CardFacts(
             title=title,
             base_model=self.source.name,
             method=self.label,
-            kind=kind.name,
-            auto_class=kind.auto_class.__name__,
+            kind=kind_of(self.source.config).name,
+            auto_class=auto_class_name(self.source.config),
             rows=RowCounts(**asdict(self.transport().counts)),
             command=command,
             versions=installed_versions(),
