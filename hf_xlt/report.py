@@ -27,7 +27,7 @@ def results_table(summaries: Sequence[MethodSummary]) -> Table:
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
     for name in baselines:
-        table.add_column(f"steps saved vs\n{name}", justify="right")
+        table.add_column(f"steps saved vs\n{name}", justify="right", no_wrap=True)
     for summary in summaries:
         table.add_row(*_cells(summary), *(_saved(summary, name) for name in baselines))
     return table
