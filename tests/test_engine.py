@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(tmp_path,
     )
     command = [sys.executable, "-c", code, str(tmp_path / "recipe.yaml"), str(tmp_path / "killed")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    states = tmp_path / ".killed.work" / "clp-paper-seed0" / "target"
+    states = tmp_path / ".killed.work" / "clp-paper-seed0" / "stages" / "target"
     while process.poll() is None and not list(states.glob("checkpoint-*/trainer_state.json")):
         time.sleep(0.01)
     process.kill()
@@ -148,6 +148,8 @@ def test_refusals_come_before_work_and_leave_nothing(tmp_path, corpus):
     for path, message in ((short, "shorter than one sequence of 16"), (bad, "not UTF-8 at line 2")):
         with pytest.raises(InputError, match=message):
             run_recipe(clp_recipe(tmp_path, path), out, "x")
+    with pytest.raises(InputError, match="sequence_length is 512; the model has 80 positions"):
+        run_recipe(clp_recipe(tmp_path, corpus, "stages.0.sequence_length=512"), out, "x")
     with pytest.raises(InputError, match="No corpus given.*--corpus"):
         run_recipe(load_recipe("clp", checkpoints(tmp_path)), out, "x")
     out.mkdir()

@@ -10,8 +10,9 @@ import torch
 from hf_xlt.data.objectives import MaskedLM, objective_for
 from hf_xlt.data.packing import token_stream
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.evaluation.generation import NEW_TOKENS, continuations
-from hf_xlt.evaluation.language_model import HeldOut, evaluate_checkpoint, measure
+from hf_xlt.evaluation.language_model import HeldOut, measure
 from hf_xlt.sample import sentences
 
 LINES = sentences("de", "held_out")[:40]
@@ -117,7 +118,7 @@ def test_a_saved_checkpoint_is_measured_on_a_file(tmp_path):
     quality = evaluate_checkpoint(str(folder), str(tmp_path / "a.txt"), length=24)
     assert quality.loss == pytest.approx(measure(model, held_out, tokenizer, objective).loss, rel=1e-6)
     with pytest.raises(InputError, match="is not a file"):
-        evaluate_checkpoint(str(folder), str(tmp_path / "b.txt"))
+        evaluate_checkpoint(str(folder), str(tmp_path / "b.txt"), length=24)
 
 
 class TestContinuations:

@@ -75,7 +75,7 @@ class Checkpoint:
             raise InputError(f"{self.folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).")
         try:
             return AutoTokenizer.from_pretrained(self.body, trust_remote_code=self.trust_remote_code)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise InputError(f"The tokenizer of {self.folder} cannot be opened ({error}). Save it again.") from error
 
 

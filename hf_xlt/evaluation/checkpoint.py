@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+
 from hf_xlt.checkpoint import Checkpoint, kind_of
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.objectives import objective_for
-from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
+from hf_xlt.evaluation.held_out import HeldOut
+from hf_xlt.evaluation.language_model import Quality, measure
 
 
 def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_remote_code: bool = False) -> Quality:
@@ -26,4 +29,5 @@ def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_rem
     objective = objective_for(kind.objective, tokenizer)
     held_out = HeldOut.cut(lines, tokenizer, length, objective)
     model = kind.auto_class.from_pretrained(checkpoint.body, trust_remote_code=trust_remote_code)
+    model.to(torch.accelerator.current_accelerator() or "cpu")
     return measure(model, held_out, tokenizer, objective)

@@ -9,16 +9,13 @@ from typing import Any
 import datasets
 import evaluate
 import numpy as np
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, kind_of
-from hf_xlt.data.corpora import Corpus
-from hf_xlt.data.objectives import Objective, objective_for, special_ids
+from hf_xlt.data.objectives import Objective, special_ids
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.loss import evaluate_losses
 
-__all__ = ["HeldOut", "LanguageModelQuality", "Quality", "evaluate_checkpoint", "measure"]
+__all__ = ["HeldOut", "LanguageModelQuality", "Quality", "measure"]
 
 
 @dataclass(frozen=True)
@@ -82,27 +79,3 @@ def measure(
         metric.add(nll=float(losses.double().sum()), targets=len(words), words=int(words.sum()))
     scores: dict[str, Any] = metric.compute(text_bytes=held_out.text_bytes, text_tokens=held_out.text_tokens)
     return Quality(**scores)
-
-
-def evaluate_checkpoint(
-    name_or_folder: str, corpus: str, length: int = 128, trust_remote_code: bool = False
-) -> Quality:
-    """Quality of a checkpoint on a whole corpus, under the objective its kind of model was made for.
-
-    Args:
-        name_or_folder: A Hub id or a folder with a language model and its tokenizer.
-        corpus: A file or a Hub dataset id.
-        length: Tokens a sequence.
-        trust_remote_code: Whether code that the checkpoint brings may run.
-
-    Raises:
-        InputError: If checkpoint or corpus cannot be read.
-    """
-    lines = Corpus(corpus).lines()
-    checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
-    tokenizer, kind = checkpoint.tokenizer(), kind_of(checkpoint.config)
-    objective = objective_for(kind.objective, tokenizer)
-    held_out = HeldOut.cut(lines, tokenizer, length, objective)
-    model = kind.auto_class.from_pretrained(checkpoint.body, trust_remote_code=trust_remote_code)
-    model.to(torch.accelerator.current_accelerator() or "cpu")
-    return measure(model, held_out, tokenizer, objective)

@@ -110,12 +110,22 @@ def work_folder(recipe: Recipe, output: Path, compare: bool) -> Iterator[Path]:
 def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
     """Open the checkpoints, make the tokenizer, pack the corpus."""
     split = recipe.data.split()
-    contest = transfer_contest(recipe, compare) if recipe.model is None else new_model_contest(recipe)
+    contest = (
+        transfer_contest(recipe, compare) if recipe.model is None else new_model_contest(recipe, work / "tokenizer")
+    )
     check_space(work / "model", training_bytes(contest, runs=len(recipe.seeds) * len(contest.methods)))
     length = recipe.stages[0].sequence_length
+    check_length(length, contest)
     packed = pack(split, contest.tokenizer, length, recipe.data.max_sequences, work / "packed")
     text = Text(contest.tokenizer, packed, tuple(split.held_out_lines()), length)
     return Plan(recipe, contest, text, work)
+
+
+def check_length(length: int, contest: Contest) -> None:
+    """Refuse sequences that are longer than the model has positions for."""
+    positions = getattr(contest.config, "max_position_embeddings", None)
+    if positions is not None and length > positions:
+        raise InputError(f"sequence_length is {length}; the model has {positions} positions. Set it to at most that.")
 
 
 def training_bytes(contest: Contest, runs: int) -> int:
@@ -140,8 +150,7 @@ def train(plan: Plan, method: Method, seed: int) -> Run:
     )
     model.save_pretrained(folder / "model")
     record.write_text(json.dumps(asdict(run)), encoding="utf-8")
-    for stage in plan.recipe.stages:
-        shutil.rmtree(folder / stage.name)
+    shutil.rmtree(folder / "stages")
     return run
 
 
@@ -156,7 +165,7 @@ def train_stages(
     for stage in plan.recipe.stages:
         objective = objective_for(stage.objective_for(kind), text.tokenizer)
         label = f"{method.name} · {stage.name}"
-        trained = train_stage(model, stage, objective, text, seed, folder / stage.name, label)
+        trained = train_stage(model, stage, objective, text, seed, folder / "stages" / stage.name, label)
         done = points[-1].step
         points += [replace(point, step=point.step + done) for point in trained.points]
         model, seconds = trained.model, seconds + trained.seconds

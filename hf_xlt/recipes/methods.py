@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
-from hf_xlt.data.tokenizer import train_tokenizer
+from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import Initializer, RandomInitializer, initializer_for
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe
@@ -85,10 +87,16 @@ def transfer_contest(recipe: Recipe, compare: bool) -> Contest:
     return Contest(first.tokenizer, config, tuple(methods))
 
 
-def new_model_contest(recipe: Recipe) -> Contest:
-    """The recipe's new model and new tokenizer; there is nothing to compare it with."""
-    new = recipe.tokenizer or NewTokenizer()
-    tokenizer = train_tokenizer(recipe.data.split().training_lines(), new.vocab_size, new.family)
+def new_model_contest(recipe: Recipe, folder: Path) -> Contest:
+    """The recipe's new model and new tokenizer; there is nothing to compare it with.
+
+    The tokenizer is kept in `folder`: training it again, as after a kill, may number its tokens otherwise.
+    """
+    if not folder.exists():
+        new = recipe.tokenizer or NewTokenizer()
+        with atomic_folder(folder) as partial:
+            train_tokenizer(recipe.data.split().training_lines(), new.vocab_size, new.family).save_pretrained(partial)
+    tokenizer = open_tokenizer(str(folder))
     return Contest(tokenizer, config := new_config(recipe, tokenizer), (from_scratch(config),))
 
 
