@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder within it is removed at the end")
     parser.add_argument("--body-gb", type=float, default=3.0, help="size of the body (float32)")
-    parser.add_argument("--rows", type=int, default=50_000, help="rows of the embedding table and of the new one")
+    parser.add_argument("--rows", type=int, default=64_000, help="rows of the embedding table and of the new one")
     parser.add_argument("--width", type=int, default=1_024, help="width of the embedding table")
     parser.add_argument("--pairs", type=int, default=5, help="how often each of build and copy is run")
     parser.add_argument("--step", choices=["measure", "prepare", "build"], default="measure", help=argparse.SUPPRESS)

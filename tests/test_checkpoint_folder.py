@@ -253,6 +253,17 @@ def test_a_failed_build_leaves_nothing(source, tok, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+def test_a_copy_that_fails_leaves_nothing(sharded, tok, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    rewriting = importlib.import_module("hf_xlt.checkpoint.rewrite")
+    monkeypatch.setattr(rewriting, "copy_bytes", fail)
+    with pytest.raises(OSError, match="No space left"):
+        revocabulary(Checkpoint.open(sharded), permuting(600), tok, tmp_path / "target")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 def test_a_failed_build_leaves_the_old_output(source, tok, tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "precious").write_text("kept")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,19 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
         copy_bytes(old, new, source.stat().st_size, progress)
 
 
+@contextmanager
+def _copies(paths: list[Path], folder: Path, progress: Progress) -> Iterator[None]:
+    """Copy files in a thread beside the block: copying waits for the disk while the block computes."""
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        copies = [beside.submit(_copy, path, folder / path.name, progress) for path in paths]
+        try:
+            yield
+            for copy in copies:
+                copy.result()
+        finally:
+            beside.shutdown(cancel_futures=True)
+
+
 def _write_weights(
     checkpoint: Checkpoint,
     transport: Transport,
@@ -133,8 +148,11 @@ def _write_weights(
     def make(name: str) -> Tensor:
         return transported(checkpoint.weights.load(name), transport, checkpoint.layout.axes[name])
 
-    for shard in checkpoint.weights.shards:
-        shard.rewrite(folder / shard.path.name, shapes, make, progress)
+    changed = [shard for shard in checkpoint.weights.shards if not shapes.keys().isdisjoint(shard.tensors)]
+    unchanged = [shard.path for shard in checkpoint.weights.shards if shard not in changed]
+    with _copies(unchanged, folder, progress):
+        for shard in changed:
+            shard.rewrite(folder / shard.path.name, shapes, make, progress)
     if checkpoint.weights.index is not None:
         _write_index(checkpoint.weights.index, shapes, checkpoint, folder)
 
