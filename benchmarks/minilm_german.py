@@ -48,8 +48,10 @@ def main(
 ) -> None:
     """Run CLP with its baselines."""
     command = shlex.join(["python", *sys.argv])
+    source = output.parent / "all-MiniLM-L6-v2"  # cards call a folder by its name
+    shutil.copytree(real_source(), source, dirs_exist_ok=True)
     helper = FOLDER / "helper"
-    given = [f"source={real_source()}", f"helper={helper}", f"data.corpus={corpus}", f"stages.0.steps={steps}"]
+    given = [f"source={source}", f"helper={helper}", f"data.corpus={corpus}", f"stages.0.steps={steps}"]
     results = run_recipe(load_recipe("clp", [*TRANSFER, *given]), output, command, compare=True)
     Console().print(results_table(results.summaries))
     if card is not None:
