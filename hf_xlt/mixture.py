@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -23,14 +23,15 @@ from hf_xlt.errors import InputError
 NEAR_ZERO = 1e-6
 
 _BLOCK_ROWS = 4096
-_BLOCK_COLUMNS = 128
 _BLOCK_BYTES = 128 * 2**20
+
+Rows = Callable[[slice], Tensor]
 
 
 def row_blocks(rows: int, columns: int) -> Iterator[slice]:
     """Slices that cover `rows`, each small enough for a float32 block of that many rows and `columns`."""
     step = max(1, _BLOCK_BYTES // (4 * max(1, columns)))
-    return (slice(start, start + step) for start in range(0, rows, step))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 class Mixture(ABC):
@@ -54,8 +55,12 @@ class Mixture(ABC):
         """Source ids `(w,)` and float32 weights `(w,)` of one row; empty where it has no usable evidence."""
 
     @abstractmethod
-    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Rows, columns and float32 values of one block of `apply(matrix)` after the other, covering it once."""
+    def rows_of(self, matrix: Tensor) -> Rows:
+        """A function that makes any slice of the rows of `apply(matrix)`, float32 `(rows, d)`.
+
+        What all rows need is computed here, once; rows are made when asked for, so that a table never has to be
+        whole in memory.
+        """
 
     def apply(self, matrix: Tensor) -> Tensor:
         """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`.
@@ -69,8 +74,9 @@ class Mixture(ABC):
                 f"expected float and {self.source_size} rows or more: pass the table the mixture was built for."
             )
         mixed = torch.empty(self.n_rows, matrix.shape[1], device=matrix.device)
-        for rows, columns, values in self.blocks(matrix.detach()):
-            mixed[rows, columns] = values
+        rows_of = self.rows_of(matrix.detach())
+        for rows in row_blocks(*mixed.shape):
+            mixed[rows] = rows_of(rows)
         return mixed
 
     def tensors(self) -> dict[str, Tensor]:
@@ -120,15 +126,21 @@ class SparseMixture(Mixture):
         entries = slice(int(self.crow[row]), int(self.crow[row + 1]))
         return self.col[entries], self.values[entries]
 
-    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Blocks of few columns and all rows."""
+    def rows_of(self, matrix: Tensor) -> Rows:
+        """Sums over the entries of the rows asked for, read where they are or gathered as float32."""
         crow, col, values = (t.to(matrix.device) for t in (self.crow, self.col, self.values))
-        for start in range(0, matrix.shape[1], _BLOCK_COLUMNS):
-            columns = slice(start, start + _BLOCK_COLUMNS)
-            # A narrow table is cheap to convert and stays in cache: faster than all columns at once.
-            table = matrix[:, columns].to(torch.float32).contiguous()
-            mixed = F.embedding_bag(col, table, crow, mode="sum", per_sample_weights=values, include_last_offset=True)
-            yield slice(0, self.n_rows), columns, mixed
+        readable = matrix.dtype == torch.float32 and matrix.is_contiguous()
+
+        def rows_of(rows: slice) -> Tensor:
+            ends = crow[rows.start : rows.stop + 1]
+            entries = slice(int(ends[0]), int(ends[-1]))
+            ids, weights = col[entries], values[entries]
+            table, index = (matrix, ids) if readable else (matrix[ids].float(), torch.arange(len(ids)).to(ids))
+            return F.embedding_bag(
+                index, table, ends - ends[0], mode="sum", per_sample_weights=weights, include_last_offset=True
+            )
+
+        return rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,13 +212,11 @@ class FactoredMixture(_PairwiseMixture):
             lengths[doubtful] = ((rows @ gram) * rows).sum(1).clamp_(min=0).sqrt()
         return (sums > 0) & (sums >= (1 - NEAR_ZERO) * lengths)
 
-    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Blocks of rows, from one small product of overlap vectors and source rows."""
+    def rows_of(self, matrix: Tensor) -> Rows:
+        """Rows from one small product of overlap vectors and source rows."""
         product = self._source_product(matrix)  # (r, d)
         scale = torch.where(self.finite, 1 / self._sums, 0).float()  # (n,)
-        for rows in row_blocks(self.n_rows, matrix.shape[1]):
-            mixed = (self.left[rows] @ product).mul_(scale[rows, None])
-            yield rows, slice(0, matrix.shape[1]), mixed
+        return lambda rows: (self.left[rows] @ product).mul_(scale[rows, None])
 
     def _source_product(self, matrix: Tensor) -> Tensor:
         """BᵀE_O `(r, d)`, summed over blocks in float64 so that its error does not grow with the overlap."""
@@ -242,13 +252,20 @@ class ClippedMixture(_PairwiseMixture):
                 total[rows] += (self.left[rows] @ right.T).clamp_(min=0).sum(1)
         return total > self._floor
 
-    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Blocks of rows, as many as have their inner products in memory at a time."""
+    def rows_of(self, matrix: Tensor) -> Rows:
+        """Rows from as many inner products at a time as fit into a block."""
         sources = matrix[self.source_ids.to(matrix.device)].to(self.right)  # (o, d)
-        for rows in row_blocks(self.n_rows, len(self.right)):
+
+        def mixed(rows: slice) -> Tensor:
             positive = (self.left[rows] @ self.right.T).clamp_(min=0)
             sums = positive.sum(1, keepdim=True).masked_fill_(~self.finite[rows, None], torch.inf)
-            yield rows, slice(0, matrix.shape[1]), (positive @ sources).div_(sums)
+            return (positive @ sources).div_(sums)
+
+        def rows_of(rows: slice) -> Tensor:
+            parts = row_blocks(rows.stop - rows.start, len(self.right))
+            return torch.cat([mixed(slice(rows.start + part.start, rows.start + part.stop)) for part in parts])
+
+        return rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,13 +295,12 @@ class ProjectedMixture(Mixture):
         """Empty ids and weights: no source row is part of a projected row."""
         return torch.empty(0, dtype=torch.int64), self.vectors.new_empty(0)
 
-    def blocks(self, matrix: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Blocks of rows; InputError where the matrix is not as wide as the map."""
+    def rows_of(self, matrix: Tensor) -> Rows:
+        """Vectors times the map; InputError where the matrix is not as wide as the map."""
         given, width = matrix.shape[1], self.map.shape[1]
         if given != width:
             raise InputError(f"The source matrix is {given} wide; expected {width}: pass one the map leads to.")
-        for rows in row_blocks(self.n_rows, width):
-            yield rows, slice(0, width), self.vectors[rows] @ self.map
+        return lambda rows: self.vectors[rows] @ self.map
 
 
 # Every kind by the name it is saved under.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,7 @@ from hf_xlt.mixture import MIXTURES, Mixture, check_ids
 _FORMAT = "hf_xlt.transport.1"
 _IDS = ("copied_source", "copied_target", "mixed_target")
 _NAMES = ("source_names", "target_names")
-_BLOCK_ROWS = 4096
-_BLOCK_COLUMNS = 128
+_BLOCK_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,15 @@ class Transport:
         source_size: The source tokenizer's largest id + 1; later source rows are padding, never read.
         target_size: Rows of the target table.
         copied_source: int64 `(c,)`, the source row of each copied row.
-        copied_target: int64 `(c,)`, the target row of each copied row.
-        mixed_target: int64 `(m,)`, the target row of each row of the mixture.
+        copied_target: int64 `(c,)`, the target row of each copied row, ascending.
+        mixed_target: int64 `(m,)`, the target row of each row of the mixture, ascending.
         mixture: How the mixed rows are made; None where there are none.
         source_names: A readable name for each source id, empty for ids that are no token.
         target_names: The same for each target id.
         seed: Seed of the draw.
 
     Raises:
-        ValueError: If ids are out of range or a target row is given twice, or lengths do not fit.
+        ValueError: If ids are out of range, out of order or given twice, or lengths do not fit.
     """
 
     source_size: int
@@ -79,6 +78,9 @@ class Transport:
         given, times = torch.cat([self.copied_target, self.mixed_target]).unique(return_counts=True)
         if (times > 1).any():
             raise ValueError(f"Target row {given[times > 1][0]} is given {times.max()} times; expected once.")
+        for name in ("copied_target", "mixed_target"):
+            if (getattr(self, name).diff() < 0).any():
+                raise ValueError(f"{name} is not in order; expected ascending target rows. Sort all parts alike.")
         if self.mixture and self.mixture.source_size > self.source_size:
             wanted = self.mixture.source_size
             raise ValueError(f"source_size is {self.source_size}; expected {wanted} or more, as the mixture reads.")
@@ -99,37 +101,47 @@ class Transport:
         """
         if matrix.ndim == 1:
             return self.apply(matrix[:, None])[:, 0]
+        target = matrix.new_empty(self.target_size, *matrix.shape[1:])
+        for rows, block in zip(self._rows_at_a_time(), self.blocks(matrix), strict=True):
+            target[rows] = block
+        return target
+
+    @torch.no_grad()
+    def blocks(self, matrix: Tensor) -> Iterator[Tensor]:
+        """The rows of `apply(matrix)` for a matrix `(V_s, d)`, in order and some at a time.
+
+        Raises:
+            InputError: As `apply` does.
+        """
         if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
             raise InputError(
                 f"Cannot transport a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "
                 f"expected float rows or a bias for at least {self.source_size} source ids. "
                 "Pass a tensor of the source checkpoint this transport was built for."
             )
-        target = matrix.new_empty(self.target_size, matrix.shape[1])
-        self._copy(matrix, target)
-        self._mix(matrix, target)
-        self._draw(matrix, target)
-        return target
+        mixed_rows = self.mixture.rows_of(matrix) if self.mixture else None
+        drawn_rows = self._draws(matrix) if self._drawn.any() else None
+        for rows in self._rows_at_a_time():
+            block = matrix.new_empty(rows.stop - rows.start, matrix.shape[1])
+            copied, mixed = _within(self.copied_target, rows), _within(self.mixed_target, rows)
+            block[self.copied_target[copied] - rows.start] = matrix[self.copied_source[copied]]
+            if mixed_rows and mixed.stop > mixed.start:
+                block[self.mixed_target[mixed] - rows.start] = mixed_rows(mixed).to(block)
+            if drawn_rows:
+                drawn = self._drawn[rows]
+                block[drawn] = next(drawn_rows)[drawn].to(block)
+            yield block
 
-    def _copy(self, matrix: Tensor, target: Tensor) -> None:
-        blocks = zip(self.copied_target.split(_BLOCK_ROWS), self.copied_source.split(_BLOCK_ROWS), strict=True)
-        for target_ids, source_ids in blocks:
-            target[target_ids] = matrix[source_ids]
+    def _rows_at_a_time(self) -> Iterator[slice]:
+        starts = range(0, self.target_size, _BLOCK_ROWS)
+        return (slice(start, min(start + _BLOCK_ROWS, self.target_size)) for start in starts)
 
-    def _mix(self, matrix: Tensor, target: Tensor) -> None:
-        if self.mixture:
-            for rows, columns, values in self.mixture.blocks(matrix):
-                target[self.mixed_target[rows], columns] = values.to(target)
-
-    def _draw(self, matrix: Tensor, target: Tensor) -> None:
-        if not self._drawn.any():
-            return
+    def _draws(self, matrix: Tensor) -> Iterator[Tensor]:
+        """A float32 draw for every row of each block, in use or not: so that a row's draw is its own."""
         mean, std = _column_statistics(matrix[: self.source_size])
         generator = torch.Generator().manual_seed(self.seed)
-        for start in range(0, self.target_size, _BLOCK_ROWS):
-            drawn = self._drawn[start : start + _BLOCK_ROWS]
-            noise = torch.randn(len(drawn), matrix.shape[1], generator=generator)
-            target[start + drawn.nonzero().squeeze(1)] = (mean + std * noise[drawn]).to(target)
+        for rows in self._rows_at_a_time():
+            yield mean + std * torch.randn(rows.stop - rows.start, matrix.shape[1], generator=generator)
 
     @cached_property
     def _drawn(self) -> Tensor:
@@ -259,11 +271,18 @@ class Transport:
         )
 
 
+def _within(ids: Tensor, rows: slice) -> slice:
+    """Where the entries of ascending `ids` lie that fall into `rows`."""
+    first, last = torch.searchsorted(ids, torch.tensor([rows.start, rows.stop])).tolist()
+    return slice(first, last)
+
+
 def _column_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation `(d,)` of the columns of `rows (n, d)`, in float32."""
-    columns = (part.to(torch.float32) for part in rows.split(_BLOCK_COLUMNS, dim=1))
-    std, mean = zip(*(torch.std_mean(part, dim=0, correction=0) for part in columns), strict=True)
-    return torch.cat(mean).cpu(), torch.cat(std).cpu()
+    blocks = rows.split(_BLOCK_ROWS)
+    mean = torch.stack([block.sum(0, dtype=torch.float64) for block in blocks]).sum(0) / len(rows)
+    squares = torch.stack([(block - mean).square_().sum(0) for block in blocks]).sum(0)
+    return mean.float().cpu(), (squares / len(rows)).sqrt_().float().cpu()
 
 
 def _own(tensor: Tensor) -> Tensor:

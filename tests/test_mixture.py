@@ -84,7 +84,6 @@ def blocks(request, monkeypatch):
     if request.param == "many blocks":
         monkeypatch.setattr(mixture, "_BLOCK_BYTES", 4 * SHARED * 5)
         monkeypatch.setattr(mixture, "_BLOCK_ROWS", 8)
-        monkeypatch.setattr(mixture, "_BLOCK_COLUMNS", 4)
 
 
 @pytest.mark.usefixtures("blocks")

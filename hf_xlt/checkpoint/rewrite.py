@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -35,7 +36,7 @@ def revocabulary(
 ) -> Path:
     """Write the checkpoint with every vocabulary-sized tensor transported and all else as it was.
 
-    The tables get `transport.target_size` rows in their stored type, one tensor in memory at a time; every other
+    The tables get `transport.target_size` rows in their stored type, some rows in memory at a time; every other
     tensor is copied byte for byte. The configuration follows the new tokenizer, which replaces the old one. Other
     files of the folder are carried over, except those that hold or describe the old model (`carried_files`).
 
@@ -127,14 +128,17 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
 
 @contextmanager
 def _copies(paths: list[Path], folder: Path, progress: Progress) -> Iterator[None]:
-    """Copy files in a thread beside the block: copying waits for the disk while the block computes."""
+    """Copy files in a thread beside the block, which meanwhile computes with one thread less."""
+    threads = torch.get_num_threads()
     with ThreadPoolExecutor(max_workers=1) as beside:
         copies = [beside.submit(_copy, path, folder / path.name, progress) for path in paths]
+        torch.set_num_threads(max(1, threads - bool(copies)))  # threads that wait for work take the copy's time
         try:
             yield
             for copy in copies:
                 copy.result()
         finally:
+            torch.set_num_threads(threads)
             beside.shutdown(cancel_futures=True)
 
 
@@ -145,8 +149,11 @@ def _write_weights(
     folder: Path,
     progress: Progress,
 ) -> None:
-    def make(name: str) -> Tensor:
-        return transported(checkpoint.weights.load(name), transport, checkpoint.layout.axes[name])
+    def make(name: str) -> Iterable[Tensor]:
+        tensor, axis = checkpoint.weights.load(name), checkpoint.layout.axes[name]
+        if tensor.ndim == 2 and axis == 0:
+            return transport.blocks(tensor)
+        return [transported(tensor, transport, axis)]
 
     changed = [shard for shard in checkpoint.weights.shards if not shapes.keys().isdisjoint(shard.tensors)]
     unchanged = [shard.path for shard in checkpoint.weights.shards if shard not in changed]

@@ -7,7 +7,7 @@ import math
 import os
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -84,15 +84,15 @@ class Shard:
         self,
         target: Path,
         shapes: Mapping[str, tuple[int, ...]],
-        make: Callable[[str], torch.Tensor],
+        make: Callable[[str], Iterable[torch.Tensor]],
         progress: Progress,
     ) -> None:
-        """Write the file anew with some tensors replaced, one at a time; all other bytes are copied.
+        """Write the file anew with some tensors replaced, part by part; all other bytes are copied.
 
         Args:
             target: The file to write.
             shapes: The new shape of each tensor to replace.
-            make: Gives the new tensor of a name, in that shape and the stored type.
+            make: Gives the parts of the new tensor of a name, in the order of its bytes and in the stored type.
             progress: Called with every number of bytes written.
         """
         header = self._header(shapes)
@@ -102,7 +102,8 @@ class Shard:
             new.write(struct.pack("<Q", len(encoded)) + encoded)
             for name, tensor in self.tensors.items():
                 if name in shapes:
-                    progress(new.write(_bytes(make(name))))
+                    for part in make(name):
+                        progress(new.write(_bytes(part)))
                 else:
                     old.seek(self.data_start + tensor.start)
                     copy_bytes(old, new, tensor.n_bytes, progress)
