@@ -139,6 +139,17 @@ def test_dtype_of_the_saved_model_is_the_sources_or_as_asked(tmp_path, corpus):
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
 
 
+def test_positions_that_roberta_counts_from_its_padding_id_are_not_promised_twice(tmp_path, corpus):
+    given = dict(kind="roberta", family="byte-level-bpe")
+    pad = tiny.tokenizer("de", "byte-level-bpe", 500).pad_token_id
+    longest = 80 - pad - 1
+    with pytest.raises(InputError, match=f"the model has {longest} positions"):
+        recipe = clp_recipe(tmp_path, corpus, f"stages.0.sequence_length={longest + 1}", **given)
+        run_recipe(recipe, tmp_path / "out", "x")
+    recipe = clp_recipe(tmp_path, corpus, f"stages.0.sequence_length={longest}", "stages.0.steps=1", **given)
+    run_recipe(recipe, tmp_path / "out", "x")
+
+
 def test_refusals_come_before_work_and_leave_nothing(tmp_path, corpus):
     short = tmp_path / "short.txt"
     short.write_text("Ja.\nNein.\n")

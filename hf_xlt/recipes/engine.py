@@ -124,15 +124,24 @@ def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
 def check_length(length: int, contest: Contest) -> None:
     """Refuse sequences that are longer than the model has positions for."""
     positions = getattr(contest.config, "max_position_embeddings", None)
-    if positions is not None and length > positions:
+    if positions is None:
+        return
+    for name, module in _without_weights(contest).named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions -= module.padding_idx + 1  # RoBERTa and its kin count from the padding id on
+            break
+    if length > positions:
         raise InputError(f"sequence_length is {length}; the model has {positions} positions. Set it to at most that.")
 
 
 def training_bytes(contest: Contest, runs: int) -> int:
     """Disk that training takes: a float32 model a run, and two training checkpoints with Adam's two moments."""
+    return 4 * _without_weights(contest).num_parameters() * (runs + 6)
+
+
+def _without_weights(contest: Contest) -> PreTrainedModel:
     with torch.device("meta"):
-        parameters = contest.kind.auto_class.from_config(contest.config).num_parameters()
-    return 4 * parameters * (runs + 6)
+        return contest.kind.auto_class.from_config(contest.config)
 
 
 def train(plan: Plan, method: Method, seed: int) -> Run:
