@@ -140,14 +140,14 @@ def test_dtype_of_the_saved_model_is_the_sources_or_as_asked(tmp_path, corpus):
 
 
 def test_positions_that_roberta_counts_from_its_padding_id_are_not_promised_twice(tmp_path, corpus):
-    given = dict(kind="roberta", family="byte-level-bpe")
-    pad = tiny.tokenizer("de", "byte-level-bpe", 500).pad_token_id
-    longest = 80 - pad - 1
+    longest = 80 - tiny.tokenizer("de", "byte-level-bpe", 500).pad_token_id - 1
+    too_long, fits = (
+        clp_recipe(tmp_path, corpus, f"stages.0.sequence_length={length}", "stages.0.steps=1", kind="roberta")
+        for length in (longest + 1, longest)
+    )
     with pytest.raises(InputError, match=f"the model has {longest} positions"):
-        recipe = clp_recipe(tmp_path, corpus, f"stages.0.sequence_length={longest + 1}", **given)
-        run_recipe(recipe, tmp_path / "out", "x")
-    recipe = clp_recipe(tmp_path, corpus, f"stages.0.sequence_length={longest}", "stages.0.steps=1", **given)
-    run_recipe(recipe, tmp_path / "out", "x")
+        run_recipe(too_long, tmp_path / "out", "x")
+    run_recipe(fits, tmp_path / "out", "x")
 
 
 def test_refusals_come_before_work_and_leave_nothing(tmp_path, corpus):
