@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
 from datasets import Dataset, Features, Sequence, Value
-from datasets.arrow_writer import ArrowWriter
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.corpora import Split
 from hf_xlt.errors import InputError
 
@@ -111,35 +109,25 @@ def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: i
     Raises:
         InputError: If the corpus cannot be read or does not fill one sequence.
     """
-    path = cache / f"{_fingerprint(split, tokenizer, length, limit)}.arrow"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        _write(islice(blocks(split.training_lines(), tokenizer, length), limit), length, partial)
-        partial.replace(path)
-    dataset = Dataset.from_file(str(path))
+    features = Features({"input_ids": Sequence(Value("int32"), length=length)})
+    name = fingerprint(tokenizer, _state_of(split).encode(), repr((length, limit)).encode())
+
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        rows = islice(blocks(split.training_lines(), tokenizer, length), limit)
+        for batch in _batched(tqdm(rows, desc="packing", unit=" sequences", disable=None), BATCH):
+            yield {"input_ids": np.stack(batch)}
+
+    dataset = memory_mapped(cache, name, features, batches)
     if len(dataset) == 0:
         raise InputError(
             f"Corpus {split.corpus.name} is shorter than one sequence of {length} tokens; "
             "give more text or a smaller sequence_length."
         )
-    return dataset.with_format("numpy")
+    return dataset
 
 
-def _write(rows: Iterator[np.ndarray], length: int, path: Path) -> None:
-    features = Features({"input_ids": Sequence(Value("int32"), length=length)})
-    with ArrowWriter(path=str(path), features=features) as writer:
-        for batch in _batched(tqdm(rows, desc="packing", unit=" sequences", disable=None), BATCH):
-            writer.write_batch({"input_ids": np.stack(batch)})
-        writer.finalize()
-
-
-def _fingerprint(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: int) -> str:
-    """What the packed sequences depend on: the corpus as it is now, the tokenizer to its last file, the numbers."""
+def _state_of(split: Split) -> str:
+    """The corpus of a split as it is now."""
     path = split.corpus.path
     stat = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else ()
-    digest = hashlib.sha256(repr((split, stat, length, limit)).encode())
-    with TemporaryDirectory() as folder:
-        for file in sorted(tokenizer.save_pretrained(folder)):
-            digest.update(Path(file).read_bytes())
-    return digest.hexdigest()[:16]
+    return repr((split, stat))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ class ShuffledStream(TorchDataset):
     batch or process layout, sees exactly what an uninterrupted one would have seen.
 
     Args:
-        packed: Dataset with a column `input_ids`.
+        packed: Dataset of sequences; an example has all of its columns.
         length: Number of positions: steps × batch size.
         seed: Decides order and, through `position`, masking.
     """
@@ -36,8 +37,9 @@ class ShuffledStream(TorchDataset):
 
     def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
         """The examples of a batch, read at once (torch's `DataLoader` calls this where it exists)."""
-        rows = self.packed[[self._row(position) for position in positions]]["input_ids"]
-        return [{"input_ids": ids, "key": (self.seed, i)} for ids, i in zip(rows, positions, strict=True)]
+        columns = self.packed[[self._row(position) for position in positions]]
+        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        return [row | {"key": (self.seed, position)} for row, position in zip(rows, positions, strict=True)]
 
     def _row(self, position: int) -> int:
         if not 0 <= position < self.length:
@@ -47,3 +49,21 @@ class ShuffledStream(TorchDataset):
             self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.packed))
             self._epoch = epoch
         return int(self._order[offset])
+
+
+class AlternatingStream(TorchDataset):
+    """Several streams in turn, an example of each: languages side by side in every batch.
+
+    Args:
+        streams: Of equal length.
+    """
+
+    def __init__(self, streams: Sequence[ShuffledStream]) -> None:
+        self.streams = tuple(streams)
+
+    def __len__(self) -> int:
+        return sum(len(stream) for stream in self.streams)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        index, turn = divmod(position, len(self.streams))
+        return self.streams[turn][index]

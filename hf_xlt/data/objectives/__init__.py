@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives.batch import IGNORED, Example, special_ids
 from hf_xlt.data.objectives.causal import CausalLM
+from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollatorForTLM
 from hf_xlt.data.objectives.denoising import SpanCorruption, TextInfilling, sentinel_ids
 from hf_xlt.data.objectives.masked import MaskedLM
 from hf_xlt.errors import InputError
@@ -18,6 +19,8 @@ __all__ = [
     "IGNORED",
     "OBJECTIVES",
     "CausalLM",
+    "DataCollatorForCdLM",
+    "DataCollatorForTLM",
     "Example",
     "MaskedLM",
     "Objective",

@@ -40,3 +40,16 @@ def padded_batch(inputs: Sequence[np.ndarray], labels: Sequence[np.ndarray], pad
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """Ids of all special tokens, ascending."""
     return np.array(sorted(set(tokenizer.all_special_ids)), dtype=np.int64)
+
+
+def generator_for(example: Example) -> np.random.Generator:
+    """The randomness of an example: decided by its `key`, or drawn from torch's where a plain `Trainer` gives none."""
+    key = example.get("key")
+    return np.random.default_rng(int(torch.randint(2**62, ())) if key is None else key)
+
+
+def languages_of(examples: Sequence[Example]) -> dict[str, Tensor]:
+    """The `lang_ids` `(batch,)` of examples that have them; nothing for those that have none."""
+    if "lang_ids" not in examples[0]:
+        return {}
+    return {"lang_ids": torch.tensor([int(example["lang_ids"]) for example in examples])}

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives.batch import Example, padded_batch, special_ids
+from hf_xlt.data.objectives.batch import Example, generator_for, padded_batch, special_ids
 from hf_xlt.data.objectives.spans import collapse, noise_mask
 from hf_xlt.errors import InputError
 
@@ -61,8 +61,7 @@ class SpanCorruption:
         ids = np.array(example["input_ids"], dtype=np.int64)
         eos = self.tokenizer.eos_token_id
         body = ids[:-1] if ids[-1] == eos else ids
-        generator = np.random.default_rng(example["key"])
-        hidden = noise_mask(len(body), self.share, self.mean_span, generator, len(self.sentinels))
+        hidden = noise_mask(len(body), self.share, self.mean_span, generator_for(example), len(self.sentinels))
         kept, dropped = collapse(body, hidden, self.sentinels), collapse(body, ~hidden, self.sentinels)
         return np.append(kept, eos), np.append(dropped, eos)
 
@@ -104,7 +103,7 @@ class TextInfilling:
 
     def _corrupt(self, example: Example) -> np.ndarray:
         ids = np.array(example["input_ids"], dtype=np.int64)
-        hidden = noise_mask(len(ids), self.share, self.mean_span, np.random.default_rng(example["key"]))
+        hidden = noise_mask(len(ids), self.share, self.mean_span, generator_for(example))
         return collapse(ids, hidden & ~np.isin(ids, self.special), np.array([self.tokenizer.mask_token_id]))
 
 

@@ -10,7 +10,14 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives.batch import IGNORED, Example, full_batch, special_ids
+from hf_xlt.data.objectives.batch import (
+    IGNORED,
+    Example,
+    full_batch,
+    generator_for,
+    languages_of,
+    special_ids,
+)
 from hf_xlt.errors import InputError
 
 
@@ -47,12 +54,13 @@ class MaskedLM:
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate packed sequences: `input_ids` and `labels`, each `(batch, length)`."""
-        inputs, labels = zip(*(self._mask(example) for example in examples), strict=True)
-        return full_batch(inputs, labels)
+        masked = (self.mask(np.asarray(example["input_ids"]), generator_for(example)) for example in examples)
+        inputs, labels = zip(*masked, strict=True)
+        return full_batch(inputs, labels) | languages_of(examples)
 
-    def _mask(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        generator = np.random.default_rng(example["key"])
-        ids = np.array(example["input_ids"], dtype=np.int64)
+    def mask(self, ids: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Masked ids and labels `(length,)` of one sequence."""
+        ids = ids.astype(np.int64)
         candidates = np.flatnonzero(~np.isin(ids, self.special))
         count = min(len(candidates), max(1, round(self.share * len(candidates))))
         targets = generator.permutation(candidates)[:count]

@@ -1,0 +1,144 @@
+"""Objectives on translation pairs: cross-lingual language modelling of two kinds.
+
+Both take the rows of `hf_xlt.data.pairs.aligned_pairs`: the source sentence as `input_ids`, its translation as
+`labels`, the `alignment` of the two, and the languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.data.objectives.batch import IGNORED, Example, generator_for, padded
+from hf_xlt.data.objectives.masked import MaskedLM
+from hf_xlt.errors import InputError
+
+UNALIGNED = -1
+
+
+@dataclass(frozen=True)
+class DataCollatorForCdLM:
+    """TreLM's cross-lingual objective: read one language, write the other (CdLM).
+
+    The input is the source sentence, unmasked; the label of every target position is the translation's token there,
+    special tokens included. For each pair the batch also holds its translation as a masked-language-modelling
+    example, aligned with itself: without it the model would never read the language that it writes.
+
+    Args:
+        tokenizer: The joint tokenizer, with pad and mask tokens.
+        mlm_share: Part of the tokens predicted in the masked examples.
+
+    Raises:
+        InputError: If the tokenizer lacks one of these tokens; when called, if an alignment leaves its sentence.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    mlm_share: float = 0.15
+    shifts_labels = False
+
+    def __post_init__(self) -> None:
+        _require_padding(self.tokenizer)
+        self._masked  # noqa: B018  refused here, before work starts
+
+    @cached_property
+    def _masked(self) -> MaskedLM:
+        return MaskedLM(self.tokenizer, self.mlm_share)
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Collate `batch` pairs into `2 · batch` rows: first the pairs, then their translations masked.
+
+        Returns:
+            `input_ids`, `attention_mask` `(2b, n)`; `alignment`, `target_attention_mask`, `labels` `(2b, m)`;
+            `lang_ids`, `target_lang_ids` `(2b,)`.
+        """
+        pairs = [_pair(example, i) for i, example in enumerate(examples)]
+        masked = [self._masked_row(row["labels"], example) for row, example in zip(pairs, examples, strict=True)]
+        rows = pairs + masked
+        lang_ids = [int(example["lang_ids"]) for example in examples]
+        target_ids = [int(example["target_lang_ids"]) for example in examples]
+        return {
+            "input_ids": padded([row["input_ids"] for row in rows], self.tokenizer.pad_token_id),
+            "attention_mask": padded([np.ones(len(row["input_ids"])) for row in rows], 0),
+            "alignment": padded([row["alignment"] for row in rows], UNALIGNED),
+            "target_attention_mask": padded([np.ones(len(row["labels"])) for row in rows], 0),
+            "labels": padded([row["labels"] for row in rows], IGNORED),
+            "lang_ids": torch.tensor(lang_ids + target_ids),
+            "target_lang_ids": torch.tensor(target_ids + target_ids),
+        }
+
+    def _masked_row(self, ids: np.ndarray, example: Example) -> dict[str, np.ndarray]:
+        inputs, labels = self._masked.mask(ids, generator_for(example))
+        return {"input_ids": inputs, "labels": labels, "alignment": np.arange(len(ids))}
+
+
+@dataclass(frozen=True)
+class DataCollatorForTLM:
+    """Translation language modelling: both sentences in one row, masked alike (Lample & Conneau 2019, §3.3).
+
+    Positions begin anew with the translation, and every token carries its own language.
+
+    Args:
+        tokenizer: The joint tokenizer, with pad and mask tokens.
+        share: Part of the tokens predicted.
+
+    Raises:
+        InputError: If the tokenizer lacks one of these tokens.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    share: float = 0.15
+    shifts_labels = False
+
+    def __post_init__(self) -> None:
+        _require_padding(self.tokenizer)
+        self._masked  # noqa: B018  refused here, before work starts
+
+    @cached_property
+    def _masked(self) -> MaskedLM:
+        return MaskedLM(self.tokenizer, self.share)
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Collate: `input_ids`, `attention_mask`, `labels`, `lang_ids` and `position_ids`, each `(b, n + m)`."""
+        rows = [self._row(example) for example in examples]
+        fill = {"input_ids": self.tokenizer.pad_token_id, "labels": IGNORED}
+        return {name: padded([row[name] for row in rows], fill.get(name, 0)) for name in rows[0]}
+
+    def _row(self, example: Example) -> dict[str, np.ndarray]:
+        sides = [np.asarray(example["input_ids"]), np.asarray(example["labels"])]
+        inputs, labels = self._masked.mask(np.concatenate(sides), generator_for(example))
+        lengths = [len(side) for side in sides]
+        return {
+            "input_ids": inputs,
+            "attention_mask": np.ones(len(inputs)),
+            "labels": labels,
+            "lang_ids": np.repeat([int(example["lang_ids"]), int(example["target_lang_ids"])], lengths),
+            "position_ids": np.concatenate([np.arange(length) for length in lengths]),
+        }
+
+
+def _pair(example: Example, number: int) -> dict[str, np.ndarray]:
+    pair = {name: np.asarray(example[name]) for name in ("input_ids", "labels", "alignment")}
+    length, alignment = len(pair["input_ids"]), pair["alignment"]
+    if len(alignment) != len(pair["labels"]):
+        raise InputError(
+            f"Pair {number} of the batch has {len(alignment)} alignments for {len(pair['labels'])} target tokens; "
+            "expected one each. Make the pairs with aligned_pairs."
+        )
+    outside = np.flatnonzero((alignment < UNALIGNED) | (alignment >= length))
+    if len(outside):
+        raise InputError(
+            f"Pair {number} of the batch aligns target position {outside[0]} with source position "
+            f"{alignment[outside[0]]}; expected one of 0 to {length - 1}, or {UNALIGNED} for none."
+        )
+    return pair
+
+
+def _require_padding(tokenizer: PreTrainedTokenizerBase) -> None:
+    if tokenizer.pad_token_id is None:
+        raise InputError("Batches of pairs need a tokenizer with a pad token; add one first.")
