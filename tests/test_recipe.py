@@ -6,7 +6,7 @@ import pytest
 
 from hf_xlt.checkpoint.kind import DECODER, ENCODER
 from hf_xlt.errors import InputError
-from hf_xlt.recipes.recipe import Data, NewTokenizer, Recipe, Stage, load_recipe, recipe_from, shipped_recipes
+from hf_xlt.recipes import Data, NewTokenizer, Recipe, Stage, load_recipe, recipe_from, shipped_recipes
 
 CLP = {"name": "mine", "initializer": {"method": "clp"}}
 
@@ -187,3 +187,51 @@ def test_evaluations_and_checkpoints_are_spread_evenly(steps, evaluate, save):
     stage = Stage(steps=steps)
     assert (stage.evaluate_every, stage.save_every) == (evaluate, save)
     assert Stage(steps=steps, checkpoints=0).save_every is None
+
+
+class TestStagesOfTwoLanguages:
+    STAGES = (
+        {"name": "common", "steps": 4, "objective": "mlm", "frozen": ["lower"]},
+        {"name": "above", "steps": 2, "objective": "cdlm", "languages": ["en", "de"], "starts_from": "common"},
+        {"name": "below", "steps": 2, "objective": "cdlm", "languages": ["de", "en"], "starts_from": "common"},
+        {"name": "combine", "combine": {"lower": "below", "upper": "above"}},
+        {"name": "target", "steps": 3, "objective": "mlm", "languages": ["de"]},
+    )
+
+    def recipe(self, **changed: object) -> Recipe:
+        given = {"trelm": {"languages": ["en", "de"]}, "data": {"parallel": "p.tsv"}, "stages": self.STAGES}
+        return recipe_from(CLP | given | changed)
+
+    def stages(self, index: int, **changed: object) -> list[dict]:
+        return [stage | (changed if i == index else {}) for i, stage in enumerate(self.STAGES)]
+
+    def test_a_combination_takes_no_steps(self):
+        recipe = self.recipe()
+        assert recipe.total_steps == 11
+        assert [stage.follows for stage in recipe.stages] == [(), ("common",), ("common",), ("below", "above"), ()]
+
+    @pytest.mark.parametrize(
+        ("index", "changed", "message"),
+        [
+            (1, {"starts_from": "below"}, r"stage 'above' follows is 'below'; expected an earlier stage \(common\)"),
+            (0, {"starts_from": "common"}, r"an earlier stage \(none before it\)"),
+            (3, {"combine": {"lower": "target", "upper": "above"}}, "stage 'combine' follows is 'target'"),
+            (3, {"combine": {"lower": "below"}}, "lacks the key 'upper'"),
+            (4, {"languages": ["fr"]}, r"language is 'fr'; expected one of the recipe's \(en, de\)"),
+            (1, {"languages": ["en"]}, r"languages is \['en'\]; expected two for cdlm"),
+            (1, {"languages": ["en", "en"]}, "expected two for cdlm"),
+        ],
+    )
+    def test_what_does_not_fit_together_is_named(self, index, changed, message):
+        with pytest.raises(InputError, match=message):
+            self.recipe(stages=self.stages(index, **changed))
+
+    def test_pairs_need_a_file_and_parts_a_trelm(self):
+        with pytest.raises(InputError, match="stage 'above' needs translation pairs; name a file with --parallel"):
+            self.recipe(data={})
+        with pytest.raises(InputError, match="stage 'common' needs a TreLM"):
+            self.recipe(trelm=None)
+        with pytest.raises(InputError, match=r"trelm: languages is \['en'\]; expected two"):
+            self.recipe(trelm={"languages": ["en"]})
+        with pytest.raises(InputError, match="tri_layer_index is 'top'; expected middle, none or a number"):
+            self.recipe(trelm={"languages": ["en", "de"], "tri_layer_index": "top"})

@@ -6,7 +6,7 @@ from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.evaluation.summary import MethodSummary
 from hf_xlt.hub import CardFacts, CorpusFacts, ResultRow, RowCounts
 from hf_xlt.initializers import INITIALIZERS
-from hf_xlt.recipes.recipe import recipe_from
+from hf_xlt.recipes.load import recipe_from
 from hf_xlt.recipes.results import Results
 
 

@@ -1,107 +1,19 @@
-"""Recipe and Stage: what a transfer is, as data, read from YAML and checked before work starts."""
+"""Recipe: what a transfer is, as data, checked before work starts."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
-from transformers import SchedulerType
-
-from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.corpora import Corpus, Split
-from hf_xlt.data.objectives import OBJECTIVES
 from hf_xlt.data.tokenizer import FAMILIES
 from hf_xlt.errors import InputError
 from hf_xlt.recipes import plain_yaml
-from hf_xlt.recipes.schema import build
+from hf_xlt.recipes.schema import one_of, require
+from hf_xlt.recipes.stage import Stage
 
-FOLDER = Path(__file__).parent
-TRAINS = ("all", "embeddings", "lora")
-PRECISIONS = ("float32", "bfloat16")
 DTYPES = ("source", "float32", "float16", "bfloat16")
-SCHEDULES = tuple(schedule.value for schedule in SchedulerType)
-
-
-def _require(holds: bool, what: str, value: object, expected: str) -> None:
-    if not holds:
-        raise InputError(f"{what} is {value!r}; expected {expected}.")
-
-
-def _one_of(what: str, value: str, known: Sequence[str]) -> None:
-    _require(value in known, what, value, "one of " + ", ".join(known))
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stretch of training.
-
-    Args:
-        name: What the stage is called in logs and folders.
-        steps: Optimizer steps.
-        objective: `auto` (from the kind of model), `clm`, `mlm` or `denoise`.
-        trains: `all` parameters, only the `embeddings` (input, output and output bias), or `lora` adapters on
-            the body beside the embeddings, merged into the weights at the end.
-        batch_size: Sequences a forward pass and process.
-        accumulation: Forward passes a step.
-        sequence_length: Tokens a sequence.
-        learning_rate: Peak of the schedule.
-        warmup: Share of the steps with rising learning rate.
-        schedule: A learning-rate schedule `transformers` knows.
-        weight_decay: AdamW's.
-        evaluations: How often held-out quality is measured, evenly spaced, besides before the first step.
-        checkpoints: How often training state is saved, evenly spaced, for a killed run to resume from.
-        precision: `float32`, or `bfloat16` for mixed precision; weights stay float32.
-        compile: Compile the body with `torch.compile`; pays only in long runs.
-        lora_rank: Rank of the adapters where `trains` is `lora`.
-    """
-
-    name: str = "target"
-    steps: int = 1000
-    objective: str = "auto"
-    trains: str = "all"
-    batch_size: int = 16
-    accumulation: int = 1
-    sequence_length: int = 128
-    learning_rate: float = 5e-4
-    warmup: float = 0.1
-    schedule: str = "cosine"
-    weight_decay: float = 0.01
-    evaluations: int = 10
-    checkpoints: int = 5
-    precision: str = "float32"
-    compile: bool = False
-    lora_rank: int = 16
-
-    def __post_init__(self) -> None:
-        _require(re.fullmatch(r"[\w-]+", self.name) is not None, "stage name", self.name, "letters, digits, - and _")
-        for name in ("steps", "batch_size", "accumulation", "sequence_length", "evaluations", "lora_rank"):
-            _require(getattr(self, name) > 0, f"stage {self.name!r}: {name}", getattr(self, name), "a number > 0")
-        _require(self.checkpoints >= 0, f"stage {self.name!r}: checkpoints", self.checkpoints, "a number ≥ 0")
-        _require(self.learning_rate > 0, f"stage {self.name!r}: learning_rate", self.learning_rate, "a number > 0")
-        _require(0 <= self.warmup < 1, f"stage {self.name!r}: warmup", self.warmup, "a share in [0, 1)")
-        _require(self.weight_decay >= 0, f"stage {self.name!r}: weight_decay", self.weight_decay, "a number ≥ 0")
-        _one_of(f"stage {self.name!r}: schedule", self.schedule, SCHEDULES)
-        _one_of(f"stage {self.name!r}: objective", self.objective, ("auto", *OBJECTIVES))
-        _one_of(f"stage {self.name!r}: trains", self.trains, TRAINS)
-        _one_of(f"stage {self.name!r}: precision", self.precision, PRECISIONS)
-
-    def objective_for(self, kind: ModelKind) -> str:
-        """The stage's objective, or the one a kind of model was made for."""
-        return kind.objective if self.objective == "auto" else self.objective
-
-    @property
-    def evaluate_every(self) -> int:
-        """Steps between evaluations."""
-        return max(1, self.steps // self.evaluations)
-
-    @property
-    def save_every(self) -> int | None:
-        """Steps between training checkpoints, or None for none."""
-        return max(1, self.steps // self.checkpoints) if self.checkpoints else None
 
 
 @dataclass(frozen=True)
@@ -110,6 +22,8 @@ class Data:
 
     Args:
         corpus: File or Hub dataset id to train on.
+        source_corpus: The same in the source language, for models of both languages.
+        parallel: File of translation pairs, source language first.
         held_out: File or Hub dataset id to measure on; without one, lines of the corpus are held out.
         held_out_every: Hold out every so many-th line.
         held_out_lines: Hold out at most so many lines.
@@ -117,6 +31,8 @@ class Data:
     """
 
     corpus: str | None = None
+    source_corpus: str | None = None
+    parallel: str | None = None
     held_out: str | None = None
     held_out_every: int = 100
     held_out_lines: int = 500
@@ -124,7 +40,7 @@ class Data:
 
     def __post_init__(self) -> None:
         for name in ("held_out_lines", "max_sequences"):
-            _require(getattr(self, name) > 0, f"data: {name}", getattr(self, name), "a number > 0")
+            require(getattr(self, name) > 0, f"data: {name}", getattr(self, name), "a number > 0")
 
     def split(self) -> Split:
         """The corpus and its held-out part.
@@ -137,6 +53,16 @@ class Data:
         held_out = None if self.held_out is None else Corpus(self.held_out)
         return Split(Corpus(self.corpus), held_out, self.held_out_every, self.held_out_lines)
 
+    def source_split(self) -> Split:
+        """The corpus of the source language; its held-out lines are not trained on either.
+
+        Raises:
+            InputError: If there is none, or it cannot be read.
+        """
+        if self.source_corpus is None:
+            raise InputError("No corpus of the source language given; name one with data.source_corpus.")
+        return Split(Corpus(self.source_corpus), None, self.held_out_every, self.held_out_lines)
+
 
 @dataclass(frozen=True)
 class NewTokenizer:
@@ -146,7 +72,23 @@ class NewTokenizer:
     vocab_size: int = 8000
 
     def __post_init__(self) -> None:
-        _one_of("tokenizer: family", self.family, tuple(FAMILIES))
+        one_of("tokenizer: family", self.family, tuple(FAMILIES))
+
+
+@dataclass(frozen=True)
+class TreLMOptions:
+    """How a source encoder becomes a TreLM: its languages, source first, and where the TRILayer goes.
+
+    `tri_layer_index` is a number of layers, `middle` or `none`.
+    """
+
+    languages: tuple[str, ...]
+    tri_layer_index: str = "middle"
+
+    def __post_init__(self) -> None:
+        require(len(set(self.languages)) == len(self.languages) == 2, "trelm: languages", list(self.languages), "two")
+        known = self.tri_layer_index in ("middle", "none") or self.tri_layer_index.isdigit()
+        require(known, "trelm: tri_layer_index", self.tri_layer_index, "middle, none or a number of layers in quotes")
 
 
 @dataclass(frozen=True)
@@ -163,7 +105,8 @@ class Recipe:
         initializer: `method` and its options; how target rows are made of source rows.
         alternatives: Other initializers that `--compare` trains beside the first one and the two baselines.
         model: In place of an initializer: the configuration of a new model, `model_type` and its fields.
-        tokenizer: The tokenizer that a new model gets, trained on the corpus.
+        trelm: Make the source a TreLM of two languages.
+        tokenizer: The tokenizer that a new model gets, trained on the corpus; a TreLM's on both languages' text.
         data: The text.
         stages: Stretches of training, one after the other.
         seeds: Every method is trained once a seed; the first one's model is kept.
@@ -180,6 +123,7 @@ class Recipe:
     initializer: Mapping[str, Any] | None = None
     alternatives: tuple[Mapping[str, Any], ...] = ()
     model: Mapping[str, Any] | None = None
+    trelm: TreLMOptions | None = None
     tokenizer: NewTokenizer | None = None
     data: Data = field(default_factory=Data)
     stages: tuple[Stage, ...] = (Stage(),)
@@ -196,88 +140,36 @@ class Recipe:
             raise InputError(f"Recipe {self.name!r}: `model` needs a `model_type`, e.g. llama.")
         if not self.stages or not self.seeds:
             raise InputError(f"Recipe {self.name!r} needs at least one stage and one seed.")
-        _require(min(self.seeds) >= 0, f"recipe {self.name!r}: seeds", list(self.seeds), "numbers ≥ 0")
+        require(min(self.seeds) >= 0, f"recipe {self.name!r}: seeds", list(self.seeds), "numbers ≥ 0")
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise InputError(f"Recipe {self.name!r}: stage names must differ from one another.")
         if len({stage.sequence_length for stage in self.stages}) != 1:
             raise InputError(f"Recipe {self.name!r}: all stages must have one sequence_length.")
-        _one_of(f"recipe {self.name!r}: dtype", self.dtype, DTYPES)
+        for index, stage in enumerate(self.stages):
+            self._check_stage(stage, [earlier.name for earlier in self.stages[:index]])
+        one_of(f"recipe {self.name!r}: dtype", self.dtype, DTYPES)
+
+    def _check_stage(self, stage: Stage, earlier: Sequence[str]) -> None:
+        for name in stage.follows:
+            known = ", ".join(earlier) or "none before it"
+            require(name in earlier, f"stage {stage.name!r} follows", name, f"an earlier stage ({known})")
+        languages = self.trelm.languages if self.trelm else ()
+        for code in stage.languages:
+            known = f"one of the recipe's ({', '.join(languages)})" if languages else "none, as this is no TreLM recipe"
+            require(code in languages, f"stage {stage.name!r}: language", code, known)
+        if (stage.on_pairs or stage.frozen or stage.combine) and self.trelm is None:
+            raise InputError(f"stage {stage.name!r} needs a TreLM; add `trelm:` with its two languages to the recipe.")
+        if stage.on_pairs and self.data.parallel is None:
+            raise InputError(f"stage {stage.name!r} needs translation pairs; name a file with --parallel.")
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
+        return sum(stage.steps for stage in self.stages if stage.combine is None)
 
     def to_yaml(self) -> str:
         """The resolved recipe, which `load_recipe` reads back equal."""
         return plain_yaml.dump(_plain(asdict(self)))
-
-
-def shipped_recipes() -> tuple[str, ...]:
-    """Names of the recipes inside the package."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-
-
-def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a shipped recipe by name, or one from a YAML file.
-
-    Args:
-        name_or_path: Such as `clp`, or `my.yaml`.
-        overrides: `dotted.key=value` each, the value in YAML: `stages.0.steps=500`.
-
-    Raises:
-        InputError: If it does not exist, is not YAML, or has unknown keys or values out of range.
-    """
-    path = FOLDER / f"{name_or_path}.yaml" if str(name_or_path) in shipped_recipes() else Path(name_or_path)
-    if not path.is_file():
-        raise InputError(
-            f"No recipe {str(name_or_path)!r}: expected one of {', '.join(shipped_recipes())} or a .yaml file."
-        )
-    try:
-        data = plain_yaml.load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(data, dict):
-        raise InputError(f"Recipe {path} must be a mapping with a `name`; see the shipped ones.")
-    for override in overrides:
-        _set(data, override)
-    return recipe_from(data)
-
-
-def recipe_from(data: Mapping[str, Any]) -> Recipe:
-    """Build a recipe from plain data, as YAML gives it.
-
-    Raises:
-        InputError: If a key is unknown or a value of the wrong type or out of range.
-    """
-    return build(Recipe, data, "recipe")
-
-
-def _set(data: Any, override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise InputError(f"Override {override!r} is not of the form key=value, e.g. stages.0.steps=500.")
-    try:
-        value = plain_yaml.load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"Override {override!r}: the value is not YAML; put it in quotes.") from error
-    *parents, last = key.split(".")
-    for parent in parents:
-        data = _child(data, parent, override)
-    _child(data, last, override)
-    data[int(last) if isinstance(data, list) else last] = value
-
-
-def _child(data: Any, key: str, override: str) -> Any:
-    if isinstance(data, list):
-        if not key.isdigit() or int(key) >= len(data):
-            raise InputError(f"Override {override!r}: there is no item {key}; the list has {len(data)}.")
-        return data[int(key)]
-    if not isinstance(data, dict):
-        raise InputError(f"Override {override!r}: {data!r} has no part {key}.")
-    if data.get(key) is None:
-        data[key] = {}
-    return data[key]
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -65,3 +65,14 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
 def _require_type(value: Any, kind: Any, where: str, expected: str) -> None:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise InputError(f"{where} is {value!r}; expected {expected}.")
+
+
+def require(holds: bool, what: str, value: object, expected: str) -> None:
+    """Refuse a value of a recipe: InputError, unless `holds`."""
+    if not holds:
+        raise InputError(f"{what} is {value!r}; expected {expected}.")
+
+
+def one_of(what: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a value that is not one of the known ones."""
+    require(value in known, what, value, "one of " + ", ".join(known))

@@ -17,7 +17,7 @@ from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.language_model import HeldOut, Quality
-from hf_xlt.recipes.recipe import Stage
+from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.trainer import LanguageModelTrainer, ProgressBar
 
 

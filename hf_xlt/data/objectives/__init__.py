@@ -18,6 +18,7 @@ from hf_xlt.errors import InputError
 __all__ = [
     "IGNORED",
     "OBJECTIVES",
+    "PAIR_OBJECTIVES",
     "CausalLM",
     "DataCollatorForCdLM",
     "DataCollatorForTLM",
@@ -30,8 +31,9 @@ __all__ = [
     "special_ids",
 ]
 
-Objective = CausalLM | MaskedLM | SpanCorruption | TextInfilling
-OBJECTIVES = ("clm", "mlm", "denoise")
+Objective = CausalLM | MaskedLM | SpanCorruption | TextInfilling | DataCollatorForCdLM | DataCollatorForTLM
+PAIR_OBJECTIVES = ("cdlm", "tlm")
+OBJECTIVES = ("clm", "mlm", "denoise", *PAIR_OBJECTIVES)
 
 
 def objective_for(name: str, tokenizer: PreTrainedTokenizerBase) -> Objective:
@@ -46,6 +48,10 @@ def objective_for(name: str, tokenizer: PreTrainedTokenizerBase) -> Objective:
         return MaskedLM(tokenizer)
     if name == "denoise":
         return _denoising(tokenizer)
+    if name == "cdlm":
+        return DataCollatorForCdLM(tokenizer)
+    if name == "tlm":
+        return DataCollatorForTLM(tokenizer)
     raise InputError(f"Unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}.")
 
 

@@ -1,0 +1,83 @@
+"""Read a recipe from YAML, with overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_xlt.errors import InputError
+from hf_xlt.recipes import plain_yaml
+from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.recipes.schema import build
+
+FOLDER = Path(__file__).parent
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the recipes inside the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by name, or one from a YAML file.
+
+    Args:
+        name_or_path: Such as `clp`, or `my.yaml`.
+        overrides: `dotted.key=value` each, the value in YAML: `stages.0.steps=500`.
+
+    Raises:
+        InputError: If it does not exist, is not YAML, or has unknown keys or values out of range.
+    """
+    path = FOLDER / f"{name_or_path}.yaml" if str(name_or_path) in shipped_recipes() else Path(name_or_path)
+    if not path.is_file():
+        raise InputError(
+            f"No recipe {str(name_or_path)!r}: expected one of {', '.join(shipped_recipes())} or a .yaml file."
+        )
+    try:
+        data = plain_yaml.load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"Recipe {path} must be a mapping with a `name`; see the shipped ones.")
+    for override in overrides:
+        _set(data, override)
+    return recipe_from(data)
+
+
+def recipe_from(data: Mapping[str, Any]) -> Recipe:
+    """Build a recipe from plain data, as YAML gives it.
+
+    Raises:
+        InputError: If a key is unknown or a value of the wrong type or out of range.
+    """
+    return build(Recipe, data, "recipe")
+
+
+def _set(data: Any, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise InputError(f"Override {override!r} is not of the form key=value, e.g. stages.0.steps=500.")
+    try:
+        value = plain_yaml.load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"Override {override!r}: the value is not YAML; put it in quotes.") from error
+    *parents, last = key.split(".")
+    for parent in parents:
+        data = _child(data, parent, override)
+    _child(data, last, override)
+    data[int(last) if isinstance(data, list) else last] = value
+
+
+def _child(data: Any, key: str, override: str) -> Any:
+    if isinstance(data, list):
+        if not key.isdigit() or int(key) >= len(data):
+            raise InputError(f"Override {override!r}: there is no item {key}; the list has {len(data)}.")
+        return data[int(key)]
+    if not isinstance(data, dict):
+        raise InputError(f"Override {override!r}: {data!r} has no part {key}.")
+    if data.get(key) is None:
+        data[key] = {}
+    return data[key]
