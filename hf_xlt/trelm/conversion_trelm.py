@@ -1,0 +1,289 @@
+"""From a BERT-like checkpoint to the configuration and weights of a TreLM model.
+
+This travels with saved models, so that `from_encoder` is there wherever the classes are.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from .configuration_trelm import TreLMConfig
+
+Rows = Callable[[Tensor], Tensor]
+"""Makes the new vocabulary's table `(n, d)`, or bias `(n,)`, out of the source's."""
+
+_ENCODER = {
+    r"embeddings\.LayerNorm": "embeddings.norm",
+    r"embeddings_project": "embeddings.projection",
+    r"encoder\.layer\.(\d+)\.attention\.self": r"layers.\1.attention",
+    r"encoder\.layer\.(\d+)\.attention\.output\.dense": r"layers.\1.attention.output",
+    r"encoder\.layer\.(\d+)\.attention\.output\.LayerNorm": r"layers.\1.attention_norm",
+    r"encoder\.layer\.(\d+)\.intermediate\.dense": r"layers.\1.intermediate",
+    r"encoder\.layer\.(\d+)\.output\.dense": r"layers.\1.output",
+    r"encoder\.layer\.(\d+)\.output\.LayerNorm": r"layers.\1.output_norm",
+}
+_TABLE = "trelm.embeddings.word_embeddings.weight"
+_WHERE = ("cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code")
+_VOCABULARY = (_TABLE, "decoder.weight", "decoder.bias")
+_SAME = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "initializer_range",
+    "pad_token_id",
+    "bos_token_id",
+)
+_SPECIAL = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
+_STAND_INS = {"bos": "cls", "cls": "bos", "eos": "sep", "sep": "eos"}
+
+
+@dataclass(frozen=True)
+class Body:
+    """How a model type differs from the others.
+
+    Attributes:
+        prefix: Name of the encoder within a model with a head.
+        head: Name of each part of its masked LM head → its name here.
+        counts_tokens: Whether positions begin after the padding id and count tokens alone.
+        plain_head: Whether the head's activation is GELU whatever the layers' is.
+    """
+
+    prefix: str
+    head: Mapping[str, str] = field(repr=False)
+    counts_tokens: bool = False
+    plain_head: bool = True
+
+
+_BERT = Body(
+    "bert",
+    {
+        "cls.predictions.transform.dense": "head.dense",
+        "cls.predictions.transform.LayerNorm": "head.norm",
+        "cls.predictions.decoder": "decoder",
+    },
+    plain_head=False,
+)
+_ROBERTA = Body(
+    "roberta",
+    {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm", "lm_head.decoder": "decoder"},
+    counts_tokens=True,
+)
+_ELECTRA = Body(
+    "electra",
+    {
+        "generator_predictions.dense": "head.dense",
+        "generator_predictions.LayerNorm": "head.norm",
+        "generator_lm_head": "decoder",
+    },
+)
+BODIES = {"bert": _BERT, "roberta": _ROBERTA, "xlm-roberta": _ROBERTA, "camembert": _ROBERTA, "electra": _ELECTRA}
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A BERT-like checkpoint, read.
+
+    Attributes:
+        config: Its configuration.
+        weights: Its tensors by their names in TreLM; a head that the checkpoint lacks is left out.
+    """
+
+    config: PreTrainedConfig
+    weights: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, checkpoint: str | PreTrainedModel, **kwargs: Any) -> "Encoder":
+        """Read a Hub id, a folder, or a model that is open.
+
+        Args:
+            checkpoint: A checkpoint of a model type in `BODIES`.
+            kwargs: For `from_pretrained`.
+
+        Raises:
+            ValueError: If the model is of another type or kind, or its encoder is incomplete.
+        """
+        if isinstance(checkpoint, PreTrainedModel):
+            body = _body(checkpoint.config)
+            return cls(checkpoint.config, _renamed(checkpoint.state_dict(), body))
+        config = AutoConfig.from_pretrained(checkpoint, **_where(kwargs))
+        body = _body(config)
+        model, info = AutoModelForMaskedLM.from_pretrained(checkpoint, output_loading_info=True, **kwargs)
+        missing = set(info["missing_keys"])
+        lost = sorted(name for name in missing if name.startswith(f"{body.prefix}."))
+        if lost:
+            raise ValueError(
+                f"{checkpoint} lacks {len(lost)} tensors of its encoder, {lost[0]} first; expected all. "
+                "Give a complete checkpoint."
+            )
+        return cls(model.config, _renamed({k: v for k, v in model.state_dict().items() if k not in missing}, body))
+
+    @property
+    def tied(self) -> bool:
+        """Whether the output weights are the word embeddings."""
+        return getattr(self.config, "tie_word_embeddings", True)
+
+    def to_config(self, **fields: Any) -> TreLMConfig:
+        """The configuration of a TreLM model with this body; `fields` wins over what the source has."""
+        source, body = self.config, _body(self.config)
+        found = {name: getattr(source, name) for name in _SAME if hasattr(source, name)}
+        eos = getattr(source, "eos_token_id", None)
+        found |= {
+            "eos_token_id": eos if isinstance(eos, int) else None,
+            "embedding_size": getattr(source, "embedding_size", source.hidden_size),
+            "head_act": "gelu" if body.plain_head else source.hidden_act,
+            "position_offset": source.pad_token_id + 1 if body.counts_tokens else 0,
+            "tie_word_embeddings": self.tied,
+        }
+        return TreLMConfig(**found | fields)
+
+
+def _body(config: PreTrainedConfig) -> Body:
+    if config.model_type not in BODIES:
+        raise ValueError(
+            f"The source is of model type {config.model_type!r}; expected one of {', '.join(BODIES)}. "
+            "Give an encoder of one of these types."
+        )
+    if getattr(config, "is_decoder", False) or getattr(config, "position_embedding_type", "absolute") != "absolute":
+        raise ValueError(
+            "The source is a decoder or has relative positions; expected an encoder with absolute positions."
+        )
+    return BODIES[config.model_type]
+
+
+def _renamed(state: Mapping[str, Tensor], body: Body) -> dict[str, Tensor]:
+    """The tensors that TreLM has too, under its names."""
+    renames = {rf"{old}\.": f"trelm.{new}." for old, new in _ENCODER.items()}
+    renames |= {r"(embeddings\.\w+_embeddings)\.": r"trelm.\1."}
+    renames |= {rf"{re.escape(old)}\.": f"{new}." for old, new in body.head.items()}
+    found = {}
+    for name, tensor in state.items():
+        name = name.removeprefix(f"{body.prefix}.")
+        new = next((re.sub(f"^{old}", to, name) for old, to in renames.items() if re.match(old, name)), None)
+        if new is not None:
+            found[new] = tensor
+    return found
+
+
+def middle(layers: int) -> int:
+    """The number of layers below a TRILayer that parts them into halves.
+
+    Raises:
+        ValueError: If there are no halves.
+    """
+    if layers < 2 or layers % 2:
+        raise ValueError(
+            f"The encoder has {layers} layers, which have no middle; expected an even number from 2 on. "
+            "Give tri_layer_index as the number of layers that are to lie below the TRILayer."
+        )
+    return layers // 2
+
+
+def rows_by_spelling(source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase, seed: int) -> Rows:
+    """Rows of tokens that the source has too, by spelling or, for special tokens, by role; the others are drawn.
+
+    Where the source lacks the role, bos and cls, eos and sep stand in for one another.
+    Draws are from N(mean, std) of each column of the source, seeded. Equal vocabularies keep every row as it is.
+    """
+    old, new = source.get_vocab(), target.get_vocab()
+    if old == new:
+        return lambda matrix: matrix
+    origin = {number: old[token] for token, number in new.items() if token in old}
+    before, after = _special_ids(source), _special_ids(target)
+    for role, number in after.items():
+        played_by = role if role in before else _STAND_INS.get(role)
+        if played_by in before:
+            origin[number] = before[played_by]
+    size = max(new.values()) + 1
+    to, of = torch.tensor(list(origin.items()), dtype=torch.int64).view(-1, 2).T
+
+    def rows(matrix: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(size, *matrix.shape[1:], generator=generator)
+        known = matrix.float()
+        drawn = (known.mean(0) + known.std(0, correction=0) * noise.to(matrix.device)).to(matrix.dtype)
+        kept = of < len(matrix)
+        return drawn.index_copy(0, to[kept].to(matrix.device), matrix[of[kept].to(matrix.device)])
+
+    return rows
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """Role → id, for the roles that the tokenizer has."""
+    ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in _SPECIAL}
+    return {role: number for role, number in ids.items() if number is not None}
+
+
+def _rows_for(
+    checkpoint: str | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    source_tokenizer: PreTrainedTokenizerBase | None,
+    seed: int,
+    given: Mapping[str, Any],
+) -> Rows:
+    if source_tokenizer is None and isinstance(checkpoint, PreTrainedModel):
+        raise ValueError(
+            "tokenizer is given with an open model, whose own tokenizer is not known; expected source_tokenizer too. "
+            "Give it, or give the model's folder in place of the model."
+        )
+    if source_tokenizer is None:
+        source_tokenizer = AutoTokenizer.from_pretrained(checkpoint, **_where(given))
+    return rows_by_spelling(source_tokenizer, tokenizer, seed)
+
+
+def _where(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those arguments of `from_pretrained` that a configuration and a tokenizer take too."""
+    return {name: given[name] for name in _WHERE if name in given}
+
+
+def convert(
+    checkpoint: str | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    tri_layer_index: int | Literal["middle"] | None,
+    *,
+    rows: Rows | None,
+    source_tokenizer: PreTrainedTokenizerBase | None,
+    seed: int,
+    given: Mapping[str, Any],
+    **fields: Any,
+) -> tuple[TreLMConfig, dict[str, Tensor]]:
+    """Configuration and weights of the TreLM model of a checkpoint, for `from_encoder`; see there."""
+    if rows is not None and tokenizer is None:
+        raise ValueError("rows is given without tokenizer; expected the one it makes rows for. Give it too.")
+    given = {"trust_remote_code": False, **given}
+    source = Encoder.read(checkpoint, **given)
+    weights = dict(source.weights)
+    if source.tied:
+        weights.pop("decoder.weight", None)
+    if tokenizer is not None:
+        rows = rows or _rows_for(checkpoint, tokenizer, source_tokenizer, seed, given)
+        weights |= {name: rows(weights[name]) for name in _VOCABULARY if name in weights}
+        special = _special_ids(tokenizer)
+        fields |= {f"{role}_token_id": special.get(role) for role in _SPECIAL if role != "unk"}
+    index = middle(source.config.num_hidden_layers) if tri_layer_index == "middle" else tri_layer_index
+    config = source.to_config(vocab_size=len(weights[_TABLE]), tri_layer_index=index, **fields)
+    following = f"trelm.layers.{index}."
+    copied = {name: tensor for name, tensor in weights.items() if name.startswith(following)}
+    weights |= {name.replace(following, "trelm.tri_layer.layer."): tensor for name, tensor in copied.items()}
+    if source.tied:
+        weights["decoder.weight"] = weights[_TABLE]
+    return config, weights
