@@ -9,6 +9,7 @@ helper is the embedded one, trained by this project on ELTeC-deu.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import shutil
 import sys
@@ -16,12 +17,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from huggingface_hub import metadata_load, metadata_save
 from rich.console import Console
 
 from hf_xlt.recipes import load_recipe, run_recipe
 from hf_xlt.report import results_table
 from hf_xlt.sample import FOLDER
 
+HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+RESULTS = Path(__file__).parent / "results"
 TRANSFER = (
     "language=de",
     "license=apache-2.0",
@@ -43,7 +47,9 @@ def real_source() -> Path:
 def main(
     corpus: Annotated[str, typer.Option(help="German text.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("runs/all-MiniLM-L6-v2-german"),
-    card: Annotated[Path | None, typer.Option(help="Where to copy the card.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Where to publish the card; its picture goes beside the results.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Training steps of each method, 2,048 tokens each.")] = 130,
 ) -> None:
     """Run CLP with its baselines."""
@@ -55,7 +61,19 @@ def main(
     results = run_recipe(load_recipe("clp", [*TRANSFER, *given]), output, command, compare=True)
     Console().print(results_table(results.summaries))
     if card is not None:
-        shutil.copy(output / "README.md", card)
+        publish(output, card)
+
+
+def publish(output: Path, card: Path) -> None:
+    """Copy card, picture and results to where the repository keeps them; the card names the source as the Hub does."""
+    curves = RESULTS / "minilm_learning_curves.png"
+    shutil.copy(output / "learning_curves.png", curves)
+    shutil.copy(output / "results.json", RESULTS / "minilm_german.json")
+    text = (output / "README.md").read_text(encoding="utf-8")
+    link = Path(os.path.relpath(curves, card.parent)).as_posix()
+    card.write_text(text.replace("(learning_curves.png)", f"({link})"), encoding="utf-8")
+    base = {"base_model": HUB_NAME, "base_model_relation": "finetune"}
+    metadata_save(card, base | (metadata_load(card) or {}))
 
 
 if __name__ == "__main__":

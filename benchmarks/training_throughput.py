@@ -109,7 +109,7 @@ def plain(model: BertForMaskedLM, args: TrainingArguments, stream: ShuffledStrea
 
 
 def ours(model: BertForMaskedLM, args: TrainingArguments, stream: ShuffledStream, objective: MaskedLM) -> Trainer:
-    nothing = HeldOut(examples=(), text_bytes=0, text_tokens=0)
+    nothing = HeldOut(examples=(), text_bytes=0, text_tokens=0, objective=objective)
     return LanguageModelTrainer(model, args, stream, objective, objective.tokenizer, nothing)
 
 

@@ -3,13 +3,19 @@
 from importlib import import_module
 from typing import Any
 
+from hf_xlt import trelm as trelm  # registers its models with the Auto classes
+
 __version__ = "0.1.0"
 
 # Public name → the module that defines it, imported when the name is first used: training and pictures need libraries
 # that rewriting a checkpoint does not, and their memory counts.
 _HOME = {
+    "AdversarialAlignmentCallback": "hf_xlt.geometry.callback",
+    "AdversarialInitializer": "hf_xlt.initializers",
     "CLPInitializer": "hf_xlt.initializers",
     "Checkpoint": "hf_xlt.checkpoint",
+    "DataCollatorForCdLM": "hf_xlt.data.objectives",
+    "DataCollatorForTLM": "hf_xlt.data.objectives",
     "Initializer": "hf_xlt.initializers",
     "InputError": "hf_xlt.errors",
     "Overlap": "hf_xlt.tokens",
@@ -18,7 +24,16 @@ _HOME = {
     "Results": "hf_xlt.recipes",
     "Stage": "hf_xlt.recipes",
     "Transport": "hf_xlt.transport",
+    "TreLMConfig": "hf_xlt.trelm",
+    "TreLMForMaskedLM": "hf_xlt.trelm",
+    "TreLMForQuestionAnswering": "hf_xlt.trelm",
+    "TreLMForSequenceClassification": "hf_xlt.trelm",
+    "TreLMForTokenClassification": "hf_xlt.trelm",
+    "TreLMModel": "hf_xlt.trelm",
     "Vocabulary": "hf_xlt.tokens",
+    "WordAligner": "hf_xlt.evidence.alignment",
+    "align_spaces": "hf_xlt.geometry.align",
+    "aligned_pairs": "hf_xlt.data.pairs",
     "load_recipe": "hf_xlt.recipes",
     "overlap": "hf_xlt.tokens",
     "revocabulary": "hf_xlt.checkpoint",

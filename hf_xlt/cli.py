@@ -90,11 +90,16 @@ def initialize(
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe (clp, scratch) or a .yaml file.")],
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (clp, trelm, scratch) or a .yaml file.")],
     output: Output,
     source: Source = None,
     helper: Helper = None,
     corpus: Annotated[str | None, typer.Option(help="Text to train on: a file or a Hub dataset id.")] = None,
+    source_corpus: Annotated[str | None, typer.Option(help="The same in the source language, for trelm.")] = None,
+    parallel: Annotated[str | None, typer.Option(help="Translation pairs, source first: .tsv, .tsv.gz.")] = None,
+    languages: Annotated[
+        tuple[str, str] | None, typer.Option(help="Codes of source and target language, for trelm.")
+    ] = None,
     held_out: Annotated[str | None, typer.Option(help="Text to measure on; by default lines of the corpus.")] = None,
     language: Annotated[str | None, typer.Option(help="Code of the target language, for the card.")] = None,
     license: Annotated[str | None, typer.Option(help="Licence, for the card.")] = None,
@@ -110,7 +115,8 @@ def run(
     --corpus de.txt.gz --output bert-large-german --compare
     """
     given = {"source": source, "helper": helper, "language": language, "license": license,
-             "data.corpus": corpus, "data.held_out": held_out}  # fmt: skip
+             "data.corpus": corpus, "data.source_corpus": source_corpus, "data.parallel": parallel,
+             "data.held_out": held_out, "trelm.languages": languages and list(languages)}  # fmt: skip
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, _command(), compare=compare, overwrite=overwrite)

@@ -38,6 +38,7 @@ class Mixture(ABC):
     """`n_rows` target rows as weighted sums of source rows; all arithmetic is in float32."""
 
     kind: ClassVar[str]
+    sums_sources: ClassVar[bool] = True  # whether rows are sums of source rows, and so any column can be mixed alike
     source_size: int  # number of source ids: the rows a source matrix must have at least
 
     @property
@@ -278,6 +279,7 @@ class ProjectedMixture(Mixture):
     """
 
     kind = "projected"
+    sums_sources = False
     source_size = 0
     vectors: Tensor
     map: Tensor

@@ -100,6 +100,7 @@ class CardFacts:
         auto_class: Name of the Auto class that opens the folder.
         method: How the model was begun, as tables label it.
         base_model: Source checkpoint, a Hub id or a folder; None for a model trained from scratch.
+        brings_code: Whether the model's code lies beside it, and has to be trusted.
         helper: Helper model of the target language, a Hub id or a folder.
         language: Code of the target language.
         license: Licence as the Hub spells it, such as `apache-2.0`.
@@ -128,6 +129,7 @@ class CardFacts:
     auto_class: str
     method: str
     base_model: str | None = None
+    brings_code: bool = False
     helper: str | None = None
     language: str | None = None
     license: str | None = None
@@ -215,7 +217,7 @@ def render_card(facts: CardFacts) -> ModelCard:
         title=title,
         name=_python_string(title),
         prompt=None if prompt is None else _python_string(prompt),
-        command=None if facts.command is None else _public_command(facts.command),
+        command=None if facts.command is None else public_command(facts.command),
         recipe=None if facts.recipe is None else _public_yaml(facts.recipe),
         table=_table(facts.results),
     )
@@ -246,20 +248,22 @@ def is_repo_id(name: str | None) -> bool:
     return True
 
 
-def _public_command(command: str) -> str:
+def public_command(command: str) -> str:
+    """A command with local paths cut down to their last names."""
     words = (word.rpartition("=") for word in shlex.split(command))
     return shlex.join(f"{key}{equals}{_without_path(value)}" for key, equals, value in words)
 
 
 def _public_yaml(recipe: str) -> str:
-    return yaml.safe_dump(_without_paths(_parsed(recipe)), sort_keys=False, allow_unicode=True).strip()
+    return yaml.safe_dump(without_paths(_parsed(recipe)), sort_keys=False, allow_unicode=True).strip()
 
 
-def _without_paths(value: Any) -> Any:
+def without_paths(value: Any) -> Any:
+    """Plain data with every absolute path in it cut down to its last name."""
     if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items()}
+        return {key: without_paths(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_paths(item) for item in value]
+        return [without_paths(item) for item in value]
     return _without_path(value) if isinstance(value, str) else value
 
 

@@ -21,13 +21,13 @@ BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
 
 def results_table(summaries: Sequence[MethodSummary]) -> Table:
     """The table shown in the terminal: a line a method, its values the better the lower."""
-    title = "Held-out quality (bits per byte and perplexity: lower is better)"
+    title = "Held-out quality (bits per byte and perplexity: lower is better) and steps saved"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for name in ("method", "bits/byte\nat start", "bits/byte", "perplexity"):
-        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+    for name in ("method", "at start", "bits/byte", "perplexity"):
+        table.add_column(name, justify="left" if name == "method" else "right", overflow="fold")
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
     for name in baselines:
-        table.add_column(f"steps saved vs\n{name}", justify="right", no_wrap=True)
+        table.add_column(f"saved vs\n{name}", justify="right", overflow="fold")
     for summary in summaries:
         table.add_row(*_cells(summary), *(_saved(summary, name) for name in baselines))
     return table
@@ -71,7 +71,8 @@ def plot_learning_curves(
         axes.fill_between(steps, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.15, lw=0)
     if muted_curves := [run for method in baselines for run in curves.get(method, ())]:
         ceiling = 1.05 * max(run.points[0].bits_per_byte for run in muted_curves)
-        axes.set_ylim(top=min(axes.get_ylim()[1], ceiling))
+        lowest = min(point.bits_per_byte for runs in curves.values() for run in runs for point in run.points)
+        axes.set_ylim(0.95 * lowest, min(axes.get_ylim()[1], ceiling))
     axes.set_xlabel("training steps")
     axes.set_ylabel("held-out bits per byte (lower is better)")
     axes.set_title(title)

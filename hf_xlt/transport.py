@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -89,6 +89,8 @@ class Transport:
     def apply(self, matrix: Tensor) -> Tensor:
         """Make the target's rows out of the source's, in the same dtype; the source is left as it is.
 
+        A bias is one more column. Where mixed rows are no sums of source rows, their biases are drawn.
+
         Args:
             matrix: The source's embedding table or output head `(V_s, d)`, or its output bias `(V_s,)`, of any
                 float dtype.
@@ -100,7 +102,7 @@ class Transport:
             InputError: If the tensor is not of one of these forms or has fewer than `source_size` rows.
         """
         if matrix.ndim == 1:
-            return self.apply(matrix[:, None])[:, 0]
+            return self._for_bias.apply(matrix[:, None])[:, 0]
         target = matrix.new_empty(self.target_size, *matrix.shape[1:])
         for rows, block in zip(self._rows_at_a_time(), self.blocks(matrix), strict=True):
             target[rows] = block
@@ -131,6 +133,12 @@ class Transport:
                 drawn = self._drawn[rows]
                 block[drawn] = next(drawn_rows)[drawn].to(block)
             yield block
+
+    @cached_property
+    def _for_bias(self) -> Transport:
+        if self.mixture is None or self.mixture.sums_sources:
+            return self
+        return replace(self, mixed_target=self.mixed_target[:0], mixture=None)
 
     def _rows_at_a_time(self) -> Iterator[slice]:
         starts = range(0, self.target_size, _BLOCK_ROWS)

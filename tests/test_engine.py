@@ -64,7 +64,10 @@ def test_a_run_leaves_a_whole_folder_and_compares_on_equal_terms(tmp_path, corpu
     assert model.config.vocab_size == len(tokenizer)
     present = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"README.md", "results.json", "learning_curves.png", "recipe.yaml", "transport.safetensors"} <= present
-    assert Results.load(tmp_path / "out" / "results.json") == results
+    written = Results.load(tmp_path / "out" / "results.json")
+    assert written == replace(results, recipe=written.recipe)
+    assert written.recipe["source"] == "source"
+    assert str(tmp_path) not in (tmp_path / "out" / "results.json").read_text(encoding="utf-8")
     assert load_recipe(tmp_path / "out" / "recipe.yaml") == recipe
     counts = Transport.load(tmp_path / "out" / "transport.safetensors").counts
     assert dict(results.runs[0].rows) == {"copied": counts.copied, "mixed": counts.mixed, "drawn": counts.drawn}

@@ -31,6 +31,7 @@ FULL = CardFacts(
     auto_class="AutoModelForCausalLM",
     method="CLP (paper)",
     base_model="someone/tiny-english",
+    brings_code=True,
     helper="someone/smaller-german",
     language="de",
     license="apache-2.0",

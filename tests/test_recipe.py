@@ -192,10 +192,10 @@ def test_evaluations_and_checkpoints_are_spread_evenly(steps, evaluate, save):
 class TestStagesOfTwoLanguages:
     STAGES = (
         {"name": "common", "steps": 4, "objective": "mlm", "frozen": ["lower"]},
-        {"name": "above", "steps": 2, "objective": "cdlm", "languages": ["en", "de"], "starts_from": "common"},
-        {"name": "below", "steps": 2, "objective": "cdlm", "languages": ["de", "en"], "starts_from": "common"},
+        {"name": "above", "steps": 2, "objective": "cdlm", "languages": ["source", "target"], "starts_from": "common"},
+        {"name": "below", "steps": 2, "objective": "cdlm", "languages": ["target", "source"], "starts_from": "common"},
         {"name": "combine", "combine": {"lower": "below", "upper": "above"}},
-        {"name": "target", "steps": 3, "objective": "mlm", "languages": ["de"]},
+        {"name": "target", "steps": 3, "objective": "mlm", "languages": ["target"]},
     )
 
     def recipe(self, **changed: object) -> Recipe:
@@ -217,18 +217,16 @@ class TestStagesOfTwoLanguages:
             (0, {"starts_from": "common"}, r"an earlier stage \(none before it\)"),
             (3, {"combine": {"lower": "target", "upper": "above"}}, "stage 'combine' follows is 'target'"),
             (3, {"combine": {"lower": "below"}}, "lacks the key 'upper'"),
-            (4, {"languages": ["fr"]}, r"language is 'fr'; expected one of the recipe's \(en, de\)"),
-            (1, {"languages": ["en"]}, r"languages is \['en'\]; expected two for cdlm"),
-            (1, {"languages": ["en", "en"]}, "expected two for cdlm"),
+            (4, {"languages": ["fr"]}, "language is 'fr'; expected one of source, target"),
+            (1, {"languages": ["source"]}, r"languages is \['source'\]; expected two for cdlm"),
+            (1, {"languages": ["source", "source"]}, "expected two for cdlm"),
         ],
     )
     def test_what_does_not_fit_together_is_named(self, index, changed, message):
         with pytest.raises(InputError, match=message):
             self.recipe(stages=self.stages(index, **changed))
 
-    def test_pairs_need_a_file_and_parts_a_trelm(self):
-        with pytest.raises(InputError, match="stage 'above' needs translation pairs; name a file with --parallel"):
-            self.recipe(data={})
+    def test_pairs_and_parts_need_a_trelm(self):
         with pytest.raises(InputError, match="stage 'common' needs a TreLM"):
             self.recipe(trelm=None)
         with pytest.raises(InputError, match=r"trelm: languages is \['en'\]; expected two"):

@@ -164,7 +164,7 @@ def test_evaluation_logs_held_out_quality_and_leaves_training_as_it_was(tmp_path
     run.train()
     assert [entry["step"] for entry in run.state.log_history if "eval_loss" in entry] == [3, 6]
     tokenizer, objective, _, held_out = parts("mlm")
-    quality = measure(measured, held_out, tokenizer, objective)
+    quality = measure(measured, held_out, tokenizer)
     assert logged(run, "eval_loss")[-1] == pytest.approx(quality.loss, rel=1e-6)
     assert logged(run, "eval_perplexity")[-1] == pytest.approx(quality.perplexity, rel=1e-6)
     assert logged(run, "eval_bits_per_byte")[-1] == pytest.approx(quality.bits_per_byte, rel=1e-6)

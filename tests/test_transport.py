@@ -122,6 +122,13 @@ def test_a_bias_goes_the_way_of_a_column(make, dtype):
     assert torch.equal(target, transport(make()).apply(bias[:, None])[:, 0])
 
 
+def test_the_bias_of_a_projected_row_is_drawn():
+    bias = randn(SOURCE)
+    target = transport(projected()).apply(bias)
+    assert torch.equal(target, transport().apply(bias))
+    assert torch.equal(target[[0, 5, 9]], bias[[3, 1, 3]])
+
+
 @KINDS
 def test_the_source_is_left_alone_and_may_be_a_non_contiguous_parameter(make):
     source = torch.nn.Parameter(randn(WIDTH, SOURCE)).T

@@ -56,6 +56,10 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
         return ENCODER
     if causal:
         return DECODER
+    for kind in KINDS.values():  # types that transformers does not bring: registered here, or with code of their own
+        registered = type(config) in kind.auto_class._model_mapping
+        if registered or kind.auto_class.__name__ in (getattr(config, "auto_map", None) or ()):
+            return kind
     raise InputError(
         f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers; "
         "give a checkpoint of a text model."

@@ -67,3 +67,6 @@ class AlternatingStream(TorchDataset):
     def __getitem__(self, position: int) -> dict[str, Any]:
         index, turn = divmod(position, len(self.streams))
         return self.streams[turn][index]
+
+
+Stream = ShuffledStream | AlternatingStream

@@ -30,4 +30,4 @@ def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_rem
     held_out = HeldOut.cut(lines, tokenizer, length, objective)
     model = kind.auto_class.from_pretrained(checkpoint.body, trust_remote_code=trust_remote_code)
     model.to(torch.accelerator.current_accelerator() or "cpu")
-    return measure(model, held_out, tokenizer, objective)
+    return measure(model, held_out, tokenizer)

@@ -26,11 +26,13 @@ class HeldOut:
         examples: Sequences with a fixed masking key; all of one length but the last.
         text_bytes: Bytes of UTF-8 the text has, one line end a line included.
         text_tokens: Ordinary tokens in it: neither separators nor unknown ones.
+        objective: What the text was cut for, and is measured by.
     """
 
     examples: tuple[Example, ...]
     text_bytes: int
     text_tokens: int
+    objective: Objective
 
     @classmethod
     def cut(
@@ -51,7 +53,7 @@ class HeldOut:
         if not rows or not text_tokens:
             raise InputError("The tokenizer knows no two tokens of the held-out text; give more text or check both.")
         examples = tuple({"input_ids": row, "key": (MASKING_SEED, i)} for i, row in enumerate(rows))
-        return cls(examples, sum(len(line.encode()) + 1 for line in kept), text_tokens)
+        return cls(examples, sum(len(line.encode()) + 1 for line in kept), text_tokens, objective)
 
     def batches(self, size: int) -> Iterator[list[Example]]:
         """Examples in order, at most `size` at a time and all of one length."""

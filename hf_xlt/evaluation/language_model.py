@@ -11,7 +11,7 @@ import evaluate
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives import Objective, special_ids
+from hf_xlt.data.objectives import special_ids
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.loss import evaluate_losses
 
@@ -66,15 +66,14 @@ def measure(
     model: PreTrainedModel,
     held_out: HeldOut,
     tokenizer: PreTrainedTokenizerBase,
-    objective: Objective,
     batch_size: int = 16,
 ) -> Quality:
     """Quality of a model on a held-out text, each target weighted alike."""
     metric = LanguageModelQuality(keep_in_memory=True)
     special = special_ids(tokenizer)
     for examples in held_out.batches(batch_size):
-        batch = {name: tensor.to(model.device) for name, tensor in objective(examples).items()}
-        losses, target_ids = evaluate_losses(model, batch, objective.shifts_labels)
+        batch = {name: tensor.to(model.device) for name, tensor in held_out.objective(examples).items()}
+        losses, target_ids = evaluate_losses(model, batch, held_out.objective.shifts_labels)
         words = ~np.isin(target_ids.cpu().numpy(), special)
         metric.add(nll=float(losses.double().sum()), targets=len(words), words=int(words.sum()))
     scores: dict[str, Any] = metric.compute(text_bytes=held_out.text_bytes, text_tokens=held_out.text_tokens)

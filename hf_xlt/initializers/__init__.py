@@ -7,21 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_xlt.errors import InputError
+from hf_xlt.initializers.adversarial import AdversarialInitializer
 from hf_xlt.initializers.base import TRANSPORT_FILE, Initializer
 from hf_xlt.initializers.clp import WEIGHTINGS, CLPInitializer
 from hf_xlt.initializers.random import RandomInitializer
 
 __all__ = [
+    "CITATIONS",
     "INITIALIZERS",
     "TRANSPORT_FILE",
     "WEIGHTINGS",
+    "AdversarialInitializer",
     "CLPInitializer",
     "Initializer",
     "RandomInitializer",
     "initializer_for",
 ]
 
+# What a source and a helper suffice for.
 INITIALIZERS: dict[str, type[CLPInitializer]] = {"clp": CLPInitializer}
+
+CITATIONS = {method.method: method.citation for method in (AdversarialInitializer, CLPInitializer, RandomInitializer)}
 
 
 def initializer_for(options: Mapping[str, Any], source: str | None, helper: str | None) -> Initializer:

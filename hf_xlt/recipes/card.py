@@ -5,7 +5,7 @@ from __future__ import annotations
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.evaluation.summary import MethodSummary
 from hf_xlt.hub import CardFacts, CorpusFacts, ResultRow, RowCounts
-from hf_xlt.initializers import INITIALIZERS
+from hf_xlt.initializers import CITATIONS
 from hf_xlt.recipes.load import recipe_from
 from hf_xlt.recipes.results import Results
 
@@ -27,7 +27,8 @@ def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
         method=results.method,
         base_model=recipe.source,
         helper=recipe.helper,
-        language=recipe.language,
+        brings_code=recipe.trelm is not None,
+        language=recipe.language or (recipe.trelm.languages[1] if recipe.trelm else None),
         license=recipe.license,
         recipe_name=recipe.name,
         recipe_description=recipe.description or None,
@@ -40,7 +41,7 @@ def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
         continuations=_continuations(results),
         versions=results.versions,
         hardware=results.hardware,
-        citation=INITIALIZERS[recipe.initializer["method"]].citation if recipe.initializer else None,
+        citation=CITATIONS.get(recipe.initializer["method"]) if recipe.initializer else None,
     )
 
 

@@ -9,25 +9,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import PreTrainedModel
 
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.data.objectives import objective_for
-from hf_xlt.data.packing import pack
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.generation import continuations
-from hf_xlt.evaluation.language_model import Quality, measure
+from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
 from hf_xlt.hub import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.card import card_facts
 from hf_xlt.recipes.methods import BASELINES, Contest, Method, new_model_contest, transfer_contest
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results, Run, hardware
-from hf_xlt.recipes.stages import Text, best_device, train_stage
+from hf_xlt.recipes.schema import one_of
+from hf_xlt.recipes.stages import best_device, train_stage
+from hf_xlt.recipes.text import Text, read_text
+from hf_xlt.recipes.trelm import trelm_contest
 from hf_xlt.report import plot_learning_curves
+from hf_xlt.trelm import TreLMPreTrainedModel
+from hf_xlt.trelm.combine import State, combine_halves
 
 CURVES_FILE = "learning_curves.png"
 
@@ -108,17 +113,21 @@ def work_folder(recipe: Recipe, output: Path, compare: bool) -> Iterator[Path]:
 
 
 def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
-    """Open the checkpoints, make the tokenizer, pack the corpus."""
-    split = recipe.data.split()
-    contest = (
-        transfer_contest(recipe, compare) if recipe.model is None else new_model_contest(recipe, work / "tokenizer")
-    )
+    """Open the checkpoints, make the tokenizer, pack the text."""
+    contest = contest_of(recipe, work, compare)
     check_space(work / "model", training_bytes(contest, runs=len(recipe.seeds) * len(contest.methods)))
-    length = recipe.stages[0].sequence_length
-    check_length(length, contest)
-    packed = pack(split, contest.tokenizer, length, recipe.data.max_sequences, work / "packed")
-    text = Text(contest.tokenizer, packed, tuple(split.held_out_lines()), length)
-    return Plan(recipe, contest, text, work)
+    check_length(recipe.stages[0].sequence_length, contest)
+    check_parts(recipe, contest)
+    return Plan(recipe, contest, read_text(recipe, contest.tokenizer, work / "packed"), work)
+
+
+def contest_of(recipe: Recipe, work: Path, compare: bool) -> Contest:
+    """The methods to train: of a new model, of two languages, or of one."""
+    if recipe.model is not None:
+        return new_model_contest(recipe, work / "tokenizer")
+    if recipe.trelm is not None:
+        return trelm_contest(recipe, work, compare)
+    return transfer_contest(recipe, compare)
 
 
 def check_length(length: int, contest: Contest) -> None:
@@ -132,6 +141,16 @@ def check_length(length: int, contest: Contest) -> None:
             break
     if length > positions:
         raise InputError(f"sequence_length is {length}; the model has {positions} positions. Set it to at most that.")
+
+
+def check_parts(recipe: Recipe, contest: Contest) -> None:
+    """Refuse stages that freeze or combine parts the model does not have."""
+    if recipe.trelm is None:
+        return
+    parts = cast(TreLMPreTrainedModel, _without_weights(contest)).parts()
+    for stage in recipe.stages:
+        for name in (*stage.frozen, *(("lower", "upper") if stage.combine else ())):
+            one_of(f"stage {stage.name!r}: part", name, tuple(parts))
 
 
 def training_bytes(contest: Contest, runs: int) -> int:
@@ -166,26 +185,35 @@ def train(plan: Plan, method: Method, seed: int) -> Run:
 def train_stages(
     plan: Plan, method: Method, seed: int, folder: Path
 ) -> tuple[PreTrainedModel, tuple[Point, ...], float]:
-    """Train through the stages in turn; their points follow one another on one axis of steps."""
+    """Train through the stages; their points follow one another on one axis of steps."""
     model = method.start(seed)
-    kind, text = plan.contest.kind, plan.text
-    points = [Point.at(0, start_quality(model, plan))]
+    text, stages = plan.text, plan.recipe.stages
+    held_out = text.held_out(objective_for(plan.contest.kind.objective, text.tokenizer))
+    points = [Point.at(0, quality_of(model, held_out, text))]
     seconds = 0.0
-    for stage in plan.recipe.stages:
-        objective = objective_for(stage.objective_for(kind), text.tokenizer)
-        label = f"{method.name} · {stage.name}"
-        trained = train_stage(model, stage, objective, text, seed, folder / "stages" / stage.name, label)
+    states: dict[str, State] = {}
+    for stage in stages:
         done = points[-1].step
-        points += [replace(point, step=point.step + done) for point in trained.points]
-        model, seconds = trained.model, seconds + trained.seconds
+        if stage.combine is not None:
+            combine_halves(cast(TreLMPreTrainedModel, model), states[stage.combine.lower], states[stage.combine.upper])
+            points[-1] = Point.at(done, quality_of(model, held_out, text))
+        else:
+            if stage.starts_from is not None:
+                model.load_state_dict(states[stage.starts_from])
+            objective = objective_for(stage.objective_for(plan.contest.kind), text.tokenizer)
+            label = f"{method.name} · {stage.name}"
+            trained = train_stage(model, stage, objective, held_out, text, seed, folder / "stages" / stage.name, label)
+            points += [replace(point, step=point.step + done) for point in trained.points]
+            model, seconds = trained.model, seconds + trained.seconds
+        if any(stage.name in later.follows for later in stages):
+            states[stage.name] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     return model, tuple(points), seconds
 
 
-def start_quality(model: PreTrainedModel, plan: Plan) -> Quality:
-    """Held-out quality before any training, under the first stage's objective."""
-    objective = objective_for(plan.recipe.stages[0].objective_for(plan.contest.kind), plan.text.tokenizer)
+def quality_of(model: PreTrainedModel, held_out: HeldOut, text: Text) -> Quality:
+    """Held-out quality of a model between stages."""
     model.to(device=best_device())  # type: ignore[call-arg]
-    return measure(model, plan.text.held_out(objective), plan.text.tokenizer, objective)
+    return measure(model, held_out, text.tokenizer)
 
 
 def save_model(plan: Plan, folder: Path) -> None:
@@ -213,10 +241,11 @@ def corpus_facts(plan: Plan) -> dict[str, str | int]:
     name = plan.recipe.data.corpus or ""
     length = plan.recipe.stages[0].sequence_length
     lines = plan.text.held_out_lines
+    sequences = sum(map(len, plan.text.corpora.values()))
     return {
         "name": Path(name).name if Path(name).exists() else name,
-        "sequences": len(plan.text.packed),
-        "tokens": len(plan.text.packed) * length,
+        "sequences": sequences,
+        "tokens": sequences * length,
         "held_out_lines": len(lines),
         "held_out_bytes": sum(len(line.encode()) + 1 for line in lines),
     }

@@ -153,14 +153,8 @@ class Recipe:
         for name in stage.follows:
             known = ", ".join(earlier) or "none before it"
             require(name in earlier, f"stage {stage.name!r} follows", name, f"an earlier stage ({known})")
-        languages = self.trelm.languages if self.trelm else ()
-        for code in stage.languages:
-            known = f"one of the recipe's ({', '.join(languages)})" if languages else "none, as this is no TreLM recipe"
-            require(code in languages, f"stage {stage.name!r}: language", code, known)
-        if (stage.on_pairs or stage.frozen or stage.combine) and self.trelm is None:
+        if (stage.on_pairs or stage.frozen or stage.combine or "source" in stage.languages) and self.trelm is None:
             raise InputError(f"stage {stage.name!r} needs a TreLM; add `trelm:` with its two languages to the recipe.")
-        if stage.on_pairs and self.data.parallel is None:
-            raise InputError(f"stage {stage.name!r} needs translation pairs; name a file with --parallel.")
 
     @property
     def total_steps(self) -> int:

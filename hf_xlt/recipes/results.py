@@ -14,6 +14,7 @@ import torch
 
 from hf_xlt.evaluation.curves import Curve
 from hf_xlt.evaluation.summary import MethodSummary, summarize
+from hf_xlt.model_card import public_command, without_paths
 from hf_xlt.recipes.methods import BASELINES
 
 
@@ -83,9 +84,10 @@ class Results:
         return summarize(self.by_method, BASELINES)
 
     def to_json(self) -> str:
-        """The file `results.json`: all fields, and a summary a method."""
+        """The file `results.json`: all fields, and a summary a method; like the card, it tells no local paths."""
         summaries = [asdict(summary) for summary in self.summaries]
-        return json.dumps({"summaries": summaries, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        public = {"recipe": without_paths(self.recipe), "command": public_command(self.command)}
+        return json.dumps({"summaries": summaries, **asdict(self), **public}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def load(cls, path: Path) -> Results:

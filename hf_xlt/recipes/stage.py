@@ -13,6 +13,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.recipes.schema import one_of, require
 
 TRAINS = ("all", "embeddings", "lora")
+LANGUAGES = ("source", "target")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = tuple(schedule.value for schedule in SchedulerType)
 
@@ -33,8 +34,8 @@ class Stage:
         name: What the stage is called in logs and folders.
         steps: Optimizer steps.
         objective: `auto` (from the kind of model), `clm`, `mlm`, `denoise`, or on translation pairs `cdlm` or `tlm`.
-        languages: For `mlm` those to train on, in turn, all of the recipe's if none is named; for objectives on pairs
-            the one that is read and the one that is predicted.
+        languages: `source` and `target`. For `mlm` those to train on, in turn, all there are if none is named; for
+            objectives on pairs the one that is read and the one that is predicted.
         frozen: Parts of a TreLM that stay as they are, e.g. `lower`.
         starts_from: An earlier stage to start from; the one before if none is named.
         combine: In place of training: lower layers from one earlier stage, upper ones from another, the rest averaged.
@@ -87,6 +88,8 @@ class Stage:
         one_of(f"stage {self.name!r}: objective", self.objective, ("auto", *OBJECTIVES))
         one_of(f"stage {self.name!r}: trains", self.trains, TRAINS)
         one_of(f"stage {self.name!r}: precision", self.precision, PRECISIONS)
+        for language in self.languages:
+            one_of(f"stage {self.name!r}: language", language, LANGUAGES)
         if self.on_pairs and len(set(self.languages)) != 2:
             raise InputError(
                 f"stage {self.name!r}: languages is {list(self.languages)}; expected two for {self.objective}: "

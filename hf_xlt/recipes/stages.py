@@ -7,32 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
-from datasets import Dataset
 from peft import LoraConfig, LoraModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 from hf_xlt.data.objectives import Objective
-from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.language_model import HeldOut, Quality
 from hf_xlt.recipes.stage import Stage
+from hf_xlt.recipes.text import Text
 from hf_xlt.recipes.trainer import LanguageModelTrainer, ProgressBar
-
-
-@dataclass(frozen=True)
-class Text:
-    """What every stage and every method of a run shares: tokenizer, packed training text, held-out lines."""
-
-    tokenizer: PreTrainedTokenizerBase
-    packed: Dataset
-    held_out_lines: tuple[str, ...]
-    length: int
-
-    def held_out(self, objective: Objective) -> HeldOut:
-        """The held-out lines cut for an objective."""
-        return HeldOut.cut(self.held_out_lines, self.tokenizer, self.length, objective)
+from hf_xlt.trelm import TreLMPreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -45,7 +32,14 @@ class Trained:
 
 
 def train_stage(
-    model: PreTrainedModel, stage: Stage, objective: Objective, text: Text, seed: int, folder: Path, label: str
+    model: PreTrainedModel,
+    stage: Stage,
+    objective: Objective,
+    held_out: HeldOut,
+    text: Text,
+    seed: int,
+    folder: Path,
+    label: str,
 ) -> Trained:
     """Train through one stage.
 
@@ -53,6 +47,7 @@ def train_stage(
         model: Language model in float32; changed in place.
         stage: What to train, how long and how.
         objective: What is learned.
+        held_out: What quality is measured on.
         text: Tokenizer and data.
         seed: Order of the data and masking.
         folder: Where training state is kept; if it already holds some, training goes on from there.
@@ -68,10 +63,10 @@ def train_stage(
         trainer = LanguageModelTrainer(
             model=model,
             args=_arguments(stage, seed, folder),
-            stream=ShuffledStream(text.packed, positions * _processes(), seed),
+            stream=text.stream(stage, positions * _processes(), seed),
             objective=objective,
             tokenizer=text.tokenizer,
-            held_out=text.held_out(objective),
+            held_out=held_out,
             callbacks=[ProgressBar(label)],
         )
         checkpoint = last_complete_checkpoint(folder)
@@ -128,6 +123,8 @@ def trained_parts(model: PreTrainedModel, stage: Stage) -> Iterator[None]:
         parameter.requires_grad_(parameter.requires_grad or "lora_" in name)
     for module in (model.get_input_embeddings(), model.get_output_embeddings()):
         module.requires_grad_(True)
+    if stage.frozen:
+        cast(TreLMPreTrainedModel, model).freeze(*stage.frozen)
     yield
     if adapters is not None:
         adapters.merge_and_unload()

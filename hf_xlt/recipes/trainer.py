@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from hf_xlt.data.objectives import Objective
-from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.data.stream import Stream
 from hf_xlt.evaluation.language_model import HeldOut, measure
 from hf_xlt.evaluation.loss import token_losses
 
@@ -42,7 +42,7 @@ class LanguageModelTrainer(Trainer):
         self,
         model: PreTrainedModel,
         args: TrainingArguments,
-        stream: ShuffledStream,
+        stream: Stream,
         objective: Objective,
         tokenizer: PreTrainedTokenizerBase,
         held_out: HeldOut,
@@ -85,7 +85,7 @@ class LanguageModelTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure held-out quality and log it as `eval_loss`, `eval_perplexity` and `eval_bits_per_byte`."""
         with self.compute_loss_context_manager():
-            quality = measure(self.accelerator.unwrap_model(self.model), self.held_out, self.tokenizer, self.objective)
+            quality = measure(self.accelerator.unwrap_model(self.model), self.held_out, self.tokenizer)
         metrics = {f"eval_{name}": value for name, value in vars(quality).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -1,0 +1,1 @@
+"""Evidence about words: which words of two languages translate each other, as counts."""

@@ -1,0 +1,122 @@
+"""Word alignment of parallel text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.alignment.bitext import Batch, Bitext, Sentence, Vocabulary
+from hf_xlt.evidence.alignment.cooccurrence import WordPairs
+from hf_xlt.evidence.alignment.posteriors import Posteriors
+from hf_xlt.evidence.alignment.storage import read, write
+from hf_xlt.evidence.alignment.symmetrize import check_symmetrization, split, symmetrized
+from hf_xlt.evidence.alignment.threads import one_thread
+from hf_xlt.evidence.alignment.training import MODELS, Corpus, Model
+
+SentencePair = tuple[Sentence, Sentence]
+
+
+@dataclass(frozen=True, eq=False)
+class WordAligner:
+    """A trained aligner of two languages, in both directions.
+
+    Attributes:
+        source: Vocabulary of the source side.
+        target: Vocabulary of the target side.
+        pairs: The word pairs seen together.
+        model: Translation tables and distortions of both directions.
+    """
+
+    source: Vocabulary
+    target: Vocabulary
+    pairs: WordPairs
+    model: Model
+
+    @classmethod
+    @one_thread()
+    def train(
+        cls, pairs: Sequence[SentencePair], model: str = "hmm", iterations: int = 5, alpha: float = 0.01
+    ) -> WordAligner:
+        """Learn from sentence pairs which words translate each other.
+
+        Args:
+            pairs: Source and target sentence of each pair: lists of words or subwords, or arrays of their ids.
+            model: `ibm2`, what fast_align does; or `hmm`, hidden Markov models of both directions trained to agree,
+                which start from it: slower and better.
+            iterations: Of expectation maximisation; with `hmm`, so many of each model.
+            alpha: Parameter of the Dirichlet prior of translation probabilities; 0 for maximum likelihood.
+
+        Raises:
+            InputError: If there is no pair, a side of one is empty or a string, the model is unknown, `iterations` is
+                not positive or `alpha` negative.
+        """
+        if model not in MODELS:
+            raise InputError(f"Unknown alignment model {model!r}; choose one of {', '.join(MODELS)}.")
+        if iterations < 1 or not alpha >= 0:
+            raise InputError(f"iterations={iterations}, alpha={alpha}; expected iterations ≥ 1 and alpha ≥ 0.")
+        corpus = Corpus.of(Bitext.encode(pairs))
+        trained = MODELS[model](corpus, iterations, alpha)
+        return cls(corpus.bitext.source, corpus.bitext.target, corpus.pairs, trained)
+
+    @one_thread()
+    def align(self, pairs: Sequence[SentencePair], symmetrization: str = "grow-diag-final-and") -> list[np.ndarray]:
+        """Link the words of sentence pairs, those trained on or others.
+
+        In each direction a word is linked with the likeliest of the other side's words, or with none where that is
+        likelier. Words never seen have all translations with the same tiny probability: their place decides.
+
+        Args:
+            pairs: As for `train`.
+            symmetrization: How the two directions become one set of links; one of `SYMMETRIZATIONS`.
+
+        Returns:
+            For each pair int64 `(k, 2)`, source and target positions from 0, in ascending order.
+
+        Raises:
+            InputError: If a side of a pair is empty or a string, or the symmetrization is unknown.
+        """
+        check_symmetrization(symmetrization)
+        if not len(pairs):
+            return []
+        batches = list(Bitext.encode(pairs, self.source, self.target).batches())
+        forward, backward = [], []
+        for batch in tqdm(batches, desc="word alignment, links", unit="batch", disable=None):
+            posteriors = self.model.posteriors(batch, self.pairs.find(batch))
+            forward.append(_best_links(batch, posteriors[0]))
+            backward.append(_best_links(batch, posteriors[1])[:, [0, 2, 1]])
+        links = symmetrized(torch.cat(forward).numpy(), torch.cat(backward).numpy(), symmetrization)
+        return split(links, len(pairs))
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the aligner to one `.safetensors` file, which appears whole or not at all.
+
+        Raises:
+            InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+        """
+        if Path(path).exists() and not overwrite:
+            raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.")
+        return write(path, self.pairs, (self.source, self.target), self.model)
+
+    @classmethod
+    def load(cls, path: str | Path) -> WordAligner:
+        """Read what `save` wrote, equal to the bit.
+
+        Raises:
+            InputError: If the file is missing, unreadable, or not a word aligner.
+        """
+        pairs, vocabularies, model = read(path)
+        return cls(*vocabularies, pairs, model)
+
+
+def _best_links(batch: Batch, posteriors: Posteriors) -> Tensor:
+    """Each generated word's likeliest link, unless NULL is likelier: `(k, 3)`, pair, generating, generated position."""
+    likeliest, sources = posteriors.links.max(2)
+    targets, rows = (likeliest > posteriors.null).nonzero(as_tuple=True)
+    return torch.stack([batch.pairs[rows], sources[targets, rows], targets], dim=1)

@@ -1,0 +1,201 @@
+"""One set of links out of those of two directions (Och and Ney, 2003; Koehn, Och and Marcu, 2003)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hf_xlt.errors import InputError
+
+_NEIGHBOURS = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)])
+
+Rule = Callable[[np.ndarray], np.ndarray]
+"""Which of some links, given by their numbers, may be added."""
+
+
+def symmetrize(forward: Sequence[np.ndarray], backward: Sequence[np.ndarray], method: str) -> list[np.ndarray]:
+    """Combine the links of two directions, pair by pair.
+
+    Growing goes through the links that only one direction has in order of source and target position, again until none
+    is added: one is added if it is next to a link already there, diagonally too, and its source or its target word has
+    none. The final step adds links of the forward direction, then of the backward one, whose source or target word
+    (`-final`) or whose source and target word (`-final-and`) has none.
+
+    Args:
+        forward: For each pair int `(k, 2)`, source and target positions linked in one direction.
+        backward: The same for the other direction, source positions first here too.
+        method: One of `SYMMETRIZATIONS`.
+
+    Returns:
+        For each pair int64 `(k, 2)`, in ascending order.
+
+    Raises:
+        InputError: If the method is unknown or the directions have different numbers of pairs.
+    """
+    check_symmetrization(method)
+    if len(forward) != len(backward):
+        raise InputError(f"There are links of {len(forward)} and of {len(backward)} pairs; expected equal numbers.")
+    if not len(forward):
+        return []
+    return split(symmetrized(numbered(forward), numbered(backward), method), len(forward))
+
+
+def check_symmetrization(method: str) -> None:
+    """Raise InputError unless the method is known."""
+    if method not in SYMMETRIZATIONS:
+        raise InputError(f"Unknown symmetrization {method!r}; choose one of {', '.join(SYMMETRIZATIONS)}.")
+
+
+def symmetrized(forward: np.ndarray, backward: np.ndarray, method: str) -> np.ndarray:
+    """What `symmetrize` does for links `(k, 3)` of many pairs: pair, source position, target position."""
+    if not len(forward) + len(backward):
+        return forward
+    union = _Union.of(forward, backward)
+    return union.links[SYMMETRIZATIONS[method](union)]
+
+
+def numbered(links: Sequence[np.ndarray]) -> np.ndarray:
+    """Links of all pairs `(k, 3)`, the number of the pair first."""
+    rows = [np.asarray(of_pair, dtype=np.int64).reshape(-1, 2) for of_pair in links]
+    return np.column_stack([np.repeat(np.arange(len(rows)), [len(row) for row in rows]), np.concatenate(rows)])
+
+
+def split(links: np.ndarray, pairs: int) -> list[np.ndarray]:
+    """The inverse of `numbered`, for links in ascending order."""
+    return np.split(links[:, 1:], np.searchsorted(links[:, 0], np.arange(1, pairs)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Union:
+    """The links of either direction.
+
+    Attributes:
+        keys: int64 `(u,)`, ascending: pair, source and target position of each link as one number.
+        shape: Source and target positions that a key has room for, one before and one after those that occur.
+        forward: Bool `(u,)`, whether the forward direction has the link.
+        backward: Bool `(u,)`, whether the backward one has.
+    """
+
+    keys: np.ndarray
+    shape: tuple[int, int]
+    forward: np.ndarray
+    backward: np.ndarray
+
+    @classmethod
+    def of(cls, forward: np.ndarray, backward: np.ndarray) -> _Union:
+        """The union of links `(k, 3)` of two directions."""
+        highest = np.concatenate([forward, backward]).max(axis=0)
+        shape = int(highest[1]) + 3, int(highest[2]) + 3
+        first, second = _keys(forward, shape), _keys(backward, shape)
+        keys = np.union1d(first, second)
+        return cls(keys, shape, np.isin(keys, first), np.isin(keys, second))
+
+    @cached_property
+    def links(self) -> np.ndarray:
+        """int64 `(u, 3)`: pair, source and target position."""
+        rest, target = np.divmod(self.keys, self.shape[1])
+        pair, source = np.divmod(rest, self.shape[0])
+        return np.stack([pair, source - 1, target - 1], axis=1)
+
+    @property
+    def intersection(self) -> np.ndarray:
+        """Bool `(u,)`: both directions have the link."""
+        return self.forward & self.backward
+
+    def grow_diag(self) -> np.ndarray:
+        return self._grown().chosen
+
+    def grow_diag_final(self) -> np.ndarray:
+        growth = self._grown()
+        return self._finished(growth, lambda links: ~(growth.source_taken(links) & growth.target_taken(links)))
+
+    def grow_diag_final_and(self) -> np.ndarray:
+        growth = self._grown()
+        return self._finished(growth, lambda links: ~(growth.source_taken(links) | growth.target_taken(links)))
+
+    def _grown(self) -> _Growth:
+        growth, size = _Growth(self), -1
+        while size < (size := int(growth.chosen.sum())):
+            growth.add(~growth.chosen, growth.next_to_chosen)
+        return growth
+
+    def _finished(self, growth: _Growth, rule: Rule) -> np.ndarray:
+        for direction in (self.forward, self.backward):
+            growth.add(direction & ~growth.chosen, rule)
+        return growth.chosen
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """int64 `(u, 8)`: numbers of the links around each, u where there is none."""
+        wanted = self.keys[:, None] + _NEIGHBOURS @ (self.shape[1], 1)
+        found = np.searchsorted(self.keys, wanted).clip(max=len(self.keys) - 1)
+        return np.where(self.keys[found] == wanted, found, len(self.keys))
+
+
+class _Growth:
+    """Links being chosen, pair beside pair."""
+
+    def __init__(self, union: _Union) -> None:
+        self._pairs, _, targets = union.links.T
+        self._neighbours = union.neighbours
+        self._sources = np.unique(union.keys // union.shape[1], return_inverse=True)[1]
+        self._targets = np.unique(self._pairs * union.shape[1] + targets, return_inverse=True)[1]
+        size = len(union.keys)
+        self._taken_sources, self._taken_targets = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
+        self._chosen = np.zeros(size + 1, dtype=bool)  # the last is no link: where a neighbour is missing
+        self._choose(np.flatnonzero(union.intersection))
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """Bool `(u,)`."""
+        return self._chosen[:-1]
+
+    def source_taken(self, links: np.ndarray) -> np.ndarray:
+        """Whether the source word of each link has one already."""
+        return self._taken_sources[self._sources[links]]
+
+    def target_taken(self, links: np.ndarray) -> np.ndarray:
+        """Whether the target word of each link has one already."""
+        return self._taken_targets[self._targets[links]]
+
+    def next_to_chosen(self, links: np.ndarray) -> np.ndarray:
+        """Whether a link touches a chosen one and its source or its target word has none."""
+        touching = self._chosen[self._neighbours[links]].any(axis=1)
+        return touching & ~(self.source_taken(links) & self.target_taken(links))
+
+    def add(self, candidates: np.ndarray, rule: Rule) -> None:
+        """Go through candidates in order, in all pairs at a time, and choose those the rule allows at their turn."""
+        for links in self._turns(np.flatnonzero(candidates)):
+            self._choose(links[rule(links)])
+
+    def _turns(self, links: np.ndarray) -> Iterator[np.ndarray]:
+        """The first of some links of every pair, then the second of every pair, and so on."""
+        pair = self._pairs[links]
+        turn = np.arange(len(links)) - np.searchsorted(pair, pair)
+        order = np.argsort(turn, kind="stable")
+        yield from np.split(links[order], np.cumsum(np.bincount(turn))[:-1])
+
+    def _choose(self, links: np.ndarray) -> None:
+        self._chosen[links] = True
+        self._taken_sources[self._sources[links]] = True
+        self._taken_targets[self._targets[links]] = True
+
+
+SYMMETRIZATIONS: dict[str, Callable[[_Union], np.ndarray]] = {
+    "forward": lambda union: union.forward,
+    "backward": lambda union: union.backward,
+    "intersection": lambda union: union.intersection,
+    "union": lambda union: union.forward | union.backward,
+    "grow-diag": _Union.grow_diag,
+    "grow-diag-final": _Union.grow_diag_final,
+    "grow-diag-final-and": _Union.grow_diag_final_and,
+}
+
+
+def _keys(links: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """One int64 a link `(k, 3)`, ascending as they do."""
+    pair, source, target = links.T
+    return (pair * shape[0] + source + 1) * shape[1] + target + 1

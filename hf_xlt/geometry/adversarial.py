@@ -1,0 +1,208 @@
+"""The adversarial game: a map that makes one space look like another (Conneau et al., 2018), a step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_xlt.errors import InputError
+from hf_xlt.geometry.discriminator import Discriminators
+from hf_xlt.geometry.procrustes import orthogonalize
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+
+_LOWEST_RATE = 1e-6
+
+
+@dataclass(frozen=True)
+class GameSettings:
+    """How the game is played.
+
+    The defaults let unit rows of width 100 find each other from any rotation in some 2,000 iterations, on a processor:
+    larger batches, smaller discriminators, faster maps that are kept orthogonal. `paper` has the published settings.
+
+    Attributes:
+        restarts: Games played as one batch; they begin with the same map and differ in their draws.
+        rounds: Rounds; after each, maps are judged and their learning rates fall.
+        iterations: Steps of the maps in a round.
+        discriminator_steps: Steps of the discriminators before each step of the maps.
+        batch: Rows of either side in a step.
+        hidden: Width of the discriminators' hidden layers.
+        dropout: Share of its inputs that a discriminator does not see.
+        smoothing: How far labels are from 0 and 1.
+        optimizer: Of the discriminators, `sgd` or `adam`.
+        discriminator_rate: Learning rate of the discriminators.
+        map_rate: First learning rate of the maps (plain gradient descent).
+        decay: Factor of a map's rate after each round.
+        shrink: One more factor after each round but the first whose criterion is below the map's best.
+        beta: Strength of the pull towards orthogonal maps after each step; 0.5 is Newton and Schulz's full step.
+        judged: Frequent words, on either side, that the criterion is taken over.
+
+    Raises:
+        InputError: If a setting is out of range.
+    """
+
+    restarts: int = 1
+    rounds: int = 10
+    iterations: int = 300
+    discriminator_steps: int = 2
+    batch: int = 256
+    hidden: int = 256
+    dropout: float = 0.1
+    smoothing: float = 0.2
+    optimizer: str = "adam"
+    discriminator_rate: float = 5e-4
+    map_rate: float = 2.0
+    decay: float = 0.98
+    shrink: float = 0.5
+    beta: float = 0.5
+    judged: int = 4000
+
+    def __post_init__(self) -> None:
+        for name in ("restarts", "rounds", "iterations", "discriminator_steps", "batch", "hidden", "judged"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        for name, highest in (("dropout", 1), ("smoothing", 0.5), ("beta", 1)):
+            if not 0 <= getattr(self, name) < highest:
+                raise InputError(f"{name} is {getattr(self, name)}; expected from 0 and below {highest}.")
+        for name in ("discriminator_rate", "map_rate", "decay", "shrink"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected a positive number.")
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"Optimizer {self.optimizer!r} is unknown; expected one of {', '.join(OPTIMIZERS)}.")
+
+    @classmethod
+    def paper(cls, restarts: int = 1) -> Self:
+        """The settings of Conneau et al. (2018): rounds of a million rows, small batches, large discriminators."""
+        return cls(
+            restarts=restarts,
+            rounds=5,
+            iterations=31_250,
+            discriminator_steps=5,
+            batch=32,
+            hidden=2048,
+            smoothing=0.1,
+            optimizer="sgd",
+            discriminator_rate=0.1,
+            map_rate=0.1,
+            beta=0.001,
+        )
+
+
+class AdversarialGame:
+    """Maps, discriminators and their optimizers; every restart plays as it would play alone.
+
+    Rows come as batches `(restarts, batch, width)`, target rows of width `k` and source rows of width `d`. They are
+    multiplied by `√d` before they meet a discriminator, so that the entries of unit rows have variance one.
+
+    Args:
+        start: `(k, d)`, the map all restarts begin with.
+        settings: How the game is played.
+        seed: Seed of the first restart; each further one has the next.
+    """
+
+    def __init__(self, start: Tensor, settings: GameSettings, seed: int = 0) -> None:
+        self.settings = settings
+        self._draws = [torch.Generator().manual_seed(seed + restart) for restart in range(settings.restarts)]
+        self.maps = start.detach().float().expand(settings.restarts, *start.shape).clone()  # (r, k, d)
+        self._map_rates = torch.full((settings.restarts, 1, 1), settings.map_rate, device=start.device)
+        self._best = torch.full((settings.restarts,), -torch.inf)
+        self._fell = torch.zeros(settings.restarts, dtype=torch.bool)
+        discriminators = Discriminators(start.shape[1], settings.hidden, settings.dropout, self._draws)
+        self.discriminators = discriminators.to(start.device)
+        optimizer: Any = OPTIMIZERS[settings.optimizer]
+        self._optimizer = optimizer(self.discriminators.parameters(), lr=settings.discriminator_rate)
+
+    def batches(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What one `step` needs, drawn uniformly from rows `(m, d)` and `(n, k)`.
+
+        Returns:
+            `(steps + 1, restarts, batch, d)` and `(steps + 1, restarts, batch, k)`, a batch for each step of the
+            discriminators and the last for the maps.
+        """
+        return self._draw(source), self._draw(target)
+
+    def _draw(self, rows: Tensor) -> Tensor:
+        shape = (self.settings.discriminator_steps + 1, self.settings.batch)
+        ids = torch.stack([torch.randint(len(rows), shape, generator=draw) for draw in self._draws], dim=1)
+        return rows[ids.to(rows.device)]
+
+    def step(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """A few steps of the discriminators and one of the maps, on batches as `batches` draws them.
+
+        Returns:
+            The last losses `(restarts,)` of the discriminators and of the maps, by these names.
+        """
+        for images, rows in zip(source[:-1], target[:-1], strict=True):
+            discriminator_loss = self._discriminator_step(images, rows)
+        return {"discriminators": discriminator_loss, "maps": self._map_step(source[-1], target[-1])}
+
+    def _discriminator_step(self, images: Tensor, rows: Tensor) -> Tensor:
+        self.discriminators.train()
+        losses = self._losses(rows @ self.maps, images, self.settings.smoothing)
+        self._optimizer.zero_grad()
+        losses.sum().backward()
+        self._optimizer.step()
+        return losses.detach()
+
+    def _map_step(self, images: Tensor, rows: Tensor) -> Tensor:
+        self.discriminators.eval()
+        maps = self.maps.detach().requires_grad_()
+        losses = self._losses(rows @ maps, images, 1 - self.settings.smoothing)
+        (gradient,) = torch.autograd.grad(losses.sum(), maps)
+        self.maps = orthogonalize(maps.detach() - self._map_rates * gradient, self.settings.beta)
+        return losses.detach()
+
+    def _losses(self, mapped: Tensor, images: Tensor, source_label: float) -> Tensor:
+        """Binary cross-entropy `(restarts,)` of both sides, where mapped rows are labelled `1 − source_label`."""
+        logits = self.discriminators(torch.cat([mapped, images], dim=1) * images.shape[-1] ** 0.5)
+        labels = torch.full_like(logits, source_label)
+        labels[:, : mapped.shape[1]] = 1 - source_label
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
+
+    def end_round(self, criteria: Tensor) -> None:
+        """Lower the maps' learning rates, the more where a criterion `(restarts,)` is below its map's best again."""
+        falls = criteria < self._best
+        factors = torch.where(falls & self._fell, self.settings.decay * self.settings.shrink, self.settings.decay)
+        self._map_rates = (self._map_rates * factors.to(self._map_rates)[:, None, None]).clamp(min=_LOWEST_RATE)
+        self._fell |= falls
+        self._best = torch.maximum(self._best, criteria)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that a game needs to go on, as plain tensors."""
+        state = {"maps": self.maps.detach(), "map_rates": self._map_rates, "best": self._best, "fell": self._fell}
+        state |= {f"discriminators.{name}": t.detach() for name, t in self.discriminators.named_parameters()}
+        state |= {f"draws.{restart}": draw.get_state() for restart, draw in enumerate(self._draws)}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{index}.{name}": t for name, t in moments.items() if torch.is_tensor(t)}
+        return {name: t.clone() for name, t in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from the state of a game of the same settings.
+
+        Raises:
+            InputError: If the state is of a game of other settings.
+        """
+        parameters = dict(self.discriminators.named_parameters())
+        shapes = {f"discriminators.{name}": p.shape for name, p in parameters.items()} | {"maps": self.maps.shape}
+        unfit = [name for name, shape in shapes.items() if name not in state or state[name].shape != shape]
+        if unfit:
+            raise InputError(f"{unfit[0]} of the game's state does not fit; expected the state of the same settings.")
+        self.maps, self._map_rates = (state[name].to(self.maps, copy=True) for name in ("maps", "map_rates"))
+        self._best, self._fell = state["best"].clone(), state["fell"].clone()
+        for restart, draw in enumerate(self._draws):
+            draw.set_state(state[f"draws.{restart}"].cpu())
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(state[f"discriminators.{name}"])
+        moments: dict[int, dict[str, Tensor]] = {index: {} for index in range(len(parameters))}
+        for name in (name for name in state if name.startswith("optimizer.")):
+            _, index, moment = name.split(".")
+            moments[int(index)][moment] = state[name].clone()
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})

@@ -1,0 +1,151 @@
+"""Align two embedding spaces: a start, perhaps a game, refinement, and a check that it worked."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hf_xlt.errors import InputError
+from hf_xlt.geometry.adversarial import GameSettings
+from hf_xlt.geometry.alignment import Alignment
+from hf_xlt.geometry.axes_start import axes_start
+from hf_xlt.geometry.csls import Matches, matches
+from hf_xlt.geometry.play import play
+from hf_xlt.geometry.procrustes import procrustes
+from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.geometry.similarity_start import similarity_start
+from hf_xlt.geometry.space import Space
+
+STARTS = ("similarity", "axes", "identity")
+CONFIDENCE = 0.1
+
+_SIMILARITY_WORDS = 4000
+_CHANCE_REFINEMENTS = 5
+_SETTLED = 1e-4
+
+
+def align_spaces(
+    source: Tensor,
+    target: Tensor,
+    *,
+    source_order: Tensor,
+    target_order: Tensor,
+    dictionary: Tensor | None = None,
+    start: str = "similarity",
+    game: GameSettings | None = None,
+    refinements: int = 10,
+    frequent: int = 10_000,
+    seed: int = 0,
+) -> Alignment:
+    """Find the orthogonal map that lays a target's vectors on a source's, with or without a dictionary.
+
+    Both tables are scaled to unit rows, centred and scaled again. The first map comes from the dictionary if there is
+    one, else from similarity profiles, principal axes or the identity; a game may improve it; then Procrustes on mutual
+    CSLS matches is repeated until the criterion settles, and the map with the best criterion is kept. The criterion is
+    the mean cosine of mapped words and their CSLS matches among the most frequent (`mean_cosine` of Conneau et al.,
+    2018, there over the whole source vocabulary). It is compared with chance: what refinement reaches on the target
+    with each principal coordinate shuffled over the words.
+
+    Args:
+        source: `(V_s, d)`, rows that are led to, such as a model's input embeddings.
+        target: `(V_t, k)`, rows that are mapped, such as static vectors; `k` need not be `d`.
+        source_order: int64, source ids to learn from, the most frequent first; leave out special tokens.
+        target_order: The same for the target. Ids in neither order are mapped all the same.
+        dictionary: int64 `(p, 2)`, target and source ids of translations.
+        start: `similarity`, `axes` or `identity`: the first map where there is no dictionary.
+        game: If given, the adversarial game is played from the first map.
+        refinements: The most Procrustes steps on mutual matches; 0 keeps the map as it is.
+        frequent: Number of words that are matched, on either side.
+        seed: Of the game and of the shuffles that chance is measured on.
+
+    Raises:
+        InputError: If the input does not fit together, or the criterion is no better than chance.
+    """
+    _check_settings(start, refinements, frequent)
+    spaces = Space.of("source", source, source_order), Space.of("target", target, target_order)
+    images, rows = (space.frequent(frequent) for space in spaces)
+    if dictionary is not None:
+        first = _dictionary_start(*spaces, dictionary)
+    elif start == "similarity":
+        first = similarity_start(rows[:_SIMILARITY_WORDS], images[:_SIMILARITY_WORDS])
+    elif start == "axes":
+        first = axes_start(rows, images)
+    else:
+        first = torch.eye(rows.shape[1], images.shape[1], device=rows.device)
+    if game is not None:
+        first = play(images, rows, first, game, seed)
+    best, found, history = _refine(images, rows, first, refinements, "refinement")
+    shuffled = _without_structure(rows, seed)
+    _, by_chance, _ = _refine(images, shuffled, best, min(refinements, _CHANCE_REFINEMENTS), "chance")
+    pairs = torch.stack([spaces[1].order[found.mutual[:, 0]], spaces[0].order[found.mutual[:, 1]]], dim=1)
+    alignment = Alignment(*spaces, best, found.criterion, by_chance.criterion, history, pairs)
+    _check_success(alignment)
+    return alignment
+
+
+def _dictionary_start(source: Space, target: Space, dictionary: Tensor) -> Tensor:
+    if dictionary.ndim != 2 or dictionary.shape[1] != 2 or dictionary.dtype != torch.int64:
+        raise InputError(
+            f"The dictionary is {dictionary.dtype} {tuple(dictionary.shape)}; expected int64 (p, 2): target and source "
+            "ids of translations."
+        )
+    sizes = torch.tensor([len(target.rows), len(source.rows)])
+    outside = ((dictionary < 0) | (dictionary >= sizes.to(dictionary))).any(dim=1).nonzero()
+    if len(outside):
+        raise InputError(
+            f"Dictionary entry {int(outside[0])} is {dictionary[outside[0, 0]].tolist()}; expected a target id below "
+            f"{sizes[0]} and a source id below {sizes[1]}, in this order."
+        )
+    rows, images = target.rows[dictionary[:, 0]], source.rows[dictionary[:, 1]]
+    known = rows.any(dim=1) & images.any(dim=1)
+    if not known.any():
+        raise InputError(
+            f"None of the {len(dictionary)} dictionary entries has a vector on both sides; expected some: check that "
+            "its words are spelled as in the tables, or leave it out."
+        )
+    return procrustes(rows[known], images[known])
+
+
+def _refine(
+    images: Tensor, rows: Tensor, first: Tensor, steps: int, name: str
+) -> tuple[Tensor, Matches, tuple[float, ...]]:
+    """The best of the maps that repeated Procrustes goes through, its matches, and every map's criterion."""
+    best, found = first, matches(unit_rows(rows @ first), images)
+    history = [found.criterion]
+    latest = found
+    for _ in tqdm(range(steps), desc=name, unit="step", disable=None):
+        pairs = latest.mutual
+        current = procrustes(rows[pairs[:, 0]], images[pairs[:, 1]])
+        latest = matches(unit_rows(rows @ current), images)
+        history.append(latest.criterion)
+        if latest.criterion > found.criterion:
+            best, found = current, latest
+        if history[-1] - history[-2] < _SETTLED:
+            break
+    return best, found, tuple(history)
+
+
+def _without_structure(rows: Tensor, seed: int) -> Tensor:
+    """Unit rows with the principal coordinates of the given ones, each shuffled on its own: nothing to match."""
+    draw = torch.Generator().manual_seed(seed)
+    axes = torch.linalg.eigh((rows.T @ rows).double()).eigenvectors.float()
+    orders = torch.rand(rows.shape, generator=draw).argsort(dim=0).to(rows.device)
+    return unit_rows((rows @ axes).gather(0, orders) @ axes.T)
+
+
+def _check_settings(start: str, refinements: int, frequent: int) -> None:
+    if start not in STARTS:
+        raise InputError(f"Start {start!r} is unknown; expected one of {', '.join(STARTS)}.")
+    if refinements < 0 or frequent < 1:
+        raise InputError(f"refinements={refinements}, frequent={frequent}; expected 0 or more, and at least 1 word.")
+
+
+def _check_success(alignment: Alignment) -> None:
+    if alignment.confidence < CONFIDENCE:
+        raise InputError(
+            f"The spaces could not be aligned: mapped words reach a mean cosine of {alignment.criterion:.3f} to their "
+            f"matches, where {alignment.chance:.3f} is chance; expected a confidence of {CONFIDENCE} or more, found "
+            f"{alignment.confidence:.2f}. Give a dictionary (words spelled alike may do), train on more text, or try "
+            "another start."
+        )

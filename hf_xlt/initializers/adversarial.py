@@ -1,0 +1,118 @@
+"""Static vectors of the target vocabulary, led into the source's embedding space (TreLM's initialisation)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.errors import InputError
+from hf_xlt.geometry.adversarial import GameSettings
+from hf_xlt.geometry.align import align_spaces
+from hf_xlt.geometry.alignment import Alignment
+from hf_xlt.initializers.base import Initializer
+from hf_xlt.tokens import Overlap, match
+from hf_xlt.transport import Transport
+
+STARTS = ("overlap", "similarity", "identity")
+
+CITATION = """@inproceedings{trelm2021,
+  title = {{TreLM}: Cross-lingual Transferring of Pre-trained Language Models},
+  year = {2021},
+}"""
+
+
+class AdversarialInitializer(Initializer):
+    """Rows that are static vectors mapped into the source's space by an orthogonal map.
+
+    Tokens that the source shares keep their rows, and are the first dictionary of the map; without them (`similarity`,
+    `identity`) the spaces are aligned without any supervision. The paper maps from the identity, by the adversarial
+    game: `start="identity"` with `game`.
+
+    Rows of an output bias are not mapped but drawn. An untied head as wide as the table gets the same rows as it.
+
+    Args:
+        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
+        tokenizer: The target tokenizer, often a joint one of both languages.
+        vectors: Static vectors `(V_t, k)` of the target's tokens; zero rows for tokens without one.
+        order: int64, ids of the target's tokens to learn from, most frequent first.
+        source_order: The same for the source's tokens.
+        start: What the first map comes from.
+        game: If given, the adversarial game is played before the map is refined.
+        ignore_case: Whether tokens also match on their casefolded text.
+
+    Raises:
+        InputError: If an argument does not fit, the vocabularies share no token, or the spaces cannot be aligned.
+    """
+
+    method = "adversarial"
+    citation = CITATION
+
+    def __init__(
+        self,
+        source: str | Path | Checkpoint,
+        tokenizer: PreTrainedTokenizerBase,
+        vectors: Tensor,
+        *,
+        order: Tensor,
+        source_order: Tensor,
+        start: str = "overlap",
+        game: GameSettings | None = None,
+        ignore_case: bool = False,
+        **options: Any,
+    ) -> None:
+        if start not in STARTS:
+            raise InputError(f"Unknown start {start!r}; choose one of {', '.join(STARTS)}.")
+        super().__init__(source, tokenizer, **options)
+        if len(vectors) < self.target_vocabulary.size:
+            raise InputError(
+                f"There are {len(vectors)} vectors for {self.target_vocabulary.size} token ids; expected one each, "
+                "zero where a token has none."
+            )
+        self.start = start
+        self.game = game
+        self._vectors = vectors
+        self._order = order
+        self._source_order = source_order
+        self._overlap = match(self.source_vocabulary, self.target_vocabulary, ignore_case)
+
+    @property
+    def label(self) -> str:
+        """`adversarial (overlap)` and so on."""
+        return f"adversarial ({self.start})"
+
+    def overlap(self) -> Overlap:
+        """The tokens that source and target share, and those the source lacks."""
+        return self._overlap
+
+    @cached_property
+    def _alignment(self) -> Alignment:
+        shared = torch.from_numpy(self._overlap.target_ids), torch.from_numpy(self._overlap.source_ids)
+        return align_spaces(
+            self.source.input_rows()[: self.source_vocabulary.size],
+            self._vectors,
+            source_order=self._source_order,
+            target_order=self._order,
+            dictionary=torch.stack(shared, dim=1) if self.start == "overlap" else None,
+            start="similarity" if self.start == "overlap" else self.start,
+            game=self.game,
+            seed=self.seed,
+        )
+
+    def alignment(self) -> Alignment:
+        """The map between the two spaces, and how good it is; computed once."""
+        return self._alignment
+
+    @cached_property
+    def _transport(self) -> Transport:
+        missing = torch.from_numpy(self._overlap.missing_ids)
+        return self._make_transport(self._overlap, self.alignment().projection(missing) if len(missing) else None)
+
+    def transport(self) -> Transport:
+        """Copied rows for the overlap, mapped ones for the rest."""
+        return self._transport

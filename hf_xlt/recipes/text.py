@@ -1,0 +1,96 @@
+"""The text of a run: packed corpora, aligned translation pairs, held-out lines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.data.objectives import Objective
+from hf_xlt.data.packing import pack
+from hf_xlt.data.pairs import aligned_pairs, tokenized
+from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.held_out import HeldOut
+from hf_xlt.evidence.alignment import WordAligner
+from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.recipes.stage import LANGUAGES, Stage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Text:
+    """What every stage and every method of a run shares.
+
+    Args:
+        tokenizer: Of the target language, or of both.
+        corpora: `target`, and for models of both languages `source` → packed training text.
+        held_out_lines: Of the target language.
+        length: Ids a sequence.
+        pairs: Language read and language predicted → aligned translation pairs.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    corpora: Mapping[str, Dataset]
+    held_out_lines: tuple[str, ...]
+    length: int
+    pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
+
+    def held_out(self, objective: Objective) -> HeldOut:
+        """The held-out lines cut for an objective."""
+        return HeldOut.cut(self.held_out_lines, self.tokenizer, self.length, objective)
+
+    def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
+        """What a stage trains on, in the order of use."""
+        if stage.on_pairs:
+            return ShuffledStream(self.pairs[stage.languages], positions, seed)
+        languages = stage.languages or tuple(self.corpora)
+        share = -(-positions // len(languages))
+        return AlternatingStream([ShuffledStream(self.corpora[language], share, seed) for language in languages])
+
+
+def read_text(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> Text:
+    """Pack the corpora of a recipe and align its translation pairs.
+
+    Raises:
+        InputError: If one of them cannot be read or is too short.
+    """
+    length = recipe.stages[0].sequence_length
+    split = recipe.data.split()
+    splits = {"target": split} if recipe.trelm is None else {"source": recipe.data.source_split(), "target": split}
+    corpora = {
+        language: pack(part, tokenizer, length, recipe.data.max_sequences, cache) for language, part in splits.items()
+    }
+    if recipe.trelm is not None:
+        corpora = {
+            language: packed.add_column("lang_ids", [LANGUAGES.index(language)] * len(packed))
+            for language, packed in corpora.items()
+        }
+    pairs = read_pairs(recipe, tokenizer, cache) if any(stage.on_pairs for stage in recipe.stages) else {}
+    return Text(tokenizer, corpora, tuple(split.held_out_lines()), length, pairs)
+
+
+def read_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> dict[tuple[str, ...], Dataset]:
+    """The translation pairs in each direction that a stage asks for, aligned token by token."""
+    length = recipe.stages[0].sequence_length
+    if recipe.data.parallel is None:
+        raise InputError(f"Recipe {recipe.name!r} trains on translation pairs; name a file of them with --parallel.")
+    text = read_parallel(recipe.data.parallel)
+    if text.notice:
+        logger.warning(text.notice)
+    sides = (tokenized(side, tokenizer, length) for side in zip(*text.pairs, strict=True))
+    pairs = [pair for pair in zip(*sides, strict=True) if all(map(len, pair))]
+    links = WordAligner.train(pairs).align(pairs)
+    made = {}
+    for asked in {stage.languages for stage in recipe.stages if stage.on_pairs}:
+        number = LANGUAGES.index(asked[0]), LANGUAGES.index(asked[1])
+        step = 1 if asked == LANGUAGES else -1
+        turned = [pair[::step] for pair in pairs], [link[:, ::step] for link in links]
+        made[asked] = aligned_pairs(*turned, tokenizer, number, cache)
+    return made

@@ -1,0 +1,152 @@
+"""The contest of a TreLM recipe: joint vocabulary, static vectors, alignment with the source, and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import Checkpoint, atomic_folder
+from hf_xlt.data.objectives import special_ids
+from hf_xlt.data.packing import token_stream
+from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.vectors import train_vectors
+from hf_xlt.initializers import AdversarialInitializer, Initializer, RandomInitializer
+from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS, Contest, Method
+from hf_xlt.recipes.recipe import NewTokenizer, Recipe
+from hf_xlt.transport import Transport
+from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
+
+VECTORS_FILE = "transport.safetensors"
+
+
+def trelm_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
+    """The source as a TreLM of two languages; when comparing, the same with random rows, and one from scratch.
+
+    The joint tokenizer and what was learned of its tokens are kept in `work`: a killed run does not learn them again.
+
+    Raises:
+        InputError: If the source, a corpus or an option of the recipe cannot be used.
+    """
+    if recipe.source is None:
+        raise InputError("trelm needs a source checkpoint; name one with --source (a Hub id or a folder).")
+    source = Checkpoint.open(recipe.source)
+    tokenizer = joint_tokenizer(recipe, work / "tokenizer")
+    random = RandomInitializer(source, tokenizer).transport()
+    first = learned_transport(recipe, source, tokenizer, work / VECTORS_FILE)
+    methods = [trelm_method(recipe, "TreLM", tokenizer, first)]
+    if compare:
+        methods.append(trelm_method(recipe, RANDOM_ROWS, tokenizer, random))
+        methods.append(trelm_from_scratch(recipe, tokenizer, random))
+    return Contest(tokenizer, trelm_model(recipe, tokenizer, random).config, tuple(methods))
+
+
+def joint_tokenizer(recipe: Recipe, folder: Path) -> PreTrainedTokenizerBase:
+    """A tokenizer trained on both languages' text; trained once, and then read from `folder`."""
+    if not folder.exists():
+        new = recipe.tokenizer or NewTokenizer("wordpiece", 16_000)
+        with atomic_folder(folder) as partial:
+            train_tokenizer(both_languages(recipe), new.vocab_size, new.family).save_pretrained(partial)
+    return open_tokenizer(str(folder))
+
+
+def both_languages(recipe: Recipe) -> Iterable[str]:
+    """The training lines of both corpora."""
+    return chain(recipe.data.source_split().training_lines(), recipe.data.split().training_lines())
+
+
+def learned_transport(recipe: Recipe, source: Checkpoint, tokenizer: PreTrainedTokenizerBase, path: Path) -> Transport:
+    """Rows for the joint vocabulary by the recipe's initializer; learned once, and then read from `path`."""
+    if not path.exists():
+        rows_initializer(recipe, source, tokenizer).transport().save(path)
+    return Transport.load(path)
+
+
+def rows_initializer(recipe: Recipe, source: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> Initializer:
+    """The initializer of a recipe; `adversarial` trains static vectors on the text of both languages first."""
+    options = dict(recipe.initializer or {})
+    method = options.pop("method")
+    if method == "random":
+        return RandomInitializer(source, tokenizer)
+    if method != "adversarial":
+        raise InputError(f"Initializer {method!r} makes no TreLM; choose adversarial or random.")
+    width, epochs = options.pop("width", None), options.pop("epochs", 5)
+    names = np.array([str(id_) for id_ in range(len(tokenizer))], dtype=object)
+    text = TokenText(tuple(token_stream(both_languages(recipe), tokenizer)), names)
+    vectors = train_vectors(text, width or source.input_rows().shape[1], epochs=epochs)
+    table, order = vectors.placed(names.tolist())
+    order = order[~torch.isin(order, torch.from_numpy(special_ids(tokenizer)))]
+    source_order = frequency_order(recipe.data.source_split().training_lines(), source.tokenizer())
+    return AdversarialInitializer(source, tokenizer, table, order=order, source_order=source_order, **options)
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """A tokenised text to be read as words, as often as wanted: the ids, and what each is called."""
+
+    ids: tuple[np.ndarray, ...]
+    names: np.ndarray
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return (self.names[part].tolist() for part in self.ids)
+
+
+def frequency_order(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Ids of the tokens of a text by falling frequency, without special ones."""
+    counts = np.zeros(len(tokenizer), dtype=np.int64)
+    for ids in token_stream(lines, tokenizer):
+        counts += np.bincount(ids, minlength=len(counts))
+    counts[special_ids(tokenizer)] = 0
+    order = torch.from_numpy(counts).argsort(descending=True, stable=True)
+    return order[: int((counts > 0).sum())]
+
+
+def trelm_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, transport: Transport) -> TreLMForMaskedLM:
+    """The source as a TreLM, in float32, its rows made by a transport."""
+    options = recipe.trelm
+    if options is None or recipe.source is None:
+        raise InputError(f"Recipe {recipe.name!r} has no trelm; add it with two languages.")
+    return TreLMForMaskedLM.from_encoder(
+        recipe.source,
+        languages=list(options.languages),
+        tokenizer=tokenizer,
+        tri_layer_index=layer_index(options.tri_layer_index),
+        rows=transport.apply,
+        dtype=torch.float32,
+    )
+
+
+def layer_index(place: str) -> int | Literal["middle"] | None:
+    """What a recipe calls the TRILayer's place, as the model takes it."""
+    if place == "middle":
+        return "middle"
+    return None if place == "none" else int(place)
+
+
+def trelm_method(recipe: Recipe, name: str, tokenizer: PreTrainedTokenizerBase, transport: Transport) -> Method:
+    """The source's body with the rows of a transport."""
+
+    def start(seed: int) -> PreTrainedModel:
+        torch.manual_seed(seed)
+        return trelm_model(recipe, tokenizer, transport)
+
+    return Method(name, start, transport)
+
+
+def trelm_from_scratch(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, transport: Transport) -> Method:
+    """A TreLM of the same shape with random weights throughout."""
+    config: TreLMConfig = trelm_model(recipe, tokenizer, transport).config
+
+    def start(seed: int) -> PreTrainedModel:
+        torch.manual_seed(seed)
+        return TreLMForMaskedLM(config)
+
+    return Method(FROM_SCRATCH, start)

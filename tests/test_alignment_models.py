@@ -1,0 +1,221 @@
+"""EM over batches of sentence pairs agrees with loops over sentences, words and whole alignments."""
+
+import math
+from collections import defaultdict
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from tqdm import tqdm
+
+from hf_xlt.evidence.alignment.bitext import Bitext
+from hf_xlt.evidence.alignment.diagonal import Diagonal, expected_distances
+from hf_xlt.evidence.alignment.jumps import Jumps
+from hf_xlt.evidence.alignment.lexicon import FLOOR, Lexicon
+from hf_xlt.evidence.alignment.training import (
+    Corpus,
+    Model,
+    agreed,
+    apart,
+    distortions_from,
+    expectation,
+    lexicons_from,
+    train_ibm2,
+)
+
+TEXT = ("abc=xyz", "aadef=yx", "b=yzwv", "cd=z", "efab=vwxyu")
+PAIRS = [tuple(map(list, line.split("="))) for line in TEXT]  # a letter is a word
+QUIET = tqdm(disable=True)
+
+
+def digamma(x):
+    return float(torch.digamma(torch.tensor(x, dtype=torch.float64)))
+
+
+def diagonal_prior(tension, m, n, j, first=1):
+    """p(a_j = i) up to the factor 1 − p0, and the distances, for target position j counted from 1."""
+    weights = [math.exp(-tension * abs(i / m - j / n)) for i in range(1, m + 1)]
+    distances = [abs(i / m - (j - 1 + first) / n) for i in range(1, m + 1)]
+    return [w / sum(weights) for w in weights], distances
+
+
+def looped_ibm2(pairs, iterations, alpha=0.01, p0=0.08):
+    """EM for IBM-2 from the formulas, a word at a time."""
+    together = {(s, t) for source, target in pairs for s in source for t in target}
+    words = {t for _, target in pairs for t in target}
+    values, null = dict.fromkeys(together, 1 / len(words)), dict.fromkeys(words, 1 / len(words))
+    tension, total = 4.0, sum(len(target) for _, target in pairs)
+    for _ in range(iterations):
+        counts, null_counts, observed = defaultdict(float), defaultdict(float), 0.0
+        for source, target in pairs:
+            for j, t in enumerate(target, start=1):
+                prior, _ = diagonal_prior(tension, len(source), len(target), j)
+                _, distances = diagonal_prior(tension, len(source), len(target), j, first=0)
+                joint = [(1 - p0) * p * values[s, t] for p, s in zip(prior, source, strict=True)]
+                evidence = sum(joint) + p0 * null[t]
+                null_counts[t] += p0 * null[t] / evidence
+                for s, p, distance in zip(source, joint, distances, strict=True):
+                    counts[s, t] += p / evidence
+                    observed -= distance * p / evidence
+        for _ in range(8):
+            tension += 20 * (observed - looped_expected_distances(tension, pairs)) / total
+            tension = min(max(tension, 0.1), 14.0)
+        sums = defaultdict(float)
+        for s, t in together:
+            sums[s] += counts[s, t] + alpha
+        values = {(s, t): max(math.exp(digamma(counts[s, t] + alpha) - digamma(sums[s])), FLOOR) for s, t in together}
+        null_sum = sum(null_counts.values()) + alpha * len(words)
+        null = {t: max(math.exp(digamma(null_counts[t] + alpha) - digamma(null_sum)), FLOOR) for t in words}
+    return values, null, tension
+
+
+def looped_expected_distances(tension, pairs):
+    total = 0.0
+    for source, target in pairs:
+        for j in range(1, len(target) + 1):
+            prior, distances = diagonal_prior(tension, len(source), len(target), j)
+            total -= sum(p * d for p, d in zip(prior, distances, strict=True))
+    return total
+
+
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_em_for_ibm2_agrees_with_a_loop_over_words_in_both_directions(iterations):
+    corpus = Corpus.of(Bitext.encode(PAIRS))
+    model = train_ibm2(corpus, iterations, alpha=0.01)
+    pairs, names = corpus.pairs, (corpus.bitext.source.tokens, corpus.bitext.target.tokens)
+    for side, texts in enumerate((PAIRS, [(target, source) for source, target in PAIRS])):
+        values, null, tension = looped_ibm2(texts, iterations)
+        known = [(names[0][s], names[1][t])[:: 1 - 2 * side] for s, t in zip(pairs.source, pairs.target, strict=True)]
+        lexicon = model.lexicons[side]
+        assert set(known) == set(values)
+        np.testing.assert_allclose(lexicon.values[:-2], [values[pair] for pair in known], rtol=2e-4, atol=1e-9)
+        np.testing.assert_allclose(lexicon.null[:-2], [null[t] for t in names[1 - side]], rtol=2e-4, atol=1e-9)
+        assert model.distortions[side].tension == pytest.approx(tension, rel=1e-4)
+
+
+@pytest.mark.parametrize("tension", [0.1, 1.0, 4.0, 14.0])
+def test_expected_distances_in_closed_form_agree_with_the_sum_over_positions(tension):
+    lengths = [(m, n) for m in (1, 2, 3, 7, 12, 150) for n in (1, 2, 3, 7, 9, 149)]
+    pairs = [(range(m), range(n)) for m, n in lengths] + [(range(7), range(9))]
+    shapes = torch.tensor([[m, n, 1 + ((m, n) == (7, 9))] for m, n in lengths])
+    assert expected_distances(tension, shapes) == pytest.approx(looped_expected_distances(tension, pairs), rel=1e-9)
+
+
+def random_lexicons(corpus, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    pairs = corpus.pairs
+    rand = lambda size: torch.rand(size, generator=generator)  # noqa: E731
+    return tuple(Lexicon.of(rand(len(pairs)), rand(size)) for size in (pairs.target_size, pairs.source_size))
+
+
+def enumerated_hmm(jumps, lexicon, entries, targets):
+    """Posteriors, jump counts and likelihood of a pair from every sequence of states, real and NULL.
+
+    Args:
+        jumps: A `Jumps`.
+        lexicon: A `Lexicon`.
+        entries: Entries of the pair's cells `(n, m)`.
+        targets: Target ids `(n,)`.
+    """
+    n, m = entries.shape
+    c, w = jumps.widths.double(), len(jumps.widths) // 2
+    allowed = lambda i: sum(c[w + k - i] for k in range(m))  # noqa: E731
+    links, counts, likelihood = torch.zeros(n, m).double(), torch.zeros(len(c)).double(), 0.0
+    for states in product(range(2 * m), repeat=n):
+        probability, before, taken = 1.0, -1, []
+        for j, state in enumerate(states):
+            i, real = state % m, state < m
+            if real:
+                probability *= (1 - jumps.null) * c[w + i - before] / allowed(before) * lexicon.values[entries[j, i]]
+                taken.append(w + i - before)
+            else:
+                remembered = 1 / m if j == 0 else float(i == before)
+                probability *= jumps.null * remembered * lexicon.null[targets[j]]
+            before = i
+        likelihood += float(probability)
+        for width in taken:
+            counts[width] += probability
+        for j, state in enumerate(states):
+            if state < m:
+                links[j, state] += probability
+    return links / likelihood, counts / likelihood, likelihood
+
+
+def test_forward_backward_agrees_with_the_enumeration_of_all_alignments():
+    corpus = Corpus.of(Bitext.encode([(["c"], ["z", "x"]), PAIRS[0], (["a", "b"], list("yyxw"))]))
+    assert len(corpus.batches) == 1, "the pairs should be padded to one another's lengths"
+    batch, cells = corpus.batches[0], corpus.cells[0]
+    lexicon = random_lexicons(corpus)[0]
+    jumps = Jumps(torch.rand(121, generator=torch.Generator().manual_seed(1)), null=0.3)
+    found = jumps.posteriors(batch, cells, lexicon)
+    counts, likelihood = torch.zeros(121).double(), 0.0
+    for row in range(len(batch.pairs)):
+        m, n = int(batch.source_lengths[row]), int(batch.target_lengths[row])
+        links, jumped, p = enumerated_hmm(jumps, lexicon, cells[:n, row, :m].long(), batch.targets[row, :n])
+        torch.testing.assert_close(found.links[:n, row, :m].double(), links, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(found.null[:n, row].double(), 1 - links.sum(1), rtol=1e-4, atol=1e-6)
+        assert not found.links[n:, row].any()
+        assert not found.links[:, row, m:].any()
+        counts += jumped
+        likelihood += math.log(p)
+    torch.testing.assert_close(found.statistics, counts, rtol=1e-5, atol=1e-7)
+    assert float(found.log_likelihood) == pytest.approx(likelihood, rel=1e-6)
+
+
+def test_jumps_wider_than_the_widest_count_as_the_widest():
+    corpus = Corpus.of(Bitext.encode([([f"s{i}" for i in range(90)], ["t", "u"])]))
+    found = Jumps.start().posteriors(corpus.batches[0], corpus.cells[0], random_lexicons(corpus)[0])
+    assert float(found.links.sum(2).max()) <= 1 + 1e-5
+    assert float(found.statistics.sum()) == pytest.approx(float(found.links.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("distortion", [Diagonal(), Jumps.start()])
+def test_without_a_prior_no_iteration_lowers_the_likelihood(distortion):
+    corpus = Corpus.of(Bitext.encode(PAIRS * 3))
+    model = Model(random_lexicons(corpus), (distortion, distortion))
+    seen = []
+    for _ in range(8):
+        expected = expectation(corpus, model, apart, QUIET)
+        seen.append([float(likelihood) for likelihood in expected.log_likelihoods])
+        model = Model(lexicons_from(corpus, expected, alpha=0), model.distortions)
+    # The first step leaves tables that are no probabilities; a float32 forward pass leaves the rest.
+    assert (np.diff(seen[1:], axis=0) >= -1e-5 * np.abs(seen[1:-1])).all()
+    assert (np.array(seen[-1]) > np.array(seen[1])).all()
+
+
+@pytest.mark.parametrize("distortion", [Diagonal(), Jumps.start()])
+def test_padding_changes_nothing(distortion):
+    corpus = Corpus.of(Bitext.encode(PAIRS))
+    lexicons = random_lexicons(corpus)
+    batches = list(corpus.bitext.batches(cells=1))
+    assert [len(batch.pairs) for batch in batches] == [1] * len(PAIRS)
+    single = Corpus(corpus.bitext, corpus.pairs, batches, [corpus.pairs.find(batch) for batch in batches])
+    model = Model(lexicons, (distortion, distortion))
+    for learn_from in (apart, agreed):
+        ours, theirs = (expectation(c, model, learn_from, QUIET) for c in (corpus, single))
+        for k in (0, 1):
+            torch.testing.assert_close(ours.counts[k].pairs[:-1], theirs.counts[k].pairs[:-1], rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(ours.counts[k].null[:-1], theirs.counts[k].null[:-1], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(ours.statistics[k], theirs.statistics[k], rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(ours.log_likelihoods[k], theirs.log_likelihoods[k])
+
+
+def test_directions_that_agree_give_the_same_counts_to_the_same_word_pairs():
+    corpus = Corpus.of(Bitext.encode(PAIRS))
+    model = Model(random_lexicons(corpus), (Jumps.start(), Jumps.start()))
+    expected = expectation(corpus, model, agreed, QUIET)
+    torch.testing.assert_close(expected.counts[0].pairs[:-2], expected.counts[1].pairs[:-2])
+    words = [corpus.bitext.target_lengths.sum(), corpus.bitext.source_lengths.sum()]
+    for counts, total in zip(expected.counts, words, strict=True):
+        assert float(counts.pairs.sum() + counts.null[:-1].sum()) == pytest.approx(total, rel=1e-6)
+
+
+def test_distortions_are_estimated_for_each_direction_from_its_own_statistics():
+    corpus = Corpus.of(Bitext.encode(PAIRS))
+    model = Model(random_lexicons(corpus), (Diagonal(), Diagonal()))
+    expected = expectation(corpus, model, apart, QUIET)
+    found = distortions_from(corpus, expected, model)
+    swapped = Corpus.of(Bitext.encode([(target, source) for source, target in PAIRS]))
+    for direction, bitext, statistics in zip(found, (corpus.bitext, swapped.bitext), expected.statistics, strict=True):
+        assert direction == Diagonal().estimate(statistics, bitext.shapes)

@@ -1,0 +1,210 @@
+"""Static vectors: read from files in the formats in use, trained on tokens, placed into a vocabulary."""
+
+import gzip
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.vectors import Vectors, read_vectors, train_vectors
+
+WORDS = ("the", "Hund", "für", "日本")
+TABLE = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+
+
+def text(words=WORDS, table=TABLE, header=None) -> bytes:
+    lines = [header or f"{len(words)} {table.shape[1]}"]
+    lines += [" ".join([word, *(repr(float(x)) for x in row)]) for word, row in zip(words, table, strict=True)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def word2vec(separator: bytes = b"") -> bytes:
+    rows = [word.encode() + b" " + row.tobytes() + separator for word, row in zip(WORDS, TABLE, strict=True)]
+    return b"4 3\n" + b"".join(rows)
+
+
+def fasttext(buckets: int = 50, shortest: int = 3, longest: int = 6, version: int = 12, quantised: int = 0) -> bytes:
+    matrix = np.concatenate([TABLE, bucket_rows(buckets)])
+    settings = struct.pack("<12id", 3, 5, 5, 1, 5, 1, 2, 2, buckets, shortest, longest, 100, 1e-4)
+    sizes = struct.pack("<3i2q", 4, 4, 0, 100, -1)
+    entries = b"".join(word.encode() + b"\0" + struct.pack("<qb", 9, 0) for word in WORDS)
+    head = struct.pack("<ii", 793712314, version) + settings + sizes + entries + bytes([quantised])
+    return head + struct.pack("<2q", *matrix.shape) + matrix.tobytes()
+
+
+def bucket_rows(buckets: int) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((buckets, 3)).astype(np.float32)
+
+
+def name_of(value: object) -> str | None:
+    return "" if isinstance(value, bytes) else None
+
+
+def written(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.vec", text()),
+        ("a.vec.gz", text()),
+        ("a.txt", text().replace(b"\n", b" \n")),
+        ("a.bin", word2vec()),
+        ("a.bin", word2vec(b"\n")),
+        ("a.bin", fasttext(buckets=0, longest=0)),
+    ],
+    ids=name_of,
+)
+def test_only_the_words_wanted_are_read_in_the_order_of_the_file(tmp_path, name, content):
+    vectors = read_vectors(written(tmp_path, name, content), ["日本", "Hund", "absent"])
+    assert vectors.words == ("Hund", "日本")
+    torch.testing.assert_close(vectors.table, torch.tensor(TABLE[[1, 3]]))
+
+
+def test_a_fasttext_word_is_the_mean_of_its_row_and_its_ngrams(tmp_path):
+    # The buckets are those that fastText's own hash gives: FNV-1a with signed bytes, worked out below in another way.
+    def bucket(ngram: str) -> int:
+        value = np.uint32(2166136261)
+        with np.errstate(over="ignore"):
+            for byte in np.frombuffer(ngram.encode(), dtype=np.int8):
+                value = np.uint32((value ^ np.uint32(int(byte) & 0xFFFFFFFF)) * np.uint32(16777619))
+        return int(value) % 50
+
+    path = written(tmp_path, "a.bin", fasttext(longest=4))
+    vectors = read_vectors(path, ["für", "oß"])
+    ngrams = bucket_rows(50)
+    for_known = np.stack([TABLE[2], *(ngrams[bucket(n)] for n in ("<fü", "<für", "für", "für>", "ür>"))]).mean(0)
+    for_unknown = np.stack([ngrams[bucket(n)] for n in ("<oß", "<oß>", "oß>")]).mean(0)
+    assert vectors.words == ("für", "oß")
+    torch.testing.assert_close(vectors.table, torch.tensor(np.stack([for_known, for_unknown])))
+
+
+def test_the_first_of_equal_words_counts(tmp_path):
+    content = text(("a", "a", "b", "c"))
+    vectors = read_vectors(written(tmp_path, "a.vec", content), ["a"])
+    torch.testing.assert_close(vectors.table, torch.tensor(TABLE[:1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("a.vec", text(header="4 5"), "has 3 numbers at line 2; expected 5"),
+        ("a.vec", text(header="nothing"), "does not begin with the number and the width"),
+        ("a.vec", text().replace(b"the ", b"the x"), "no number at line 2"),
+        ("a.vec", text(table=np.array([[np.nan] * 3, *TABLE[1:]])), "'the' holds NaN or infinity"),
+        ("a.vec", text(("w", "x", "y", "z")), "none of the 2 words"),
+        ("a.vec.gz", b"", "does not begin"),
+        ("a.bin", word2vec()[:-9], "breaks off at entry 3 of 4"),
+        ("a.bin", word2vec()[:12], "breaks off at entry 0 of 4"),
+        ("a.bin", fasttext(version=11), "version 11; expected 12"),
+        ("a.bin", fasttext(quantised=1), "quantised"),
+        ("a.bin", fasttext()[:-4], "breaks off before its vectors end"),
+        ("a.bin", fasttext()[:100], "breaks off in its dictionary"),
+        ("a.bin", fasttext()[:30], "cannot be read"),
+    ],
+    ids=name_of,
+)
+def test_files_that_are_not_whole_vectors_are_refused(tmp_path, name, content, match):
+    with pytest.raises(InputError, match=match):
+        read_vectors(written(tmp_path, name, content), ["the", "日本"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.vec", text()), ("a.bin", word2vec()), ("a.bin", fasttext())], ids=name_of
+)
+def test_vectors_of_another_width_are_refused(tmp_path, name, content):
+    path = written(tmp_path, name, content)
+    assert read_vectors(path, WORDS, width=3).table.shape == (4, 3)
+    with pytest.raises(InputError, match="are 3 wide; expected 300"):
+        read_vectors(path, WORDS, width=300)
+
+
+def test_a_missing_file_and_one_that_is_not_gzipped_are_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_vectors(tmp_path / "absent.vec", WORDS)
+    (tmp_path / "a.vec.gz").write_bytes(text())
+    with pytest.raises(InputError, match="cannot be read"):
+        read_vectors(tmp_path / "a.vec.gz", WORDS)
+
+
+def test_vectors_are_placed_by_token_and_ordered_by_frequency():
+    vectors = Vectors(WORDS, torch.tensor(TABLE))
+    table, order = vectors.placed(["[PAD]", "日本", "the", "für", "[UNK]"])
+    torch.testing.assert_close(
+        table, torch.tensor(np.stack([0 * TABLE[0], TABLE[3], TABLE[0], TABLE[2], 0 * TABLE[0]]))
+    )
+    assert order.tolist() == [2, 3, 1]
+
+
+def test_vectors_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="4 words and vectors of shape"):
+        Vectors(WORDS, torch.zeros(3, 2))
+    with pytest.raises(InputError, match="given twice"):
+        Vectors(("a", "a"), torch.zeros(2, 2))
+    with pytest.raises(InputError, match="'b' holds NaN or infinity"):
+        Vectors(("a", "b"), torch.tensor([[1.0], [torch.inf]]))
+
+
+def sentences() -> list[list[str]]:
+    """Two topics whose words never meet."""
+    draw = np.random.default_rng(0)
+    topics = [[f"{topic}{i}" for i in range(8)] for topic in "ab"]
+    return [list(draw.choice(topics[line % 2], 12)) for line in range(600)]
+
+
+class TestTraining:
+    @pytest.fixture(autouse=True)
+    def _gensim(self):
+        pytest.importorskip("gensim", reason="the extra `vectors` is not installed")
+
+    @pytest.mark.parametrize("ngrams", [None, (1, 2)])
+    def test_words_of_like_context_are_near(self, ngrams):
+        vectors = train_vectors(sentences(), 16, epochs=60, ngrams=ngrams)
+        table, _ = vectors.placed([f"{topic}{i}" for topic in "ab" for i in range(8)])
+        units = torch.nn.functional.normalize(table - table.mean(0))
+        cosines = units @ units.T
+        assert cosines[:8, :8].mean() > cosines[:8, 8:].mean() + 0.2
+
+    def test_the_same_seed_gives_the_same_vectors_whatever_the_form_of_the_text(self):
+        first = train_vectors(sentences(), 8, epochs=2, seed=3)
+        again = train_vectors(tuple(tuple(line) for line in sentences()), 8, epochs=2, seed=3)
+        assert first.words == again.words
+        assert torch.equal(first.table, again.table)
+
+    def test_words_come_by_falling_frequency_and_rare_ones_not_at_all(self):
+        text = [["a"] * 9 + ["b"] * 7 + ["c"] * 3] * 2
+        assert train_vectors(text, 4, epochs=1, least_count=10).words == ("a", "b")
+
+    def test_a_long_sequence_is_read_to_its_end(self):
+        assert set(train_vectors([["a", "b"] * 6000 + ["z"] * 50], 4, epochs=1).words) == {"a", "b", "z"}
+
+    def test_a_text_of_rare_words_is_refused(self):
+        with pytest.raises(InputError, match="No token occurs 5 times"):
+            train_vectors([["a", "b"]], 4)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "options", "match"),
+    [
+        (iter([["a"]]), {}, "are an iterator"),
+        ([["a"]], {"width": 0}, "width=0, epochs=5"),
+        ([["a"]], {"epochs": 0}, "epochs=0"),
+        ([["a"]], {"ngrams": (6, 3)}, r"ngrams=\(6, 3\)"),
+    ],
+)
+def test_settings_out_of_range_are_refused(sequences, options, match):
+    with pytest.raises(InputError, match=match):
+        train_vectors(sequences, **options)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gensim.models", None)
+    with pytest.raises(InputError, match=r'pip install "hf-xlt\[vectors\]"'):
+        train_vectors([["a"] * 9])
