@@ -34,10 +34,13 @@ _HOME = {
     "WordAligner": "hf_xlt.evidence.alignment",
     "align_spaces": "hf_xlt.geometry.align",
     "aligned_pairs": "hf_xlt.data.pairs",
+    "frequency_order": "hf_xlt.data.frequency",
     "load_recipe": "hf_xlt.recipes",
     "overlap": "hf_xlt.tokens",
+    "read_parallel": "hf_xlt.evidence.parallel",
     "revocabulary": "hf_xlt.checkpoint",
     "run_recipe": "hf_xlt.recipes",
+    "tokenized": "hf_xlt.data.pairs",
 }
 
 __all__ = list(_HOME)

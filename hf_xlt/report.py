@@ -21,13 +21,13 @@ BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
 
 def results_table(summaries: Sequence[MethodSummary]) -> Table:
     """The table shown in the terminal: a line a method, its values the better the lower."""
-    title = "Held-out quality (bits per byte and perplexity: lower is better) and steps saved"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for name in ("method", "at start", "bits/byte", "perplexity"):
-        table.add_column(name, justify="left" if name == "method" else "right", overflow="fold")
+    title = "Held-out quality (lower is better) and steps saved"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("method", "start", "bits/byte", "perplexity"):
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
     for name in baselines:
-        table.add_column(f"saved vs\n{name}", justify="right", overflow="fold")
+        table.add_column(f"saved vs\n{name}", justify="right", no_wrap=True)
     for summary in summaries:
         table.add_row(*_cells(summary), *(_saved(summary, name) for name in baselines))
     return table

@@ -85,6 +85,8 @@ def test_a_saved_aligner_comes_back_equal_to_the_bit(trained, tmp_path):
         ours, theirs = trained.model.lexicons[k], loaded.model.lexicons[k]
         assert torch.equal(ours.values, theirs.values)
         assert torch.equal(ours.null, theirs.null)
+        for name, value in vars(trained.model.distortions[k]).items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(getattr(loaded.model.distortions[k], name)))
     pairs = toy(pairs=50, seed=3)[0]
     assert as_lists(loaded.align(pairs)) == as_lists(trained.align(pairs))
     assert [file.name for file in tmp_path.iterdir()] == ["aligner.safetensors"]

@@ -114,6 +114,7 @@ def work_folder(recipe: Recipe, output: Path, compare: bool) -> Iterator[Path]:
 
 def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
     """Open the checkpoints, make the tokenizer, pack the text."""
+    recipe.data.split()  # refused before anything is opened or learned
     contest = contest_of(recipe, work, compare)
     check_space(work / "model", training_bytes(contest, runs=len(recipe.seeds) * len(contest.methods)))
     check_length(recipe.stages[0].sequence_length, contest)

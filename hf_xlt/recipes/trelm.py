@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, atomic_folder
+from hf_xlt.data.frequency import frequency_order
 from hf_xlt.data.objectives import special_ids
 from hf_xlt.data.packing import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
@@ -97,16 +97,6 @@ class TokenText:
 
     def __iter__(self) -> Iterator[list[str]]:
         return (self.names[part].tolist() for part in self.ids)
-
-
-def frequency_order(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """Ids of the tokens of a text by falling frequency, without special ones."""
-    counts = np.zeros(len(tokenizer), dtype=np.int64)
-    for ids in token_stream(lines, tokenizer):
-        counts += np.bincount(ids, minlength=len(counts))
-    counts[special_ids(tokenizer)] = 0
-    order = torch.from_numpy(counts).argsort(descending=True, stable=True)
-    return order[: int((counts > 0).sum())]
 
 
 def trelm_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, transport: Transport) -> TreLMForMaskedLM:

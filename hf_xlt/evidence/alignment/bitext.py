@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class Vocabulary:
     @classmethod
     def of(cls, sentences: Sequence[Sentence]) -> Vocabulary:
         """All tokens of the sentences, in order of first appearance."""
-        tokens = dict.fromkeys(chain.from_iterable(map(_tokens, sentences)))
+        tokens: dict[Any, None] = dict.fromkeys(chain.from_iterable(map(_tokens, sentences)))
         return cls(tuple(token if isinstance(token, str) else int(token) for token in tokens))
 
     def __len__(self) -> int:
@@ -79,12 +80,17 @@ class Batch:
         return torch.arange(self.sources.shape[1]) < self.source_lengths[:, None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bitext:
     """Sentence pairs of two vocabularies.
 
-    Raises:
-        InputError: From `encode`, if there is no pair or a side of one is empty.
+    Attributes:
+        source: Vocabulary of the source side.
+        target: Vocabulary of the target side.
+        source_ids: int64, the source sentences one after the other.
+        target_ids: int64, the same for the target sentences.
+        source_lengths: int64 `(pairs,)`.
+        target_lengths: int64 `(pairs,)`.
     """
 
     source: Vocabulary
@@ -101,7 +107,11 @@ class Bitext:
         source: Vocabulary | None = None,
         target: Vocabulary | None = None,
     ) -> Bitext:
-        """Look the pairs' tokens up; a vocabulary that is not given is made of them."""
+        """Look the pairs' tokens up; a vocabulary that is not given is made of them.
+
+        Raises:
+            InputError: If there is no pair, or a side of one is empty or a string.
+        """
         if not len(pairs):
             raise InputError("There is no sentence pair; expected at least one. Give parallel text.")
         sources, targets = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -127,11 +137,13 @@ class Bitext:
         """All pairs, in batches of at most `cells` padded cells (b·m·n) unless a single pair has more."""
         # Within a narrow range of source lengths, target lengths rise: little is padded on either side.
         order = np.lexsort((self.target_lengths, (self.source_lengths + 1) // 2))
+        source_starts = np.cumsum(self.source_lengths) - self.source_lengths
+        target_starts = np.cumsum(self.target_lengths) - self.target_lengths
         for chosen in np.split(order, self._cuts(order, cells)):
-            sources = _padded(self.source_ids, self.source_lengths, chosen, self.source.padding)
-            targets = _padded(self.target_ids, self.target_lengths, chosen, self.target.padding)
-            numbers = (chosen, sources, targets, self.source_lengths[chosen], self.target_lengths[chosen])
-            yield Batch(*map(torch.from_numpy, numbers))
+            m, n = self.source_lengths[chosen], self.target_lengths[chosen]
+            sources = _padded(self.source_ids, source_starts[chosen], m, self.source.padding)
+            targets = _padded(self.target_ids, target_starts[chosen], n, self.target.padding)
+            yield Batch(*map(torch.from_numpy, (chosen, sources, targets, m, n)))
 
     def _cuts(self, order: np.ndarray, cells: int) -> list[int]:
         """Where the pairs, in `order`, are cut into batches."""
@@ -145,9 +157,8 @@ class Bitext:
         return cuts
 
 
-def _padded(ids: np.ndarray, lengths: np.ndarray, chosen: np.ndarray, padding: int) -> np.ndarray:
-    """The chosen sentences as rows `(b, longest)`."""
-    starts, lengths = (np.cumsum(lengths) - lengths)[chosen], lengths[chosen]
+def _padded(ids: np.ndarray, starts: np.ndarray, lengths: np.ndarray, padding: int) -> np.ndarray:
+    """Sentences as rows `(b, longest)`."""
     places = np.arange(lengths.max())
     inside = places < lengths[:, None]
     return np.where(inside, ids[np.where(inside, starts[:, None] + places, 0)], padding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from hf_xlt.evidence.alignment.cooccurrence import WordPairs
 from hf_xlt.evidence.alignment.diagonal import Diagonal
 from hf_xlt.evidence.alignment.jumps import Jumps
 from hf_xlt.evidence.alignment.lexicon import Lexicon
-from hf_xlt.evidence.alignment.posteriors import Distortion
 from hf_xlt.evidence.alignment.training import Model
 
 _FORMAT = "hf_xlt word aligner 1"
 _DIRECTIONS = ("forward", "backward")
+_DISTORTIONS: dict[str, type[Diagonal | Jumps]] = {"diagonal": Diagonal, "jumps": Jumps}
 
 Tensors = dict[str, Tensor]
 
@@ -39,11 +40,11 @@ def write(path: str | Path, pairs: WordPairs, vocabularies: tuple[Vocabulary, Vo
     tensors = {"pairs.source": pairs.source.int(), "pairs.target": pairs.target.int()}
     for side, vocabulary in zip(("source", "target"), vocabularies, strict=True):
         tensors[f"{side}.tokens"] = _to_bytes(vocabulary.tokens)
-    for direction, lexicon, distortion in zip(_DIRECTIONS, model.lexicons, model.distortions, strict=True):
-        parts = {"lexicon.values": lexicon.values, "lexicon.null": lexicon.null} | _distortion_tensors(distortion)
-        tensors |= {f"{direction}.{name}": tensor for name, tensor in parts.items()}
+    for direction, *parts in zip(_DIRECTIONS, model.lexicons, model.distortions, strict=True):
+        tensors |= _tensors(f"{direction}.lexicon", parts[0]) | _tensors(f"{direction}.distortion", parts[1])
+    (kind,) = (kind for kind, cls in _DISTORTIONS.items() if isinstance(model.distortions[0], cls))
     unfinished = path.with_name(f".{path.name}.unfinished")
-    save_file(tensors, unfinished, {"format": _FORMAT})
+    save_file(tensors, unfinished, {"format": _FORMAT, "distortion": kind})
     os.replace(unfinished, path)
     return path
 
@@ -67,34 +68,22 @@ def read(path: str | Path) -> tuple[WordPairs, tuple[Vocabulary, Vocabulary], Mo
         raise InputError(f"{path} is not a word aligner; expected a file that WordAligner.save wrote.")
     source, target = (Vocabulary(_from_bytes(tensors[f"{side}.tokens"])) for side in ("source", "target"))
     pairs = WordPairs(tensors["pairs.source"].long(), tensors["pairs.target"].long(), len(source), len(target))
-    forward, backward = (_direction(tensors, direction) for direction in _DIRECTIONS)
-    return pairs, (source, target), Model((forward[0], backward[0]), (forward[1], backward[1]))
+    distortion = _DISTORTIONS[metadata["distortion"]]
+    lexicons = [Lexicon(**_fields(f"{direction}.lexicon", tensors)) for direction in _DIRECTIONS]
+    distortions = [distortion(**_fields(f"{direction}.distortion", tensors)) for direction in _DIRECTIONS]
+    return pairs, (source, target), Model((lexicons[0], lexicons[1]), (distortions[0], distortions[1]))
 
 
-def _direction(tensors: Tensors, direction: str) -> tuple[Lexicon, Distortion]:
-    prefix = f"{direction}."
-    parts = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    return Lexicon(parts["lexicon.values"], parts["lexicon.null"]), _distortion(parts)
+def _tensors(prefix: str, part: Any) -> Tensors:
+    """The fields of a dataclass, numbers as float64 scalars."""
+    values = {f"{prefix}.{field.name}": getattr(part, field.name) for field in fields(part)}
+    return {name: v if isinstance(v, Tensor) else torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
 
 
-def _distortion_tensors(distortion: Distortion) -> Tensors:
-    if isinstance(distortion, Jumps):
-        return {"jumps.widths": distortion.widths, "null": _scalar(distortion.null)}
-    assert isinstance(distortion, Diagonal)
-    return {"diagonal.tension": _scalar(distortion.tension), "null": _scalar(distortion.null)}
-
-
-def _distortion(parts: Tensors) -> Distortion:
-    null = float(parts["null"])
-    return (
-        Jumps(parts["jumps.widths"], null)
-        if "jumps.widths" in parts
-        else Diagonal(float(parts["diagonal.tension"]), null)
-    )
-
-
-def _scalar(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
+def _fields(prefix: str, tensors: Tensors) -> dict[str, Any]:
+    """The inverse of `_tensors`."""
+    own = {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+    return {name: t if t.ndim else t.item() for name, t in own.items()}
 
 
 def _to_bytes(tokens: tuple[str | int, ...]) -> Tensor:
