@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,32 +13,13 @@ from datasets import load_dataset
 from datasets.exceptions import DatasetsError
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.text import text_lines
 
 TEXT_COLUMN = "text"
 
 
-def _text_lines(path: Path) -> Iterator[str]:
-    opener: Callable[..., Iterable[bytes]] = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rb") as file:  # type: ignore[attr-defined]
-            for number, line in enumerate(file, start=1):
-                yield _decoded(line, path, number)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"Corpus {path} cannot be read ({error}). Check that it is whole and readable.") from error
-
-
-def _decoded(line: bytes, path: Path, number: int) -> str:
-    try:
-        return line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 at line {number} (byte {error.start} of the line). "
-            "Convert it first, e.g. with `iconv -t UTF-8`."
-        ) from error
-
-
 def _json_lines(path: Path) -> Iterator[str]:
-    for number, line in enumerate(_text_lines(path), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -82,8 +61,8 @@ def _lines_of(row: Any, where: str) -> list[str]:
 
 
 READERS: dict[str, Callable[[Path], Iterator[str]]] = {
-    ".txt": _text_lines,
-    ".txt.gz": _text_lines,
+    ".txt": text_lines,
+    ".txt.gz": text_lines,
     ".jsonl": _json_lines,
     ".jsonl.gz": _json_lines,
     ".parquet": _parquet_lines,
