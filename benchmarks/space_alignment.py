@@ -14,7 +14,7 @@ import gzip
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,20 +83,23 @@ def common_words(source: Vectors, target: Vectors) -> Tensor:
     return torch.tensor(pairs)[:COMMON]
 
 
-def halves(source: Vectors, target: Vectors) -> dict[str, dict[str, Any]]:
+def copies(vectors: Vectors) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from ((str(noise), rotated_copy(vectors, noise)) for noise in NOISES)
+
+
+def halves(source: Vectors, target: Vectors) -> Iterator[tuple[str, dict[str, Any]]]:
     pairs, turned = common_words(source, target), target.table @ rotation(target.table.shape[1])
     ways: dict[str, dict[str, Any]] = {
         "similarity start": {},
-        "supervised, no refinement": {"dictionary": pairs, "refinements": 0},
+        "Procrustes on these very words": {"dictionary": pairs, "refinements": 0},
         "axes start": {"start": "axes"},
         "pure game": {"start": "identity", "game": GameSettings()},
     }
-    figures = {}
     for name, options in ways.items():
-        found, figures[name] = attempt(source.table, turned, **options)
+        found, figures = attempt(source.table, turned, **options)
         if found is not None:
-            figures[name]["P@1"] = precision_at_1(matches(found.mapped(), found.source.rows).forward, pairs)
-    return figures
+            figures["P@1"] = precision_at_1(matches(found.mapped(), found.source.rows).forward, pairs)
+        yield name, figures
 
 
 def entries(path: Path, split: str, english: Vectors, german: Vectors) -> Tensor:
@@ -109,7 +112,7 @@ def entries(path: Path, split: str, english: Vectors, german: Vectors) -> Tensor
     )
 
 
-def languages(path: Path, english: Vectors, german: Vectors) -> dict[str, dict[str, Any]]:
+def languages(path: Path, english: Vectors, german: Vectors) -> Iterator[tuple[str, dict[str, Any]]]:
     """P@1 of English words in German, of test words that have a vector and a translation that has one."""
     test, train = (entries(path, split, english, german) for split in ("test", "train"))
     ways: dict[str, dict[str, Any]] = {
@@ -118,15 +121,13 @@ def languages(path: Path, english: Vectors, german: Vectors) -> dict[str, dict[s
         "words spelled alike": {"dictionary": alike(english, german)},
         "similarity start": {},
     }
-    figures: dict[str, dict[str, Any]] = {
-        "words": {"test": len(test[:, 0].unique()), "train": len(train[:, 0].unique())}
-    }
+    yield "words", {"test": len(test[:, 0].unique()), "train": len(train[:, 0].unique())}
     for name, options in ways.items():
-        found, figures[name] = attempt(english.table, german.table, **options)
+        found, figures = attempt(english.table, german.table, **options)
         if found is not None:
             queries, keys = found.source.rows[:CANDIDATES], found.mapped()[:CANDIDATES]
-            figures[name]["P@1"] = precision_at_1(matches(queries, keys).forward, test)
-    return figures
+            figures["P@1"] = precision_at_1(matches(queries, keys).forward, test)
+        yield name, figures
 
 
 def alike(english: Vectors, german: Vectors) -> Tensor:
@@ -157,17 +158,17 @@ def main(
     german = space(vectors, "de", lambda: tokenised(corpus_de, lambda _: True), **subwords)
     english_words = space(vectors, "en-words", lambda: tokenised(corpus_en, lambda _: True))
     german_words = space(vectors, "de-words", lambda: tokenised(corpus_de, lambda _: True))
-    parts: dict[str, Callable[[], dict[str, dict[str, Any]]]] = {
-        "(a) noise": lambda: {str(noise): rotated_copy(wide, noise) for noise in NOISES},
+    parts: dict[str, Callable[[], Iterator[tuple[str, dict[str, Any]]]]] = {
+        "(a) noise": lambda: copies(wide),
         "(b) halves": lambda: halves(first, second),
         "(c) FastText, half of en": lambda: languages(dictionary, first, german),
         "(c) word2vec": lambda: languages(dictionary, english_words, german_words),
     }
-    figures = {}
+    figures: dict[str, dict[str, Any]] = {}
     for part, measure in parts.items():
-        figures[part] = measure()
-        for name, values in figures[part].items():
+        for name, values in measure():
             show(f"{part}, {name}", values)
+            figures.setdefault(part, {})[name] = values
     if json_path:
         json_path.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -85,6 +85,7 @@ def interrupt(*_: object) -> None:
         (["stages.0.frozen=[top]"], "part is 'top'; expected one of embeddings, lower, tri_layer, upper, head"),
         (["initializer={method: clp}"], "Initializer 'clp' makes no TreLM; choose adversarial or random"),
         (["data.source_corpus=null"], "No corpus of the source language given"),
+        (["trelm.tri_layer_index='9'"], "cannot become a TreLM: .*tri_layer_index is 9; expected from 0 to below"),
         (["data.parallel=null"], "trains on translation pairs; name a file of them with --parallel"),
         (["source=null"], "needs a source checkpoint; name one with --source"),
     ],

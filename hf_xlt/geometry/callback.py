@@ -19,6 +19,8 @@ from hf_xlt.geometry.space import Space
 
 MODES = ("before", "during")
 STATE_FILE = "alignment.safetensors"
+# Learning rate of the map in training: it is to follow the rows, not to search the space for them.
+NUDGE = 0.1
 
 
 class AdversarialAlignmentCallback(TrainerCallback):
@@ -92,7 +94,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
         table = _table(kwargs["model"])
         if self.mode == "during":
             identity = torch.eye(table.shape[1], device=table.device)
-            self._game = AdversarialGame(identity, self._settings or GameSettings(), self._seed)
+            self._game = AdversarialGame(identity, self._settings or GameSettings(map_rate=NUDGE), self._seed)
             if state.global_step:
                 self._game.load_state_dict(_saved_state(args, state))
         elif not state.global_step:

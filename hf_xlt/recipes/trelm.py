@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, atomic_folder
@@ -104,14 +105,17 @@ def trelm_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, transport: T
     options = recipe.trelm
     if options is None or recipe.source is None:
         raise InputError(f"Recipe {recipe.name!r} has no trelm; add it with two languages.")
-    return TreLMForMaskedLM.from_encoder(
-        recipe.source,
-        languages=list(options.languages),
-        tokenizer=tokenizer,
-        tri_layer_index=layer_index(options.tri_layer_index),
-        rows=transport.apply,
-        dtype=torch.float32,
-    )
+    try:
+        return TreLMForMaskedLM.from_encoder(
+            recipe.source,
+            languages=list(options.languages),
+            tokenizer=tokenizer,
+            tri_layer_index=layer_index(options.tri_layer_index),
+            rows=transport.apply,
+            dtype=torch.float32,
+        )
+    except (ValueError, StrictDataclassError) as error:
+        raise InputError(f"{recipe.source} cannot become a TreLM: {' '.join(str(error).split())}") from error
 
 
 def layer_index(place: str) -> int | Literal["middle"] | None:

@@ -48,10 +48,7 @@ def read_fasttext(file: BinaryIO, path: Path, words: set[str], width: int | None
     settings = _SETTINGS.unpack(file.read(_SETTINGS.size))
     if version != _VERSION:
         raise InputError(f"{path} is a fastText model of version {version}; expected {_VERSION}: export it as .vec.")
-    if width is not None and settings[0] != width:
-        raise InputError(
-            f"The vectors of {path} are {settings[0]} wide; expected {width}: choose vectors of that width."
-        )
+    check_width(path, settings[0], width)
     ngrams = _Ngrams(settings[9], settings[10], settings[8])
     known, rows = _dictionary(file, path, words)
     matrix = _matrix(file, path)
@@ -61,6 +58,12 @@ def read_fasttext(file: BinaryIO, path: Path, words: set[str], width: int | None
         parts += [rows + bucket for bucket in ngrams.of(word)] if word != "</s>" else []
         if parts:
             yield word, matrix[parts].mean(axis=0, dtype=np.float32)
+
+
+def check_width(path: Path, found: int, wanted: int | None) -> None:
+    """Raise InputError unless the width is the one that was asked for."""
+    if wanted is not None and found != wanted:
+        raise InputError(f"The vectors of {path} are {found} wide; expected {wanted}: choose vectors of that width.")
 
 
 def _dictionary(file: BinaryIO, path: Path, words: set[str]) -> tuple[dict[str, int], int]:

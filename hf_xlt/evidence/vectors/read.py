@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.vectors.fasttext import MAGIC, read_fasttext
+from hf_xlt.evidence.vectors.fasttext import MAGIC, check_width, read_fasttext
 from hf_xlt.evidence.vectors.vectors import Vectors
 
 _LONGEST_WORD = 10_000
@@ -65,12 +65,6 @@ def _header(file: BinaryIO, path: Path, width: int | None) -> tuple[int, int]:
     count, found = (int(field) for field in line)
     check_width(path, found, width)
     return count, found
-
-
-def check_width(path: Path, found: int, wanted: int | None) -> None:
-    """Raise InputError unless the width is the one that was asked for."""
-    if wanted is not None and found != wanted:
-        raise InputError(f"The vectors of {path} are {found} wide; expected {wanted}: choose vectors of that width.")
 
 
 def _text(file: BinaryIO, path: Path, words: set[str], count: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
