@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_xlt.errors import InputError
 from hf_xlt.mixture import MIXTURES, Mixture, check_ids
+from hf_xlt.tensor_file import from_bytes, read_tensors, to_bytes, write_tensors
 
 _FORMAT = "hf_xlt.transport.1"
 _IDS = ("copied_source", "copied_target", "mixed_target")
@@ -227,21 +224,13 @@ class Transport:
         Raises:
             InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
         """
-        path = Path(path)
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.")
-        if not path.parent.is_dir():
-            raise InputError(f"{path.parent} is not a folder; expected one to write {path.name} to. Make it first.")
         tensors = {name: getattr(self, name) for name in _IDS}
-        tensors |= {name: _to_bytes(getattr(self, name)) for name in _NAMES}
+        tensors |= {name: to_bytes(getattr(self, name)) for name in _NAMES}
         metadata = {"format": _FORMAT, "seed": str(self.seed), "mixture": ""}
         if self.mixture:
             metadata["mixture"] = self.mixture.kind
             tensors |= {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        save_file({name: _own(tensor) for name, tensor in tensors.items()}, unfinished, metadata)
-        os.replace(unfinished, path)
-        return path
+        return write_tensors(path, tensors, metadata, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Transport:
@@ -250,24 +239,13 @@ class Transport:
         Raises:
             InputError: If the file is missing, unreadable, or not a transport.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path} is not a file; expected a transport. Write one with Transport.save.")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise InputError(f"{path} is not a readable safetensors file ({error}). Write it again.") from error
-        if metadata.get("format") != _FORMAT:
-            raise InputError(f"{path} is not a transport; expected a file that Transport.save wrote.")
-        return cls._from_tensors(tensors, metadata)
+        return cls._from_tensors(*read_tensors(path, "transport", _FORMAT, "Transport.save"))
 
     @classmethod
     def _from_tensors(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Transport:
         prefix = "mixture."
         parts = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        source_names, target_names = (_from_bytes(tensors[name]) for name in _NAMES)
+        source_names, target_names = (from_bytes(tensors[name]) for name in _NAMES)
         return cls(
             source_size=len(source_names),
             target_size=len(target_names),
@@ -291,19 +269,6 @@ def _column_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     mean = torch.stack([block.sum(0, dtype=torch.float64) for block in blocks]).sum(0) / len(rows)
     squares = torch.stack([(block - mean).square_().sum(0) for block in blocks]).sum(0)
     return mean.float().cpu(), (squares / len(rows)).sqrt_().float().cpu()
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """A copy with its own memory: safetensors refuses tensors that share theirs."""
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
-def _to_bytes(names: Iterable[str]) -> Tensor:
-    return torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
-
-
-def _from_bytes(names: Tensor) -> tuple[str, ...]:
-    return tuple(json.loads(names.numpy().tobytes()))
 
 
 def _check_length(name: str, values: Sequence[str] | Tensor, length: int) -> None:

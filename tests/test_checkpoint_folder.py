@@ -43,7 +43,7 @@ class Interrupted:
 
     source_size = target_size = 600
 
-    def apply(self, matrix):
+    def blocks(self, matrix):
         raise KeyboardInterrupt
 
 
@@ -278,7 +278,7 @@ import sys, time
 from hf_xlt.checkpoint import Checkpoint, revocabulary
 class Waiting:
     source_size = target_size = 600
-    def apply(self, matrix):
+    def blocks(self, matrix):
         print("halfway", flush=True)
         time.sleep(60)
 checkpoint = Checkpoint.open(sys.argv[1])

@@ -8,8 +8,8 @@ from hf_xlt.sample import LANGUAGES, sentences
 
 ROOT = Path(hf_xlt.__file__).parent
 ORDER = (
-    "errors", "tokens", "mixture", "transport", "geometry", "evidence", "checkpoint", "model_card", "hub",
-    "initializers", "trelm", "data", "evaluation", "report", "recipes", "sample", "demo", "cli",
+    "errors", "tensor_file", "tokens", "mixture", "transport", "geometry", "evidence", "checkpoint",
+    "model_card", "hub", "initializers", "trelm", "data", "evaluation", "report", "recipes", "sample", "demo", "cli",
 )  # fmt: skip
 
 

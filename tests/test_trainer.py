@@ -96,7 +96,7 @@ def test_gradient_accumulation_changes_neither_loss_nor_weights(name, tmp_path):
         models.append(model)
         losses.append(logged(run))
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
-    assert_same_weights(*models, tolerance=1e-5)
+    assert_same_weights(*models, tolerance=1e-4)  # T5's rows have entries around 1, and sums of another order
     assert not torch.equal(models[0].get_input_embeddings().weight, dropout_free(name).get_input_embeddings().weight)
 
 

@@ -23,7 +23,25 @@ UNALIGNED = -1
 
 
 @dataclass(frozen=True)
-class DataCollatorForCdLM:
+class _OnPairs:
+    """What both objectives need of a joint tokenizer: pad and mask tokens, and how it masks a text."""
+
+    tokenizer: PreTrainedTokenizerBase
+    mlm_share: float = 0.15
+    shifts_labels = False
+
+    def __post_init__(self) -> None:
+        if self.tokenizer.pad_token_id is None:
+            raise InputError("Batches of pairs need a tokenizer with a pad token; add one first.")
+        self._masked  # noqa: B018  refused here, before work starts
+
+    @cached_property
+    def _masked(self) -> MaskedLM:
+        return MaskedLM(self.tokenizer, self.mlm_share)
+
+
+@dataclass(frozen=True)
+class DataCollatorForCdLM(_OnPairs):
     """TreLM's cross-lingual objective: read one language, write the other (CdLM).
 
     The input is the source sentence, unmasked; the label of every target position is the translation's token there,
@@ -37,18 +55,6 @@ class DataCollatorForCdLM:
     Raises:
         InputError: If the tokenizer lacks one of these tokens; when called, if an alignment leaves its sentence.
     """
-
-    tokenizer: PreTrainedTokenizerBase
-    mlm_share: float = 0.15
-    shifts_labels = False
-
-    def __post_init__(self) -> None:
-        _require_padding(self.tokenizer)
-        self._masked  # noqa: B018  refused here, before work starts
-
-    @cached_property
-    def _masked(self) -> MaskedLM:
-        return MaskedLM(self.tokenizer, self.mlm_share)
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate `batch` pairs into `2 · batch` rows: first the pairs, then their translations masked.
@@ -78,30 +84,18 @@ class DataCollatorForCdLM:
 
 
 @dataclass(frozen=True)
-class DataCollatorForTLM:
+class DataCollatorForTLM(_OnPairs):
     """Translation language modelling: both sentences in one row, masked alike (Lample & Conneau 2019, §3.3).
 
     Positions begin anew with the translation, and every token carries its own language.
 
     Args:
         tokenizer: The joint tokenizer, with pad and mask tokens.
-        share: Part of the tokens predicted.
+        mlm_share: Part of the tokens predicted.
 
     Raises:
         InputError: If the tokenizer lacks one of these tokens.
     """
-
-    tokenizer: PreTrainedTokenizerBase
-    share: float = 0.15
-    shifts_labels = False
-
-    def __post_init__(self) -> None:
-        _require_padding(self.tokenizer)
-        self._masked  # noqa: B018  refused here, before work starts
-
-    @cached_property
-    def _masked(self) -> MaskedLM:
-        return MaskedLM(self.tokenizer, self.share)
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate: `input_ids`, `attention_mask`, `labels`, `lang_ids` and `position_ids`, each `(b, n + m)`."""
@@ -137,8 +131,3 @@ def _pair(example: Example, number: int) -> dict[str, np.ndarray]:
             f"{alignment[outside[0]]}; expected one of 0 to {length - 1}, or {UNALIGNED} for none."
         )
     return pair
-
-
-def _require_padding(tokenizer: PreTrainedTokenizerBase) -> None:
-    if tokenizer.pad_token_id is None:
-        raise InputError("Batches of pairs need a tokenizer with a pad token; add one first.")

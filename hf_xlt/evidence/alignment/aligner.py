@@ -100,9 +100,7 @@ class WordAligner:
         Raises:
             InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
         """
-        if Path(path).exists() and not overwrite:
-            raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.")
-        return write(path, self.pairs, (self.source, self.target), self.model)
+        return write(path, self.pairs, (self.source, self.target), self.model, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> WordAligner:

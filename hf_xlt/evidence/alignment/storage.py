@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment.bitext import Vocabulary
 from hf_xlt.evidence.alignment.cooccurrence import WordPairs
 from hf_xlt.evidence.alignment.diagonal import Diagonal
 from hf_xlt.evidence.alignment.jumps import Jumps
 from hf_xlt.evidence.alignment.lexicon import Lexicon
 from hf_xlt.evidence.alignment.training import Model
+from hf_xlt.tensor_file import from_bytes, read_tensors, to_bytes, write_tensors
 
 _FORMAT = "hf_xlt word aligner 1"
 _DIRECTIONS = ("forward", "backward")
@@ -28,25 +24,26 @@ _DISTORTIONS: dict[str, type[Diagonal | Jumps]] = {"diagonal": Diagonal, "jumps"
 Tensors = dict[str, Tensor]
 
 
-def write(path: str | Path, pairs: WordPairs, vocabularies: tuple[Vocabulary, Vocabulary], model: Model) -> Path:
+def write(
+    path: str | Path,
+    pairs: WordPairs,
+    vocabularies: tuple[Vocabulary, Vocabulary],
+    model: Model,
+    *,
+    overwrite: bool = False,
+) -> Path:
     """Write the parts of an aligner to one file, which appears whole or not at all.
 
     Raises:
-        InputError: If the file's folder does not exist.
+        InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder; expected one to write {path.name} to. Make it first.")
     tensors = {"pairs.source": pairs.source.int(), "pairs.target": pairs.target.int()}
     for side, vocabulary in zip(("source", "target"), vocabularies, strict=True):
-        tensors[f"{side}.tokens"] = _to_bytes(vocabulary.tokens)
+        tensors[f"{side}.tokens"] = to_bytes(vocabulary.tokens)
     for direction, *parts in zip(_DIRECTIONS, model.lexicons, model.distortions, strict=True):
         tensors |= _tensors(f"{direction}.lexicon", parts[0]) | _tensors(f"{direction}.distortion", parts[1])
     (kind,) = (kind for kind, cls in _DISTORTIONS.items() if isinstance(model.distortions[0], cls))
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    save_file(tensors, unfinished, {"format": _FORMAT, "distortion": kind})
-    os.replace(unfinished, path)
-    return path
+    return write_tensors(path, tensors, {"format": _FORMAT, "distortion": kind}, overwrite=overwrite)
 
 
 def read(path: str | Path) -> tuple[WordPairs, tuple[Vocabulary, Vocabulary], Model]:
@@ -55,18 +52,8 @@ def read(path: str | Path) -> tuple[WordPairs, tuple[Vocabulary, Vocabulary], Mo
     Raises:
         InputError: If the file is missing, unreadable, or not a word aligner.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; expected a word aligner. Write one with WordAligner.save.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"{path} is not a readable safetensors file ({error}). Write it again.") from error
-    if metadata.get("format") != _FORMAT:
-        raise InputError(f"{path} is not a word aligner; expected a file that WordAligner.save wrote.")
-    source, target = (Vocabulary(_from_bytes(tensors[f"{side}.tokens"])) for side in ("source", "target"))
+    tensors, metadata = read_tensors(path, "word aligner", _FORMAT, "WordAligner.save")
+    source, target = (Vocabulary(from_bytes(tensors[f"{side}.tokens"])) for side in ("source", "target"))
     pairs = WordPairs(tensors["pairs.source"].long(), tensors["pairs.target"].long(), len(source), len(target))
     distortion = _DISTORTIONS[metadata["distortion"]]
     lexicons = [Lexicon(**_fields(f"{direction}.lexicon", tensors)) for direction in _DIRECTIONS]
@@ -84,11 +71,3 @@ def _fields(prefix: str, tensors: Tensors) -> dict[str, Any]:
     """The inverse of `_tensors`."""
     own = {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
     return {name: t if t.ndim else t.item() for name, t in own.items()}
-
-
-def _to_bytes(tokens: tuple[str | int, ...]) -> Tensor:
-    return torch.frombuffer(bytearray(json.dumps(tokens).encode()), dtype=torch.uint8)
-
-
-def _from_bytes(tokens: Tensor) -> tuple[Any, ...]:
-    return tuple(json.loads(tokens.numpy().tobytes()))

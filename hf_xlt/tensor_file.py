@@ -1,0 +1,78 @@
+"""Objects of ours as single safetensors files: written whole or not at all, read if they are what was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hf_xlt.errors import InputError
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, overwrite: bool = False
+) -> Path:
+    """Write tensors to one file.
+
+    Raises:
+        InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is not a folder; expected one to write {path.name} to. Make it first.")
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    save_file({name: _own(tensor) for name, tensor in tensors.items()}, unfinished, dict(metadata))
+    os.replace(unfinished, path)
+    return path
+
+
+def read_tensors(
+    path: str | Path, kind: str, content_format: str, writer: str
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `write_tensors` wrote: tensors and metadata.
+
+    Args:
+        path: The file.
+        kind: What it should hold, for messages.
+        content_format: What its metadata must give as `format`.
+        writer: What writes such files, for messages.
+
+    Raises:
+        InputError: If the file is missing, unreadable, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; expected a {kind}. Write one with {writer}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a readable safetensors file ({error}). Write it again.") from error
+    if metadata.get("format") != content_format:
+        raise InputError(f"{path} is not a {kind}; expected a file that {writer} wrote.")
+    return tensors, metadata
+
+
+def to_bytes(values: Iterable[Any]) -> Tensor:
+    """Strings or numbers as a tensor of JSON's bytes."""
+    return torch.frombuffer(bytearray(json.dumps(list(values)).encode()), dtype=torch.uint8)
+
+
+def from_bytes(content: Tensor) -> tuple[Any, ...]:
+    """The inverse of `to_bytes`."""
+    return tuple(json.loads(content.numpy().tobytes()))
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A copy with its own memory: safetensors refuses tensors that share theirs."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
