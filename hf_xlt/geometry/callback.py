@@ -1,4 +1,4 @@
-"""Adversarial embedding alignment as a `Trainer` callback: before training, or all through it (TreLM, §3.2)."""
+"""Adversarial embedding alignment as a `Trainer` callback: before training, or all through it (TreLM)."""
 
 from __future__ import annotations
 

@@ -21,9 +21,13 @@ from hf_xlt.transport import Transport
 
 STARTS = ("overlap", "similarity", "identity")
 
-CITATION = """@inproceedings{trelm2021,
-  title = {{TreLM}: Cross-lingual Transferring of Pre-trained Language Models},
+CITATION = """@misc{li2021trelm,
+  title = {Cross-lingual Transferring of Pre-trained Contextualized Language Models},
+  author = {Li, Zuchao and Parnow, Kevin and Zhao, Hai and Zhang, Zhuosheng and Wang, Rui and Utiyama, Masao and
+            Sumita, Eiichiro},
   year = {2021},
+  eprint = {2107.12627},
+  archivePrefix = {arXiv},
 }"""
 
 
