@@ -238,11 +238,11 @@ def save_results(results: Results, folder: Path, title: str) -> None:
 
 
 def corpus_facts(plan: Plan) -> dict[str, str | int]:
-    """Name and size of the text, for results and card."""
+    """Name and size of the target's text, for results and card."""
     name = plan.recipe.data.corpus or ""
     length = plan.recipe.stages[0].sequence_length
     lines = plan.text.held_out_lines
-    sequences = sum(map(len, plan.text.corpora.values()))
+    sequences = len(plan.text.corpora["target"])
     return {
         "name": Path(name).name if Path(name).exists() else name,
         "sequences": sequences,
