@@ -83,7 +83,8 @@ def interrupt(*_: object) -> None:
     [
         (["trelm.tri_layer_index=none"], "part is 'lower'; expected one of embeddings, layers, head"),
         (["stages.0.frozen=[top]"], "part is 'top'; expected one of embeddings, lower, tri_layer, upper, head"),
-        (["initializer={method: clp}"], "Initializer 'clp' makes no TreLM; choose adversarial or random"),
+        (["initializer={method: clp}"], "initializer is 'clp'; expected one of adversarial, random"),
+        (["initializer={method: adversarial, epoch: 3}"], "option is 'epoch'; expected one of width, epochs, start"),
         (["data.source_corpus=null"], "No corpus of the source language given"),
         (["trelm.tri_layer_index='9'"], "cannot become a TreLM: .*tri_layer_index is 9; expected from 0 to below"),
         (["data.parallel=null"], "trains on translation pairs; name a file of them with --parallel"),

@@ -9,6 +9,7 @@ from typing import Any
 from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.tokenizer import FAMILIES
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.parallel import ParallelText, read_parallel
 from hf_xlt.recipes import plain_yaml
 from hf_xlt.recipes.schema import one_of, require
 from hf_xlt.recipes.stage import Stage
@@ -52,6 +53,16 @@ class Data:
             raise InputError("No corpus given; name one with --corpus (a .txt, .txt.gz, .jsonl, .parquet or Hub id).")
         held_out = None if self.held_out is None else Corpus(self.held_out)
         return Split(Corpus(self.corpus), held_out, self.held_out_every, self.held_out_lines)
+
+    def pairs(self) -> ParallelText:
+        """The translation pairs.
+
+        Raises:
+            InputError: If there is no file of them, or it cannot be read.
+        """
+        if self.parallel is None:
+            raise InputError("The recipe trains on translation pairs; name a file of them with --parallel.")
+        return read_parallel(self.parallel)
 
     def source_split(self) -> Split:
         """The corpus of the source language; its held-out lines are not trained on either.

@@ -14,10 +14,8 @@ from hf_xlt.data.objectives import Objective
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
-from hf_xlt.errors import InputError
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import LANGUAGES, Stage
 
@@ -79,9 +77,7 @@ def read_text(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -
 def read_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> dict[tuple[str, ...], Dataset]:
     """The translation pairs in each direction that a stage asks for, aligned token by token."""
     length = recipe.stages[0].sequence_length
-    if recipe.data.parallel is None:
-        raise InputError(f"Recipe {recipe.name!r} trains on translation pairs; name a file of them with --parallel.")
-    text = read_parallel(recipe.data.parallel)
+    text = recipe.data.pairs()
     if text.notice:
         logger.warning(text.notice)
     sides = (tokenized(side, tokenizer, length) for side in zip(*text.pairs, strict=True))

@@ -20,13 +20,15 @@ from hf_xlt.data.packing import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import train_vectors
-from hf_xlt.initializers import AdversarialInitializer, Initializer, RandomInitializer
+from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS, Contest, Method
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe
+from hf_xlt.recipes.schema import one_of
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 
-VECTORS_FILE = "transport.safetensors"
+# Initializers that make rows for a TreLM, and what a recipe may say of each.
+OPTIONS = {"adversarial": ("width", "epochs", "start", "ignore_case", "seed"), "random": ("seed",)}
 
 
 def trelm_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
@@ -39,15 +41,28 @@ def trelm_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     """
     if recipe.source is None:
         raise InputError("trelm needs a source checkpoint; name one with --source (a Hub id or a folder).")
+    check_evidence(recipe)
     source = Checkpoint.open(recipe.source)
     tokenizer = joint_tokenizer(recipe, work / "tokenizer")
     random = RandomInitializer(source, tokenizer).transport()
-    first = learned_transport(recipe, source, tokenizer, work / VECTORS_FILE)
+    config = trelm_model(recipe, tokenizer, random).config
+    first = learned_transport(recipe, source, tokenizer, work / TRANSPORT_FILE)
     methods = [trelm_method(recipe, "TreLM", tokenizer, first)]
     if compare:
         methods.append(trelm_method(recipe, RANDOM_ROWS, tokenizer, random))
-        methods.append(trelm_from_scratch(recipe, tokenizer, random))
-    return Contest(tokenizer, trelm_model(recipe, tokenizer, random).config, tuple(methods))
+        methods.append(trelm_from_scratch(config))
+    return Contest(tokenizer, config, tuple(methods))
+
+
+def check_evidence(recipe: Recipe) -> None:
+    """Refuse an initializer or a file that cannot serve, before anything is learned."""
+    options = dict(recipe.initializer or {})
+    method = options.pop("method")
+    one_of("trelm: initializer", method, tuple(OPTIONS))
+    for name in options:
+        one_of(f"{method}: option", name, OPTIONS[method])
+    if any(stage.on_pairs for stage in recipe.stages):
+        recipe.data.pairs()
 
 
 def joint_tokenizer(recipe: Recipe, folder: Path) -> PreTrainedTokenizerBase:
@@ -76,9 +91,7 @@ def rows_initializer(recipe: Recipe, source: Checkpoint, tokenizer: PreTrainedTo
     options = dict(recipe.initializer or {})
     method = options.pop("method")
     if method == "random":
-        return RandomInitializer(source, tokenizer)
-    if method != "adversarial":
-        raise InputError(f"Initializer {method!r} makes no TreLM; choose adversarial or random.")
+        return RandomInitializer(source, tokenizer, **options)
     width, epochs = options.pop("width", None), options.pop("epochs", 5)
     names = np.array([str(id_) for id_ in range(len(tokenizer))], dtype=object)
     text = TokenText(tuple(token_stream(both_languages(recipe), tokenizer)), names)
@@ -135,9 +148,8 @@ def trelm_method(recipe: Recipe, name: str, tokenizer: PreTrainedTokenizerBase, 
     return Method(name, start, transport)
 
 
-def trelm_from_scratch(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, transport: Transport) -> Method:
+def trelm_from_scratch(config: TreLMConfig) -> Method:
     """A TreLM of the same shape with random weights throughout."""
-    config: TreLMConfig = trelm_model(recipe, tokenizer, transport).config
 
     def start(seed: int) -> PreTrainedModel:
         torch.manual_seed(seed)
