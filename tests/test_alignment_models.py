@@ -201,6 +201,14 @@ def test_padding_changes_nothing(distortion):
             torch.testing.assert_close(ours.log_likelihoods[k], theirs.log_likelihoods[k])
 
 
+def test_a_short_sentence_beside_one_two_hundred_times_as_long_keeps_finite_statistics():
+    corpus = Corpus.of(Bitext.encode([(["a"], ["x"]), (["b"], [f"y{i}" for i in range(200)])]))
+    model = train_ibm2(corpus, iterations=3, alpha=0.01)
+    for lexicon, distortion in zip(model.lexicons, model.distortions, strict=True):
+        assert lexicon.values.isfinite().all()
+        assert math.isfinite(distortion.tension)
+
+
 def test_directions_that_agree_give_the_same_counts_to_the_same_word_pairs():
     corpus = Corpus.of(Bitext.encode(PAIRS))
     model = Model(random_lexicons(corpus), (Jumps.start(), Jumps.start()))

@@ -85,6 +85,19 @@ def test_refinement_mends_a_poor_dictionary():
     assert precision(after) > 0.99
 
 
+def test_entries_held_out_tell_how_many_words_are_found():
+    alignment = aligned(space(), rotated(space(), noise=0.2), dictionary=dictionary(500))
+    assert alignment.held_out == pytest.approx(precision(alignment), abs=0.2)
+    assert alignment.confidence >= alignment.held_out > 0.1
+    assert aligned(space(), rotated(space()), dictionary=dictionary(9)).held_out is None
+
+
+def test_a_dictionary_of_pairs_that_are_none_is_refused_by_the_entries_held_out():
+    unrelated = torch.randn(WORDS, WIDTH, generator=draw(7))
+    with pytest.raises(InputError, match=r"of held-out dictionary entries \d+% are found"):
+        aligned(space(), unrelated, dictionary=dictionary(300))
+
+
 def test_the_game_goes_on_from_its_start_and_refinement_from_the_game():
     rows = space()
     slightly = torch.linalg.matrix_exp(0.06 * torch.randn(WIDTH, WIDTH, generator=draw(3)).triu(1))

@@ -13,6 +13,7 @@ from hf_xlt.geometry.axes_start import axes_start
 from hf_xlt.geometry.csls import Matches, matches
 from hf_xlt.geometry.play import play
 from hf_xlt.geometry.procrustes import procrustes
+from hf_xlt.geometry.seeds import SeedDictionary
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.geometry.similarity_start import similarity_start
 from hf_xlt.geometry.space import Space
@@ -42,10 +43,11 @@ def align_spaces(
 
     Both tables are scaled to unit rows, centred and scaled again. The first map comes from the dictionary if there is
     one, else from similarity profiles, principal axes or the identity; a game may improve it; then Procrustes on mutual
-    CSLS matches is repeated until the criterion settles, and the map with the best criterion is kept. The criterion is
-    the mean cosine of mapped words and their CSLS matches among the most frequent (`mean_cosine` of Conneau et al.,
-    2018, there over the whole source vocabulary). It is compared with chance: what refinement reaches on the target
-    with each principal coordinate shuffled over the words.
+    CSLS matches is repeated until the criterion settles, and the map with the best criterion is kept, unless the first
+    one finds more of the dictionary entries that were held out. The criterion is the mean cosine of mapped words and
+    their CSLS matches among the most frequent (`mean_cosine` of Conneau et al., 2018, there over the whole source
+    vocabulary). It is compared with chance: what refinement reaches on the target with each principal coordinate
+    shuffled over the words.
 
     Args:
         source: `(V_s, d)`, rows that are led to, such as a model's input embeddings.
@@ -60,13 +62,15 @@ def align_spaces(
         seed: Of the game and of the shuffles that chance is measured on.
 
     Raises:
-        InputError: If the input does not fit together, or the criterion is no better than chance.
+        InputError: If the input does not fit together, or the criterion is no better than chance and the map finds
+            less than a tenth of the dictionary entries held out.
     """
     _check_settings(start, refinements, frequent)
     spaces = Space.of("source", source, source_order), Space.of("target", target, target_order)
     images, rows = (space.frequent(frequent) for space in spaces)
-    if dictionary is not None:
-        first = _dictionary_start(*spaces, dictionary)
+    seeds = None if dictionary is None else SeedDictionary.of(*spaces, dictionary)
+    if seeds is not None:
+        first = seeds.first_map()
     elif start == "similarity":
         first = similarity_start(rows[:_SIMILARITY_WORDS], images[:_SIMILARITY_WORDS])
     elif start == "axes":
@@ -76,35 +80,15 @@ def align_spaces(
     if game is not None:
         first = play(images, rows, first, game, seed)
     best, found, history = _refine(images, rows, first, refinements, "refinement")
+    held_out = None if seeds is None else seeds.found(best, frequent)
+    if seeds is not None and held_out is not None and held_out < (plain := seeds.found(first, frequent) or 0):
+        best, found, held_out = first, matches(unit_rows(rows @ first), images), plain
     shuffled = _without_structure(rows, seed)
     _, by_chance, _ = _refine(images, shuffled, best, min(refinements, _CHANCE_REFINEMENTS), "chance")
     pairs = torch.stack([spaces[1].order[found.mutual[:, 0]], spaces[0].order[found.mutual[:, 1]]], dim=1)
-    alignment = Alignment(*spaces, best, found.criterion, by_chance.criterion, history, pairs)
+    alignment = Alignment(*spaces, best, found.criterion, by_chance.criterion, history, pairs, held_out)
     _check_success(alignment)
     return alignment
-
-
-def _dictionary_start(source: Space, target: Space, dictionary: Tensor) -> Tensor:
-    if dictionary.ndim != 2 or dictionary.shape[1] != 2 or dictionary.dtype != torch.int64:
-        raise InputError(
-            f"The dictionary is {dictionary.dtype} {tuple(dictionary.shape)}; expected int64 (p, 2): target and source "
-            "ids of translations."
-        )
-    sizes = torch.tensor([len(target.rows), len(source.rows)])
-    outside = ((dictionary < 0) | (dictionary >= sizes.to(dictionary))).any(dim=1).nonzero()
-    if len(outside):
-        raise InputError(
-            f"Dictionary entry {int(outside[0])} is {dictionary[outside[0, 0]].tolist()}; expected a target id below "
-            f"{sizes[0]} and a source id below {sizes[1]}, in this order."
-        )
-    rows, images = target.rows[dictionary[:, 0]], source.rows[dictionary[:, 1]]
-    known = rows.any(dim=1) & images.any(dim=1)
-    if not known.any():
-        raise InputError(
-            f"None of the {len(dictionary)} dictionary entries has a vector on both sides; expected some: check that "
-            "its words are spelled as in the tables, or leave it out."
-        )
-    return procrustes(rows[known], images[known])
 
 
 def _refine(
@@ -146,6 +130,10 @@ def _check_success(alignment: Alignment) -> None:
         raise InputError(
             f"The spaces could not be aligned: mapped words reach a mean cosine of {alignment.criterion:.3f} to their "
             f"matches, where {alignment.chance:.3f} is chance; expected a confidence of {CONFIDENCE} or more, found "
-            f"{alignment.confidence:.2f}. Give a dictionary (words spelled alike may do), train on more text, or try "
-            "another start."
+            f"{alignment.confidence:.2f}{_of_dictionary(alignment)}. Give a dictionary (words spelled alike may do), "
+            "train on more text, on translation pairs too, or try another start."
         )
+
+
+def _of_dictionary(alignment: Alignment) -> str:
+    return "" if alignment.held_out is None else f" (of held-out dictionary entries {alignment.held_out:.0%} are found)"

@@ -27,6 +27,8 @@ class Alignment:
         chance: The same where nothing can match: what refinement makes out of a target without its structure.
         history: The criterion before each refinement and after the last.
         pairs: int64 `(p, 2)`, target and source ids that are each other's best match.
+        held_out: Share of dictionary entries kept from the first map whose translation the map finds; None without a
+            dictionary.
     """
 
     source: Space
@@ -36,11 +38,16 @@ class Alignment:
     chance: float
     history: tuple[float, ...]
     pairs: Tensor
+    held_out: float | None = None
 
     @property
     def confidence(self) -> float:
-        """Where the criterion lies between chance, 0, and a perfect match, 1."""
-        return (self.criterion - self.chance) / (1 - self.chance)
+        """Where the criterion lies between chance, 0, and a perfect match, 1; or `held_out`, if that is more.
+
+        Spaces of different make, such as static vectors and a model's embeddings, may be aligned well enough to
+        translate and still lie at angles that the criterion cannot tell from chance.
+        """
+        return max((self.criterion - self.chance) / (1 - self.chance), self.held_out or 0)
 
     def mapped(self) -> Tensor:
         """The target's rows `(V_t, d)` beside the source's, as unit rows; zero where the target has no vector."""

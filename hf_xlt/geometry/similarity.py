@@ -1,21 +1,38 @@
-"""Cosine similarity of two vocabularies, a row block at a time, and the sparse mixtures made of it."""
+"""Cosine similarity of two vocabularies, a row block at a time, and the sparse mixtures made of it.
+
+The work is done on the device that the vectors are on; mixtures are handed back in main memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from hf_xlt.errors import InputError
+from hf_xlt.geometry.nearest import Nearest
 from hf_xlt.geometry.simplex import sparsemax_of_largest
 from hf_xlt.mixture import SparseMixture, row_blocks
 
-_FIRST_CANDIDATES = 256
+_FIRST_CANDIDATES = 64
+_SHARE_OF_FREE = 8  # on a GPU: what becomes of a block of cosines takes several times its size
 
 Entries = tuple[Tensor, Tensor, Tensor]
 """Rows, columns and values `(nnz,)` of a sparse matrix."""
+
+Weigh = Callable[[Tensor], Iterator[Entries]]
+"""From unit queries to the entries of their rows."""
+
+
+def device_blocks(rows: int, columns: int, device: torch.device) -> Iterable[slice]:
+    """Slices that cover `rows`: blocks of `columns` floats a row in 128 MB, or in a share of a GPU's free memory."""
+    if device.type != "cuda":
+        return row_blocks(rows, columns)
+    free, _ = torch.cuda.mem_get_info(device)
+    step = max(1, free // _SHARE_OF_FREE // (4 * max(1, columns)))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def unit_rows(vectors: Tensor) -> Tensor:
@@ -41,16 +58,18 @@ def top_k_softmax(
     Raises:
         InputError: If `k` or the temperature is not positive, or a vector holds NaN or infinity.
     """
-    if k < 1:
-        raise InputError(f"k is {k}; expected at least 1, the number of source tokens in a mixture.")
-    if not temperature > 0:
-        raise InputError(f"The temperature is {temperature}; expected a positive number such as 0.1.")
+    check_top_k(k, temperature)
 
-    def weigh(cosines: Tensor) -> Iterator[Entries]:
-        largest, columns = cosines.topk(min(k, cosines.shape[1]), dim=1)
-        yield _entries(torch.arange(len(cosines), device=cosines.device), columns, (largest / temperature).softmax(1))
+    def weigh_by(keys: Tensor) -> Weigh:
+        nearest = Nearest(keys, k)
 
-    return _mix(queries, keys, source_ids, source_size, weigh)
+        def weigh(queries: Tensor) -> Iterator[Entries]:
+            cosines, columns = nearest.find(queries)
+            yield _entries(torch.arange(len(queries), device=keys.device), columns, (cosines / temperature).softmax(1))
+
+        return weigh
+
+    return _mix(queries, keys, source_ids, source_size, weigh_by)
 
 
 def sparsemax(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: int) -> SparseMixture:
@@ -69,16 +88,28 @@ def sparsemax(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: in
         InputError: If a vector holds NaN or infinity.
     """
 
-    def weigh(cosines: Tensor) -> Iterator[Entries]:
-        rows, k = torch.arange(len(cosines), device=cosines.device), _FIRST_CANDIDATES
-        while len(rows):
-            largest, columns = cosines.topk(min(k, cosines.shape[1]), dim=1)
-            weights, closed = sparsemax_of_largest(largest)
-            closed |= k >= cosines.shape[1]
-            yield _entries(rows[closed], columns[closed], weights[closed])
-            rows, cosines, k = rows[~closed], cosines[~closed], 4 * k
+    def weigh_by(keys: Tensor) -> Weigh:
+        return lambda queries: _sparsemax_entries(queries @ keys.T)
 
-    return _mix(queries, keys, source_ids, source_size, weigh)
+    return _mix(queries, keys, source_ids, source_size, weigh_by)
+
+
+def _sparsemax_entries(cosines: Tensor) -> Iterator[Entries]:
+    rows, k = torch.arange(len(cosines), device=cosines.device), _FIRST_CANDIDATES
+    while len(rows):
+        largest, columns = cosines.topk(min(k, cosines.shape[1]), dim=1)
+        weights, closed = sparsemax_of_largest(largest)
+        closed |= k >= cosines.shape[1]
+        yield _entries(rows[closed], columns[closed], weights[closed])
+        rows, cosines, k = rows[~closed], cosines[~closed], 4 * k
+
+
+def check_top_k(k: int, temperature: float) -> None:
+    """Raise InputError unless `k` and the temperature of a top-k softmax are positive."""
+    if k < 1:
+        raise InputError(f"k is {k}; expected at least 1, the number of source tokens in a mixture.")
+    if not temperature > 0:
+        raise InputError(f"The temperature is {temperature}; expected a positive number such as 0.1.")
 
 
 def _mix(
@@ -86,24 +117,25 @@ def _mix(
     keys: Tensor,
     source_ids: Tensor,
     source_size: int,
-    weigh: Callable[[Tensor], Iterator[Entries]],
+    weigh_by: Callable[[Tensor], Weigh],
 ) -> SparseMixture:
-    """Weigh the cosines of all queries and keys, a block of query rows at a time."""
+    """Weigh unit keys for unit queries, a block of these at a time, on the device of the keys."""
     _check("target", queries)
     _check("source", keys)
     has_direction = keys.any(dim=1)
     keys, source_ids = unit_rows(keys[has_direction]), source_ids.to(keys.device)[has_direction]
+    weigh = weigh_by(keys)
     asked = queries.any(dim=1).nonzero().squeeze(1)
-    blocks = row_blocks(len(asked) if len(keys) else 0, len(keys))
+    blocks = device_blocks(len(asked) if len(keys) else 0, len(keys), keys.device)
     parts = [_entries(asked[:0], asked[:0, None], keys.new_empty(0, 1))]
     for block in tqdm(list(blocks), desc="similarity", unit="block", disable=None):
-        cosines = unit_rows(queries[asked[block]]) @ keys.T
-        parts += [(asked[block][rows], columns, values) for rows, columns, values in weigh(cosines)]
+        entries = weigh(unit_rows(queries[asked[block]]))
+        parts += [(asked[block][rows], columns, values) for rows, columns, values in entries]
     rows, columns, values = (torch.cat(part) for part in zip(*parts, strict=True))
     order = rows.argsort(stable=True)
     ends = torch.bincount(rows, minlength=len(queries)).cumsum(0)
     crow = torch.cat([ends.new_zeros(1), ends])
-    return SparseMixture(crow, source_ids[columns[order]], values[order], source_size)
+    return SparseMixture(crow.cpu(), source_ids[columns[order]].cpu(), values[order].cpu(), source_size)
 
 
 def _entries(rows: Tensor, columns: Tensor, weights: Tensor) -> Entries:

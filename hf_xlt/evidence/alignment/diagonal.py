@@ -79,7 +79,10 @@ def _series(tension: float, nearest: Tensor, count: Tensor, m: Tensor) -> tuple[
 
 
 def _distances(batch: Batch, first: int = 1) -> Tensor:
-    """|i/m − j/n| of all cells of a batch `(n, b, m)`; source positions count from 1, target positions from `first`."""
+    """|i/m − j/n| of all cells of a batch `(n, b, m)`; source positions count from 1, target positions from `first`.
+
+    Padding after a target counts as its end: far beyond it, every prior probability would underflow to 0.
+    """
     i = torch.arange(1, batch.sources.shape[1] + 1) / batch.source_lengths[:, None]  # (b, m)
-    j = torch.arange(first, batch.targets.shape[1] + first)[:, None] / batch.target_lengths  # (n, b)
+    j = (torch.arange(first, batch.targets.shape[1] + first)[:, None] / batch.target_lengths).clamp_(max=1)  # (n, b)
     return (i - j[:, :, None]).abs_()

@@ -1,7 +1,16 @@
 """Static vectors of words or subword tokens: trained on text, or read from files."""
 
 from hf_xlt.evidence.vectors.read import read_vectors
+from hf_xlt.evidence.vectors.subword import NgramVectors, TextVectors, WordAverages, text_vectors
 from hf_xlt.evidence.vectors.train import train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
 
-__all__ = ["Vectors", "read_vectors", "train_vectors"]
+__all__ = [
+    "NgramVectors",
+    "TextVectors",
+    "Vectors",
+    "WordAverages",
+    "read_vectors",
+    "text_vectors",
+    "train_vectors",
+]

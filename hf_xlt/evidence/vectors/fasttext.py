@@ -60,6 +60,13 @@ def read_fasttext(file: BinaryIO, path: Path, words: set[str], width: int | None
             yield word, matrix[parts].mean(axis=0, dtype=np.float32)
 
 
+def known_words(path: Path, words: set[str]) -> set[str]:
+    """Those of the words that the dictionary of a fastText model has."""
+    with path.open("rb") as file:
+        file.seek(len(MAGIC) + 4 + _SETTINGS.size)
+        return set(_dictionary(file, path, words)[0])
+
+
 def check_width(path: Path, found: int, wanted: int | None) -> None:
     """Raise InputError unless the width is the one that was asked for."""
     if wanted is not None and found != wanted:

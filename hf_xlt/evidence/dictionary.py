@@ -1,0 +1,163 @@
+"""Bilingual dictionaries: read from the formats they come in, and counted token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.text import text_lines
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Words and their translations.
+
+    Attributes:
+        entries: Source and target words, one or several a side; each entry once.
+        skipped: Numbers of the lines, from 1, that were left out because they are no entry.
+
+    Raises:
+        InputError: If there is no entry, or one without a source or a target side.
+    """
+
+    entries: tuple[tuple[str, str], ...]
+    skipped: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.entries:
+            raise InputError("The dictionary is empty; expected at least one word and its translation.")
+        if one_sided := [entry for entry in self.entries if not all(side.strip() for side in entry)]:
+            raise InputError(f"The dictionary entry {one_sided[0]} is one-sided; expected a word and its translation.")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def notice(self) -> str:
+        """One line that counts and names what was left out; empty where nothing was."""
+        if not self.skipped:
+            return ""
+        named = ", ".join(map(str, self.skipped[:_NAMED])) + (", …" if len(self.skipped) > _NAMED else "")
+        lines = "line that is no entry" if len(self.skipped) == 1 else "lines that are no entries"
+        return f"{len(self.skipped)} {lines} left out of the dictionary: {named}"
+
+
+def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
+    """Read a dictionary: an entry a line, a word in each of the first two columns.
+
+    Columns are separated by a tab (words may then have spaces, as in Wiktionary's entries; further columns, such as the
+    split of the MUSE dictionaries, are ignored), or, on lines without a tab, by a space (MUSE: exactly two words).
+
+    Args:
+        path: UTF-8, gzipped if its name ends in `.gz`.
+        source_column: 0 if the words of the source language come first, 1 if they come second.
+
+    Raises:
+        InputError: If the file cannot be read, the column is neither, or no line has a word on both sides.
+    """
+    if source_column not in (0, 1):
+        raise InputError(f"source_column is {source_column}; expected 0 or 1, one of the first two columns.")
+    entries: dict[tuple[str, str], None] = {}
+    skipped = []
+    for number, line in enumerate(text_lines(path), start=1):
+        cells = [cell.strip() for cell in line.split("\t")[:2]] if "\t" in line else line.split()
+        if len(cells) == 2 and all(cells):
+            entries[cells[source_column], cells[1 - source_column]] = None
+        elif line.strip():
+            skipped.append(number)
+    if not entries:
+        raise InputError(
+            f"{path} holds no dictionary entry ({len(skipped)} lines without a word on both sides); expected a word, a "
+            "tab and its translation on each line."
+        )
+    return Dictionary(tuple(entries), tuple(skipped))
+
+
+def dictionary_counts(
+    dictionary: Dictionary, source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase
+) -> TokenCounts:
+    """Count each entry once, shared evenly by all pairs of a token of its target and a token of its source side.
+
+    So a target token that is a whole word gets the mean of its translation's tokens, and a piece of a word less. Where
+    the target's tokenizer tells capitals or a leading space, an entry counts once in each way it can be written.
+
+    Returns:
+        Counts of shape `(V_t, V_s)`.
+
+    Raises:
+        InputError: If no entry has a known token on both sides.
+    """
+    written = _written(dictionary.entries, source, target)
+    sources, targets = (
+        _known_ids(tokenizer, [entry[side] for entry in written]) for side, tokenizer in enumerate((source, target))
+    )
+    shape = _size(target), _size(source)
+    counts = _spread(sources, targets, shape)
+    if not len(counts):
+        raise InputError(
+            f"None of the {len(dictionary)} dictionary entries is spelled in tokens of both tokenizers; check that its "
+            "columns are source and target, in this order."
+        )
+    return counts
+
+
+def _written(
+    entries: Sequence[tuple[str, str]], source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase
+) -> list[tuple[str, str]]:
+    """The entries in each way that the target's tokenizer tells apart, each once."""
+    cases: list[Callable[[str], str]] = [str, str.lower, _capitalised] if _tells(target, "a", "A") else [str]
+    spaces = ["", " "] if _tells(target, "a", " a") else [" " if _tells(source, "a", " a") else ""]
+    ways = ((space + case(s), space + case(t)) for s, t in entries for case in cases for space in spaces)
+    return list(dict.fromkeys(ways))
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _tells(tokenizer: PreTrainedTokenizerBase, first: str, second: str) -> bool:
+    return _encode(tokenizer, [first]) != _encode(tokenizer, [second])
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+def _known_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    unknown = tokenizer.unk_token_id
+    return [[id_ for id_ in ids if id_ != unknown] for ids in _encode(tokenizer, texts)]
+
+
+def _size(tokenizer: PreTrainedTokenizerBase) -> int:
+    return max(tokenizer.get_vocab().values()) + 1
+
+
+def _spread(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], shape: tuple[int, int]) -> TokenCounts:
+    """One count an entry, shared evenly by the pairs of its tokens."""
+    (source_ids, of_source), (target_ids, of_target) = _flat(sources), _flat(targets)
+    pairs = of_source * of_target
+    entry = np.repeat(np.arange(len(pairs)), pairs)
+    place = np.arange(len(entry)) - (pairs.cumsum() - pairs)[entry]
+    target_place, source_place = np.divmod(place, of_source[entry])
+    return TokenCounts.of(
+        target_ids[(of_target.cumsum() - of_target)[entry] + target_place],
+        source_ids[(of_source.cumsum() - of_source)[entry] + source_place],
+        1 / pairs[entry],
+        shape,
+    )
+
+
+def _flat(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of all rows, one after the other, and the rows' lengths."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    return np.fromiter((id_ for row in rows for id_ in row), np.int64, int(lengths.sum())), lengths

@@ -1,0 +1,212 @@
+"""Vectors of the tokens of any tokenizer, made out of word vectors."""
+
+from __future__ import annotations
+
+import gzip
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.vectors.fasttext import MAGIC, known_words
+from hf_xlt.evidence.vectors.read import read_vectors
+from hf_xlt.evidence.vectors.vectors import Vectors
+from hf_xlt.mixture import SparseMixture
+from hf_xlt.tokens import Vocabulary
+
+WORD_WEIGHTINGS = ("frequency", "rank", "unweighted")
+
+
+class TextVectors(ABC):
+    """Static vectors as evidence: of words, and of the tokens of any tokenizer, in one space."""
+
+    @abstractmethod
+    def of_words(self, words: Sequence[str]) -> Tensor:
+        """float32 `(n, d)`; zero rows for words without a vector of their own."""
+
+    @abstractmethod
+    def of_tokens(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+        """float32 `(V, d)`, a row for each id; zero rows for tokens without a vector."""
+
+
+@dataclass(frozen=True, eq=False)
+class WordAverages(TextVectors):
+    """Word vectors, and for each token the weighted mean of the words it is part of.
+
+    Attributes:
+        vectors: Word vectors, the most frequent word first.
+        weighting: One of `WORD_WEIGHTINGS`; see `word_average`.
+        frequencies: `(n,)`, how often each word occurs, for `frequency`.
+
+    Raises:
+        InputError: If the weighting is unknown, or frequencies are missing, too many or too few, or negative.
+    """
+
+    vectors: Vectors
+    weighting: str = "rank"
+    frequencies: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        word_weights(len(self.vectors.words), self.weighting, self.frequencies)
+
+    def of_words(self, words: Sequence[str]) -> Tensor:
+        """The vectors of the words that there are."""
+        return self.vectors.placed(words)[0]
+
+    def of_tokens(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+        """As `word_average` makes them."""
+        return word_average(self.vectors, tokenizer, self.weighting, self.frequencies)
+
+
+@dataclass(frozen=True)
+class NgramVectors(TextVectors):
+    """A fastText model, `.bin`: the vector of a token is that of its text, made of its character n-grams.
+
+    Attributes:
+        path: The model; only the rows that are needed are read.
+    """
+
+    path: Path
+
+    def of_words(self, words: Sequence[str]) -> Tensor:
+        """The vectors of the words in the model's dictionary; n-grams alone make no word."""
+        known = known_words(self.path, set(words))
+        if not known:
+            raise InputError(f"{self.path} knows none of the {len(words)} words; check that they are of its language.")
+        return read_vectors(self.path, known).placed(words)[0]
+
+    def of_tokens(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+        """The vectors of the tokens' texts, special tokens left out."""
+        texts = token_texts(tokenizer)
+        return read_vectors(self.path, {text for text in texts if text}).placed(texts)[0]
+
+
+def text_vectors(path: str | Path, most_words: int = 50_000) -> TextVectors:
+    """Open a file of word vectors.
+
+    Args:
+        path: A fastText model (`.bin`), or vectors in the text format (`.vec`, perhaps gzipped), the most frequent
+            word first; of these, words are weighted by rank.
+        most_words: Words to read of the text format, from the start.
+
+    Raises:
+        InputError: If the file cannot be read or is of another format.
+    """
+    path = Path(path).expanduser()
+    try:
+        with cast(BinaryIO, (gzip.open if path.suffix == ".gz" else open)(path, "rb")) as file:
+            if file.read(4) == MAGIC:
+                return NgramVectors(path)
+            file.readline()
+            words = [line.partition(b" ")[0].decode("utf-8", "replace") for line in islice(file, most_words)]
+    except (OSError, EOFError) as error:
+        raise InputError(f"Vectors {path} cannot be read ({error}). Check that the file is whole.") from error
+    return WordAverages(read_vectors(path, words))
+
+
+def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The text each id stands for, without marks of spaces and words.
+
+    Empty for special tokens, holes in the ids, and tokens that are no whole characters.
+    """
+    vocabulary = Vocabulary.of(tokenizer)
+    texts = [""] * vocabulary.size
+    for id_, form in vocabulary.forms.items():
+        texts[id_] = _decoded(form.text)
+    return texts
+
+
+def word_average(
+    vectors: Vectors,
+    tokenizer: PreTrainedTokenizerBase,
+    weighting: str = "rank",
+    frequencies: Tensor | None = None,
+) -> Tensor:
+    """The weighted mean of the vectors of the words that a token is part of.
+
+    A word is tokenised at the start of a text and after a space. Where both ways have a token, the word counts twice
+    for it (as in WECHSEL's code); a token that a word has several times counts once.
+
+    Args:
+        vectors: Word vectors, the most frequent word first.
+        tokenizer: The tokenizer.
+        weighting: `frequency`: by how often words occur (WECHSEL); `rank`: by 1/rank, Zipf's estimate of it (RAMEN);
+            `unweighted` (OFA).
+        frequencies: `(n,)`, how often each word occurs.
+
+    Returns:
+        float32 `(V, d)`; zero rows for tokens of no word, special tokens among them.
+
+    Raises:
+        InputError: If the weighting is unknown or the frequencies do not fit.
+    """
+    weights = word_weights(len(vectors.words), weighting, frequencies)
+    tokens, words = _parts(vectors.words, tokenizer)
+    kept = weights[words] > 0
+    tokens, words = tokens[kept], words[kept]
+    size = max(tokenizer.get_vocab().values()) + 1
+    values = weights[words] / np.bincount(tokens, weights[words], size)[tokens]
+    order = tokens.argsort(kind="stable")
+    crow = np.concatenate([[0], np.bincount(tokens, minlength=size).cumsum()])
+    starts, col, shares = map(torch.from_numpy, (crow, words[order], values[order].astype(np.float32)))
+    return SparseMixture(starts, col, shares, len(vectors.words)).apply(vectors.table)
+
+
+def word_weights(count: int, weighting: str, frequencies: Tensor | None = None) -> np.ndarray:
+    """float64 `(count,)`, the weights of words by falling frequency.
+
+    Raises:
+        InputError: If the weighting is unknown, or frequencies are missing, too many or too few, or negative.
+    """
+    match weighting:
+        case "unweighted":
+            return np.ones(count)
+        case "rank":
+            return 1 / np.arange(1.0, count + 1)
+        case "frequency":
+            return _checked_frequencies(count, frequencies)
+    raise InputError(f"Unknown weighting {weighting!r} of words; choose one of {', '.join(WORD_WEIGHTINGS)}.")
+
+
+def _checked_frequencies(count: int, frequencies: Tensor | None) -> np.ndarray:
+    if frequencies is None:
+        raise InputError("Weighting words by frequency needs their frequencies; give them, or weigh by rank.")
+    if frequencies.shape != (count,) or not frequencies.isfinite().all() or (frequencies < 0).any():
+        raise InputError(
+            f"The frequencies are {frequencies.dtype} {tuple(frequencies.shape)}; expected {count} numbers from 0, one "
+            "a word."
+        )
+    return frequencies.double().numpy()
+
+
+def _parts(words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
+    """int64 `(p,)` each: a token, and the place of a word that it is part of."""
+    ways = [_tokens_of(list(words), tokenizer), _tokens_of([f" {word}" for word in words], tokenizer)]
+    tokens, places = (np.concatenate(part) for part in zip(*ways, strict=True))
+    ordinary = ~np.isin(tokens, tokenizer.all_special_ids)
+    return tokens[ordinary], places[ordinary]
+
+
+def _tokens_of(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of some texts and the places of the texts, each pair once."""
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    tokens = np.fromiter((id_ for ids in encoded for id_ in ids), np.int64, int(lengths.sum()))
+    pairs = np.unique(tokens * len(texts) + np.repeat(np.arange(len(texts)), lengths))
+    return np.divmod(pairs, len(texts))
+
+
+def _decoded(text: bytes) -> str:
+    """The text without the spaces around it; empty where it is not whole characters."""
+    try:
+        return text.decode().strip()
+    except UnicodeDecodeError:
+        return ""

@@ -1,0 +1,114 @@
+"""Dictionaries: reading them in their formats, and counting their entries token by token."""
+
+import gzip
+
+import numpy as np
+import pytest
+import tiny
+from tokenizers import normalizers
+
+from hf_xlt.data.tokenizer import train_tokenizer
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.dictionary import Dictionary, dictionary_counts, read_dictionary
+from hf_xlt.sample import sentences
+
+
+def row(counts: TokenCounts, target_id: int) -> dict[int, float]:
+    of_row = counts.target_ids == target_id
+    return dict(zip(counts.source_ids[of_row].tolist(), counts.values[of_row].tolist(), strict=True))
+
+
+def ids(tokenizer, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def uncased_german():
+    tokenizer = train_tokenizer([text.lower() for text in sentences("de", "train")], 500, "wordpiece")
+    tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("lines", "entries"),
+    [
+        ("dog\tHund\nfree of charge\tumsonst\n", [("dog", "Hund"), ("free of charge", "umsonst")]),
+        ("dog hund\nthe der\nthe die\n", [("dog", "hund"), ("the", "der"), ("the", "die")]),
+        ("dog\thund\ttrain\n", [("dog", "hund")]),
+        ("dog\tHund\n\ndog\tHund\r\n", [("dog", "Hund")]),
+    ],
+    ids=["tab", "muse", "muse-split", "repeated"],
+)
+def test_formats(tmp_path, lines, entries):
+    (tmp_path / "d.txt").write_text(lines)
+    with gzip.open(tmp_path / "d.gz", "wt") as file:
+        file.write(lines)
+    for name in ("d.txt", "d.gz"):
+        dictionary = read_dictionary(tmp_path / name)
+        assert list(dictionary.entries) == entries
+        assert dictionary.notice == ""
+    turned = read_dictionary(tmp_path / "d.txt", source_column=1)
+    assert list(turned.entries) == [(target, source) for source, target in entries]
+
+
+def test_bad_lines_are_counted_and_named(tmp_path):
+    (tmp_path / "d.tsv").write_text("dog\tHund\nalone\ncat\t\nfree of charge umsonst\n")
+    dictionary = read_dictionary(tmp_path / "d.tsv")
+    assert dictionary.skipped == (2, 3, 4)
+    assert dictionary.notice == "3 lines that are no entries left out of the dictionary: 2, 3, 4"
+    (tmp_path / "d.tsv").write_text("dog\tHund\n" + "alone\n" * 9)
+    assert read_dictionary(tmp_path / "d.tsv").notice.endswith("dictionary: 2, 3, 4, 5, 6, …")
+    assert Dictionary((("a", "b"),), (7,)).notice == "1 line that is no entry left out of the dictionary: 7"
+
+
+def test_empty_and_one_sided_dictionaries_are_refused(tmp_path):
+    (tmp_path / "empty.tsv").write_text("\n")
+    with pytest.raises(InputError, match="no dictionary entry .0 lines"):
+        read_dictionary(tmp_path / "empty.tsv")
+    (tmp_path / "one.tsv").write_text("dog\t\ncat\t\n")
+    with pytest.raises(InputError, match="no dictionary entry .2 lines without a word on both sides"):
+        read_dictionary(tmp_path / "one.tsv")
+    with pytest.raises(InputError, match="source_column is 2; expected 0 or 1"):
+        read_dictionary(tmp_path / "one.tsv", source_column=2)
+    with pytest.raises(InputError, match="not a file"):
+        read_dictionary(tmp_path / "none.tsv")
+    with pytest.raises(InputError, match="dictionary is empty"):
+        Dictionary(())
+    with pytest.raises(InputError, match=r"\('dog', ' '\) is one-sided"):
+        Dictionary((("dog", " "),))
+
+
+def test_an_entry_is_one_count_shared_by_its_tokens():
+    english, german = tiny.tokenizer("en", "wordpiece"), uncased_german()
+    counts = dictionary_counts(Dictionary((("children", "Kinder"), ("the children", "Kinder"))), english, german)
+    assert counts.shape == (500, 600)
+    sources, targets = [ids(english, text) for text in ("children", "the children")], ids(german, "Kinder")
+    expected = np.zeros(600)
+    for source in sources:
+        for id_ in source:
+            expected[id_] += 1 / len(source) / len(targets)
+    found = np.zeros(600)
+    for id_, value in row(counts, targets[0]).items():
+        found[id_] = value
+    assert np.allclose(found, expected)
+
+
+@pytest.mark.parametrize("family", ["byte-level-bpe", "unigram"])
+def test_case_and_a_leading_space_count_where_the_target_tells_them(family):
+    english, german = tiny.tokenizer("en", "wordpiece"), tiny.tokenizer("de", family, 500)
+    counts = dictionary_counts(Dictionary((("dog", "Hund"),)), english, german)
+    for text in ("Hund", " Hund", "hund", " hund"):
+        assert set(ids(german, text)) - {german.unk_token_id} <= set(counts.rows.tolist()), text
+
+
+def test_an_uncased_target_counts_an_entry_once():
+    english = tiny.tokenizer("en", "wordpiece")
+    german = uncased_german()
+    counts = dictionary_counts(Dictionary((("dog", "Hund"),)), english, german)
+    assert counts.values.sum() == pytest.approx(1)
+
+
+def test_a_dictionary_that_no_token_spells_is_refused():
+    english, german = tiny.tokenizer("en", "wordpiece"), tiny.tokenizer("de", "wordpiece", 500)
+    with pytest.raises(InputError, match="None of the 1 dictionary entries is spelled in tokens of both"):
+        dictionary_counts(Dictionary((("狗", "犬"),)), english, german)
