@@ -20,8 +20,9 @@ from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.hub import push as upload
-from hf_xlt.initializers import TRANSPORT_FILE, initializer_for
-from hf_xlt.recipes import load_recipe, run_recipe
+from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
+from hf_xlt.initializers.evidence import flag
+from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
 from hf_xlt.report import explanation_table, results_table
 from hf_xlt.transport import Transport
 
@@ -39,7 +40,14 @@ Source = Annotated[str | None, typer.Option(help="Checkpoint to start from: a Hu
 Helper = Annotated[str | None, typer.Option(help="Small model of the target language: a Hub id or a folder.")]
 Output = Annotated[Path, typer.Option(help="Folder to write; it appears when it is complete.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
-Weighting = Annotated[str, typer.Option(help="How rows are mixed: paper, positive, top-k or sparsemax.")]
+Donor = Annotated[str | None, typer.Option(help="Model with the wanted tokenizer, for omp: a Hub id or a folder.")]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="Target tokenizer: a Hub id or a folder; without one, the helper's or the donor's.")
+]
+DictionaryFile = Annotated[str | None, typer.Option(help="Words and translations, source first: .tsv, .txt, .gz.")]
+ParallelFile = Annotated[str | None, typer.Option(help="Translation pairs, source first: .tsv, .tsv.gz.")]
+VectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the target language: .vec, .vec.gz, .bin.")]
+SourceVectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the source language, likewise.")]
 CorpusOption = Annotated[str, typer.Option(help="Text: .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the checkpoint brings.")]
 
@@ -57,46 +65,81 @@ def demo(
 
 @app.command()
 def initialize(
-    method: Annotated[str, typer.Argument(help="How target rows are made: clp.")],
+    method: Annotated[str, typer.Argument(help=f"How target rows are made: {', '.join(METHODS)}; or {AUTO}.")],
     output: Output,
     source: Source = None,
+    tokenizer: Tokenizer = None,
     helper: Helper = None,
-    weighting: Weighting = "paper",
-    k: Annotated[int, typer.Option(help="Source tokens in a row, for top-k.", min=1)] = 10,
-    temperature: Annotated[float, typer.Option(help="What similarities are divided by, for top-k.")] = 0.1,
+    donor: Donor = None,
+    dictionary: DictionaryFile = None,
+    parallel: ParallelFile = None,
+    vectors: VectorsFile = None,
+    source_vectors: SourceVectorsFile = None,
+    weighting: Annotated[
+        str | None, typer.Option(help="How cosines become weights: paper, positive, top-k or sparsemax.")
+    ] = None,
+    k: Annotated[int | None, typer.Option(help="Source tokens in a row.", min=1)] = None,
+    temperature: Annotated[float | None, typer.Option(help="What similarities are divided by, for top-k.")] = None,
     ignore_case: Annotated[bool, typer.Option("--ignore-case", help="Match tokens that differ in case only.")] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Another option of the method: seed=1.")] = None,
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,
 ) -> None:
     """Make a target-language checkpoint without training, streaming it past memory.
 
-    Example: hf-xlt initialize clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased
+    What a method needs, it asks for; auto takes the method that makes most of what is given, and says why.
+
+    Examples: hf-xlt initialize clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased
     --output bert-large-german
+
+    hf-xlt initialize auto --source google-bert/bert-base-cased --tokenizer google-bert/bert-base-german-cased
+    --parallel en-de.tsv --dictionary en-de.txt --output bert-base-german
     """
-    options = {
-        "method": method,
-        "weighting": weighting,
-        "k": k,
-        "temperature": temperature,
-        "ignore_case": ignore_case,
-        "trust_remote_code": trust_remote_code,
-    }
-    initializer = initializer_for(options, source, helper)
+    evidence = Evidence(
+        source=source,
+        tokenizer=None if tokenizer is None else open_tokenizer(tokenizer),
+        helper=helper,
+        donor=donor,
+        dictionary=dictionary,
+        parallel=parallel,
+        vectors=vectors,
+        source_vectors=source_vectors,
+        trust_remote_code=trust_remote_code,
+    )
+    if method == AUTO:
+        choice = choose(evidence)
+        method = choice.method
+        _say(f"Taking {method}: {choice.reason}.")
+    flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
+    options = {"method": method, **{name: value for name, value in flags.items() if value is not None}}
+    for setting in settings or []:
+        set_value(options, setting)
+    initializer = initializer_for(options, evidence)
+    if unused := METHODS[method].unused(evidence):
+        _say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
     built = initializer.build(output, overwrite=overwrite, command=_command())
     counts = initializer.transport().counts
     _say(f"{built}: {counts.copied:,} rows copied, {counts.mixed:,} mixed, {counts.drawn:,} drawn.")
-    _say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run clp --help")
+    _say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
 
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe (clp, trelm, scratch) or a .yaml file.")],
+    recipe: Annotated[str, typer.Argument(help=f"A shipped recipe ({', '.join(shipped_recipes())}) or a .yaml file.")],
     output: Output,
     source: Source = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Target tokenizer; without one, the helper's or donor's, or one trained on the corpus."),
+    ] = None,
     helper: Helper = None,
+    donor: Donor = None,
     corpus: Annotated[str | None, typer.Option(help="Text to train on: a file or a Hub dataset id.")] = None,
     source_corpus: Annotated[str | None, typer.Option(help="The same in the source language, for trelm.")] = None,
-    parallel: Annotated[str | None, typer.Option(help="Translation pairs, source first: .tsv, .tsv.gz.")] = None,
+    parallel: ParallelFile = None,
+    dictionary: DictionaryFile = None,
+    vectors: VectorsFile = None,
+    source_vectors: SourceVectorsFile = None,
     languages: Annotated[
         tuple[str, str] | None, typer.Option(help="Codes of source and target language, for trelm.")
     ] = None,
@@ -114,8 +157,10 @@ def run(
     Example: hf-xlt run clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased
     --corpus de.txt.gz --output bert-large-german --compare
     """
-    given = {"source": source, "helper": helper, "language": language, "license": license,
+    given = {"source": source, "target_tokenizer": tokenizer, "helper": helper, "donor": donor,
+             "language": language, "license": license,
              "data.corpus": corpus, "data.source_corpus": source_corpus, "data.parallel": parallel,
+             "data.dictionary": dictionary, "data.vectors": vectors, "data.source_vectors": source_vectors,
              "data.held_out": held_out, "trelm.languages": languages and list(languages)}  # fmt: skip
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
@@ -143,11 +188,22 @@ def evaluate(
 @app.command()
 def explain(
     folder: Annotated[Path, typer.Argument(help="A model that hf-xlt made.")],
-    tokens: Annotated[list[str], typer.Argument(help="Tokens of its vocabulary.")],
+    tokens: Annotated[list[str] | None, typer.Argument(help="Tokens of its vocabulary.")] = None,
+    text: Annotated[str | None, typer.Option(help="A text whose tokens to show, each once.")] = None,
     k: Annotated[int, typer.Option(help="Source tokens to show.", min=1)] = 5,
 ) -> None:
-    """Show what source tokens the rows of a model's tokens are made of."""
-    console.print(explanation_table(Transport.load(folder / TRANSPORT_FILE), tokens, k))
+    """Show what source tokens the rows of a model's tokens are made of, and by what evidence.
+
+    Example: hf-xlt explain bert-large-german --text "Der Hund schläft."
+    """
+    transport = Transport.load(folder / TRANSPORT_FILE)
+    asked = list(tokens or [])
+    if text is not None:
+        ids = open_tokenizer(str(folder))(text, add_special_tokens=False)["input_ids"]
+        asked += [transport.target_names[id_] for id_ in ids]
+    if not asked:
+        raise InputError("There is nothing to explain; name tokens of the model, or give a text with --text.")
+    console.print(explanation_table(transport, list(dict.fromkeys(asked)), k))
 
 
 @app.command()

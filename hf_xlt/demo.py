@@ -2,54 +2,97 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from hf_xlt.checkpoint import check_output
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.generation import continuations
+from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes import Recipe, Results, load_recipe, run_recipe
 from hf_xlt.report import explanation_table, results_table
 from hf_xlt.sample import FOLDER, sentences
 from hf_xlt.transport import Transport
 
-RECIPES = {"clp": FOLDER / "demo_clp.yaml"}
 EXPLAINED = ("Mutter", "Haus", "Wasser", "schön", "kleine", "gehen")
-NEXT = (
-    "hf-xlt run clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased "
-    "--corpus YOUR-GERMAN.txt.gz --language de --output bert-large-german --compare"
-)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A recipe on the sample.
+
+    Args:
+        recipe: Its file.
+        models: What of the recipe is filled in with folders of the sample.
+        text: What of the data is filled in with files of the sample's sentences.
+        next: The same with checkpoints from the Hub.
+    """
+
+    recipe: Path
+    models: Mapping[str, str]
+    text: Mapping[str, str]
+    next: str
+
+
+DEMONSTRATIONS = {
+    "clp": Demonstration(
+        FOLDER / "demo_clp.yaml",
+        {"source": "source", "helper": "helper"},
+        {"corpus": "train.de.txt", "held_out": "held_out.de.txt"},
+        "hf-xlt run clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased "
+        "--corpus YOUR-GERMAN.txt.gz --language de --output bert-large-german --compare",
+    ),
+    "trelm": Demonstration(
+        FOLDER / "demo_trelm.yaml",
+        {"source": "encoder"},
+        {
+            "corpus": "train.de.txt",
+            "source_corpus": "train.en.txt",
+            "held_out": "held_out.de.txt",
+            "parallel": "train.en-de.tsv",
+        },
+        "hf-xlt run trelm --source google-bert/bert-base-cased --languages en de --corpus YOUR-GERMAN.txt.gz "
+        "--source-corpus YOUR-ENGLISH.txt.gz --parallel YOUR-PAIRS.tsv --output bert-english-german --compare",
+    ),
+}
 
 
 def demo_recipe(name: str, text: Path, seeds: int) -> Recipe:
     """The recipe of a demonstration, its paths filled in.
 
     Args:
-        name: One of `RECIPES`.
-        text: Folder with `train.de.txt` and `held_out.de.txt`.
+        name: One of `DEMONSTRATIONS`.
+        text: Folder with the files that `write_text` writes.
         seeds: How many seeds to train.
 
     Raises:
         InputError: If there is no such demonstration.
     """
-    if name not in RECIPES:
-        raise InputError(f"No demonstration of {name!r}; choose one of {', '.join(RECIPES)}.")
-    given = {
-        "source": FOLDER / "source",
-        "helper": FOLDER / "helper",
-        "data.corpus": text / "train.de.txt",
-        "data.held_out": text / "held_out.de.txt",
-        "seeds": list(range(seeds)),
-        "prompts": json.dumps(_beginnings(), ensure_ascii=False),
-    }
-    return load_recipe(RECIPES[name], [f"{key}={value}" for key, value in given.items()])
+    if name not in DEMONSTRATIONS:
+        raise InputError(f"No demonstration of {name!r}; choose one of {', '.join(DEMONSTRATIONS)}.")
+    shown = DEMONSTRATIONS[name]
+    given = {role: FOLDER / folder for role, folder in shown.models.items()}
+    given |= {f"data.{part}": text / file for part, file in shown.text.items()}
+    recipe = load_recipe(shown.recipe, [f"{key}={value}" for key, value in given.items()])
+    return replace(recipe, seeds=tuple(range(seeds)), prompts=_beginnings() if "helper" in shown.models else ())
+
+
+def write_text(folder: Path) -> None:
+    """The sample's sentences in English and German, apart and in pairs."""
+    folder.mkdir(parents=True)
+    for split in ("train", "held_out"):
+        english, german = sentences("en", split), sentences("de", split)
+        pairs = [f"{source}\t{target}" for source, target in zip(english, german, strict=True)]
+        for name, lines in (("en.txt", english), ("de.txt", german), ("en-de.tsv", pairs)):
+            (folder / f"{split}.{name}").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def run_demo(
@@ -59,7 +102,7 @@ def run_demo(
 
     Args:
         name: Which demonstration.
-        output: Folder to write: `text/` with the German sentences and `model/`.
+        output: Folder to write: `text/` with the sentences and `model/`.
         console: Where to print.
         command: What to write on the card.
         seeds: How often to train each method.
@@ -73,20 +116,22 @@ def run_demo(
     recipe = demo_recipe(name, text, seeds)
     if overwrite and output.exists():
         shutil.rmtree(output)
-    text.mkdir(parents=True)
-    for split in ("train", "held_out"):
-        lines = sentences("de", split)
-        (text / f"{split}.de.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(text)
     console.print(recipe.description + "\n", highlight=False)
     results = run_recipe(recipe, model, command, compare=True, overwrite=overwrite)
     console.print(results_table(results.summaries))
     show_origins(model, console)
-    show_continuations(results, console)
-    reopen(model, results, console)
+    if name == "trelm":
+        show_translations(model, console)
+    else:
+        show_continuations(results, console)
+        reopen(model, results, console)
     console.print(
         f"\nIn {model}: README.md (the card), learning_curves.png, results.json, recipe.yaml.", soft_wrap=True
     )
-    console.print(f"The same with checkpoints from the Hub:\n  {NEXT}", soft_wrap=True, highlight=False)
+    console.print(
+        f"The same with checkpoints from the Hub:\n  {DEMONSTRATIONS[name].next}", soft_wrap=True, highlight=False
+    )
     return results
 
 
@@ -126,6 +171,24 @@ def reopen(model: Path, results: Results, console: Console) -> None:
     )
 
 
-def _beginnings() -> list[str]:
+def show_translations(model: Path, console: Console) -> None:
+    """Open the folder as anyone would; how many held-out sentences find their translation, and what fills a gap."""
+    opened, tokenizer = AutoModelForMaskedLM.from_pretrained(model), AutoTokenizer.from_pretrained(model)
+    vectors = {}
+    for language in opened.config.languages:
+        opened.set_language(language)
+        vectors[language] = sentence_vectors(opened.base_model, tokenizer, sentences(language, "held_out"))
+    found = [retrieval(english, german) for english, german in zip(*vectors.values(), strict=True)]
+    layer = max(range(len(found)), key=lambda i: found[i].forward + found[i].backward)
+    console.print(
+        f'\nAutoModelForMaskedLM.from_pretrained("{model}"): {type(opened).__name__}, '
+        f"{opened.num_parameters():,} parameters. Of {vectors['de'].shape[1]} held-out sentences that it never saw, "
+        f"{found[layer].forward:.0%} find their German translation first by the mean of the states after layer {layer} "
+        f"(the best one), {found[layer].backward:.0%} the other way; "
+        f"by chance {1 / vectors['de'].shape[1]:.1%}."
+    )
+
+
+def _beginnings() -> tuple[str, ...]:
     """The first words of three held-out sentences."""
-    return [" ".join(sentence.split()[:3]) for sentence in sentences("de", "held_out")[:3]]
+    return tuple(" ".join(sentence.split()[:3]) for sentence in sentences("de", "held_out")[:3])

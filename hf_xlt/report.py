@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from hf_xlt.evaluation.curves import Curve, mean_curve
 from hf_xlt.evaluation.summary import MethodSummary
@@ -24,7 +25,7 @@ def results_table(summaries: Sequence[MethodSummary]) -> Table:
     title = "Held-out quality (lower is better) and steps saved"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("method", "start", "bits/byte", "perplexity"):
-        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
     for name in baselines:
         table.add_column(f"saved vs\n{name}", justify="right", no_wrap=True)
@@ -83,15 +84,19 @@ def plot_learning_curves(
 
 
 def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Table:
-    """Where the rows of target tokens come from: a line a token, the source tokens that weigh most.
+    """Where the rows of target tokens come from: a line a token, the source tokens that weigh most, the evidence.
 
     Raises:
         InputError: If the target vocabulary lacks a token.
     """
     table = Table(box=None, pad_edge=False)
-    for name in ("token", "row", "source tokens and their weights"):
+    names = ["token", "row", "source tokens and their weights", "evidence"]
+    shown = names if transport.evidence else names[:-1]
+    for name in shown:
         table.add_column(name)
     for token in tokens:
         parts = ", ".join(f"{name} {weight:.3f}" for name, weight in transport.explain(token, k))
-        table.add_row(token, transport.origin(token), parts)
+        evidence = ", ".join(f"{kind} {amount:.3g}" for kind, amount in transport.evidence_for(token).items())
+        cells = (token, transport.origin(token), parts, evidence)
+        table.add_row(*map(Text, cells[: len(shown)]))
     return table

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -49,6 +49,8 @@ class Transport:
         source_names: A readable name for each source id, empty for ids that are no token.
         target_names: The same for each target id.
         seed: Seed of the draw.
+        evidence: Where rows are mixed by counts: kind of evidence → float32 `(target_size,)`, how much of it there is
+            for each row.
 
     Raises:
         ValueError: If ids are out of range, out of order or given twice, or lengths do not fit.
@@ -63,6 +65,7 @@ class Transport:
     source_names: Sequence[str]
     target_names: Sequence[str]
     seed: int = 42
+    evidence: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_ids("copied_source", self.copied_source, self.source_size)
@@ -71,6 +74,8 @@ class Transport:
         _check_length("copied_target", self.copied_target, len(self.copied_source))
         _check_length("source_names", self.source_names, self.source_size)
         _check_length("target_names", self.target_names, self.target_size)
+        for kind, amounts in self.evidence.items():
+            _check_length(f"evidence {kind!r}", amounts, self.target_size)
         _check_length("mixed_target", self.mixed_target, self.mixture.n_rows if self.mixture else 0)
         given, times = torch.cat([self.copied_target, self.mixed_target]).unique(return_counts=True)
         if (times > 1).any():
@@ -194,6 +199,17 @@ class Transport:
             (self.source_names[i], w) for i, w in zip(ids[largest].tolist(), weights[largest].tolist(), strict=True)
         ]
 
+    def evidence_for(self, token: str) -> dict[str, float]:
+        """How much evidence of each kind is behind a target token's row; none unless it is mixed by counts.
+
+        Raises:
+            InputError: If the target vocabulary has no such token.
+        """
+        if self.origin(token) != "mixed":
+            return {}
+        row = self._row(token)
+        return {kind: float(amounts[row]) for kind, amounts in self.evidence.items() if amounts[row]}
+
     def _weights(self, row: int) -> tuple[Tensor, Tensor]:
         mixed = (self.mixed_target == row).nonzero()
         if len(mixed) and self.mixture:
@@ -230,6 +246,7 @@ class Transport:
         if self.mixture:
             metadata["mixture"] = self.mixture.kind
             tensors |= {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
+        tensors |= {f"evidence.{kind}": amounts for kind, amounts in self.evidence.items()}
         return write_tensors(path, tensors, metadata, overwrite=overwrite)
 
     @classmethod
@@ -243,8 +260,7 @@ class Transport:
 
     @classmethod
     def _from_tensors(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Transport:
-        prefix = "mixture."
-        parts = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        parts = _under("mixture.", tensors)
         source_names, target_names = (from_bytes(tensors[name]) for name in _NAMES)
         return cls(
             source_size=len(source_names),
@@ -254,7 +270,13 @@ class Transport:
             source_names=source_names,
             target_names=target_names,
             seed=int(metadata["seed"]),
+            evidence=_under("evidence.", tensors),
         )
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _within(ids: Tensor, rows: slice) -> slice:

@@ -9,6 +9,7 @@ import tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_xlt import cli
+from hf_xlt.initializers import METHODS
 from hf_xlt.sample import sentences
 
 COMMANDS = ("demo", "initialize", "run", "evaluate", "explain", "tokenizer", "push")
@@ -71,6 +72,58 @@ def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
     assert "language: de" in (places / "trained" / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("auto", "--tokenizer", "{}/helper", "--dictionary", "{}/d.tsv"),
+            "Taking pooled: it pools all .* a dictionary",
+        ),
+        (
+            ("auto", "--helper", "{}/helper", "--tokenizer", "{}/helper"),
+            "Taking clp: .*\n.*Not used by clp: --tokenizer",
+        ),
+        (("auto", "--tokenizer", "{}/helper"), "Taking subtoken-mean: there is only a tokenizer"),
+        (("omp", "--donor", "{}/helper", "--k", 4, "--set", "seed=3"), "rows copied"),
+        (
+            ("pooled", "--tokenizer", "{}/helper", "--dictionary", "{}/d.tsv", "--set", "weights.overlap=2"),
+            "rows copied",
+        ),
+    ],
+)
+def test_initialize_takes_any_method_and_its_evidence(monkeypatch, capsys, places, words, said):
+    (places / "d.tsv").write_text("water\tWasser\nmother\tMutter\n", encoding="utf-8")
+    given = (str(word).replace("{}", str(places)) for word in words)
+    code, out, _ = call(
+        monkeypatch, capsys, "initialize", *given, "--source", places / "source", "--output", places / "o"
+    )
+    assert code == 0
+    assert re.search(said, out)
+    assert AutoModelForCausalLM.from_pretrained(places / "o").config.vocab_size == 500
+
+
+def test_the_help_of_initialize_lists_the_methods(monkeypatch, capsys):
+    _, out, _ = call(monkeypatch, capsys, "initialize", "--help")
+    for method in (*METHODS, "auto"):
+        assert method in re.sub(r"\s", "", out)
+
+
+def test_explain_shows_a_whole_text_and_the_evidence(monkeypatch, capsys, places):
+    pairs = zip(sentences("en", "train")[:60], sentences("de", "train")[:60], strict=True)
+    (places / "p.tsv").write_text("\n".join(map("\t".join, pairs)) + "\n", encoding="utf-8")
+    given = ("--source", places / "source", "--tokenizer", places / "helper", "--parallel", places / "p.tsv")
+    assert call(monkeypatch, capsys, "initialize", "pooled", *given, "--output", places / "o")[0] == 0
+    monkeypatch.setattr(cli.console, "_width", 300)
+    code, out, _ = call(monkeypatch, capsys, "explain", places / "o", "--text", "Das Wasser ist das Wasser")
+    assert code == 0
+    assert re.search(r"evidence\s.*mixed.*links \d", out, re.DOTALL)
+    ids = AutoTokenizer.from_pretrained(places / "o")("Das Wasser ist das Wasser")["input_ids"]
+    assert len(out.strip().splitlines()) == 1 + len(set(ids))
+    code, _, err = call(monkeypatch, capsys, "explain", places / "o")
+    assert code == 2
+    assert "There is nothing to explain; name tokens of the model, or give a text with --text" in err
+
+
 def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys, places):
     corpus = ("--corpus", places / "de.txt", "--vocab-size", 400)
     code, _, _ = call(
@@ -90,12 +143,18 @@ def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("run", "nonsense", "--output", "{}/x"), "No recipe 'nonsense': expected one of clp, scratch"),
+        (("run", "nonsense", "--output", "{}/x"), "No recipe 'nonsense': expected one of clp, .*scratch"),
         (("run", "clp", "--output", "{}/x"), "No corpus given; name one with --corpus"),
         (("run", "clp", "--output", "{}/x", "--set", "stages.0.stesp=3"), "Unknown key 'stesp'.*did you mean 'steps'"),
         (("run", "clp", "--output", "{}/x", "--set", "stages.0.steps=0"), "steps is 0; expected a number > 0"),
         (("run", "clp", "--output", "{}/x", "--corpus", "{}/none.txt"), "none.txt is not a file"),
         (("initialize", "clp", "--output", "{}/x"), "clp needs a source checkpoint"),
+        (("initialize", "auto", "--output", "{}/x"), "auto needs something of the target language; give --tokenizer"),
+        (("initialize", "pooled", "--source", "{}/source", "--output", "{}/x"), "pooled needs a target tokenizer; "),
+        (("initialize", "ramen", "--source", "a", "--tokenizer", "{}/helper", "--output", "{}/x"), "--parallel"),
+        (("initialize", "mean", "--k", "3", "--source", "{}/source", "--tokenizer", "{}/helper", "--output", "{}/x"),
+         "mean has no option 'k'; its options are overlap"),
+        (("initialize", "clp", "--set", "seed", "--output", "{}/x"), "'seed' is not of the form key=value"),
         (("initialize", "magic", "--output", "{}/x"), "Unknown initializer 'magic'"),
         (("explain", "{}/source", "Hund"), "transport.safetensors is not a file"),
         (("demo", "--recipe", "nothing", "--output", "{}/x"), "No demonstration of 'nothing'; choose one of clp"),

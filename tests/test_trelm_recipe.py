@@ -12,6 +12,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.recipes import load_recipe, run_recipe
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences
+from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMForMaskedLM
 
 STEPS = [f"stages.{stage}.{key}={value}" for stage in (0, 1, 2, 4) for key, value in
@@ -53,6 +54,15 @@ def test_a_run_leaves_a_model_that_opens_and_compares_on_equal_terms(given, tmp_
     assert "trust_remote_code=True" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
+def test_translation_pairs_alone_make_rows_for_both_languages(given, tmp_path):
+    run_recipe(load_recipe("trelm", [*given, "initializer={method: pooled}"]), tmp_path / "out", "x")
+    transport = Transport.load(tmp_path / "out" / "transport.safetensors")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert transport.counts.copied >= 5
+    assert transport.counts.mixed > len(tokenizer) / 2
+    assert transport.explain("the", 1)[0][0] == "the"
+
+
 def test_a_run_that_was_stopped_between_stages_ends_as_if_it_had_not_been(given, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     recipe = load_recipe("trelm", given)
@@ -83,7 +93,7 @@ def interrupt(*_: object) -> None:
     [
         (["trelm.tri_layer_index=none"], "part is 'lower'; expected one of embeddings, layers, head"),
         (["stages.0.frozen=[top]"], "part is 'top'; expected one of embeddings, lower, tri_layer, upper, head"),
-        (["initializer={method: clp}"], "initializer is 'clp'; expected one of adversarial, random"),
+        (["initializer={method: clp}"], "initializer is 'clp'; expected one of adversarial, pooled, random"),
         (["initializer={method: adversarial, epoch: 3}"], "option is 'epoch'; expected one of width, epochs, start"),
         (["data.source_corpus=null"], "No corpus of the source language given"),
         (["trelm.tri_layer_index='9'"], "cannot become a TreLM: .*tri_layer_index is 9; expected from 0 to below"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +61,7 @@ class Initializer(ABC):
         self.seed = seed
         self.source_vocabulary = Vocabulary.of(self.source.tokenizer())
         self.target_vocabulary = Vocabulary.of(tokenizer)
-        check_ids(self.source_vocabulary.size, self.source.vocab_size, str(source))
+        check_ids(self.source_vocabulary.size, self.source.vocab_size, self.source.name)
 
     @property
     @abstractmethod
@@ -160,7 +161,12 @@ class Initializer(ABC):
             source_names=_names(self.source_vocabulary, self.source_vocabulary.size),
             target_names=_names(self.target_vocabulary, self.target_size),
             seed=self.seed,
+            evidence=self._row_evidence(),
         )
+
+    def _row_evidence(self) -> Mapping[str, Tensor]:
+        """Kind of evidence → how much of it there is for each target row, where rows are mixed by counts."""
+        return {}
 
 
 def open_checkpoint(checkpoint: str | Path | Checkpoint, trust_remote_code: bool = False) -> Checkpoint:

@@ -6,8 +6,7 @@ arXiv:2301.09626, §3.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ import torch
 from torch import Tensor
 
 from hf_xlt.checkpoint import Checkpoint, check_finite, check_ids
-from hf_xlt.errors import InputError
-from hf_xlt.geometry.similarity import sparsemax, top_k_softmax, unit_rows
+from hf_xlt.geometry.weighting import Weighting
 from hf_xlt.initializers.base import Initializer, open_checkpoint
-from hf_xlt.mixture import ClippedMixture, FactoredMixture, Mixture
+from hf_xlt.mixture import Mixture
 from hf_xlt.tokens import Overlap, match
 from hf_xlt.transport import Transport
 
-WEIGHTINGS = ("paper", "positive", "top-k", "sparsemax")
 CITATION = """\
 @misc{ostendorff2023clp,
   title = {Efficient Language Model Training through Cross-Lingual and Progressive Transfer Learning},
@@ -74,8 +71,7 @@ class CLPInitializer(Initializer):
         trust_remote_code: bool = False,
         **options: Any,
     ) -> None:
-        if weighting not in WEIGHTINGS:
-            raise InputError(f"Unknown weighting {weighting!r}; choose one of {', '.join(WEIGHTINGS)}.")
+        self._weighting = Weighting(weighting, k, temperature)
         self.weighting = weighting
         self.k = k
         self.temperature = temperature
@@ -115,18 +111,7 @@ class CLPInitializer(Initializer):
         missing = self._helper_rows[torch.from_numpy(self._overlap.missing_ids)]
         shared = self._helper_rows[torch.from_numpy(self._overlap.target_ids)]
         source_ids = torch.from_numpy(self._overlap.source_ids)
-        return self._weigh(missing, shared, source_ids)
-
-    @property
-    def _weigh(self) -> Callable[[Tensor, Tensor, Tensor], Mixture]:
-        size = self.source_vocabulary.size
-        weighings: dict[str, Callable[[Tensor, Tensor, Tensor], Mixture]] = {
-            "paper": lambda a, b, ids: FactoredMixture(unit_rows(a), unit_rows(b), ids),
-            "positive": lambda a, b, ids: ClippedMixture(unit_rows(a), unit_rows(b), ids),
-            "top-k": partial(top_k_softmax, source_size=size, k=self.k, temperature=self.temperature),
-            "sparsemax": partial(sparsemax, source_size=size),
-        }
-        return weighings[self.weighting]
+        return self._weighting.mix(missing, shared, source_ids, self.source_vocabulary.size)
 
     def _card_evidence(self) -> dict[str, Any]:
         return {"helper": self.helper.name}

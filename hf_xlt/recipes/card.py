@@ -7,6 +7,7 @@ from hf_xlt.evaluation.summary import MethodSummary
 from hf_xlt.hub import CardFacts, CorpusFacts, ResultRow, RowCounts
 from hf_xlt.initializers import CITATIONS
 from hf_xlt.recipes.load import recipe_from
+from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results
 
 
@@ -41,8 +42,14 @@ def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
         continuations=_continuations(results),
         versions=results.versions,
         hardware=results.hardware,
-        citation=CITATIONS.get(recipe.initializer["method"]) if recipe.initializer else None,
+        citation=_citation(recipe),
     )
+
+
+def _citation(recipe: Recipe) -> str | None:
+    """The paper of the model where it is a TreLM, else of the initializer."""
+    method = "adversarial" if recipe.trelm else (recipe.initializer or {}).get("method")
+    return CITATIONS.get(method) if method else None
 
 
 def result_row(summary: MethodSummary) -> ResultRow:

@@ -23,12 +23,13 @@ from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
 from hf_xlt.hub import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.card import card_facts
-from hf_xlt.recipes.methods import BASELINES, Contest, Method, new_model_contest, transfer_contest
+from hf_xlt.recipes.methods import BASELINES, Contest, Method, new_model_contest
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results, Run, hardware
 from hf_xlt.recipes.schema import one_of
 from hf_xlt.recipes.stages import best_device, train_stage
 from hf_xlt.recipes.text import Text, read_text
+from hf_xlt.recipes.transfer import transfer_contest
 from hf_xlt.recipes.trelm import trelm_contest
 from hf_xlt.report import plot_learning_curves
 from hf_xlt.trelm import TreLMPreTrainedModel
@@ -128,7 +129,7 @@ def contest_of(recipe: Recipe, work: Path, compare: bool) -> Contest:
         return new_model_contest(recipe, work / "tokenizer")
     if recipe.trelm is not None:
         return trelm_contest(recipe, work, compare)
-    return transfer_contest(recipe, compare)
+    return transfer_contest(recipe, work, compare)
 
 
 def check_length(length: int, contest: Contest) -> None:

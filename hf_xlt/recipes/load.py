@@ -43,7 +43,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     if not isinstance(data, dict):
         raise InputError(f"Recipe {path} must be a mapping with a `name`; see the shipped ones.")
     for override in overrides:
-        _set(data, override)
+        set_value(data, override)
     return recipe_from(data)
 
 
@@ -56,7 +56,16 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
     return build(Recipe, data, "recipe")
 
 
-def _set(data: Any, override: str) -> None:
+def set_value(data: Any, override: str) -> None:
+    """Set one value in plain data, in place.
+
+    Args:
+        data: Mappings and lists.
+        override: `dotted.key=value`, the value in YAML.
+
+    Raises:
+        InputError: If it is of another form, or leads to no place in the data.
+    """
     key, equals, text = override.partition("=")
     if not equals:
         raise InputError(f"Override {override!r} is not of the form key=value, e.g. stages.0.steps=500.")

@@ -7,18 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.checkpoint import Checkpoint, atomic_folder
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
-from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
+from hf_xlt.data.packing import token_stream
+from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
-from hf_xlt.initializers import Initializer, RandomInitializer, initializer_for
-from hf_xlt.recipes.recipe import NewTokenizer, Recipe
+from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.initializers import Initializer
+from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
+from hf_xlt.recipes.vectors import token_vectors
+from hf_xlt.tensor_file import write_tensors
 from hf_xlt.transport import Transport
 
 RANDOM_ROWS = "random rows"
 FROM_SCRATCH = "from scratch"
+VECTORS_FILE = "vectors.safetensors"
 BASELINES = (RANDOM_ROWS, FROM_SCRATCH)
 
 
@@ -54,12 +61,22 @@ class Contest:
         return kind_of(self.config)
 
 
-def from_scratch(config: PreTrainedConfig) -> Method:
-    """A model with random weights throughout."""
+def from_scratch(config: PreTrainedConfig, vectors: Tensor | None = None) -> Method:
+    """A model with random weights throughout, or with static vectors `(V, d)` in its embedding table.
+
+    The vectors are centred and scaled to the average length of the random rows; rows that are zero stay random.
+    """
 
     def start(seed: int) -> PreTrainedModel:
         torch.manual_seed(seed)
-        return kind_of(config).auto_class.from_config(config).float()
+        model = kind_of(config).auto_class.from_config(config).float()
+        if vectors is not None:
+            with torch.no_grad():
+                table = model.get_input_embeddings().weight
+                known = vectors.any(dim=1)
+                rows = unit_rows(vectors[known] - vectors[known].mean(dim=0))
+                table[known] = rows * torch.linalg.vector_norm(table, dim=1).mean()
+        return model
 
     return Method(FROM_SCRATCH, start)
 
@@ -74,30 +91,45 @@ def initialized(name: str, initializer: Initializer) -> Method:
     return Method(name, start, initializer.transport())
 
 
-def transfer_contest(recipe: Recipe, compare: bool) -> Contest:
-    """The recipe's initializer; when comparing, its alternatives and the two baselines beside it."""
-    asked = [recipe.initializer or {}, *(recipe.alternatives if compare else ())]
-    initializers = [initializer_for(options, recipe.source, recipe.helper) for options in asked]
-    methods = [initialized(initializer.label, initializer) for initializer in initializers]
-    first = initializers[0]
-    config = first.target_config()
-    if compare:
-        methods.append(initialized(RANDOM_ROWS, RandomInitializer(first.source, first.tokenizer)))
-        methods.append(from_scratch(config))
-    return Contest(first.tokenizer, config, tuple(methods))
-
-
 def new_model_contest(recipe: Recipe, folder: Path) -> Contest:
     """The recipe's new model and new tokenizer; there is nothing to compare it with.
 
-    The tokenizer is kept in `folder`: training it again, as after a kill, may number its tokens otherwise.
+    The tokenizer is kept in `folder`: training it again, as after a kill, may number its tokens otherwise. Its static
+    vectors are kept beside it.
     """
+    tokenizer = trained_tokenizer(recipe, recipe.tokenizer or NewTokenizer(), folder)
+    config = new_config(recipe, tokenizer)
+    vectors = new_vectors(recipe, tokenizer, config, folder.parent / VECTORS_FILE) if recipe.vector_epochs else None
+    return Contest(tokenizer, config, (from_scratch(config, vectors),))
+
+
+def new_vectors(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, path: Path) -> Tensor:
+    """Static vectors as wide as a new model's embeddings; trained once, and then read from `path`."""
+    with torch.device("meta"):
+        width = kind_of(config).auto_class.from_config(config).get_input_embeddings().weight.shape[1]
+    return trained_vectors(recipe, tokenizer, width, recipe.vector_epochs, path)
+
+
+def trained_vectors(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, width: int, epochs: int, path: Path) -> Tensor:
+    """Static vectors of a tokenizer's tokens, from the corpus; trained once, and then read from `path`."""
+    if not path.exists():
+        text = token_stream(recipe.data.split().training_lines(), tokenizer)
+        table, _ = token_vectors(text, tokenizer, width, epochs)
+        write_tensors(path, {"vectors": table}, {})
+    return load_file(path)["vectors"]
+
+
+def trained_tokenizer(recipe: Recipe, new: NewTokenizer, folder: Path) -> PreTrainedTokenizerBase:
+    """A tokenizer of the corpus; trained once, and then read from `folder`."""
     if not folder.exists():
-        new = recipe.tokenizer or NewTokenizer()
+        lines = recipe.data.split().training_lines()
         with atomic_folder(folder) as partial:
-            train_tokenizer(recipe.data.split().training_lines(), new.vocab_size, new.family).save_pretrained(partial)
-    tokenizer = open_tokenizer(str(folder))
-    return Contest(tokenizer, config := new_config(recipe, tokenizer), (from_scratch(config),))
+            if new.family == SOURCE_FAMILY and recipe.source is not None:
+                like = Checkpoint.open(recipe.source).tokenizer()
+                train_tokenizer_like(like, lines, new.vocab_size).save_pretrained(partial)
+            else:
+                train_tokenizer(lines, new.vocab_size, new.family).save_pretrained(partial)
+    return open_tokenizer(str(folder))
 
 
 def new_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:

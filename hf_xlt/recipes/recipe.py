@@ -14,6 +14,7 @@ from hf_xlt.recipes import plain_yaml
 from hf_xlt.recipes.schema import one_of, require
 from hf_xlt.recipes.stage import Stage
 
+SOURCE_FAMILY = "source"
 DTYPES = ("source", "float32", "float16", "bfloat16")
 
 
@@ -25,6 +26,9 @@ class Data:
         corpus: File or Hub dataset id to train on.
         source_corpus: The same in the source language, for models of both languages.
         parallel: File of translation pairs, source language first.
+        dictionary: File of source words and their translations.
+        vectors: File of word vectors of the target language.
+        source_vectors: File of word vectors of the source language.
         held_out: File or Hub dataset id to measure on; without one, lines of the corpus are held out.
         held_out_every: Hold out every so many-th line.
         held_out_lines: Hold out at most so many lines.
@@ -34,6 +38,9 @@ class Data:
     corpus: str | None = None
     source_corpus: str | None = None
     parallel: str | None = None
+    dictionary: str | None = None
+    vectors: str | None = None
+    source_vectors: str | None = None
     held_out: str | None = None
     held_out_every: int = 100
     held_out_lines: int = 500
@@ -77,13 +84,13 @@ class Data:
 
 @dataclass(frozen=True)
 class NewTokenizer:
-    """A tokenizer to train on the corpus: its family and its size."""
+    """A tokenizer to train on the corpus: its family, or `source` for one like the source's; and its size."""
 
     family: str = "byte-level-bpe"
     vocab_size: int = 8000
 
     def __post_init__(self) -> None:
-        one_of("tokenizer: family", self.family, tuple(FAMILIES))
+        one_of("tokenizer: family", self.family, (*FAMILIES, SOURCE_FAMILY))
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,8 @@ class TreLMOptions:
     tri_layer_index: str = "middle"
 
     def __post_init__(self) -> None:
-        require(len(set(self.languages)) == len(self.languages) == 2, "trelm: languages", list(self.languages), "two")
+        two = len(set(self.languages)) == len(self.languages) == 2
+        require(two, "trelm: languages", list(self.languages), "two different")
         known = self.tri_layer_index in ("middle", "none") or self.tri_layer_index.isdigit()
         require(known, "trelm: tri_layer_index", self.tri_layer_index, "middle, none or a number of layers in quotes")
 
@@ -111,13 +119,19 @@ class Recipe:
         description: One sentence for the model card.
         source: Checkpoint to start from: a Hub id or a folder.
         helper: Small model of the target language: a Hub id or a folder.
+        donor: Model with the wanted tokenizer, for `omp`: a Hub id or a folder.
+        target_tokenizer: Where the target tokenizer is: a Hub id or a folder. Without one it is the helper's or the
+            donor's; without these it is trained on the corpus, as `tokenizer` says.
         language: Code of the target language.
         license: Licence for the model card.
         initializer: `method` and its options; how target rows are made of source rows.
         alternatives: Other initializers that `--compare` trains beside the first one and the two baselines.
         model: In place of an initializer: the configuration of a new model, `model_type` and its fields.
+        vector_epochs: Begin a new model's embeddings as static vectors, trained on the corpus for so many epochs; 0 for
+            random ones. Masked language models of small budgets leave the unigram plateau far sooner with them.
         trelm: Make the source a TreLM of two languages.
-        tokenizer: The tokenizer that a new model gets, trained on the corpus; a TreLM's on both languages' text.
+        tokenizer: The tokenizer to train on the corpus: a new model's, or the target tokenizer where there is none
+            yet; a TreLM's on both languages' text.
         data: The text.
         stages: Stretches of training, one after the other.
         seeds: Every method is trained once a seed; the first one's model is kept.
@@ -129,11 +143,14 @@ class Recipe:
     description: str = ""
     source: str | None = None
     helper: str | None = None
+    donor: str | None = None
+    target_tokenizer: str | None = None
     language: str | None = None
     license: str | None = None
     initializer: Mapping[str, Any] | None = None
     alternatives: tuple[Mapping[str, Any], ...] = ()
     model: Mapping[str, Any] | None = None
+    vector_epochs: int = 0
     trelm: TreLMOptions | None = None
     tokenizer: NewTokenizer | None = None
     data: Data = field(default_factory=Data)
@@ -149,6 +166,12 @@ class Recipe:
             raise InputError(f"Recipe {self.name!r}: `initializer` needs a `method`, e.g. clp.")
         if self.model is not None and "model_type" not in self.model:
             raise InputError(f"Recipe {self.name!r}: `model` needs a `model_type`, e.g. llama.")
+        require(self.vector_epochs >= 0, f"recipe {self.name!r}: vector_epochs", self.vector_epochs, "a number ≥ 0")
+        if self.vector_epochs and self.model is None:
+            raise InputError(
+                f"Recipe {self.name!r}: vector_epochs is for a new `model`; an initializer makes its own rows."
+            )
+        self._check_tokenizer()
         if not self.stages or not self.seeds:
             raise InputError(f"Recipe {self.name!r} needs at least one stage and one seed.")
         require(min(self.seeds) >= 0, f"recipe {self.name!r}: seeds", list(self.seeds), "numbers ≥ 0")
@@ -159,6 +182,20 @@ class Recipe:
         for index, stage in enumerate(self.stages):
             self._check_stage(stage, [earlier.name for earlier in self.stages[:index]])
         one_of(f"recipe {self.name!r}: dtype", self.dtype, DTYPES)
+
+    def _check_tokenizer(self) -> None:
+        if self.model is None and self.trelm is None:
+            return
+        if self.tokenizer and self.tokenizer.family == SOURCE_FAMILY:
+            raise InputError(
+                f"Recipe {self.name!r}: a tokenizer like the source's is for an initializer and one language; choose a "
+                f"family of {', '.join(FAMILIES)}."
+            )
+        if self.target_tokenizer:
+            raise InputError(
+                f"Recipe {self.name!r}: target_tokenizer is for an initializer and one language; here the tokenizer is "
+                "trained, as `tokenizer` says."
+            )
 
     def _check_stage(self, stage: Stage, earlier: Sequence[str]) -> None:
         for name in stage.follows:

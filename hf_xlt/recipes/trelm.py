@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, atomic_folder
 from hf_xlt.data.frequency import frequency_order
-from hf_xlt.data.objectives import special_ids
 from hf_xlt.data.packing import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.vectors import train_vectors
 from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
+from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS, Contest, Method
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe
 from hf_xlt.recipes.schema import one_of
+from hf_xlt.recipes.vectors import merged_pairs, token_vectors
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 
 # Initializers that make rows for a TreLM, and what a recipe may say of each.
-OPTIONS = {"adversarial": ("width", "epochs", "start", "ignore_case", "seed"), "random": ("seed",)}
+OPTIONS = {"adversarial": ("width", "epochs", "start", "ignore_case", "seed"), "pooled": ("seed",), "random": ("seed",)}
 
 
 def trelm_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
@@ -61,7 +60,7 @@ def check_evidence(recipe: Recipe) -> None:
     one_of("trelm: initializer", method, tuple(OPTIONS))
     for name in options:
         one_of(f"{method}: option", name, OPTIONS[method])
-    if any(stage.on_pairs for stage in recipe.stages):
+    if method == "pooled" or any(stage.on_pairs for stage in recipe.stages):
         recipe.data.pairs()
 
 
@@ -87,30 +86,29 @@ def learned_transport(recipe: Recipe, source: Checkpoint, tokenizer: PreTrainedT
 
 
 def rows_initializer(recipe: Recipe, source: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> Initializer:
-    """The initializer of a recipe; `adversarial` trains static vectors on the text of both languages first."""
+    """The initializer of a recipe.
+
+    `pooled` counts the links of the translation pairs, and those of their source side with itself, cut by the source's
+    tokenizer and by the joint one.
+
+    `adversarial` trains static vectors first: on the text of both languages and, where there are any, on translation
+    pairs, without which words of the two languages that are not spelled alike hardly come near one another.
+    """
     options = dict(recipe.initializer or {})
     method = options.pop("method")
     if method == "random":
         return RandomInitializer(source, tokenizer, **options)
+    if method == "pooled":
+        text = recipe.data.pairs()
+        itself = tuple((sentence, sentence) for sentence, _ in text.pairs)
+        return PooledInitializer(source, tokenizer, parallel=replace(text, pairs=(*text.pairs, *itself)), **options)
     width, epochs = options.pop("width", None), options.pop("epochs", 5)
-    names = np.array([str(id_) for id_ in range(len(tokenizer))], dtype=object)
-    text = TokenText(tuple(token_stream(both_languages(recipe), tokenizer)), names)
-    vectors = train_vectors(text, width or source.input_rows().shape[1], epochs=epochs)
-    table, order = vectors.placed(names.tolist())
-    order = order[~torch.isin(order, torch.from_numpy(special_ids(tokenizer)))]
+    width = width or source.input_rows().shape[1]
+    pairs = recipe.data.pairs().pairs if recipe.data.parallel else ()
+    ids = chain(token_stream(both_languages(recipe), tokenizer), merged_pairs(pairs, tokenizer))
+    table, order = token_vectors(ids, tokenizer, width, epochs)
     source_order = frequency_order(recipe.data.source_split().training_lines(), source.tokenizer())
     return AdversarialInitializer(source, tokenizer, table, order=order, source_order=source_order, **options)
-
-
-@dataclass(frozen=True)
-class TokenText:
-    """A tokenised text to be read as words, as often as wanted: the ids, and what each is called."""
-
-    ids: tuple[np.ndarray, ...]
-    names: np.ndarray
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return (self.names[part].tolist() for part in self.ids)
 
 
 def trelm_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, transport: Transport) -> TreLMForMaskedLM:

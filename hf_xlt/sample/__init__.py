@@ -1,4 +1,4 @@
-"""The embedded sample: a small parallel corpus and two tiny models trained by this project."""
+"""The embedded sample: a small parallel corpus and three tiny models trained by this project."""
 
 from __future__ import annotations
 

@@ -1,0 +1,156 @@
+"""Evidence: everything given for a transfer, by the names of the options that give it, opened when it is asked for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
+from hf_xlt.evidence.parallel import ParallelText, read_parallel
+from hf_xlt.evidence.vectors import TextVectors, text_vectors
+from hf_xlt.initializers.base import open_checkpoint
+from hf_xlt.initializers.subwords import some_tokens
+
+logger = logging.getLogger(__name__)
+
+Read = TypeVar("Read", Dictionary, ParallelText)
+
+# What messages call each piece of evidence.
+KINDS = {
+    "source": "a source checkpoint",
+    "tokenizer": "a target tokenizer",
+    "helper": "a helper checkpoint",
+    "donor": "a donor checkpoint",
+    "dictionary": "a dictionary",
+    "parallel": "parallel text",
+    "vectors": "vectors of the target language",
+    "source_vectors": "vectors of the source language",
+}
+FILES = ("dictionary", "parallel", "vectors", "source_vectors")
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of the two languages.
+
+    Attributes:
+        source: Source checkpoint: Hub id, folder or `Checkpoint`.
+        tokenizer: The target tokenizer; without one, the helper's or the donor's.
+        helper: Small model of the target language: Hub id, folder or `Checkpoint`.
+        donor: Model with the wanted tokenizer: Hub id, folder or `Checkpoint`.
+        dictionary: File of source words and their translations, as `read_dictionary` takes it.
+        parallel: File of sentences and their translations, source first, as `read_parallel` takes it.
+        vectors: File of word vectors of the target language, as `text_vectors` takes it; or a table `(V_t, k)` of the
+            vectors of the target tokens.
+        source_vectors: File of word vectors of the source language.
+        trust_remote_code: Run code that the checkpoints bring.
+
+    Raises:
+        InputError: If a file does not exist. From the properties, if what they open cannot be opened.
+    """
+
+    source: str | Path | Checkpoint | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+    helper: str | Path | Checkpoint | None = None
+    donor: str | Path | Checkpoint | None = None
+    dictionary: str | Path | None = None
+    parallel: str | Path | None = None
+    vectors: str | Path | Tensor | None = None
+    source_vectors: str | Path | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        for name in FILES:
+            file = getattr(self, name)
+            if isinstance(file, str | Path) and not Path(file).expanduser().is_file():
+                raise InputError(
+                    f"{file} is not a file; expected {KINDS[name]}. Check the path given with {flag(name)}."
+                )
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Which of `KINDS` are given."""
+        return tuple(name for name in KINDS if getattr(self, name) is not None)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The source, open."""
+        if self.source is None:
+            raise _missing("source")
+        return open_checkpoint(self.source, self.trust_remote_code)
+
+    @cached_property
+    def target_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The target tokenizer."""
+        if self.tokenizer is not None:
+            return self.tokenizer
+        model = self.donor if self.helper is None else self.helper
+        if model is None:
+            raise _missing("tokenizer")
+        return open_checkpoint(model, self.trust_remote_code).tokenizer()
+
+    @cached_property
+    def entries(self) -> Dictionary | None:
+        """The dictionary, read."""
+        if self.dictionary is None:
+            return None
+        return _noticed(read_dictionary(Path(self.dictionary).expanduser()))
+
+    @cached_property
+    def sentences(self) -> ParallelText | None:
+        """The parallel text, read."""
+        if self.parallel is None:
+            return None
+        return _noticed(read_parallel(Path(self.parallel).expanduser()))
+
+    @cached_property
+    def words(self) -> TextVectors:
+        """The word vectors of the target language."""
+        if self.vectors is None:
+            raise _missing("vectors")
+        if isinstance(self.vectors, Tensor):
+            raise InputError("The vectors are a table of tokens; expected a file of word vectors.")
+        return text_vectors(self.vectors)
+
+    @cached_property
+    def source_words(self) -> TextVectors:
+        """The word vectors of the source language."""
+        if self.source_vectors is None:
+            raise _missing("source_vectors")
+        return text_vectors(self.source_vectors)
+
+    @cached_property
+    def table(self) -> Tensor:
+        """`(V_t, k)`, the vectors of the target tokens, zero where one has none."""
+        if isinstance(self.vectors, Tensor):
+            return self.vectors
+        return some_tokens("target", self.words, self.target_tokenizer)
+
+    @cached_property
+    def source_table(self) -> Tensor:
+        """`(V_s, k)`, the vectors of the source tokens, zero where one has none."""
+        return some_tokens("source", self.source_words, self.checkpoint.tokenizer())
+
+
+def flag(name: str) -> str:
+    """The option of the command line that gives a piece of evidence."""
+    return "--" + name.replace("_", "-")
+
+
+def _noticed(read: Read) -> Read:
+    """Tell of lines that were left out."""
+    if read.notice:
+        logger.warning(read.notice)
+    return read
+
+
+def _missing(name: str) -> InputError:
+    return InputError(f"There is no {name}; give {KINDS[name]} with {flag(name)}.")

@@ -1,0 +1,159 @@
+"""All the evidence there is, pooled: weighted counts of every kind in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.alignment import WordAligner
+from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.dictionary import Dictionary, dictionary_counts
+from hf_xlt.evidence.links import link_counts, token_pairs
+from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.evidence.spelling import relative_counts
+from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
+from hf_xlt.initializers.missing import missing_evidence
+from hf_xlt.mixture import SparseMixture
+
+# What each kind of evidence counts, in links of parallel text.
+WEIGHTS: Mapping[str, float] = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0}
+
+_SPECIFICITY = 0.5
+
+
+class PooledInitializer(CountedInitializer):
+    """Mix source tokens by everything known of a token: its links, its translations, its spelling, its neighbours.
+
+    Each kind of evidence is a table of counts; they are weighted and added, and relative frequencies are the weights of
+    the source tokens. Links count as they are, so that they outweigh the rest once a token is seen often. The others
+    are priors worth a fixed number of links: a dictionary's entries, each worth less the more translations its source
+    token has; the source's token of the same text; similarities.
+
+    With both a dictionary and parallel text, the aligner learns from the entries as well as from the sentences. Links
+    are those that both directions agree on.
+
+    A mean of rows is shorter than they are, and a body trained on longer ones reads it as a weaker word. So with
+    `keep_length` each row's weights, which sum to 1, are scaled by what brings it to the mean length of its parts.
+
+    Args:
+        source: Source checkpoint: Hub id, folder or `Checkpoint`.
+        tokenizer: The target tokenizer.
+        dictionary: Source and target words.
+        parallel: Sentences of the source language and their translations.
+        similarity: A row for each target id, of weights of source ids, such as `top_k_softmax` gives.
+        weights: What the kinds of evidence count, where it is not as in `WEIGHTS`; 0 leaves one out.
+        keep_length: Whether mixed rows get the mean length of the rows they are made of.
+        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
+
+    Raises:
+        InputError: If there is neither a dictionary nor parallel text nor similarities, they do not fit the tokenizers,
+            or a weight is of an unknown kind or negative.
+    """
+
+    method = "pooled"
+
+    def __init__(
+        self,
+        source: str | Path | Checkpoint,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        dictionary: Dictionary | None = None,
+        parallel: ParallelText | None = None,
+        similarity: SparseMixture | None = None,
+        weights: Mapping[str, float] | None = None,
+        keep_length: bool = True,
+        **options: Any,
+    ) -> None:
+        if dictionary is None and parallel is None and similarity is None:
+            raise missing_evidence(self.method, "evidence of translations", "--dictionary, --parallel or --vectors")
+        self.weights = {**WEIGHTS, **(weights or {})}
+        if unknown := sorted(self.weights.keys() - WEIGHTS.keys()):
+            raise InputError(f"There is no evidence {unknown[0]!r} to weigh; choose from {', '.join(WEIGHTS)}.")
+        if negative := [kind for kind, weight in self.weights.items() if not 0 <= weight < float("inf")]:
+            raise InputError(f"The weight of {negative[0]} is {self.weights[negative[0]]}; expected a number from 0.")
+        super().__init__(source, tokenizer, **options)
+        self.dictionary = dictionary
+        self.parallel = parallel
+        self.keep_length = keep_length
+        self._entries = (
+            None if dictionary is None else dictionary_counts(dictionary, self.source.tokenizer(), tokenizer)
+        )
+        self._similarity = None if similarity is None else _as_counts(similarity, self.shape)
+
+    @property
+    def label(self) -> str:
+        """`pooled (links, dictionary, overlap)` and so on: the kinds of evidence in use."""
+        return f"pooled ({', '.join(self._kinds)})"
+
+    @property
+    def _kinds(self) -> list[str]:
+        """The kinds of evidence that are given and have a weight."""
+        return [kind for kind in self._tables if self.weights[kind]]
+
+    @property
+    def _tables(self) -> dict[str, Callable[[], TokenCounts]]:
+        """How the counts of each kind of evidence that is given are made."""
+        parallel, entries, similarity = self.parallel, self._entries, self._similarity
+        tables: dict[str, Callable[[], TokenCounts]] = {}
+        if parallel is not None:
+            tables["links"] = lambda: self._links(parallel)
+        if entries is not None:
+            tables["dictionary"] = lambda: entries.specific(_SPECIFICITY).relative()
+        if similarity is not None:
+            tables["similarity"] = similarity.relative
+        return tables | {"overlap": lambda: overlap_counts(self.source_vocabulary, self.target_vocabulary)}
+
+    def evidence(self) -> dict[str, TokenCounts]:
+        """The weighted counts of each kind of evidence that is given, and what tokens without any borrow."""
+        return self._evidence
+
+    @cached_property
+    def _evidence(self) -> dict[str, TokenCounts]:
+        tables = {kind: self._tables[kind]().scaled(self.weights[kind]) for kind in self._kinds}
+        known = TokenCounts.total(tables.values(), self.shape)
+        return tables | {"relatives": relative_counts(known, self.target_vocabulary)}
+
+    def _links(self, parallel: ParallelText) -> TokenCounts:
+        tokenizers = self.source.tokenizer(), self.tokenizer
+        sentences = token_pairs(parallel.pairs, *tokenizers)
+        entries = [] if self.dictionary is None else token_pairs(self.dictionary.entries, *tokenizers)
+        links = WordAligner.train(sentences + entries).align(sentences, "intersection")
+        return link_counts(sentences, links, self.shape)
+
+    def _mixture(self, rows: np.ndarray) -> SparseMixture:
+        mixture = super()._mixture(rows)
+        return at_source_length(mixture, self.source.input_rows()) if self.keep_length else mixture
+
+
+def at_source_length(mixture: SparseMixture, table: Tensor) -> SparseMixture:
+    """Scale each row's weights so that it gets the weighted mean length of the rows it is made of.
+
+    Args:
+        mixture: Weights that are not negative.
+        table: The source's input rows `(V_s, d)`; those of other columns, such as a bias, are scaled alike.
+    """
+    lengths = mixture.apply(torch.linalg.vector_norm(table.float(), dim=1, keepdim=True)).squeeze(1)
+    mixed = torch.linalg.vector_norm(mixture.apply(table), dim=1)
+    scale = torch.where(mixed > 0, lengths / mixed, 1)
+    return replace(mixture, values=mixture.values * scale.repeat_interleave(mixture.crow.diff()))
+
+
+def _as_counts(mixture: SparseMixture, shape: tuple[int, int]) -> TokenCounts:
+    """The positive weights of a mixture with a row for each target id."""
+    if mixture.n_rows > shape[0] or mixture.source_size > shape[1]:
+        raise InputError(
+            f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids; expected at most "
+            f"{shape}: make them for these two tokenizers."
+        )
+    targets = torch.arange(mixture.n_rows).repeat_interleave(mixture.crow.diff().cpu())
+    return TokenCounts.of(targets.numpy(), mixture.col.cpu().numpy(), mixture.values.cpu().clamp(min=0).numpy(), shape)

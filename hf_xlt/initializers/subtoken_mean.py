@@ -1,0 +1,91 @@
+"""Subtoken mean: a token starts as the mean of what its text is made of in the source's vocabulary.
+
+Gee, Zugarini, Rigutini & Torroni 2022, "Fast Vocabulary Transfer for Language Model Compression", §3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.evidence.vectors.subword import token_texts
+from hf_xlt.initializers.overlap import OverlapInitializer
+from hf_xlt.mixture import SparseMixture
+from hf_xlt.tokens import Vocabulary
+
+CITATION = """\
+@inproceedings{gee2022fast,
+  title = {Fast Vocabulary Transfer for Language Model Compression},
+  author = {Gee, Leonidas and Zugarini, Andrea and Rigutini, Leonardo and Torroni, Paolo},
+  booktitle = {Proceedings of the 2022 Conference on Empirical Methods in Natural Language Processing: Industry Track},
+  year = {2022},
+}"""
+
+
+class SubtokenMeanInitializer(OverlapInitializer):
+    """Copy the rows of shared tokens; give the others the mean of the source rows that their text is tokenised into.
+
+    A token that starts a word is tokenised after a space. Of one that continues a word, the first piece is the source's
+    token for the inside of words, where there is one. Rows of tokens that are no text (half characters), or of which
+    the source knows no piece, are drawn.
+
+    Args:
+        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
+        tokenizer: The target tokenizer.
+        overlap: Which tokens are copied: one of `OVERLAPS`.
+        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
+
+    Raises:
+        InputError: If the source cannot be opened, no token is shared, or the overlap is unknown.
+    """
+
+    method = "subtoken-mean"
+    citation = CITATION
+
+    @property
+    def label(self) -> str:
+        """`subtoken mean`."""
+        return "subtoken mean"
+
+    def _mixture(self) -> SparseMixture:
+        missing, tokenizer = self._overlap.missing_ids, self.source.tokenizer()
+        forms, texts = self.target_vocabulary.forms, token_texts(self.tokenizer)
+        starts = np.array([id_ in forms and forms[id_].starts_word for id_ in missing.tolist()])
+        space = _space(tokenizer, self.source_vocabulary)
+        wanted = zip([texts[id_] for id_ in missing], starts, strict=True)
+        spaced = [space + text if text and start else text for text, start in wanted]
+        pieces, lengths = _pieces(tokenizer, spaced)
+        rows = np.repeat(np.arange(len(missing)), lengths)
+        firsts = (lengths.cumsum() - lengths)[(lengths > 0) & ~starts]
+        pieces[firsts] = _insides(self.source_vocabulary)[pieces[firsts]]
+        known = (pieces >= 0) & ~np.isin(pieces, tokenizer.all_special_ids)
+        rows, pieces = rows[known], pieces[known]
+        counts = np.bincount(rows, minlength=len(missing))
+        shares, ends = (1 / counts[rows]).astype(np.float32), np.concatenate([[0], counts.cumsum()])
+        crow, col, weights = map(torch.from_numpy, (ends, pieces, shares))
+        return SparseMixture(crow, col, weights, self.source_vocabulary.size)
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of all texts, one after the other, and how many each text has."""
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    return np.fromiter((id_ for ids in encoded for id_ in ids), np.int64, int(lengths.sum())), lengths
+
+
+def _space(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> str:
+    """What a text has to begin with for its first token to start a word; nothing where the tokenizer sees to that."""
+    first = tokenizer("a", add_special_tokens=False)["input_ids"][:1]
+    starts = first and first[0] in vocabulary.forms and vocabulary.forms[first[0]].starts_word
+    return "" if starts else " "
+
+
+def _insides(vocabulary: Vocabulary) -> np.ndarray:
+    """For each id the token of the same text inside a word: itself where there is none, −1 where nothing is left."""
+    insides = np.arange(vocabulary.size)
+    inner = {form.text: id_ for id_, form in reversed(list(vocabulary.forms.items())) if not form.starts_word}
+    for id_, form in vocabulary.forms.items():
+        if form.starts_word:
+            insides[id_] = inner.get(form.text, id_) if form.text else -1
+    return insides

@@ -1,0 +1,147 @@
+"""The shipped recipes of the initializers, carried out on tiny models: what appears, what is refused."""
+
+import pytest
+import tiny
+from test_registry import ENTRIES, write_vectors
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from hf_xlt.errors import InputError
+from hf_xlt.recipes import load_recipe, recipe_from, run_recipe
+from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.recipes.transfer import transfer_contest
+from hf_xlt.sample import sentences
+from hf_xlt.transport import Transport
+
+STEPS = [f"stages.{stage}.{key}={value}" for stage in (0, 1) for key, value in
+         {"steps": 2, "batch_size": 4, "evaluations": 1, "checkpoints": 1, "sequence_length": 16}.items()]  # fmt: skip
+EVIDENCE = {
+    "pooled": ("dictionary", "parallel"),
+    "dictionary": ("dictionary",),
+    "ramen": ("parallel",),
+    "wechsel": ("dictionary", "vectors", "source_vectors"),
+    "focus": (),
+}
+LABELS = {
+    "pooled": "pooled (links, dictionary, overlap)",
+    "dictionary": "dictionary",
+    "ramen": "RAMEN (parallel text)",
+    "wechsel": "WECHSEL (top-k)",
+    "focus": "FOCUS (sparsemax)",
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Source, German tokenizer, helper, and a file for each piece of evidence."""
+    folder = tmp_path_factory.mktemp("recipes")
+    english, german = tiny.tokenizer("en", "wordpiece"), tiny.tokenizer("de", "wordpiece", 500)
+    pairs = zip(sentences("en", "train")[:80], sentences("de", "train")[:80], strict=True)
+    (folder / "dictionary").write_text("\n".join(ENTRIES) + "\n", encoding="utf-8")
+    (folder / "parallel").write_text("\n".join(map("\t".join, pairs)) + "\n", encoding="utf-8")
+    (folder / "de.txt").write_text("\n".join(sentences("de", "train")[:300]) + "\n", encoding="utf-8")
+    write_vectors(folder / "vectors", "de", 0)
+    write_vectors(folder / "source_vectors", "en", 1)
+    tiny.save(tiny.model("bert", english, seed=1), english, folder / "source")
+    tiny.save(tiny.model("gpt2", german, seed=2, width=8), german, folder / "helper")
+    german.save_pretrained(folder / "tokenizer")
+    return folder
+
+
+def shipped(name, places, *more, evidence=None):
+    files = [f"data.{kind}={places / kind}" for kind in (EVIDENCE[name] if evidence is None else evidence)]
+    text = [f"data.corpus={places / 'de.txt'}", "data.held_out_every=40", "tokenizer.vocab_size=400"]
+    return load_recipe(name, [f"source={places / 'source'}", *files, *text, *STEPS, *more])
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_each_runs_with_a_tokenizer_trained_on_the_corpus(name, places, tmp_path):
+    results = run_recipe(shipped(name, places), tmp_path / "out", "x")
+    assert results.methods == (LABELS[name],)
+    assert [point.step for point in results.runs[0].curve.points] == [0, 2, 4]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path / "out")
+    assert len(tokenizer) == model.config.vocab_size <= 400
+    assert tokenizer.tokenize("Das Wasser")[0][0] == "D"
+    assert tokenizer.special_tokens_map == tiny.tokenizer("en", "wordpiece").special_tokens_map
+    assert Transport.load(tmp_path / "out" / "transport.safetensors").counts.mixed > 0
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_comparison_is_on_one_tokenizer_with_both_baselines(places, tmp_path):
+    recipe = shipped("pooled", places, f"target_tokenizer={places / 'tokenizer'}", "alternatives=[{method: focus}]")
+    results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
+    assert results.methods == (LABELS["pooled"], LABELS["focus"], RANDOM_ROWS, FROM_SCRATCH)
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == 500
+    assert len({run.parameters for run in results.runs}) == 1
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert LABELS["pooled"] in card
+    assert str(places) not in card
+
+
+def test_the_helpers_tokenizer_is_taken_where_there_is_one(places, tmp_path):
+    recipe = shipped("dictionary", places, f"helper={places / 'helper'}", "alternatives=[{method: clp}]")
+    contest = transfer_contest(recipe, tmp_path, compare=True)
+    assert [method.name for method in contest.methods] == ["dictionary", "CLP (paper)", RANDOM_ROWS, FROM_SCRATCH]
+    assert len(contest.tokenizer) == contest.config.vocab_size == 500
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_stopped_keeps_its_tokenizer_and_its_vectors(places, tmp_path, monkeypatch):
+    recipe = shipped("focus", places)
+    with monkeypatch.context() as patch:
+        patch.setattr("hf_xlt.recipes.engine.train_stage", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(recipe, tmp_path / "out", "x")
+    work = tmp_path / ".out.work"
+    kept = {path.name: path.stat().st_mtime_ns for path in (work / "tokenizer", work / "vectors.safetensors")}
+    with monkeypatch.context() as patch:
+        patch.setattr("hf_xlt.recipes.engine.train_stage", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(recipe, tmp_path / "out", "x")
+    assert kept == {name: (work / name).stat().st_mtime_ns for name in kept}
+    run_recipe(recipe, tmp_path / "out", "x")
+    assert (tmp_path / "out" / "config.json").exists()
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("dictionary", ["data.dictionary=null"], "dictionary needs a dictionary; give it with --dictionary"),
+        ("ramen", ["data.parallel=null"], "ramen needs parallel text; give it with --parallel"),
+        ("wechsel", ["data.source_vectors=null"], "wechsel needs vectors of the source language.*--source-vectors"),
+        ("pooled", ["data.dictionary=null", "data.parallel=null"], "pooled needs evidence.*--dictionary or"),
+        ("pooled", ["data.dictionary=none.tsv"], "none.tsv is not a file; .*--dictionary"),
+        ("pooled", ["source=null"], "pooled needs a source checkpoint; give it with --source"),
+        ("pooled", ["initializer.weight=2"], "pooled has no option 'weight'; its options are keep_length"),
+        ("pooled", ["initializer.weights.links=-1"], "weight of links is -1"),
+        ("pooled", ["initializer.method=magic"], "Unknown initializer 'magic'"),
+        ("pooled", ["tokenizer.vocab_size=3"], "vocab_size is 3; expected at least 300"),
+        ("pooled", ["target_tokenizer=nowhere"], "No tokenizer in 'nowhere'"),
+        ("pooled", ["alternatives=[{method: pooled, keep_length: false}]"], r"both 'pooled \(links.*leave one"),
+        ("dictionary", ["initializer.method=random"], "both 'random rows'; leave one"),
+        (
+            "focus",
+            ["target_tokenizer={}/tokenizer", "helper={}/source", "alternatives=[{method: clp}]"],
+            "make models with different tokenizers",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_before_training(name, changes, message, places, tmp_path):
+    changes = [change.replace("{}", str(places), 1) if "{}/" in change else change for change in changes]
+    with pytest.raises(InputError, match=message):
+        run_recipe(shipped(name, places, *changes), tmp_path / "out", "x", compare=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tokenizers_of_transfers_are_for_transfers():
+    new = {"name": "new", "model": {"model_type": "llama"}}
+    with pytest.raises(InputError, match="a tokenizer like the source's is for an initializer"):
+        recipe_from(new | {"tokenizer": {"family": "source"}})
+    with pytest.raises(InputError, match="target_tokenizer is for an initializer"):
+        recipe_from(new | {"target_tokenizer": "some/model"})
+    with pytest.raises(InputError, match="expected one of byte-level-bpe, unigram, wordpiece, source"):
+        recipe_from(new | {"tokenizer": {"family": "bpe"}})

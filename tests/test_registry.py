@@ -1,0 +1,219 @@
+"""Every method is built by name from the evidence given; what is missing, unknown or of no use is named."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from hf_xlt.errors import InputError
+from hf_xlt.initializers import CITATIONS, INITIALIZERS, METHODS, Evidence, check_initializer, choose, initializer_for
+from hf_xlt.report import explanation_table
+from hf_xlt.sample import sentences
+from hf_xlt.transport import Transport
+
+FILES = {
+    "pooled": ("dictionary", "parallel"),
+    "dictionary": ("dictionary",),
+    "ramen": ("parallel",),
+    "ramen-vectors": ("vectors", "source_vectors"),
+    "wechsel": ("dictionary", "vectors", "source_vectors"),
+    "focus": ("vectors",),
+    "ofa": ("vectors", "source_vectors"),
+    "adversarial": ("vectors",),
+}
+OPTIONS = {"clp": {"weighting": "positive"}}  # the paper's rows are drawn where a random helper's cosines cancel
+ENTRIES = ("the\tdas", "water\tWasser", "mother\tMutter", "house\tHaus", "small\tklein", "is\tist", "and\tund")
+
+
+def write_vectors(path, language, seed):
+    words = list(dict.fromkeys(word.strip(".,!?") for line in sentences(language, "train") for word in line.split()))
+    table = np.random.default_rng(seed).normal(size=(len(words), 16))
+    lines = [f"{word} {' '.join(f'{number:.4f}' for number in row)}" for word, row in zip(words, table, strict=True)]
+    path.write_text(f"{len(words)} 16\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def german():
+    return tiny.tokenizer("de", "wordpiece", 500)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, german):
+    """Each piece of evidence, by its name."""
+    folder = tmp_path_factory.mktemp("registry")
+    english = tiny.tokenizer("en", "wordpiece")
+    pairs = zip(sentences("en", "train")[:80], sentences("de", "train")[:80], strict=True)
+    (folder / "dictionary").write_text("\n".join(ENTRIES) + "\n", encoding="utf-8")
+    (folder / "parallel").write_text("\n".join(map("\t".join, pairs)) + "\n", encoding="utf-8")
+    write_vectors(folder / "vectors", "de", 0)
+    write_vectors(folder / "source_vectors", "en", 1)
+    tiny.save(tiny.model("bert", english, seed=1), english, folder / "source")
+    tiny.save(tiny.model("gpt2", german, seed=2, width=8), german, folder / "helper")
+    return {path.name: path for path in folder.iterdir()} | {"tokenizer": german, "donor": folder / "helper"}
+
+
+def needed(method, places, without=()):
+    names = {"source", *METHODS[method].needs, *FILES.get(method, ())} - {*without}
+    return Evidence(**{name: places[name] for name in names})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_is_built_of_the_evidence_it_needs(method, places, german):
+    initializer = initializer_for({"method": method, "seed": 7} | OPTIONS.get(method, {}), needed(method, places))
+    assert type(initializer) is INITIALIZERS[method]
+    assert initializer.method == method
+    assert initializer.seed == 7
+    assert initializer.tokenizer.get_vocab() == german.get_vocab()
+    if method == "adversarial":  # random vectors have no shape in common with the source's
+        return
+    transport = initializer.transport()
+    rows = transport.apply(initializer.source.input_rows())
+    assert rows.shape == (500, 16)
+    assert rows.isfinite().all()
+    if method != "random":
+        assert transport.counts.mixed > 5
+
+
+@pytest.mark.parametrize(("method", "name"), [(method, name) for method in METHODS for name in METHODS[method].needs])
+def test_missing_evidence_is_named_by_its_flag(method, name, places):
+    with pytest.raises(InputError, match=f"{method} needs .*--{name.replace('_', '-')}"):
+        initializer_for({"method": method}, needed(method, places, without=[name]))
+
+
+def test_pooled_needs_some_evidence_of_translations():
+    with pytest.raises(
+        InputError, match="pooled needs evidence of translations; .*--dictionary or --parallel or --vectors"
+    ):
+        check_initializer({"method": "pooled"}, Evidence("source"), to_come=("tokenizer",))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_need_a_source_and_know_their_options(method, places):
+    with pytest.raises(InputError, match=f"{method} needs a source checkpoint; give it with --source"):
+        check_initializer({"method": method}, needed(method, places, without=["source"]))
+    with pytest.raises(InputError, match=f"{method} has no option 'sede'; its options are .*pad_to_multiple_of, seed"):
+        check_initializer({"method": method, "sede": 1}, needed(method, places))
+    with pytest.raises(InputError, match=f"{method}: seed is 'one'; expected a whole number"):
+        check_initializer({"method": method, "seed": "one"}, needed(method, places))
+    assert {"source", "tokenizer", "helper", "dictionary", "game", "options"}.isdisjoint(METHODS[method].options)
+
+
+def test_options_are_checked_by_their_types(places):
+    for options, expected in (
+        ({"method": "clp", "k": True}, "k is True; expected a whole number"),
+        ({"method": "clp", "temperature": "hot"}, "temperature is 'hot'; expected a number"),
+        ({"method": "clp", "ignore_case": "no"}, "ignore_case is 'no'; expected true or false"),
+        ({"method": "pooled", "weights": 3}, "weights is 3; expected a mapping"),
+        ({"method": "ofa", "factorised": 1.5}, "factorised is 1.5; expected a whole number"),
+    ):
+        with pytest.raises(InputError, match=expected):
+            check_initializer(options, needed(options["method"], places))
+    check_initializer({"method": "clp", "temperature": 1}, needed("clp", places))
+
+
+def test_unknown_methods_list_the_known_ones():
+    with pytest.raises(InputError, match="Unknown initializer 'magic'; choose one of pooled, dictionary, .*random"):
+        initializer_for({"method": "magic"}, Evidence())
+
+
+def test_evidence_to_come_is_not_missed(places):
+    options = {"method": "focus"}
+    check_initializer(options, Evidence(places["source"]), to_come=("tokenizer", "vectors"))
+    with pytest.raises(InputError, match="focus needs vectors of the target language; give it with --vectors"):
+        check_initializer(options, Evidence(places["source"]), to_come=("tokenizer",))
+
+
+@pytest.mark.parametrize("name", ["dictionary", "parallel", "vectors", "source_vectors"])
+def test_a_file_that_is_not_there_is_refused_at_once(name, tmp_path):
+    with pytest.raises(InputError, match=f"none.tsv is not a file; .*--{name.replace('_', '-')}"):
+        Evidence(**{name: tmp_path / "none.tsv"})
+
+
+def test_evidence_that_is_not_there_cannot_be_opened():
+    for name in ("checkpoint", "target_tokenizer", "words", "source_words"):
+        with pytest.raises(InputError, match="There is no .*; give .* with --"):
+            getattr(Evidence(), name)
+    assert Evidence().entries is None
+    with pytest.raises(InputError, match="expected a file of word vectors"):
+        Evidence(vectors=torch.ones(3, 2)).words  # noqa: B018
+
+
+def test_the_helpers_tokenizer_serves_where_none_is_named(places, german):
+    evidence = Evidence(places["source"], helper=places["helper"], dictionary=places["dictionary"])
+    initializer = initializer_for({"method": "dictionary"}, evidence)
+    assert initializer.tokenizer.get_vocab() == german.get_vocab()
+    assert METHODS["dictionary"].unused(evidence) == ()
+    assert METHODS["clp"].unused(evidence) == ("dictionary",)
+
+
+def test_pooled_takes_vectors_as_similarities(places):
+    one = initializer_for(
+        {"method": "pooled"}, Evidence(places["source"], places["tokenizer"], vectors=places["vectors"])
+    )
+    assert one.label == "pooled (similarity, overlap)"
+    both = {name: places[name] for name in ("source", "tokenizer", "vectors", "source_vectors")}
+    two = initializer_for({"method": "pooled"}, Evidence(**both, dictionary=places["dictionary"]))
+    assert two.label == "pooled (dictionary, similarity, overlap)"
+    assert two.transport().counts.mixed > one.transport().counts.mixed / 2
+    with pytest.raises(InputError, match="pooled needs a dictionary to lead .*--dictionary"):
+        initializer_for({"method": "pooled"}, Evidence(**both))
+
+
+def test_the_transport_tells_the_evidence_behind_a_row(places, tmp_path):
+    evidence = Evidence(**{name: places[name] for name in ("source", "tokenizer", "dictionary", "parallel")})
+    pooled = initializer_for({"method": "pooled", "pad_to_multiple_of": 64}, evidence)
+    transport = Transport.load(pooled.transport().save(tmp_path / "t.safetensors"))
+    row = next(id_ for id_ in pooled.evidence()["dictionary"].rows if transport.target_names[id_].isalpha())
+    told = transport.evidence_for(transport.target_names[row])
+    expected = {kind: float(table.target_totals[row]) for kind, table in pooled.evidence().items()}
+    assert told == pytest.approx({kind: amount for kind, amount in expected.items() if amount})
+    assert told["dictionary"] == pytest.approx(20)
+    assert transport.evidence_for("[MASK]") == {}
+    assert all(len(amounts) == transport.target_size == 512 for amounts in transport.evidence.values())
+    with pytest.raises(ValueError, match="evidence 'links' has 3 entries; expected 512"):
+        replace(transport, evidence={"links": torch.ones(3)})
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(places):
+    transport = initializer_for({"method": "random"}, Evidence(places["source"], places["tokenizer"])).transport()
+    names = ("[/x]", *transport.target_names[1:])
+    table = explanation_table(replace(transport, target_names=names), ["[/x]", "[UNK]"], 3)
+    assert [str(cell) for cell in table.columns[0].cells] == ["[/x]", "[UNK]"]
+    assert [column.header for column in table.columns] == ["token", "row", "source tokens and their weights"]
+
+
+def test_lines_left_out_of_a_file_are_told(places, tmp_path, caplog):
+    (tmp_path / "d.tsv").write_text("\n".join((*ENTRIES, "lonely\t")) + "\n", encoding="utf-8")
+    initializer_for(
+        {"method": "dictionary"}, Evidence(places["source"], places["tokenizer"], dictionary=tmp_path / "d.tsv")
+    )
+    assert "1 line that is no entry left out of the dictionary: 8" in caplog.text
+
+
+def test_published_methods_are_cited():
+    assert {name for name, citation in CITATIONS.items() if citation is None} == {"pooled", "dictionary", "random"}
+    assert all(name == cls.method for name, cls in INITIALIZERS.items())
+
+
+class TestAuto:
+    @pytest.mark.parametrize(
+        ("names", "method", "reason"),
+        [
+            (("tokenizer", "parallel"), "pooled", "parallel text"),
+            (("tokenizer", "dictionary", "parallel", "helper"), "pooled", "parallel text and a dictionary"),
+            (("helper", "vectors"), "clp", "helper"),
+            (("tokenizer", "vectors"), "focus", "vectors"),
+            (("donor",), "omp", "donor"),
+            (("tokenizer",), "subtoken-mean", "only a tokenizer"),
+        ],
+    )
+    def test_the_method_follows_from_the_evidence(self, names, method, reason, places):
+        choice = choose(Evidence(places["source"], **{name: places[name] for name in names}))
+        assert choice.method == method
+        assert reason in choice.reason
+
+    def test_a_source_alone_is_not_enough(self, places):
+        with pytest.raises(InputError, match="auto needs something of the target language; give --tokenizer"):
+            choose(Evidence(places["source"]))
