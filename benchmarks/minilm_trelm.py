@@ -123,7 +123,7 @@ def main(
     columns: Annotated[tuple[str, str], typer.Option(help="English and target column of the test pairs.")],
     helper: Annotated[Path, typer.Option(help="CLP's helper.")] = FOLDER / "helper",
     output: Annotated[Path, typer.Option(help="Folder for the models.")] = Path("runs/minilm-trelm"),
-    steps: Annotated[int, typer.Option(help="Optimizer steps of each method, 2,048 tokens each.")] = 240,
+    steps: Annotated[int, typer.Option(help="Optimizer steps of each method: 2,048 tokens of text or 64 pairs.")] = 240,
     card: Annotated[Path | None, typer.Option(help="Where to publish the card of the full pipeline.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:

@@ -225,6 +225,17 @@ class Overlap:
                 "pairs, and each target id once and below the number of rows. Build it with overlap()."
             )
 
+    @classmethod
+    def of(cls, pairs: Mapping[int, int], target: Vocabulary) -> Overlap:
+        """The overlap that pairs target ids with source ids."""
+        target_ids = sorted(pairs)
+        return cls(
+            source_ids=np.array([pairs[id_] for id_ in target_ids], dtype=np.int64),
+            target_ids=np.array(target_ids, dtype=np.int64),
+            missing_ids=np.array(sorted(target.names.keys() - pairs.keys()), dtype=np.int64),
+            target_size=target.size,
+        )
+
 
 def overlap(
     source_tokenizer: PreTrainedTokenizerBase, target_tokenizer: PreTrainedTokenizerBase, ignore_case: bool = False
@@ -263,14 +274,7 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
             f"({len(target.forms)} tokens); expected at least one. Take a target tokenizer that has some script, "
             "digits or punctuation in common with the source, or a method that needs no overlap."
         )
-    pairs |= special_pairs(source, target)
-    target_ids = sorted(pairs)
-    return Overlap(
-        source_ids=np.array([pairs[id_] for id_ in target_ids], dtype=np.int64),
-        target_ids=np.array(target_ids, dtype=np.int64),
-        missing_ids=np.array(sorted(target.names.keys() - pairs.keys()), dtype=np.int64),
-        target_size=target.size,
-    )
+    return Overlap.of(pairs | special_pairs(source, target), target)
 
 
 def _keys(marks_words: bool, ignore_case: bool) -> list[Callable[[Form], Hashable]]:

@@ -21,7 +21,7 @@ FILES = {
     "wechsel": ("dictionary", "vectors", "source_vectors"),
     "focus": ("vectors",),
     "ofa": ("vectors", "source_vectors"),
-    "adversarial": ("vectors",),
+    "adversarial": ("vectors", "corpus", "source_corpus"),
 }
 OPTIONS = {"clp": {"weighting": "positive"}}  # the paper's rows are drawn where a random helper's cosines cancel
 ENTRIES = ("the\tdas", "water\tWasser", "mother\tMutter", "house\tHaus", "small\tklein", "is\tist", "and\tund")
@@ -47,11 +47,13 @@ def places(tmp_path_factory, german):
     pairs = zip(sentences("en", "train")[:80], sentences("de", "train")[:80], strict=True)
     (folder / "dictionary").write_text("\n".join(ENTRIES) + "\n", encoding="utf-8")
     (folder / "parallel").write_text("\n".join(map("\t".join, pairs)) + "\n", encoding="utf-8")
+    (folder / "corpus.txt").write_text("\n".join(sentences("de", "train")[:80]) + "\n", encoding="utf-8")
+    (folder / "source_corpus.txt").write_text("\n".join(sentences("en", "train")[:80]) + "\n", encoding="utf-8")
     write_vectors(folder / "vectors", "de", 0)
     write_vectors(folder / "source_vectors", "en", 1)
     tiny.save(tiny.model("bert", english, seed=1), english, folder / "source")
     tiny.save(tiny.model("gpt2", german, seed=2, width=8), german, folder / "helper")
-    return {path.name: path for path in folder.iterdir()} | {"tokenizer": german, "donor": folder / "helper"}
+    return {path.stem: path for path in folder.iterdir()} | {"tokenizer": german, "donor": folder / "helper"}
 
 
 def needed(method, places, without=()):

@@ -11,9 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.text import text_lines
-
-_NAMED = 5
+from hf_xlt.evidence.text import first_numbers, text_lines
+from hf_xlt.evidence.token_ids import flat, token_ids
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,8 @@ class Dictionary:
         """One line that counts and names what was left out; empty where nothing was."""
         if not self.skipped:
             return ""
-        named = ", ".join(map(str, self.skipped[:_NAMED])) + (", …" if len(self.skipped) > _NAMED else "")
         lines = "line that is no entry" if len(self.skipped) == 1 else "lines that are no entries"
-        return f"{len(self.skipped)} {lines} left out of the dictionary: {named}"
+        return f"{len(self.skipped)} {lines} left out of the dictionary: {first_numbers(self.skipped)}"
 
 
 def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
@@ -124,18 +122,12 @@ def _capitalised(text: str) -> str:
 
 
 def _tells(tokenizer: PreTrainedTokenizerBase, first: str, second: str) -> bool:
-    return _encode(tokenizer, [first]) != _encode(tokenizer, [second])
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-    ids: list[list[int]] = encoded["input_ids"]
-    return ids
+    return token_ids(tokenizer, [first]) != token_ids(tokenizer, [second])
 
 
 def _known_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     unknown = tokenizer.unk_token_id
-    return [[id_ for id_ in ids if id_ != unknown] for ids in _encode(tokenizer, texts)]
+    return [[id_ for id_ in ids if id_ != unknown] for ids in token_ids(tokenizer, texts)]
 
 
 def _size(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -144,7 +136,7 @@ def _size(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def _spread(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], shape: tuple[int, int]) -> TokenCounts:
     """One count an entry, shared evenly by the pairs of its tokens."""
-    (source_ids, of_source), (target_ids, of_target) = _flat(sources), _flat(targets)
+    (source_ids, of_source), (target_ids, of_target) = flat(sources), flat(targets)
     pairs = of_source * of_target
     entry = np.repeat(np.arange(len(pairs)), pairs)
     place = np.arange(len(entry)) - (pairs.cumsum() - pairs)[entry]
@@ -155,9 +147,3 @@ def _spread(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], 
         1 / pairs[entry],
         shape,
     )
-
-
-def _flat(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of all rows, one after the other, and the rows' lengths."""
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    return np.fromiter((id_ for row in rows for id_ in row), np.int64, int(lengths.sum())), lengths

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.token_ids import token_ids
 
 TokenPair = tuple[np.ndarray, np.ndarray]
 
@@ -30,12 +31,8 @@ def token_pairs(
     """
     if not texts:
         return []
-    sides = (
-        tokenizer([pair[side] for pair in texts], add_special_tokens=False, return_attention_mask=False, verbose=False)[
-            "input_ids"
-        ]
-        for side, tokenizer in enumerate((source, target))
-    )
+    tokenizers = source, target
+    sides = (token_ids(tokenizer, side) for tokenizer, side in zip(tokenizers, zip(*texts, strict=True), strict=True))
     return [
         (np.array(first, np.int64), np.array(second, np.int64))
         for first, second in zip(*sides, strict=True)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.text import text_lines
-
-_NAMED = 5
+from hf_xlt.evidence.text import first_numbers, text_lines
 
 Columns = tuple[int, int] | tuple[str, str]
 """Two columns by position, from 0, where a file has no header row, or by name where it has one."""
@@ -35,13 +33,9 @@ class ParallelText:
         """One line that counts and names what was left out; empty where nothing was."""
         if not self.skipped:
             return ""
-        named = ", ".join(map(str, self.skipped[:_NAMED])) + (", …" if len(self.skipped) > _NAMED else "")
         lines = "line" if len(self.skipped) == 1 else "lines"
-        return f"{len(self.skipped)} {lines} with an empty side left out of {self._lines}: {named}"
-
-    @property
-    def _lines(self) -> int:
-        return len(self.pairs) + len(self.skipped)
+        total = len(self.pairs) + len(self.skipped)
+        return f"{len(self.skipped)} {lines} with an empty side left out of {total}: {first_numbers(self.skipped)}"
 
 
 def read_parallel(source: str | Path, target: str | Path | None = None, columns: Columns = (0, 1)) -> ParallelText:

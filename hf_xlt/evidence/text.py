@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hf_xlt.errors import InputError
@@ -26,6 +26,11 @@ def text_lines(path: str | Path) -> Iterator[str]:
                 yield _decoded(line, path, number).rstrip("\r\n")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}). Check that it is whole and readable.") from error
+
+
+def first_numbers(numbers: Sequence[int]) -> str:
+    """The first five numbers, and whether there are more."""
+    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
 
 def _decoded(line: bytes, path: Path, number: int) -> str:

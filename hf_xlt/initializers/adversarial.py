@@ -15,9 +15,8 @@ from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.align import align_spaces
 from hf_xlt.geometry.alignment import Alignment
-from hf_xlt.initializers.base import Initializer
-from hf_xlt.tokens import Overlap, match
-from hf_xlt.transport import Transport
+from hf_xlt.initializers.overlap import OverlapInitializer
+from hf_xlt.mixture import ProjectedMixture
 
 STARTS = ("overlap", "similarity", "identity")
 
@@ -31,7 +30,7 @@ CITATION = """@misc{li2021trelm,
 }"""
 
 
-class AdversarialInitializer(Initializer):
+class AdversarialInitializer(OverlapInitializer):
     """Rows that are static vectors mapped into the source's space by an orthogonal map.
 
     Tokens that the source shares keep their rows, and are the first dictionary of the map; without them (`similarity`,
@@ -72,7 +71,7 @@ class AdversarialInitializer(Initializer):
     ) -> None:
         if start not in STARTS:
             raise InputError(f"Unknown start {start!r}; choose one of {', '.join(STARTS)}.")
-        super().__init__(source, tokenizer, **options)
+        super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
         if len(vectors) < self.target_vocabulary.size:
             raise InputError(
                 f"There are {len(vectors)} vectors for {self.target_vocabulary.size} token ids; expected one each, "
@@ -83,16 +82,11 @@ class AdversarialInitializer(Initializer):
         self._vectors = vectors
         self._order = order
         self._source_order = source_order
-        self._overlap = match(self.source_vocabulary, self.target_vocabulary, ignore_case)
 
     @property
     def label(self) -> str:
         """`adversarial (overlap)` and so on."""
         return f"adversarial ({self.start})"
-
-    def overlap(self) -> Overlap:
-        """The tokens that source and target share, and those the source lacks."""
-        return self._overlap
 
     @cached_property
     def _alignment(self) -> Alignment:
@@ -112,11 +106,6 @@ class AdversarialInitializer(Initializer):
         """The map between the two spaces, and how good it is; computed once."""
         return self._alignment
 
-    @cached_property
-    def _transport(self) -> Transport:
-        missing = torch.from_numpy(self._overlap.missing_ids)
-        return self._make_transport(self._overlap, self.alignment().projection(missing) if len(missing) else None)
-
-    def transport(self) -> Transport:
-        """Copied rows for the overlap, mapped ones for the rest."""
-        return self._transport
+    def _mixture(self) -> ProjectedMixture:
+        """Mapped rows for what the source lacks."""
+        return self.alignment().projection(torch.from_numpy(self._overlap.missing_ids))

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from hf_xlt.checkpoint import Checkpoint, check_finite, check_ids
 from hf_xlt.geometry.weighting import Weighting
-from hf_xlt.initializers.base import Initializer, open_checkpoint
+from hf_xlt.initializers.base import open_checkpoint
+from hf_xlt.initializers.overlap import OverlapInitializer
 from hf_xlt.mixture import Mixture
-from hf_xlt.tokens import Overlap, match
-from hf_xlt.transport import Transport
 
 CITATION = """\
 @misc{ostendorff2023clp,
@@ -31,7 +30,7 @@ CITATION = """\
 }"""
 
 
-class CLPInitializer(Initializer):
+class CLPInitializer(OverlapInitializer):
     """Copy the rows of tokens that source and helper share; mix the others after the helper's geometry.
 
     For a target token t that the source lacks, over the shared tokens O, `E_t = Σ_o w(t,o) E_o / Σ_o w(t,o)`, where
@@ -77,10 +76,15 @@ class CLPInitializer(Initializer):
         self.temperature = temperature
         self.ignore_case = ignore_case
         self.helper = open_checkpoint(helper, trust_remote_code)
-        super().__init__(source, self.helper.tokenizer(), trust_remote_code=trust_remote_code, **options)
+        super().__init__(
+            source,
+            self.helper.tokenizer(),
+            overlap="ignore-case" if ignore_case else "exact",
+            trust_remote_code=trust_remote_code,
+            **options,
+        )
         check_ids(self.target_vocabulary.size, self.helper.vocab_size, self.helper.name)
         check_finite(self._helper_rows, f"the embedding table of the helper {self.helper.name}")
-        self._overlap  # noqa: B018  refused here, before work starts
 
     @property
     def label(self) -> str:
@@ -91,23 +95,8 @@ class CLPInitializer(Initializer):
     def _helper_rows(self) -> Tensor:
         return self.helper.input_rows()[: self.target_vocabulary.size].float()
 
-    @cached_property
-    def _overlap(self) -> Overlap:
-        return match(self.source_vocabulary, self.target_vocabulary, self.ignore_case)
-
-    def overlap(self) -> Overlap:
-        """The tokens that source and helper share, and those the source lacks."""
-        return self._overlap
-
-    @cached_property
-    def _transport(self) -> Transport:
-        return self._make_transport(self._overlap, self._mixture() if len(self._overlap.missing_ids) else None)
-
-    def transport(self) -> Transport:
-        """Copied rows for the overlap, mixed ones for the rest (paper, eq. 1 and 2)."""
-        return self._transport
-
     def _mixture(self) -> Mixture:
+        """Rows for what the helper has and the source lacks (paper, eq. 1 and 2)."""
         missing = self._helper_rows[torch.from_numpy(self._overlap.missing_ids)]
         shared = self._helper_rows[torch.from_numpy(self._overlap.target_ids)]
         source_ids = torch.from_numpy(self._overlap.source_ids)

@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.data.corpora import Corpus
+from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
@@ -33,6 +35,8 @@ KINDS = {
     "parallel": "parallel text",
     "vectors": "vectors of the target language",
     "source_vectors": "vectors of the source language",
+    "corpus": "text of the target language",
+    "source_corpus": "text of the source language",
 }
 FILES = ("dictionary", "parallel", "vectors", "source_vectors")
 
@@ -51,6 +55,8 @@ class Evidence:
         vectors: File of word vectors of the target language, as `text_vectors` takes it; or a table `(V_t, k)` of the
             vectors of the target tokens.
         source_vectors: File of word vectors of the source language.
+        corpus: Text of the target language, a file or a Hub dataset id.
+        source_corpus: The same of the source language.
         trust_remote_code: Run code that the checkpoints bring.
 
     Raises:
@@ -65,6 +71,8 @@ class Evidence:
     parallel: str | Path | None = None
     vectors: str | Path | Tensor | None = None
     source_vectors: str | Path | None = None
+    corpus: str | Path | None = None
+    source_corpus: str | Path | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -138,6 +146,20 @@ class Evidence:
     def source_table(self) -> Tensor:
         """`(V_s, k)`, the vectors of the source tokens, zero where one has none."""
         return some_tokens("source", self.source_words, self.checkpoint.tokenizer())
+
+    @cached_property
+    def order(self) -> Tensor:
+        """The target tokens of the corpus, most frequent first."""
+        if self.corpus is None:
+            raise _missing("corpus")
+        return frequency_order(Corpus(str(self.corpus)).lines(), self.target_tokenizer)
+
+    @cached_property
+    def source_order(self) -> Tensor:
+        """The source tokens of the source corpus, most frequent first."""
+        if self.source_corpus is None:
+            raise _missing("source_corpus")
+        return frequency_order(Corpus(str(self.source_corpus)).lines(), self.checkpoint.tokenizer())
 
 
 def flag(name: str) -> str:

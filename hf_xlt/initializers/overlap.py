@@ -1,4 +1,4 @@
-"""What methods that copy some rows and mix the others share: which tokens are the same, and the transport."""
+"""What methods that copy some rows and make the others share: which tokens are the same, and the transport."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint
@@ -73,11 +72,4 @@ def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:
         raise InputError(f"Unknown overlap {rule!r}; choose one of {', '.join(OVERLAPS)}.")
     if rule != "none":
         return match(source, target, ignore_case=rule == "ignore-case")
-    pairs = special_pairs(source, target)
-    target_ids = sorted(pairs)
-    return Overlap(
-        source_ids=np.array([pairs[id_] for id_ in target_ids], dtype=np.int64),
-        target_ids=np.array(target_ids, dtype=np.int64),
-        missing_ids=np.array(sorted(target.names.keys() - pairs.keys()), dtype=np.int64),
-        target_size=target.size,
-    )
+    return Overlap.of(special_pairs(source, target), target)

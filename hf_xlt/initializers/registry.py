@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-import torch
-
 from hf_xlt.errors import InputError
 from hf_xlt.initializers.adversarial import AdversarialInitializer
 from hf_xlt.initializers.base import Initializer
@@ -27,7 +25,6 @@ from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
 from hf_xlt.initializers.random import RandomInitializer
 from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer
 from hf_xlt.initializers.wechsel import WechselInitializer
-from hf_xlt.tokens import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -58,18 +55,12 @@ class Entry:
     def unused(self, evidence: Evidence) -> tuple[str, ...]:
         """The evidence that is given and that the method makes no use of."""
         tokenizer = ("helper", "donor") if "tokenizer" in self.needs and evidence.tokenizer is None else ()
-        used = {"source", *self.needs, *self.needs_one_of, *self.may_use, *tokenizer}
+        used = {"source", "corpus", *self.needs, *self.needs_one_of, *self.may_use, *tokenizer}
         return tuple(name for name in evidence.given if name not in used)
 
 
 def _adversarial(evidence: Evidence) -> dict[str, Any]:
-    """Tokenizers number their tokens by falling frequency, or nearly so: that is the order to learn from."""
-    source = Vocabulary.of(evidence.checkpoint.tokenizer())
-    return {
-        "vectors": evidence.table,
-        "order": evidence.table.any(dim=1).nonzero().squeeze(1),
-        "source_order": torch.tensor(sorted(source.forms)),
-    }
+    return {"vectors": evidence.table, "order": evidence.order, "source_order": evidence.source_order}
 
 
 def _ofa(evidence: Evidence) -> dict[str, Any]:
@@ -109,7 +100,7 @@ METHODS: dict[str, Entry] = {
     "ofa": Entry(OFAInitializer, ("tokenizer", "vectors"), _ofa, may_use=("source_vectors",)),
     "omp": Entry(OMPInitializer, ("donor",), lambda evidence: {"donor": evidence.donor}),
     "clp": Entry(CLPInitializer, ("helper",), lambda evidence: {"helper": evidence.helper}),
-    "adversarial": Entry(AdversarialInitializer, ("tokenizer", "vectors"), _adversarial),
+    "adversarial": Entry(AdversarialInitializer, ("tokenizer", "vectors", "corpus", "source_corpus"), _adversarial),
     "subtoken-mean": Entry(SubtokenMeanInitializer, ("tokenizer",)),
     "mean": Entry(MeanInitializer, ("tokenizer",)),
     "random": Entry(RandomInitializer, ("tokenizer",)),

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.subword import token_texts
 from hf_xlt.initializers.overlap import OverlapInitializer
 from hf_xlt.mixture import SparseMixture
@@ -55,7 +56,7 @@ class SubtokenMeanInitializer(OverlapInitializer):
         space = _space(tokenizer, self.source_vocabulary)
         wanted = zip([texts[id_] for id_ in missing], starts, strict=True)
         spaced = [space + text if text and start else text for text, start in wanted]
-        pieces, lengths = _pieces(tokenizer, spaced)
+        pieces, lengths = flat(token_ids(tokenizer, spaced))
         rows = np.repeat(np.arange(len(missing)), lengths)
         firsts = (lengths.cumsum() - lengths)[(lengths > 0) & ~starts]
         pieces[firsts] = _insides(self.source_vocabulary)[pieces[firsts]]
@@ -67,16 +68,9 @@ class SubtokenMeanInitializer(OverlapInitializer):
         return SparseMixture(crow, col, weights, self.source_vocabulary.size)
 
 
-def _pieces(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of all texts, one after the other, and how many each text has."""
-    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    return np.fromiter((id_ for ids in encoded for id_ in ids), np.int64, int(lengths.sum())), lengths
-
-
 def _space(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> str:
     """What a text has to begin with for its first token to start a word; nothing where the tokenizer sees to that."""
-    first = tokenizer("a", add_special_tokens=False)["input_ids"][:1]
+    first = token_ids(tokenizer, ["a"])[0][:1]
     starts = first and first[0] in vocabulary.forms and vocabulary.forms[first[0]].starts_word
     return "" if starts else " "
 

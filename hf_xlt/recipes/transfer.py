@@ -64,6 +64,8 @@ def given_evidence(recipe: Recipe) -> Evidence:
         parallel=data.parallel,
         vectors=data.vectors,
         source_vectors=data.source_vectors,
+        corpus=data.corpus,
+        source_corpus=data.source_corpus,
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.fasttext import MAGIC, known_words
 from hf_xlt.evidence.vectors.read import read_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
@@ -197,9 +198,7 @@ def _parts(words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[np
 
 def _tokens_of(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
     """The tokens of some texts and the places of the texts, each pair once."""
-    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    tokens = np.fromiter((id_ for ids in encoded for id_ in ids), np.int64, int(lengths.sum()))
+    tokens, lengths = flat(token_ids(tokenizer, texts))
     pairs = np.unique(tokens * len(texts) + np.repeat(np.arange(len(texts)), lengths))
     return np.divmod(pairs, len(texts))
 
