@@ -5,15 +5,20 @@ with its own tokenizer, their translations by the model with new rows; mean pool
 
     python benchmarks/zero_training_retrieval.py --test deu-eng.tsv.gz --corpus de.txt.gz --vocab-size 30000 \
         --parallel captions.tsv.gz:en,de --parallel news.tsv.gz:en,de --dictionary en-de.tsv.gz --json results.json
+
+With word vectors of both languages (`--vectors de.vec --source-vectors en.vec`), also the methods that live on these;
+for those which want them in one space, English is led into the other's by the dictionary.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -30,12 +35,18 @@ from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
 from hf_xlt.evidence.text import text_lines
+from hf_xlt.evidence.vectors import TextVectors, text_vectors
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
 from hf_xlt.initializers.dictionary import DictionaryInitializer
+from hf_xlt.initializers.focus import FocusInitializer
+from hf_xlt.initializers.mean import MeanInitializer
+from hf_xlt.initializers.ofa import OFAInitializer
 from hf_xlt.initializers.pooled import PooledInitializer
-from hf_xlt.initializers.ramen import RamenInitializer
+from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
 from hf_xlt.initializers.random import RandomInitializer
+from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer
+from hf_xlt.initializers.wechsel import WechselInitializer, dictionary_map
 
 BATCH = 64
 
@@ -60,11 +71,13 @@ def main(
     dictionary: Annotated[list[Path] | None, typer.Option(help="English TAB target; may be given again.")] = None,
     vocab_size: Annotated[int, typer.Option(help="Of the target tokenizer.")] = 30_000,
     pairs: Annotated[list[int] | None, typer.Option(help="Also with so many parallel pairs, drawn.")] = None,
+    vectors: Annotated[Path | None, typer.Option(help="Word vectors of the target language, .vec or .bin.")] = None,
+    source_vectors: Annotated[Path | None, typer.Option(help="Word vectors of English.")] = None,
     english: Annotated[int, typer.Option(help="Column of English in --test where it has no names.")] = 1,
     seed: Annotated[int, typer.Option(help="Of drawn rows and drawn pairs.")] = 42,
     output: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
-    """Compare random rows, overlap, dictionary, RAMEN and pooled."""
+    """Compare every method that the evidence serves."""
     text = [pair for part in parallel for pair in read_pairs(part)]
     entries = [entry for part in dictionary or [] for entry in read_dictionary(part).entries]
     tokenizer = uncased_tokenizer(target_text(corpus or [], text), vocab_size)
@@ -72,12 +85,14 @@ def main(
     source = real_source()
     model = AutoModel.from_pretrained(source).eval()
     wanted = encode(model, AutoTokenizer.from_pretrained(source), [pair[0] for pair in sentences])
-    given = {"dictionary": Dictionary(tuple(entries)) if entries else None, "seed": seed}
+    words = Dictionary(tuple(entries)) if entries else None
+    given = Given(source, tokenizer, words, vectors, source_vectors, seed)
 
     results = []
     for amount in [len(text), *(pairs or [])]:
         some = ParallelText(tuple(random.Random(seed).sample(text, min(amount, len(text)))))
-        for name, make in methods(source, tokenizer, some, given, baselines=amount == len(text)):
+        everything = [*without_parallel_text(given)] if amount == len(text) else []
+        for name, make in (*everything, *with_parallel_text(given, some)):
             initializer = make()
             transport = initializer.transport()
             model.set_input_embeddings(
@@ -95,22 +110,87 @@ def main(
     if output is not None:
         settings = {"test": test, "test_pairs": len(sentences), "parallel": parallel, "vocab_size": len(tokenizer)}
         settings |= {"dictionary": [path.name for path in dictionary or []], "entries": len(entries), "seed": seed}
+        settings |= {"corpus": [path.name for path in corpus or []]}
+        settings |= {"vectors": [path.name for path in (vectors, source_vectors) if path is not None]}
         output.write_text(json.dumps({"settings": settings, "results": results}, indent=2) + "\n", encoding="utf-8")
 
 
-def methods(
-    source: Path, tokenizer: PreTrainedTokenizerBase, text: ParallelText, given: dict, *, baselines: bool
-) -> Iterator[tuple[str, Callable[[], Initializer]]]:
-    """The methods, those that use no parallel text only where baselines are wanted."""
-    seed = {"seed": given["seed"]}
-    if baselines:
-        yield "random rows", lambda: RandomInitializer(source, tokenizer, **seed)
-        yield "overlap only", lambda: OverlapOnly(source, tokenizer, **seed)
-        if given["dictionary"] is not None:
-            yield "dictionary, else overlap", lambda: DictionaryInitializer(source, tokenizer, **given)
-            yield "pooled without parallel text", lambda: PooledInitializer(source, tokenizer, **given)
-    yield "ramen", lambda: RamenInitializer(source, tokenizer, parallel=text, **seed)
-    yield "pooled", lambda: PooledInitializer(source, tokenizer, parallel=text, **given)
+@dataclass(frozen=True)
+class Given:
+    """What rows are made of, besides parallel text."""
+
+    source: Path
+    tokenizer: PreTrainedTokenizerBase
+    dictionary: Dictionary | None
+    vectors: Path | None
+    source_vectors: Path | None
+    seed: int
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What every method takes."""
+        return {"source": self.source, "tokenizer": self.tokenizer, "seed": self.seed}
+
+    @cached_property
+    def words(self) -> tuple[TextVectors, TextVectors]:
+        """The vectors of the target's and of the source's words."""
+        return text_vectors(self.vectors), text_vectors(self.source_vectors)
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped(TextVectors):
+    """Vectors led into another space."""
+
+    vectors: TextVectors
+    map: Tensor
+
+    def of_words(self, words: Sequence[str]) -> Tensor:
+        """Those of words."""
+        return self.vectors.of_words(words) @ self.map
+
+    def of_tokens(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+        """Those of tokens."""
+        return self.vectors.of_tokens(tokenizer) @ self.map
+
+
+Ways = Iterator[tuple[str, Callable[[], Initializer]]]
+
+
+def without_parallel_text(given: Given) -> Ways:
+    """The methods that use none."""
+    yield "random rows", lambda: RandomInitializer(**given.plain)
+    yield "mean", lambda: MeanInitializer(**given.plain)
+    yield "overlap only", lambda: OverlapOnly(**given.plain)
+    yield "subtoken mean", lambda: SubtokenMeanInitializer(**given.plain)
+    if given.vectors is not None and given.source_vectors is not None:
+        yield from with_vectors(given)
+    if given.dictionary is not None:
+        yield "dictionary, else overlap", lambda: DictionaryInitializer(**given.plain, dictionary=given.dictionary)
+        yield "pooled without parallel text", lambda: PooledInitializer(**given.plain, dictionary=given.dictionary)
+
+
+def with_vectors(given: Given) -> Ways:
+    """The methods of static vectors."""
+    target, source = given.words
+    table = target.of_tokens(given.tokenizer)
+    yield "focus", lambda: FocusInitializer(**given.plain, vectors=table)
+    if given.dictionary is not None:
+        entries = given.dictionary.entries
+        words = {"target_vectors": target, "source_vectors": source}
+        yield "wechsel", lambda: WechselInitializer(**given.plain, **words, dictionary=entries)
+        mapped = Mapped(source, dictionary_map(source, target, entries))
+        yield "ofa", lambda: OFAInitializer(**given.plain, vectors=target, source_vectors=mapped)
+        tables = {
+            "target_vectors": table,
+            "source_vectors": mapped.of_tokens(AutoTokenizer.from_pretrained(given.source)),
+        }
+        yield "ramen-vectors", lambda: RamenVectorsInitializer(**given.plain, **tables)
+
+
+def with_parallel_text(given: Given, text: ParallelText) -> Ways:
+    """The methods that use some."""
+    yield "ramen", lambda: RamenInitializer(**given.plain, parallel=text)
+    yield "pooled", lambda: PooledInitializer(**given.plain, parallel=text, dictionary=given.dictionary)
 
 
 def read_pairs(spec: str, english: int = 0) -> Pairs:
