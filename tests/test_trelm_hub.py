@@ -23,9 +23,12 @@ CODE = {
     "configuration_trelm.py",
     "conversion_trelm.py",
     "embeddings_trelm.py",
+    "export_trelm.py",
     "heads_trelm.py",
     "layers_trelm.py",
     "modeling_trelm.py",
+    "separate_trelm.py",
+    "vocabulary_trelm.py",
 }
 # Run in a process of its own: opens, saves and opens again what `folder` holds, and writes what it found.
 WITHOUT_HF_XLT = """

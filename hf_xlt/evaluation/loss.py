@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_xlt.data.objectives import IGNORED
+from hf_xlt.trelm import TreLMForMaskedLM
 
 
 def targets(labels: Tensor, shifted: bool) -> Tensor:
@@ -26,7 +27,7 @@ def targets(labels: Tensor, shifted: bool) -> Tensor:
 
 @contextmanager
 def head_on(model: PreTrainedModel, selected: Tensor) -> Iterator[None]:
-    """Within the context the output embeddings see only the hidden states at `selected`.
+    """Within the context the output layer sees only the hidden states at `selected`.
 
     Args:
         model: Any model with output embeddings; its forward then returns logits `(selected positions, vocabulary)`.
@@ -34,13 +35,18 @@ def head_on(model: PreTrainedModel, selected: Tensor) -> Iterator[None]:
     """
 
     def select(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (inputs[0][selected], *inputs[1:])
+        return tuple(of_positions[selected] for of_positions in inputs)
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    handle = output_layer(model).register_forward_pre_hook(select)
     try:
         yield
     finally:
         handle.remove()
+
+
+def output_layer(model: PreTrainedModel) -> nn.Module:
+    """What makes logits of states: the output embeddings, or those of all languages where each has its own."""
+    return model.decoder if isinstance(model, TreLMForMaskedLM) else model.get_output_embeddings()
 
 
 def token_losses(

@@ -1,6 +1,6 @@
 """What all TreLM models share: how weights start, the default language, and the parts that train or freeze."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from transformers import initialization as init
 from .configuration_trelm import TreLMConfig
 from .embeddings_trelm import LanguageEmbedding
 from .layers_trelm import TreLMAttention, TreLMLayer, TRILayer
+from .separate_trelm import LanguageModules
 
 
 class TreLMPreTrainedModel(PreTrainedModel):
@@ -39,11 +40,13 @@ class TreLMPreTrainedModel(PreTrainedModel):
     def set_language(self, language: str) -> None:
         """Make a language the one of inputs that come without `lang_ids`; it is saved with the model.
 
+        Where languages have their own embeddings, the model's input and output embeddings, `vocab_size` and special
+        ids are from then on this language's: a task learned in one language is done in another after this call.
+
         Raises:
             ValueError: If the model does not have the language.
         """
-        self.config.language_id(language)
-        self.config.default_language = language
+        self.config.set_language(language)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Every parameter once, by the part it belongs to.
@@ -51,14 +54,30 @@ class TreLMPreTrainedModel(PreTrainedModel):
         With a TRILayer the parts are `embeddings`, `lower` (layers below it), `tri_layer`, `upper` (layers above it)
         and `head`; without one `embeddings`, `layers` and `head`. Output weights tied to the word embeddings belong
         to `embeddings`. `head` is empty in a model without one.
+
+        Where each language has its own embeddings there is also `embeddings.<language>`: its word embeddings, output
+        weights and output bias. `embeddings` holds what is left of them here, which all languages share.
         """
-        stacks = self.base_model.stacks()  # type: ignore[operator]
-        parts = {name: list(modules.parameters()) for name, modules in stacks.items()}
-        known = {id(parameter) for parameters in parts.values() for parameter in parameters}
-        return parts | {"head": [parameter for parameter in self.parameters() if id(parameter) not in known]}
+        own = self._of_languages()
+        shared = {
+            name: _without(modules.parameters(), own)
+            for name, modules in self.base_model.stacks().items()  # type: ignore[operator]
+        }
+        parts = {"embeddings": shared.pop("embeddings")} | own | shared
+        return parts | {"head": _without(self.parameters(), parts)}
+
+    def _of_languages(self) -> dict[str, list[nn.Parameter]]:
+        """What each language has for itself, by its part; nothing where all share one vocabulary."""
+        if not self.config.separate_embeddings:
+            return {}
+        own = [module for module in self.modules() if isinstance(module, LanguageModules)]
+        return {
+            f"embeddings.{language}": list({weight: None for each in own for weight in each[language].parameters()})
+            for language in self.config.languages
+        }
 
     def part(self, name: str) -> list[nn.Parameter]:
-        """The parameters of one of `parts`.
+        """The parameters of one of `parts`; of `embeddings` those of every language too.
 
         Raises:
             ValueError: If there is no such part.
@@ -67,7 +86,8 @@ class TreLMPreTrainedModel(PreTrainedModel):
         if name not in parts:
             hint = "" if "lower" in parts else " Without a TRILayer the layers are one part."
             raise ValueError(f"{name!r} is not a part of this model; expected one of {', '.join(parts)}.{hint}")
-        return parts[name]
+        within = [part for part in parts if part == name or part.startswith(f"{name}.")]
+        return [parameter for part in within for parameter in parts[part]]
 
     def freeze(self, *names: str) -> None:
         """Train these parts no more, and leave the others as they are.
@@ -91,6 +111,12 @@ class TreLMPreTrainedModel(PreTrainedModel):
         self.requires_grad_(False)
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+def _without(parameters: Iterable[nn.Parameter], parts: Mapping[str, list[nn.Parameter]]) -> list[nn.Parameter]:
+    """The parameters that belong to none of the parts."""
+    taken = {id(parameter) for part in parts.values() for parameter in part}
+    return [parameter for parameter in parameters if id(parameter) not in taken]
 
 
 __all__ = ["TreLMPreTrainedModel"]

@@ -1,6 +1,7 @@
 """Configuration of TreLM models."""
 
 import os
+import re
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -15,6 +16,17 @@ AUTO_MAP = {
     "AutoModelForTokenClassification": "modeling_trelm.TreLMForTokenClassification",
     "AutoModelForQuestionAnswering": "modeling_trelm.TreLMForQuestionAnswering",
 }
+
+# What a language has for itself where each has its own vocabulary.
+VOCABULARY = (
+    "vocab_size",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "cls_token_id",
+    "sep_token_id",
+    "mask_token_id",
+)
 
 
 @strict
@@ -50,8 +62,16 @@ class TreLMConfig(PreTrainedConfig):
         mask_token_id: Id of the masked LM's mask.
         languages: Codes of the languages; a language id is an index into this list.
         default_language: The language of inputs that come without `lang_ids`; None stands for the last of `languages`,
-            the one transferred to.
+            the one transferred to. `set_language` changes it.
+        separate_embeddings: Whether each language has a vocabulary of its own: its own token ids, word embeddings,
+            output weights and output bias. `vocab_size` and the ids of special tokens are the default language's then.
+        other_vocabularies: With `separate_embeddings`, for each language but the default one its `vocab_size` and the
+            ids of its special tokens, under the same names as here; ids that are left out are None. Languages need not
+            agree on any id. Padding is told by a language's own `pad_token_id`, which models that count tokens (see
+            `position_offset`) need for all languages.
         tri_layer_index: Number of layers below the TRILayer; None for a plain encoder without one.
+        encoder_type: Model type of the encoder that the model was made of, such as "bert": what `export` makes of one
+            language. None for a model made anew.
         return_logits: Whether the masked LM also returns the logits of every position when labels are given. Off,
             it computes the head at labelled positions alone: the loss is the same and `logits` is None. `Trainer`
             needs it on for `compute_metrics` and `predict`, not for the loss of `evaluate`.
@@ -88,7 +108,10 @@ class TreLMConfig(PreTrainedConfig):
     mask_token_id: int | None = None
     languages: list[str] | tuple[str, ...] = ("en",)
     default_language: str | None = None
+    separate_embeddings: bool = False
+    other_vocabularies: dict[str, dict[str, int | None]] | None = None
     tri_layer_index: int | None = None
+    encoder_type: str | None = None
     return_logits: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -97,6 +120,9 @@ class TreLMConfig(PreTrainedConfig):
             self.embedding_size = self.hidden_size
         if self.default_language is None and self.languages:
             self.default_language = self.languages[-1]
+        if self.separate_embeddings:
+            given = self.other_vocabularies or {}
+            self.other_vocabularies = {language: dict.fromkeys(VOCABULARY) | own for language, own in given.items()}
         super().__post_init__(**kwargs)
 
     def validate_architecture(self) -> None:
@@ -123,6 +149,53 @@ class TreLMConfig(PreTrainedConfig):
                 f"{self.num_hidden_layers}, or None. Give the number of layers that are to lie below the TRILayer."
             )
 
+        if self.separate_embeddings:
+            self._validate_vocabularies()
+        elif self.other_vocabularies is not None:
+            raise ValueError(
+                "other_vocabularies is given without separate_embeddings; expected None. "
+                "Set separate_embeddings, or leave it out."
+            )
+
+    def _validate_vocabularies(self) -> None:
+        known = set(self.other_vocabularies or {})
+        expected = set(self.languages) - {str(self.default_language)}
+        if known != expected:
+            raise ValueError(
+                f"other_vocabularies is of {', '.join(sorted(known)) or 'no language'}; expected "
+                f"{', '.join(sorted(expected)) or 'none'}: every language but the default one, "
+                f"{self.default_language}. Give the vocab_size of each."
+            )
+        for language in self.languages:
+            if not re.fullmatch(r"[\w-]+", language):
+                raise ValueError(
+                    f"languages has the code {language!r}; expected letters, digits, - and _, since a language's own "
+                    "modules are named after it. Give for instance 'de' or 'zh-Hant'."
+                )
+            self._validate_vocabulary(language)
+
+    def _validate_vocabulary(self, language: str) -> None:
+        vocabulary = self.vocabulary(language)
+        unknown = sorted(set(vocabulary) - set(VOCABULARY))
+        if unknown:
+            raise ValueError(
+                f"The vocabulary of {language!r} has the field {unknown[0]!r}; expected some of "
+                f"{', '.join(VOCABULARY)}. Leave it out."
+            )
+        size = vocabulary["vocab_size"] or 0
+        if size < 1:
+            raise ValueError(
+                f"vocab_size of {language!r} is {vocabulary['vocab_size']}; expected a number > 0. "
+                "Give the rows of its word embeddings."
+            )
+        for name in VOCABULARY[1:]:
+            number = vocabulary[name]
+            if number is not None and not 0 <= number < size:
+                raise ValueError(
+                    f"{name} of {language!r} is {number}; expected from 0 to below its vocab_size, {size}, or None. "
+                    "Give the id that its own tokenizer has."
+                )
+
     def language_id(self, language: str) -> int:
         """The id that stands for a language in `lang_ids`.
 
@@ -135,6 +208,39 @@ class TreLMConfig(PreTrainedConfig):
                 "Name every language when the model is made."
             )
         return self.languages.index(language)
+
+    def vocabulary(self, language: str) -> dict[str, int | None]:
+        """Size and special ids of the vocabulary that the texts of a language are written in, by their names here.
+
+        Raises:
+            ValueError: If the model does not have the language.
+        """
+        self.language_id(language)
+        if self.separate_embeddings and language != self.default_language:
+            return dict((self.other_vocabularies or {})[language])
+        return {name: getattr(self, name) for name in VOCABULARY}
+
+    def set_language(self, language: str) -> None:
+        """Make a language the default one; `vocab_size` and special ids follow, where it has its own.
+
+        Raises:
+            ValueError: If the model does not have the language.
+        """
+        vocabularies = {code: self.vocabulary(code) for code in [*self.languages, language]}
+        if self.separate_embeddings:
+            for name, value in vocabularies.pop(language).items():
+                setattr(self, name, value)
+            self.other_vocabularies = vocabularies
+        self.default_language = language
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Make a configuration as transformers does; a `default_language` is set as `set_language` does."""
+        language = kwargs.pop("default_language", None)
+        made = super().from_dict(config_dict, **kwargs)
+        if language is not None:
+            (made[0] if isinstance(made, tuple) else made).set_language(language)
+        return made
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Save as transformers does, with an `auto_map` for every Auto class.

@@ -4,11 +4,10 @@ This travels with saved models, so that `from_encoder` is there wherever the cla
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -20,9 +19,16 @@ from transformers import (
 )
 
 from .configuration_trelm import TreLMConfig
-
-Rows = Callable[[Tensor], Tensor]
-"""Makes the new vocabulary's table `(n, d)`, or bias `(n,)`, out of the source's."""
+from .vocabulary_trelm import (
+    OUTPUT,
+    TABLE,
+    TENSORS,
+    Rows,
+    check_tokenizers,
+    joint_vocabulary,
+    rows_by_spelling,
+    separate_vocabularies,
+)
 
 _ENCODER = {
     r"embeddings\.LayerNorm": "embeddings.norm",
@@ -34,10 +40,8 @@ _ENCODER = {
     r"encoder\.layer\.(\d+)\.output\.dense": r"layers.\1.output",
     r"encoder\.layer\.(\d+)\.output\.LayerNorm": r"layers.\1.output_norm",
 }
-_TABLE = "trelm.embeddings.word_embeddings.weight"
 _WHERE = ("cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code")
-_VOCABULARY = (_TABLE, "decoder.weight", "decoder.bias")
-_SAME = (
+SAME = (
     "hidden_size",
     "num_hidden_layers",
     "num_attention_heads",
@@ -53,8 +57,6 @@ _SAME = (
     "pad_token_id",
     "bos_token_id",
 )
-_SPECIAL = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
-_STAND_INS = {"bos": "cls", "cls": "bos", "eos": "sep", "sep": "eos"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Encoder:
         """
         if isinstance(checkpoint, PreTrainedModel):
             body = _body(checkpoint.config)
-            return cls(checkpoint.config, _renamed(checkpoint.state_dict(), body))
+            return cls(checkpoint.config, renamed(checkpoint.state_dict(), body))
         config = AutoConfig.from_pretrained(checkpoint, **_where(kwargs))
         body = _body(config)
         model, info = AutoModelForMaskedLM.from_pretrained(checkpoint, output_loading_info=True, **kwargs)
@@ -135,22 +137,29 @@ class Encoder:
                 f"{checkpoint} lacks {len(lost)} tensors of its encoder, {lost[0]} first; expected all. "
                 "Give a complete checkpoint."
             )
-        return cls(model.config, _renamed({k: v for k, v in model.state_dict().items() if k not in missing}, body))
+        return cls(model.config, renamed({k: v for k, v in model.state_dict().items() if k not in missing}, body))
 
     @property
     def tied(self) -> bool:
         """Whether the output weights are the word embeddings."""
         return getattr(self.config, "tie_word_embeddings", True)
 
+    def parted(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The tensors of the vocabulary, tied output weights left out, and all others."""
+        own = [name for name in TENSORS if name in self.weights and not (name == OUTPUT and self.tied)]
+        vocabulary = {name: self.weights[name] for name in own}
+        return vocabulary, {name: tensor for name, tensor in self.weights.items() if name not in TENSORS}
+
     def to_config(self, **fields: Any) -> TreLMConfig:
         """The configuration of a TreLM model with this body; `fields` wins over what the source has."""
         source, body = self.config, _body(self.config)
-        found = {name: getattr(source, name) for name in _SAME if hasattr(source, name)}
+        found = {name: getattr(source, name) for name in SAME if hasattr(source, name)}
         eos = getattr(source, "eos_token_id", None)
         found |= {
             "eos_token_id": eos if isinstance(eos, int) else None,
             "embedding_size": getattr(source, "embedding_size", source.hidden_size),
             "head_act": "gelu" if body.plain_head else source.hidden_act,
+            "encoder_type": source.model_type,
             "position_offset": source.pad_token_id + 1 if body.counts_tokens else 0,
             "tie_word_embeddings": self.tied,
         }
@@ -170,7 +179,7 @@ def _body(config: PreTrainedConfig) -> Body:
     return BODIES[config.model_type]
 
 
-def _renamed(state: Mapping[str, Tensor], body: Body) -> dict[str, Tensor]:
+def renamed(state: Mapping[str, Tensor], body: Body) -> dict[str, Tensor]:
     """The tensors that TreLM has too, under its names."""
     renames = {rf"{old}\.": f"trelm.{new}." for old, new in _ENCODER.items()}
     renames |= {r"(embeddings\.\w+_embeddings)\.": r"trelm.\1."}
@@ -198,41 +207,6 @@ def middle(layers: int) -> int:
     return layers // 2
 
 
-def rows_by_spelling(source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase, seed: int) -> Rows:
-    """Rows of tokens that the source has too, by spelling or, for special tokens, by role; the others are drawn.
-
-    Where the source lacks the role, bos and cls, eos and sep stand in for one another.
-    Draws are from N(mean, std) of each column of the source, seeded. Equal vocabularies keep every row as it is.
-    """
-    old, new = source.get_vocab(), target.get_vocab()
-    if old == new:
-        return lambda matrix: matrix
-    origin = {number: old[token] for token, number in new.items() if token in old}
-    before, after = _special_ids(source), _special_ids(target)
-    for role, number in after.items():
-        played_by = role if role in before else _STAND_INS.get(role)
-        if played_by in before:
-            origin[number] = before[played_by]
-    size = max(new.values()) + 1
-    to, of = torch.tensor(list(origin.items()), dtype=torch.int64).view(-1, 2).T
-
-    def rows(matrix: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(size, *matrix.shape[1:], generator=generator)
-        known = matrix.float()
-        drawn = (known.mean(0) + known.std(0, correction=0) * noise.to(matrix.device)).to(matrix.dtype)
-        kept = of < len(matrix)
-        return drawn.index_copy(0, to[kept].to(matrix.device), matrix[of[kept].to(matrix.device)])
-
-    return rows
-
-
-def _special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """Role → id, for the roles that the tokenizer has."""
-    ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in _SPECIAL}
-    return {role: number for role, number in ids.items() if number is not None}
-
-
 def _rows_for(
     checkpoint: str | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -255,35 +229,46 @@ def _where(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in _WHERE if name in given}
 
 
+def _copied_layer(weights: Mapping[str, Tensor], index: int | None) -> dict[str, Tensor]:
+    """The TRILayer's own layer: a copy of the one that follows."""
+    following = f"trelm.layers.{index}."
+    found = {name: tensor for name, tensor in weights.items() if name.startswith(following)}
+    return {name.replace(following, "trelm.tri_layer.layer."): tensor for name, tensor in found.items()}
+
+
 def convert(
     checkpoint: str | PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase | None,
+    languages: Sequence[str],
     tri_layer_index: int | Literal["middle"] | None,
     *,
+    tokenizer: PreTrainedTokenizerBase | None,
+    tokenizers: Sequence[PreTrainedTokenizerBase] | None,
     rows: Rows | None,
     source_tokenizer: PreTrainedTokenizerBase | None,
     seed: int,
     given: Mapping[str, Any],
-    **fields: Any,
+    default_language: str | None,
 ) -> tuple[TreLMConfig, dict[str, Tensor]]:
     """Configuration and weights of the TreLM model of a checkpoint, for `from_encoder`; see there."""
-    if rows is not None and tokenizer is None:
+    if tokenizers is not None and (tokenizer is not None or source_tokenizer is not None):
+        raise ValueError(
+            "tokenizers is given beside tokenizer or source_tokenizer; expected tokenizers alone, the source's first. "
+            "Leave the others out."
+        )
+    if rows is not None and tokenizer is None and tokenizers is None:
         raise ValueError("rows is given without tokenizer; expected the one it makes rows for. Give it too.")
+    if tokenizers is not None:
+        check_tokenizers(languages, tokenizers, rows)
     given = {"trust_remote_code": False, **given}
     source = Encoder.read(checkpoint, **given)
-    weights = dict(source.weights)
-    if source.tied:
-        weights.pop("decoder.weight", None)
-    if tokenizer is not None:
+    vocabulary, weights = source.parted()
+    fields: dict[str, Any] = {"vocab_size": len(vocabulary[TABLE])}
+    if tokenizers is not None:
+        default = default_language or languages[-1]
+        vocabulary, fields = separate_vocabularies(vocabulary, languages, tokenizers, rows, seed, default)
+    elif tokenizer is not None:
         rows = rows or _rows_for(checkpoint, tokenizer, source_tokenizer, seed, given)
-        weights |= {name: rows(weights[name]) for name in _VOCABULARY if name in weights}
-        special = _special_ids(tokenizer)
-        fields |= {f"{role}_token_id": special.get(role) for role in _SPECIAL if role != "unk"}
+        vocabulary, fields = joint_vocabulary(vocabulary, tokenizer, rows)
     index = middle(source.config.num_hidden_layers) if tri_layer_index == "middle" else tri_layer_index
-    config = source.to_config(vocab_size=len(weights[_TABLE]), tri_layer_index=index, **fields)
-    following = f"trelm.layers.{index}."
-    copied = {name: tensor for name, tensor in weights.items() if name.startswith(following)}
-    weights |= {name.replace(following, "trelm.tri_layer.layer."): tensor for name, tensor in copied.items()}
-    if source.tied:
-        weights["decoder.weight"] = weights[_TABLE]
-    return config, weights
+    fields |= {"languages": list(languages), "default_language": default_language, "tri_layer_index": index}
+    return source.to_config(**fields), weights | _copied_layer(weights, index) | vocabulary

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .configuration_trelm import TreLMConfig
+from .separate_trelm import SeparateEmbedding
 
 
 class LanguageEmbedding(nn.Embedding):
@@ -23,7 +24,11 @@ class TreLMEmbeddings(nn.Module):
         width = config.embedding_size or config.hidden_size
         self.config = config
         padding = config.position_offset - 1 if config.position_offset else None
-        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.word_embeddings: nn.Embedding | SeparateEmbedding
+        if config.separate_embeddings:
+            self.word_embeddings = SeparateEmbedding(config)
+        else:
+            self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=padding)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
         self.language_embeddings = LanguageEmbedding(len(config.languages), width)
@@ -58,6 +63,24 @@ class TreLMEmbeddings(nn.Module):
         embedded = words + types + positions + self._languages(lang_ids, position_ids)
         embedded = self.dropout(self.norm(embedded))
         return embedded if self.projection is None else self.projection(embedded)
+
+    def words(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
+        """Word embeddings `(b, s, embedding_size)` of ids `(b, s)`, each language's from its own table if it has one.
+
+        Raises:
+            ValueError: If the model does not have a language, or a language with its own table not an id.
+        """
+        if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
+            return self.word_embeddings(input_ids)
+        self._check_languages(lang_ids)
+        return self.word_embeddings(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+
+    def is_token(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
+        """Bool `(b, s)`, false where an id of `(b, s)` is the padding of its language's vocabulary."""
+        if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
+            pad = self.config.pad_token_id
+            return torch.ones_like(input_ids, dtype=torch.bool) if pad is None else input_ids != pad
+        return self.word_embeddings.is_token(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
 
     def target(self, position_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
         """What is added before the TRILayer: position and language, broadcast to `(b, t, hidden_size)`.

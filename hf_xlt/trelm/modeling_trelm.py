@@ -1,5 +1,6 @@
 """TreLM models: BERT-like encoders of several languages, with a TRILayer between their halves."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -19,10 +20,13 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .base_trelm import TreLMPreTrainedModel
 from .configuration_trelm import TreLMConfig
-from .conversion_trelm import Rows, convert
+from .conversion_trelm import convert
 from .embeddings_trelm import TreLMEmbeddings
+from .export_trelm import stock_model
 from .heads_trelm import ClassificationHead, MaskedLMHead, first_token, task_dropout
 from .layers_trelm import TreLMLayer, TRILayer
+from .separate_trelm import SeparateDecoder, SeparateEmbedding, check_ids, own_name
+from .vocabulary_trelm import Rows
 
 logger = logging.get_logger(__name__)
 
@@ -44,12 +48,17 @@ class TreLMModel(TreLMPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The word embeddings."""
-        return self.embeddings.word_embeddings
+        """The word embeddings; the default language's where each has its own."""
+        words = self.embeddings.word_embeddings
+        return words.default if isinstance(words, SeparateEmbedding) else words  # type: ignore[return-value]
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Put other word embeddings in their place."""
-        self.embeddings.word_embeddings = value  # type: ignore[assignment]
+        words = self.embeddings.word_embeddings
+        if isinstance(words, SeparateEmbedding):
+            words[str(self.config.default_language)] = value
+        else:
+            self.embeddings.word_embeddings = value  # type: ignore[assignment]
 
     def stacks(self) -> dict[str, nn.Module]:
         """The modules by the part they make up, in the order data flows through them."""
@@ -80,7 +89,8 @@ class TreLMModel(TreLMPreTrainedModel):
         target's language and positions, and from it upwards the target's mask rules.
 
         Args:
-            input_ids: int64 `(b, s)`; or give `inputs_embeds`.
+            input_ids: int64 `(b, s)`; or give `inputs_embeds`. With separate embeddings, ids of each text's own
+                language.
             attention_mask: `(b, s)`, 0 at padding; None for no padding.
             token_type_ids: int64 `(b, s)`; None for all 0.
             position_ids: int64 `(b, s)`; None to count as the source model does.
@@ -96,17 +106,17 @@ class TreLMModel(TreLMPreTrainedModel):
             `last_hidden_state` `(b, t, hidden_size)`, and `hidden_states` and `attentions` if asked for.
 
         Raises:
-            ValueError: If inputs contradict each other, are too long, or name a language or position that is not
-                there.
+            ValueError: If inputs contradict each other, are too long, or name a language, a position or, with
+                separate embeddings, an id that is not there.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError(
                 "Both or none of input_ids and inputs_embeds are given; expected one. Leave out the other."
             )
         self._check_target(alignment, target_lang_ids, target_attention_mask)
-        words = self.embeddings.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        words = self.embeddings.words(input_ids, lang_ids) if inputs_embeds is None else inputs_embeds  # type: ignore[arg-type]
         if position_ids is None:
-            position_ids = self.embeddings.position_ids(self._is_token(input_ids, words))
+            position_ids = self.embeddings.position_ids(self._is_token(input_ids, words, lang_ids))
         states = self.embeddings(words, position_ids, token_type_ids, lang_ids)
         mask = create_bidirectional_mask(self.config, states, attention_mask)
         target_lang_ids = lang_ids if target_lang_ids is None else target_lang_ids
@@ -137,11 +147,11 @@ class TreLMModel(TreLMPreTrainedModel):
         embedded = self.embeddings.target(position_ids, lang_ids)
         return self.tri_layer(states, mask, embedded, alignment, **kwargs), mask  # type: ignore[misc]
 
-    def _is_token(self, input_ids: Tensor | None, words: Tensor) -> Tensor:
+    def _is_token(self, input_ids: Tensor | None, words: Tensor, lang_ids: Tensor | None) -> Tensor:
         """Bool `(b, s)`, false at padding; bare embeddings do not tell, so all of them count."""
-        if input_ids is None or self.config.pad_token_id is None:
+        if input_ids is None:
             return torch.ones(words.shape[:2], dtype=torch.bool, device=words.device)
-        return input_ids != self.config.pad_token_id
+        return self.embeddings.is_token(input_ids, lang_ids)
 
     def _check_target(self, alignment: Tensor | None, lang_ids: Tensor | None, attention_mask: Tensor | None) -> None:
         given = {"alignment": alignment, "target_lang_ids": lang_ids, "target_attention_mask": attention_mask}
@@ -172,7 +182,15 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         super().__init__(config)
         self.trelm = TreLMModel(config)
         self.head = MaskedLMHead(config)
-        self.decoder = nn.Linear(config.embedding_size or config.hidden_size, config.vocab_size)
+        self.decoder: nn.Linear | SeparateDecoder
+        if config.separate_embeddings:
+            self.decoder = SeparateDecoder(config)
+            self._tied_weights_keys = {
+                f"decoder.{name}.weight": f"trelm.embeddings.word_embeddings.{name}.weight"
+                for name in map(own_name, config.languages)
+            }
+        else:
+            self.decoder = nn.Linear(config.embedding_size or config.hidden_size, config.vocab_size)
         self.post_init()
 
     @classmethod
@@ -182,6 +200,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         *,
         languages: list[str],
         tokenizer: PreTrainedTokenizerBase | None = None,
+        tokenizers: Sequence[PreTrainedTokenizerBase] | None = None,
         tri_layer_index: int | Literal["middle"] | None = "middle",
         default_language: str | None = None,
         rows: Rows | None = None,
@@ -192,6 +211,8 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         """Make a TreLM model of a BERT, RoBERTa, XLM-R, CamemBERT or ELECTRA checkpoint.
 
         Without a TRILayer its logits are the source's. With one, the TRILayer is a copy of the layer that follows.
+        With `tokenizers` it has separate embeddings (RAMEN's bilingual model, Tran 2020, arXiv:2002.07306, §3.3): the
+        first language keeps the source's rows and biases as they are, the others get rows and biases of their own.
         A source without a masked LM head (a sentence encoder, an ELECTRA discriminator) gets a random one; the log
         says so.
 
@@ -203,29 +224,33 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
                 all others are drawn from N(mean, std) of the source's columns. Better rows come from an initializer
                 through `rows`, or from aligned static vectors, written by a callback when training begins.
                 None: the source's, all rows are kept.
+            tokenizers: In place of `tokenizer`, one for each of `languages`: the source's own first. Rows of the
+                others are made as above.
             tri_layer_index: Layers below the TRILayer; "middle" for half of them, None for no TRILayer.
             default_language: Of inputs without `lang_ids`; None for the last of `languages`.
-            rows: Makes the rows for `tokenizer` in place of the above: takes the source's table `(n, d)` or bias
-                `(n,)` and returns the new one, for instance `transport.apply`.
+            rows: Makes the rows for `tokenizer`, or the second of two `tokenizers`, in place of the above: takes the
+                source's table `(n, d)` or bias `(n,)` and returns the new one, for instance `transport.apply`.
             source_tokenizer: The source's; None to read it from `checkpoint`.
             seed: Of the draws.
             kwargs: For `from_pretrained` of the source, such as `revision`, `dtype` or `trust_remote_code`.
 
         Raises:
             ValueError: If the source is no such encoder or is incomplete, if "middle" is asked of an odd number of
-                layers, or if the tokenizer of an open model is needed and not given.
+                layers, if the tokenizer of an open model is needed and not given, or if `tokenizers` are not one a
+                language or have ids that there are no rows for.
             StrictDataclassError: If a language is named twice, `default_language` is not among `languages`, or
                 `tri_layer_index` is out of range.
         """
         config, weights = convert(
             checkpoint,
-            tokenizer,
+            languages,
             tri_layer_index,
+            tokenizer=tokenizer,
+            tokenizers=tokenizers,
             rows=rows,
             source_tokenizer=source_tokenizer,
             seed=seed,
             given=kwargs,
-            languages=languages,
             default_language=default_language,
         )
         model = cls(config).to(dtype=next(iter(weights.values())).dtype)  # type: ignore[call-arg]
@@ -233,6 +258,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         model.tie_weights()
         headless = "head.dense.weight" not in weights
         anew = ["trelm.embeddings.language_embeddings.", "trelm.tri_layer.unaligned"]
+        anew += model.all_tied_weights_keys
         anew += ["head.", "decoder."] if headless else []
         lost = [name for name in missing if not name.startswith(tuple(anew))]
         if lost or unexpected:
@@ -246,13 +272,38 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
             )
         return model.eval()
 
+    def export(self, language: str) -> PreTrainedModel:
+        """A stock model of one language, of the family that the encoder was of: no code of its own, nothing shared.
+
+        It has the language's word embeddings, output bias and special ids, and its logits are this model's for texts
+        of that language. The language's embedding is part of every position, so it goes into the token types. Where a
+        source that counts tokens (RoBERTa and its kin) had another padding id, positions move to where the stock
+        model looks for them.
+
+        Args:
+            language: Code of one of the model's languages. Where all share one vocabulary, all of it is kept.
+
+        Returns:
+            `BertForMaskedLM`, `RobertaForMaskedLM` or the like, on the same device and of the same dtype.
+
+        Raises:
+            ValueError: If the model does not have the language, or no stock model can compute the same: it has a
+                TRILayer, whose positions are added to the states half-way, for which a stock model has no place
+                however deep it is; it was not made of an encoder; or its shape is not that of its encoder's family.
+        """
+        return stock_model(self.config, self.state_dict(), language).to(device=self.device, dtype=self.dtype).eval()  # type: ignore[call-arg]
+
     def get_output_embeddings(self) -> nn.Linear:
-        """The output weights and bias."""
-        return self.decoder
+        """The output weights and bias; the default language's where each has its own."""
+        decoder = self.decoder
+        return decoder.default if isinstance(decoder, SeparateDecoder) else decoder  # type: ignore[return-value]
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Put other output weights in their place."""
-        self.decoder = new_embeddings
+        if isinstance(self.decoder, SeparateDecoder):
+            self.decoder[str(self.config.default_language)] = new_embeddings
+        else:
+            self.decoder = new_embeddings
 
     @can_return_tuple
     def forward(
@@ -275,25 +326,33 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         `labels` are the target's tokens, int64 `(b, t)`, -100 where none is asked for. `return_logits` says whether
         to return logits too when labels are given; None for what the configuration says.
 
+        With separate embeddings, predictions are over the vocabulary of the target's language, that of
+        `target_lang_ids` or else `lang_ids`, and a batch may hold texts of several. With language ids given, logits
+        are as wide as the largest vocabulary of any language, see `SeparateDecoder.forward`.
+
         Returns:
             `loss` where labels are given, and `logits` `(b, t, vocab_size)` where they are not or are asked for.
 
         Raises:
-            ValueError: As there, or if labels have another shape than the states.
+            ValueError: As there, or if labels have another shape than the states or, with separate embeddings, are
+                not of their language's vocabulary.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, lang_ids)
         outputs = self.trelm(*inputs, alignment, target_lang_ids, target_attention_mask, **kwargs)
         states, loss = outputs.last_hidden_state, None
+        spoken = self._languages(states, lang_ids if target_lang_ids is None else target_lang_ids)
         if labels is not None:
-            self._check_labels(labels, states)
+            self._check_labels(labels, states, spoken)
         if return_logits is None:
             return_logits = self.config.return_logits
         if labels is not None and not return_logits:
             labelled = labels != IGNORED
             states, labels = states[labelled], labels[labelled]  # (n, hidden_size), (n,)
-        logits = self.decoder(self.head(states))
+            spoken = None if spoken is None else spoken[labelled]
+        states = self.head(states)
+        logits = self.decoder(states) if spoken is None else self.decoder(states, spoken)
         if labels is not None:
-            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **kwargs)
+            loss = self.loss_function(logits, labels, vocab_size=logits.shape[-1], **kwargs)
         return MaskedLMOutput(
             loss=loss,
             logits=logits if loss is None or return_logits else None,
@@ -301,12 +360,20 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
             attentions=outputs.attentions,
         )
 
-    def _check_labels(self, labels: Tensor, states: Tensor) -> None:
+    def _languages(self, states: Tensor, lang_ids: Tensor | None) -> Tensor | None:
+        """The language of each of the states `(b, t)`, where it matters to the head."""
+        if lang_ids is None or not self.config.separate_embeddings:
+            return None
+        return (lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids).expand(states.shape[:2])
+
+    def _check_labels(self, labels: Tensor, states: Tensor, spoken: Tensor | None) -> None:
         if labels.shape != states.shape[:2]:
             raise ValueError(
                 f"labels are {tuple(labels.shape)} where the target is {tuple(states.shape[:2])}; "
                 "expected one label a target position. Pad labels with -100 to the longest target."
             )
+        if self.config.separate_embeddings:
+            check_ids(labels, spoken, self.config)
 
 
 class TreLMForSequenceClassification(TreLMPreTrainedModel):

@@ -1,0 +1,101 @@
+"""From one language of a TreLM model to a stock model of the family that its encoder was of."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+
+from .configuration_trelm import TreLMConfig
+from .conversion_trelm import BODIES, SAME, renamed
+from .vocabulary_trelm import TENSORS, name_of
+
+_TYPES = "trelm.embeddings.token_type_embeddings.weight"
+_LANGUAGES = "trelm.embeddings.language_embeddings.weight"
+_POSITIONS = "trelm.embeddings.position_embeddings.weight"
+
+
+def stock_model(config: TreLMConfig, state: Mapping[str, Tensor], language: str) -> PreTrainedModel:
+    """The stock model of a language, for `TreLMForMaskedLM.export`; see there.
+
+    Args:
+        config: The TreLM model's configuration.
+        state: Its tensors by name.
+        language: One of its languages.
+
+    Raises:
+        ValueError: If there is no such language or no stock model that computes the same.
+    """
+    vocabulary = config.vocabulary(language)
+    _check_family(config, vocabulary)
+    weights = _weights(config, state, language, vocabulary["pad_token_id"])
+    model = AutoModelForMaskedLM.from_config(_stock_config(config, vocabulary, len(weights[_POSITIONS])))
+    names = renamed({name: name for name in model.state_dict()}, BODIES[str(config.encoder_type)])
+    if names.keys() != weights.keys():
+        others = ", ".join(sorted(names.keys() ^ weights.keys()))
+        raise ValueError(
+            f"The model's shape is not that of {config.encoder_type}, its encoder_type: {others} would be left over. "
+            "Set config.encoder_type to the family it is of, or keep the model as it is."
+        )
+    model.load_state_dict({name: weights[new] for new, name in names.items()}, strict=False)
+    return model
+
+
+def _check_family(config: TreLMConfig, vocabulary: Mapping[str, int | None]) -> None:
+    if config.tri_layer_index is not None:
+        raise ValueError(
+            "The model has a TRILayer, which adds positions to the states half-way; a stock model, however deep, has "
+            "no place for them. Keep the model as it is, or make it with tri_layer_index=None."
+        )
+    if config.encoder_type not in BODIES:
+        raise ValueError(
+            f"encoder_type is {config.encoder_type!r}; expected one of {', '.join(BODIES)}, the model type to export "
+            "to. Set config.encoder_type, or make the model with from_encoder."
+        )
+    body = BODIES[config.encoder_type]
+    activation = "gelu" if body.plain_head else config.hidden_act
+    if config.head_act != activation:
+        raise ValueError(
+            f"head_act is {config.head_act!r}; expected {activation!r}, which {config.encoder_type} has in its head. "
+            "Keep the model as it is."
+        )
+    if bool(config.position_offset) != body.counts_tokens:
+        counted = "above 0" if body.counts_tokens else "0"
+        raise ValueError(
+            f"position_offset is {config.position_offset}; expected {counted}, as {config.encoder_type} counts "
+            "positions. Keep the model as it is."
+        )
+    if body.counts_tokens and vocabulary["pad_token_id"] is None:
+        raise ValueError(
+            f"The language has no pad_token_id, and {config.encoder_type} counts positions from it on; expected one. "
+            "Give the vocabulary a padding token."
+        )
+
+
+def _stock_config(config: TreLMConfig, vocabulary: Mapping[str, int | None], positions: int) -> PreTrainedConfig:
+    """The configuration of the family with the model's shape and the language's vocabulary and ids."""
+    family = str(config.encoder_type)
+    names = (*SAME, "embedding_size", "tie_word_embeddings")
+    fields = {name: getattr(config, name) for name in names} | dict(vocabulary)
+    known = AutoConfig.for_model(family)
+    fields = {name: value for name, value in fields.items() if hasattr(known, name)}
+    return AutoConfig.for_model(family, **fields | {"max_position_embeddings": positions})
+
+
+def _weights(config: TreLMConfig, state: Mapping[str, Tensor], language: str, pad: int | None) -> dict[str, Tensor]:
+    """The model's tensors, by their names in a TreLM with one vocabulary and without language embeddings."""
+    weights = dict(state)
+    if config.separate_embeddings:
+        weights |= {name: state[name_of(name, language)] for name in TENSORS}
+        for other in config.languages:
+            for name in TENSORS:
+                del weights[name_of(name, other)]
+    spoken = weights.pop(_LANGUAGES)[config.language_id(language)]
+    weights[_TYPES] = weights[_TYPES] + spoken
+    offset, table = config.position_offset, weights[_POSITIONS]
+    if offset and pad is not None and pad != offset - 1:  # the row before the first position is the padding's
+        weights[_POSITIONS] = torch.cat([table.new_zeros(pad, table.shape[1]), table[offset - 1 :]])
+    return weights
+
+
+__all__ = ["stock_model"]
