@@ -59,7 +59,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class _Spelling:
+class Spelling:
     """How a tokenizer spells text in its tokens.
 
     Attributes:
@@ -79,9 +79,10 @@ class _Spelling:
     standalone: frozenset[str]
 
     @classmethod
-    def of(cls, backend: Any, tokens: Iterable[str]) -> _Spelling:
+    def of(cls, backend: Any, tokens: Iterable[str]) -> Spelling:
+        """Find how a backend spells its tokens."""
         model = json.loads(backend.model.__getstate__())
-        spaced = "".join(_split(backend, "a b"))
+        spaced = "".join(split(backend, "a b"))
         space = spaced[spaced.find("a") + 1 : spaced.rfind("b")]
         suffix = model.get("end_of_word_suffix") or ""
         characters = {c for c in (token.removesuffix(suffix) for token in tokens) if len(c) == 1 and not space}
@@ -90,12 +91,13 @@ class _Spelling:
             space=space,
             prefix=model.get("continuing_subword_prefix") or "",
             suffix=suffix,
-            byte_level="Ñı" in "".join(_split(backend, "я")),
+            byte_level="Ñı" in "".join(split(backend, "я")),
             byte_fallback=bool(model.get("byte_fallback")) or decoded == "A",
-            standalone=frozenset(characters.intersection(_split(backend, "xx".join(["", *sorted(characters), ""])))),
+            standalone=frozenset(characters.intersection(split(backend, "xx".join(["", *sorted(characters), ""])))),
         )
 
     def is_byte(self, token: str) -> bool:
+        """Whether a token is one byte that no other token spells."""
         return self.byte_fallback and _BYTE.fullmatch(token) is not None
 
     def form(self, token: str) -> Form:
@@ -122,7 +124,8 @@ class _Spelling:
             return token.encode()
 
 
-def _split(backend: Any, text: str) -> list[str]:
+def split(backend: Any, text: str) -> list[str]:
+    """The pieces of a text that a backend's model gets, normalised; the whole text where nothing cuts it."""
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
     if backend.pre_tokenizer is None:
@@ -142,6 +145,7 @@ class Vocabulary:
         names: A readable name for every id, not always unique: `str(form)`, or a special token's spelling.
         size: Largest id + 1.
         marks_words: Whether tokens tell if a word starts; where not, `Form.starts_word` is a guess.
+        ids: Every id by the tokenizer's own spelling.
     """
 
     forms: Mapping[int, Form]
@@ -150,6 +154,7 @@ class Vocabulary:
     names: Mapping[int, str]
     size: int
     marks_words: bool
+    ids: Mapping[str, int]
 
     def __post_init__(self) -> None:
         if not self.forms:
@@ -177,9 +182,8 @@ class Vocabulary:
         special = {vocab[token] for token in tokenizer.all_special_tokens if token in vocab}
         special |= {id_ for id_, token in added.items() if token.special}
 
-        spelling = _Spelling.of(backend, vocab)
-        # A token both added and in the model's vocabulary (Gemma's runs of spaces) is spelled as by the model.
-        literal = {id_ for id_, token in added.items() if backend.model.token_to_id(token.content) is None}
+        spelling = Spelling.of(backend, vocab)
+        literal = {id_ for id_, token in added.items() if _is_literal(backend, token.content)}
         forms = {
             id_: spelling.literal(token, token.encode()) if id_ in literal else spelling.form(token)
             for token, id_ in sorted(vocab.items(), key=lambda item: spelling.is_byte(item[0]))
@@ -192,7 +196,20 @@ class Vocabulary:
             names={id_: str(forms.get(id_, token)) for token, id_ in vocab.items()},
             size=max(vocab.values(), default=-1) + 1,
             marks_words=bool(spelling.space or spelling.prefix),
+            ids=vocab,
         )
+
+    def extends(self, source: Vocabulary) -> bool:
+        """Whether this has all tokens of a source, with their ids and spellings, and more."""
+        return self.ids.items() > source.ids.items()
+
+
+def _is_literal(backend: Any, content: str) -> bool:
+    """Whether an added token is spelled as text is, and not as by the model, as Gemma's runs of spaces are.
+
+    The model of an extended tokenizer holds added tokens that are not in its spelling.
+    """
+    return backend.model.token_to_id(content) is None or content not in "".join(split(backend, content))
 
 
 def _roles(tokenizer: PreTrainedTokenizerBase, vocab: Mapping[str, int]) -> dict[str, int]:
@@ -208,7 +225,8 @@ class Overlap:
         source_ids: int64, `(o,)`; the source's id of each shared token.
         target_ids: int64, `(o,)`; the target's id of each, ascending.
         missing_ids: int64, `(n,)`; target ids in use that have no counterpart in the source, ascending.
-        target_size: Largest target id + 1; ids in neither `target_ids` nor `missing_ids` are holes.
+        target_size: Largest target id + 1; ids in neither `target_ids` nor `missing_ids` are holes. Where the target
+            extends the source, all of the source's ids are shared, holes among them.
     """
 
     source_ids: np.ndarray
@@ -251,7 +269,8 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
     counterpart match on their text alone. Special tokens never match ordinary ones. They match by role, whatever
     their spelling; bos and cls, eos and sep stand in for one another where the source lacks the role. If a target
     token has several roles, the last one in `ROLES` that the source can serve decides. Special tokens without a
-    role match by spelling, among themselves.
+    role match by spelling, among themselves. Where the target extends the source, each of the source's tokens matches
+    itself, even if others have its form.
 
     Args:
         source: The vocabulary whose rows are given.
@@ -274,7 +293,7 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
             f"({len(target.forms)} tokens); expected at least one. Take a target tokenizer that has some script, "
             "digits or punctuation in common with the source, or a method that needs no overlap."
         )
-    return Overlap.of(pairs | special_pairs(source, target), target)
+    return Overlap.of(pairs | kept_pairs(source, target), target)
 
 
 def _keys(marks_words: bool, ignore_case: bool) -> list[Callable[[Form], Hashable]]:
@@ -293,11 +312,15 @@ def _casefold(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape").casefold()
 
 
-def special_pairs(source: Vocabulary, target: Vocabulary) -> dict[int, int]:
-    """Target id → source id of the special tokens that have a counterpart, as `match` pairs them."""
+def kept_pairs(source: Vocabulary, target: Vocabulary) -> dict[int, int]:
+    """Target id → source id of what is copied whatever else is: special tokens, as `match` pairs them.
+
+    Where the target extends the source, all ids of the source are paired with themselves.
+    """
     pairs = {id_: source.extras[token] for token, id_ in target.extras.items() if token in source.extras}
     for role in (role for role in ROLES if role in target.roles):
         given = role if role in source.roles else STAND_INS.get(role, role)
         if given in source.roles:
             pairs[target.roles[role]] = source.roles[given]
-    return pairs
+    own = range(source.size) if target.extends(source) else ()
+    return pairs | dict(zip(own, own, strict=True))

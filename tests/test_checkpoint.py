@@ -364,6 +364,14 @@ def test_a_folder_without_tokenizer_says_so(tmp_path):
         Checkpoint.open(source).tokenizer()
 
 
+def test_a_folder_with_adapters_beside_the_weights_is_refused(tmp_path):
+    tok = tiny.tokenizer("en", "wordpiece")
+    source = tiny.save(tiny.model("bert", tok), tok, tmp_path / "source")
+    (source / "adapter_config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="holds adapters .*would be lost; expected whole weights. Merge them first"):
+        Checkpoint.open(source)
+
+
 def test_a_base_bert_keeps_its_pooler(tmp_path):
     tok = tiny.tokenizer("en", "wordpiece")
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}

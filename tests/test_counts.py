@@ -33,7 +33,16 @@ def dense(counts: TokenCounts) -> np.ndarray:
 def spelled(*texts: str) -> Vocabulary:
     """A vocabulary of these tokens; those with a leading hyphen are inside a word."""
     forms = {i: Form(text.removeprefix("-").encode(), not text.startswith("-")) for i, text in enumerate(texts)}
-    return Vocabulary(forms, {}, {}, dict(enumerate(texts)), len(texts), marks_words=True)
+    names, ids = dict(enumerate(texts)), {text: i for i, text in enumerate(texts)}
+    return Vocabulary(forms, {}, {}, names, len(texts), marks_words=True, ids=ids)
+
+
+@given(observations)
+def test_counts_of_pairs_are_looked_up(rows):
+    counts = counted(rows)
+    targets, sources = (ids.ravel() for ids in np.indices(SHAPE))
+    assert np.array_equal(counts.at(targets, sources), dense(counts).ravel())
+    assert np.array_equal(counts.at(targets[[3, 3, 1]], sources[[3, 3, 1]]), dense(counts).ravel()[[3, 3, 1]])
 
 
 @given(observations)

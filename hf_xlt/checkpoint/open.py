@@ -15,6 +15,8 @@ from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 
+ADAPTERS = "adapter_config.json"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -41,11 +43,17 @@ class Checkpoint:
         """Open a local folder or a Hub id.
 
         Raises:
-            InputError: If it cannot be had, has no configuration that transformers reads, has its weights in
-                `.bin` only or broken, or if its vocabulary-sized tensors cannot all be told apart.
+            InputError: If it cannot be had, keeps adapters beside its weights, has no configuration that transformers
+                reads, has its weights in `.bin` only or broken, or if its vocabulary-sized tensors cannot all be told
+                apart.
         """
         folder = fetch(name_or_folder)
         body = folder / transformer_path(folder)
+        if (body / ADAPTERS).is_file():
+            raise InputError(
+                f"{folder} holds adapters ({ADAPTERS}), which would be lost; expected whole weights. Merge them first: "
+                "PeftModel.merge_and_unload()."
+            )
         config = _config(body, trust_remote_code)
         weights = Weights.open(body)
         layout = Layout.of(config, weights.tensors, trust_remote_code=trust_remote_code)

@@ -19,7 +19,7 @@ from hf_xlt.checkpoint.atomic import atomic_folder, check_output, check_space
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rows import check_finite, check_ids
-from hf_xlt.checkpoint.settings import SpecialIds, recounted, renumbered, token_ids
+from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered, token_ids
 from hf_xlt.checkpoint.weights import Progress, copy_bytes
 from hf_xlt.errors import InputError
 from hf_xlt.transport import Transport
@@ -91,14 +91,18 @@ def check_tables(checkpoint: Checkpoint, transport: Transport) -> None:
 def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedTokenizerBase) -> dict[str, dict[str, Any]]:
     """The files of settings for a table of `rows`, by name.
 
-    generation_config.json, where there was one; config.json last, as without it a folder is no model.
+    generation_config.json, where there was one; config.json last, as without it a folder is no model. Ids are the
+    tokenizer's; where it extends the checkpoint's own with the same special tokens, they stay as they are.
     """
     config, body = checkpoint.config, checkpoint.body
     generation = _read_json(body / "generation_config.json") if (body / "generation_config.json").is_file() else {}
-    former = token_ids(checkpoint.tokenizer()) if has_tokenizer(body) else {}
-    ids = SpecialIds.of(tokenizer, old=[vars(config), generation, former])
+    former = checkpoint.tokenizer() if has_tokenizer(body) else None
     resized = recounted(_read_json(body / "config.json"), config, checkpoint.vocab_size, rows)
-    files = {"generation_config.json": renumbered(generation, GenerationConfig(), ids)} if generation else {}
+    files = {"generation_config.json": generation} if generation else {}
+    if former is not None and keeps_ids(tokenizer, former):
+        return {**files, "config.json": resized}
+    ids = SpecialIds.of(tokenizer, old=[vars(config), generation, {} if former is None else token_ids(former)])
+    files = {name: renumbered(content, GenerationConfig(), ids) for name, content in files.items()}
     return {**files, "config.json": renumbered(resized, config, ids)}
 
 

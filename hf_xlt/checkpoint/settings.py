@@ -65,6 +65,11 @@ def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
     return {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id", None) for role in ROLES}
 
 
+def keeps_ids(new: PreTrainedTokenizerBase, old: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer has another's tokens under the same ids, in the same roles, and more tokens."""
+    return new.get_vocab().items() > old.get_vocab().items() and token_ids(new) == token_ids(old)
+
+
 def renumbered(settings: Mapping[str, Any], defaults: object, ids: SpecialIds) -> dict[str, Any]:
     """Settings with the new tokenizer's special ids; keys unknown to us stay as they are.
 
