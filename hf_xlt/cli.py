@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +16,18 @@ from transformers.utils import logging as transformers_logging
 
 from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.data.corpora import Corpus
+from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
 from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
+from hf_xlt.evaluation.health import Health, health_tables
 from hf_xlt.hub import push as upload
 from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
 from hf_xlt.initializers.evidence import flag
 from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
-from hf_xlt.report import explanation_table, results_table
+from hf_xlt.recipes.card import retrieval_tables
+from hf_xlt.report import explanation_table, results_table, text_table
 from hf_xlt.transport import Transport
 
 app = typer.Typer(
@@ -75,6 +79,10 @@ def initialize(
     parallel: ParallelFile = None,
     vectors: VectorsFile = None,
     source_vectors: SourceVectorsFile = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Text of the target language, to judge the rows by: a file or a Hub dataset id.")
+    ] = None,
+    source_corpus: Annotated[str | None, typer.Option(help="Text of the source language, for adversarial.")] = None,
     weighting: Annotated[
         str | None, typer.Option(help="How cosines become weights: paper, positive, top-k or sparsemax.")
     ] = None,
@@ -85,7 +93,7 @@ def initialize(
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,
 ) -> None:
-    """Make a target-language checkpoint without training, streaming it past memory.
+    """Make a target-language checkpoint without training, streaming it past memory, and show how healthy its rows are.
 
     What a method needs, it asks for; auto takes the method that makes most of what is given, and says why.
 
@@ -104,6 +112,8 @@ def initialize(
         parallel=parallel,
         vectors=vectors,
         source_vectors=source_vectors,
+        corpus=corpus,
+        source_corpus=source_corpus,
         trust_remote_code=trust_remote_code,
     )
     if method == AUTO:
@@ -117,9 +127,13 @@ def initialize(
     initializer = initializer_for(options, evidence)
     if unused := METHODS[method].unused(evidence):
         _say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
-    built = initializer.build(output, overwrite=overwrite, command=_command())
-    counts = initializer.transport().counts
-    _say(f"{built}: {counts.copied:,} rows copied, {counts.mixed:,} mixed, {counts.drawn:,} drawn.")
+    built = initializer.build(
+        output, overwrite=overwrite, command=_command(), corpus=corpus, evidence=evidence.facts(unused)
+    )
+    for table in health_tables(Health.load(built)):
+        console.print(text_table(table))
+    counts = asdict(initializer.transport().counts)
+    _say(f"{built}: {', '.join(f'{count:,} {origin}' for origin, count in counts.items() if count)} rows.")
     _say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
 
 
@@ -135,13 +149,15 @@ def run(
     helper: Helper = None,
     donor: Donor = None,
     corpus: Annotated[str | None, typer.Option(help="Text to train on: a file or a Hub dataset id.")] = None,
-    source_corpus: Annotated[str | None, typer.Option(help="The same in the source language, for trelm.")] = None,
+    source_corpus: Annotated[
+        str | None, typer.Option(help="The same in the source language, for trelm and ramen.")
+    ] = None,
     parallel: ParallelFile = None,
     dictionary: DictionaryFile = None,
     vectors: VectorsFile = None,
     source_vectors: SourceVectorsFile = None,
     languages: Annotated[
-        tuple[str, str] | None, typer.Option(help="Codes of source and target language, for trelm.")
+        tuple[str, str] | None, typer.Option(help="Codes of source and target language, for trelm and ramen.")
     ] = None,
     held_out: Annotated[str | None, typer.Option(help="Text to measure on; by default lines of the corpus.")] = None,
     language: Annotated[str | None, typer.Option(help="Code of the target language, for the card.")] = None,
@@ -165,7 +181,7 @@ def run(
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, _command(), compare=compare, overwrite=overwrite)
-    console.print(results_table(results.summaries))
+    console.print(results_table(results.summaries), *map(text_table, retrieval_tables(results)))
     _say(f"{output}: model, README.md (card), results.json, learning_curves.png, recipe.yaml")
     _say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
 
@@ -211,20 +227,30 @@ def tokenizer(
     corpus: CorpusOption,
     output: Output,
     like: Annotated[str | None, typer.Option(help="Model whose tokenizer to imitate: a Hub id or a folder.")] = None,
+    extend: Annotated[
+        str | None, typer.Option(help="Model whose tokenizer to keep and add tokens to: a Hub id or a folder.")
+    ] = None,
+    added: Annotated[int, typer.Option(help="With --extend: tokens to add.")] = 5000,
     family: Annotated[
-        str, typer.Option(help="Without --like: byte-level-bpe, unigram or wordpiece.")
+        str, typer.Option(help="Without --like or --extend: byte-level-bpe, unigram or wordpiece.")
     ] = "byte-level-bpe",
-    vocab_size: Annotated[int, typer.Option(help="Entries wanted.")] = 32000,
+    vocab_size: Annotated[int, typer.Option(help="Entries wanted, but for --extend.")] = 32000,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a tokenizer on a corpus, like an existing model's or of one of the known families."""
+    """Train a tokenizer on a corpus: like an existing model's, as more tokens for it, or of one of the known families.
+
+    Example: hf-xlt tokenizer --extend google-bert/bert-base-cased --added 5000 --corpus de.txt.gz --output bert-german
+    """
+    if like is not None and extend is not None:
+        raise InputError("--like trains a new tokenizer and --extend keeps the old one; give one of them.")
     lines = Corpus(corpus).lines()
     with atomic_folder(output, overwrite=overwrite) as folder:
-        trained = (
-            train_tokenizer(lines, vocab_size, family)
-            if like is None
-            else train_tokenizer_like(open_tokenizer(like), lines, vocab_size)
-        )
+        if extend is not None:
+            trained = extend_tokenizer(open_tokenizer(extend), lines, added)
+        elif like is not None:
+            trained = train_tokenizer_like(open_tokenizer(like), lines, vocab_size)
+        else:
+            trained = train_tokenizer(lines, vocab_size, family)
         trained.save_pretrained(folder)
     _say(f"{output}: {len(trained):,} entries.")
 

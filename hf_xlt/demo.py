@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -138,11 +138,9 @@ def run_demo(
 def show_origins(model: Path, console: Console) -> None:
     """What rows of a few German words are made of."""
     transport = Transport.load(model / TRANSPORT_FILE)
-    counts = transport.counts
-    console.print(
-        f"\nRows of the German model: {counts.copied:,} copied, {counts.mixed:,} mixed, {counts.drawn:,} drawn. "
-        "What some of them are made of:"
-    )
+    counts = asdict(transport.counts)
+    origins = ", ".join(f"{count:,} {origin}" for origin, count in counts.items() if count)
+    console.print(f"\nRows of the German model: {origins}. What some of them are made of:")
     console.print(explanation_table(transport, [word for word in EXPLAINED if word in transport.target_names], k=5))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
 from huggingface_hub import HfApi
 
+from hf_xlt.checkpoint.open import ADAPTERS
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.model_card import (
     CARD,
@@ -80,8 +82,15 @@ def push(
 def _upload(api: HfApi, folder: Path, repo_id: str, private: bool | None, commit_message: str) -> str:
     repository = api.create_repo(repo_id, private=private, exist_ok=True)
     api.upload_folder(
-        repo_id=repository.repo_id, folder_path=folder, ignore_patterns=[CARD], commit_message=commit_message
+        repo_id=repository.repo_id, folder_path=folder, ignore_patterns=[CARD, ADAPTERS], commit_message=commit_message
     )
+    if (folder / ADAPTERS).is_file():
+        api.upload_file(
+            repo_id=repository.repo_id,
+            path_or_fileobj=_adapters_of(folder, repository.repo_id),
+            path_in_repo=ADAPTERS,
+            commit_message="Add adapters",
+        )
     api.upload_file(
         repo_id=repository.repo_id,
         path_or_fileobj=folder / CARD,
@@ -89,6 +98,12 @@ def _upload(api: HfApi, folder: Path, repo_id: str, private: bool | None, commit
         commit_message="Add model card",
     )
     return str(repository)
+
+
+def _adapters_of(folder: Path, repo_id: str) -> bytes:
+    """The settings of a folder's adapters, which name the repository as the model they belong to."""
+    settings = json.loads((folder / ADAPTERS).read_text(encoding="utf-8"))
+    return json.dumps(settings | {"base_model_name_or_path": repo_id}, indent=2).encode()
 
 
 def _check_folder(folder: Path) -> None:

@@ -26,6 +26,7 @@ CARD = "README.md"
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 LIBRARIES = ("hf-xlt", "transformers", "torch", "tokenizers", "datasets", "safetensors", "huggingface_hub")
 PIPELINE_TAGS = {"AutoModelForMaskedLM": "fill-mask", "AutoModelForCausalLM": "text-generation"}
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
 KINDS = {
     "encoder": "a masked language model (encoder)",
     "decoder": "a causal language model (decoder)",
@@ -35,16 +36,48 @@ KINDS = {
 
 @dataclass(frozen=True)
 class RowCounts:
-    """How many rows of the new vocabulary were copied from the source, mixed out of its rows, or drawn at random."""
+    """Where the rows of the new vocabulary come from.
+
+    Attributes:
+        copied: Rows of the source.
+        mixed: Sums of source rows.
+        drawn: Drawn at random.
+        projected: Static vectors led into the source's space.
+    """
 
     copied: int
     mixed: int
     drawn: int
+    projected: int = 0
 
     @property
     def total(self) -> int:
         """All rows."""
-        return self.copied + self.mixed + self.drawn
+        return self.copied + self.mixed + self.drawn + self.projected
+
+
+@dataclass(frozen=True)
+class EvidenceFacts:
+    """Something that rows were made of.
+
+    Attributes:
+        kind: What it is, such as `a dictionary`.
+        name: A file or a Hub id; of something local the card shows the last name alone.
+        size: How much of it there is, such as `1,234 entries`, where that is known.
+    """
+
+    kind: str
+    name: str
+    size: str | None = None
+
+
+@dataclass(frozen=True)
+class CardTable:
+    """A table of text: what it shows, its header, and its lines of as many cells."""
+
+    caption: str
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -111,8 +144,11 @@ class CardFacts:
         recipe: The resolved recipe, YAML.
         command: The exact command that made the model, as `shlex.join` writes it.
         rows: Where the rows of the vocabulary come from.
+        evidence: What they were made of, besides source and helper.
+        health: What they were like before training.
         corpus: The text; None if the model was not trained after its vocabulary was made.
         results: Table of results, best told first.
+        retrieval: What sentence vectors find, before and after training.
         curves: Name of the picture of learning curves, a file beside the card.
         continuations: Sentence beginning → method → what the method's model wrote after it.
         versions: Library → version; see `installed_versions`.
@@ -140,8 +176,11 @@ class CardFacts:
     recipe: str | None = None
     command: str | None = None
     rows: RowCounts | None = None
+    evidence: tuple[EvidenceFacts, ...] = ()
+    health: tuple[CardTable, ...] = ()
     corpus: CorpusFacts | None = None
     results: tuple[ResultRow, ...] = ()
+    retrieval: tuple[CardTable, ...] = ()
     curves: str | None = None
     continuations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -219,6 +258,10 @@ def render_card(facts: CardFacts) -> ModelCard:
         prompt=None if prompt is None else _python_string(prompt),
         command=None if facts.command is None else public_command(facts.command),
         recipe=None if facts.recipe is None else _public_yaml(facts.recipe),
+        origins=None if facts.rows is None else _origins(facts.rows),
+        evidence=[_evidence(piece) for piece in facts.evidence or ()],
+        health=_captioned(facts.health or ()),
+        retrieval=_captioned(facts.retrieval or ()),
         table=_table(facts.results),
     )
 
@@ -269,6 +312,31 @@ def without_paths(value: Any) -> Any:
 
 def _without_path(text: str) -> str:
     return Path(text).name if Path(text).is_absolute() else text
+
+
+def _origins(rows: RowCounts) -> str:
+    """How many rows have which origin, where any do."""
+    counts = {
+        "copied from the source": rows.copied,
+        "mixed out of its rows": rows.mixed,
+        "static vectors led into its space": rows.projected,
+        "drawn at random around its mean row": rows.drawn,
+    }
+    return ", ".join(f"{count:,} {origin}" for origin, count in counts.items() if count)
+
+
+def _evidence(piece: EvidenceFacts) -> str:
+    size = "" if piece.size is None else f" ({piece.size})"
+    return f"{piece.kind}, `{public_name(piece.name)}`{size}"
+
+
+def _captioned(tables: tuple[CardTable, ...]) -> list[tuple[str, list[list[str]]]]:
+    return [(table.caption, _cells(table)) for table in tables]
+
+
+def _cells(table: CardTable) -> list[list[str]]:
+    """Header and lines, their text safe in Markdown."""
+    return [[_SPECIAL.sub(r"\\\1", cell) for cell in line] for line in (table.header, *table.lines)]
 
 
 def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Tables and pictures of learning curves."""
+"""Tables of results, origins and health, and pictures of learning curves."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from hf_xlt.evaluation.curves import Curve, mean_curve
 from hf_xlt.evaluation.summary import MethodSummary
-from hf_xlt.transport import Transport
+from hf_xlt.model_card import CardTable
+from hf_xlt.transport import Part, Transport
 
 METHOD_COLOURS = ("#1f5fa8", "#b8372f", "#2e8b57", "#7a4fa3", "#00838f")
 BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
@@ -84,19 +86,34 @@ def plot_learning_curves(
 
 
 def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Table:
-    """Where the rows of target tokens come from: a line a token, the source tokens that weigh most, the evidence.
+    """Where the rows of target tokens come from: a line a token, the source tokens that weigh most, with their weights.
+
+    Where rows are mixed by counts, those behind each source token stand in brackets after its weight.
 
     Raises:
         InputError: If the target vocabulary lacks a token.
     """
+    evidence = " (and the counts behind them)" if transport.evidence else ""
     table = Table(box=None, pad_edge=False)
-    names = ["token", "row", "source tokens and their weights", "evidence"]
-    shown = names if transport.evidence else names[:-1]
-    for name in shown:
+    for name in ("token", "row", f"source tokens and their weights{evidence}"):
         table.add_column(name)
     for token in tokens:
-        parts = ", ".join(f"{name} {weight:.3f}" for name, weight in transport.explain(token, k))
-        evidence = ", ".join(f"{kind} {amount:.3g}" for kind, amount in transport.evidence_for(token).items())
-        cells = (token, transport.origin(token), parts, evidence)
-        table.add_row(*map(Text, cells[: len(shown)]))
+        parts = ", ".join(map(_part, transport.parts(token, k)))
+        table.add_row(*map(Text, (token, transport.origin(token), parts)))
     return table
+
+
+def _part(part: Part) -> str:
+    counts = ", ".join(f"{kind} {amount:.3g}" for kind, amount in part.evidence.items())
+    return f"{part.source} {part.weight:.3f}" + (f" ({counts})" if counts else "")
+
+
+def text_table(table: CardTable) -> Group:
+    """A table of the card for the terminal, under its caption: cells as they are, columns of numbers to the right."""
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, *cells in zip(table.header, *table.lines, strict=True):
+        numbers = all(cell.lstrip("-")[:1].isdigit() for cell in cells)
+        shown.add_column(name, justify="right" if numbers else "left")
+    for line in table.lines:
+        shown.add_row(*map(Text, line))
+    return Group(Text(table.caption, style="italic"), shown)

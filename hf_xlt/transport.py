@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from hf_xlt.errors import InputError
-from hf_xlt.mixture import MIXTURES, Mixture, check_ids
+from hf_xlt.mixture import MIXTURES, Mixture, SparseMixture, check_ids
 from hf_xlt.tensor_file import from_bytes, read_tensors, to_bytes, write_tensors
 
 _FORMAT = "hf_xlt.transport.1"
@@ -24,11 +23,27 @@ _BLOCK_ROWS = 512
 
 @dataclass(frozen=True)
 class Counts:
-    """How many target rows are copied from a source row, mixed from several, or drawn at random."""
+    """How many target rows are copied, mixed of source rows, drawn at random, or projected into the source's space."""
 
     copied: int
     mixed: int
     drawn: int
+    projected: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A source token in a target token's row.
+
+    Attributes:
+        source: Its name.
+        weight: What its row counts.
+        evidence: Where rows are mixed by counts: kind of evidence → how much of it there is for these two tokens.
+    """
+
+    source: str
+    weight: float
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +64,8 @@ class Transport:
         source_names: A readable name for each source id, empty for ids that are no token.
         target_names: The same for each target id.
         seed: Seed of the draw.
-        evidence: Where rows are mixed by counts: kind of evidence → float32 `(target_size,)`, how much of it there is
-            for each row.
+        evidence: Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much of it is behind each
+            entry of the mixture, which is a sparse one.
 
     Raises:
         ValueError: If ids are out of range, out of order or given twice, or lengths do not fit.
@@ -75,7 +90,8 @@ class Transport:
         _check_length("source_names", self.source_names, self.source_size)
         _check_length("target_names", self.target_names, self.target_size)
         for kind, amounts in self.evidence.items():
-            _check_length(f"evidence {kind!r}", amounts, self.target_size)
+            entries = self.mixture.values if isinstance(self.mixture, SparseMixture) else ()
+            _check_length(f"evidence {kind!r}", amounts, len(entries))
         _check_length("mixed_target", self.mixed_target, self.mixture.n_rows if self.mixture else 0)
         given, times = torch.cat([self.copied_target, self.mixed_target]).unique(return_counts=True)
         if (times > 1).any():
@@ -163,21 +179,27 @@ class Transport:
         return drawn
 
     @cached_property
-    def counts(self) -> Counts:
-        """Rows copied, mixed and drawn; they add up to `target_size`."""
-        copied, drawn = len(self.copied_target), int(self._drawn.sum())
-        return Counts(copied=copied, mixed=self.target_size - copied - drawn, drawn=drawn)
+    def origins(self) -> dict[str, Tensor]:
+        """Where rows come from, by the names of `Counts`: bool `(target_size,)`, each row in one of them."""
+        copied, drawn = torch.zeros_like(self._drawn), self._drawn
+        copied[self.copied_target] = True
+        made = ~(copied | drawn)
+        mixed = made if self.mixture is None or self.mixture.sums_sources else torch.zeros_like(made)
+        return {"copied": copied, "mixed": mixed, "projected": made & ~mixed, "drawn": drawn}
 
-    def origin(self, token: str) -> Literal["copied", "mixed", "drawn"]:
-        """Where the row of a target token comes from.
+    @cached_property
+    def counts(self) -> Counts:
+        """Rows of each origin; they add up to `target_size`."""
+        return Counts(**{origin: int(rows.sum()) for origin, rows in self.origins.items()})
+
+    def origin(self, token: str) -> str:
+        """Where the row of a target token comes from: `copied`, `mixed`, `projected` or `drawn`.
 
         Raises:
             InputError: If the target vocabulary has no such token.
         """
         row = self._row(token)
-        if self._drawn[row]:
-            return "drawn"
-        return "mixed" if (self.mixed_target == row).any() else "copied"
+        return next(origin for origin, rows in self.origins.items() if rows[row])
 
     def explain(self, token: str, k: int = 5) -> list[tuple[str, float]]:
         """The `k` source tokens that weigh most in a target token's row, largest absolute weight first.
@@ -188,34 +210,41 @@ class Transport:
         Raises:
             InputError: If the target vocabulary has no such token or `k` is not positive.
         """
+        return [(part.source, part.weight) for part in self.parts(token, k)]
+
+    def parts(self, token: str, k: int = 5) -> list[Part]:
+        """What `explain` tells, and the evidence behind each source token.
+
+        Raises:
+            InputError: As `explain` does.
+        """
         if k < 1:
             raise InputError(f"k is {k}; expected at least 1, the number of source tokens to list.")
         row = self._row(token)
         if self._drawn[row]:
             return []
-        ids, weights = self._weights(row)
-        largest = weights.abs().argsort(descending=True, stable=True)[:k]
+        ids, weights, seen = self._weights(row)
+        largest = weights.abs().argsort(descending=True, stable=True)[:k].tolist()
         return [
-            (self.source_names[i], w) for i, w in zip(ids[largest].tolist(), weights[largest].tolist(), strict=True)
+            Part(
+                source=self.source_names[int(ids[place])],
+                weight=float(weights[place]),
+                evidence={kind: float(amounts[place]) for kind, amounts in seen.items() if amounts[place]},
+            )
+            for place in largest
         ]
 
-    def evidence_for(self, token: str) -> dict[str, float]:
-        """How much evidence of each kind is behind a target token's row; none unless it is mixed by counts.
-
-        Raises:
-            InputError: If the target vocabulary has no such token.
-        """
-        if self.origin(token) != "mixed":
-            return {}
-        row = self._row(token)
-        return {kind: float(amounts[row]) for kind, amounts in self.evidence.items() if amounts[row]}
-
-    def _weights(self, row: int) -> tuple[Tensor, Tensor]:
+    def _weights(self, row: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Source ids and weights `(w,)` of a row that is not drawn, and the evidence behind each."""
         mixed = (self.mixed_target == row).nonzero()
-        if len(mixed) and self.mixture:
-            ids, weights = self.mixture.weights(int(mixed))
-            return ids.cpu(), weights.cpu()
-        return self.copied_source[self.copied_target == row], torch.ones(1)
+        if not len(mixed) or self.mixture is None:
+            return self.copied_source[self.copied_target == row], torch.ones(1), {}
+        ids, weights = self.mixture.weights(int(mixed))
+        seen = {}
+        if isinstance(self.mixture, SparseMixture):
+            entries = slice(*self.mixture.crow[mixed[0, 0] :][:2].tolist())
+            seen = {kind: amounts[entries] for kind, amounts in self.evidence.items()}
+        return ids.cpu(), weights.cpu(), seen
 
     def _row(self, token: str) -> int:
         try:
@@ -246,7 +275,7 @@ class Transport:
         if self.mixture:
             metadata["mixture"] = self.mixture.kind
             tensors |= {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
-        tensors |= {f"evidence.{kind}": amounts for kind, amounts in self.evidence.items()}
+        tensors |= {f"counts.{kind}": amounts for kind, amounts in self.evidence.items()}
         return write_tensors(path, tensors, metadata, overwrite=overwrite)
 
     @classmethod
@@ -270,7 +299,7 @@ class Transport:
             source_names=source_names,
             target_names=target_names,
             seed=int(metadata["seed"]),
-            evidence=_under("evidence.", tensors),
+            evidence=_under("counts.", tensors),
         )
 
 

@@ -69,7 +69,7 @@ def test_a_token_without_a_vector_is_drawn(source, german, given):
     arguments["vectors"][missing[:3]] = 0
     counts = AdversarialInitializer(source, german, **arguments).transport().counts
     assert counts.drawn == 3
-    assert counts.mixed == len(missing) - 3
+    assert counts.projected == len(missing) - 3
 
 
 @pytest.mark.parametrize(

@@ -43,13 +43,18 @@ def test_help_of_each_command_explains_every_option(monkeypatch, capsys, command
 
 def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
     given = ("--source", places / "source", "--helper", places / "helper")
+    text = ("--corpus", places / "de.txt")
     code, out, _ = call(
-        monkeypatch, capsys, "initialize", "clp", *given, "--weighting", "top-k", "--output", places / "out"
+        monkeypatch, capsys, "initialize", "clp", *given, *text, "--weighting", "top-k", "--output", places / "out"
     )
     assert code == 0
-    assert re.search(r"\d+ rows copied, \d+ mixed, 0 drawn", out)
+    assert re.search(r"\d+ copied, \d+ mixed rows", out)
     assert AutoModelForCausalLM.from_pretrained(places / "out").config.vocab_size == 500
-    assert "hf-xlt initialize clp" in (places / "out" / "README.md").read_text()
+    card = (places / "out" / "README.md").read_text()
+    assert "hf-xlt initialize clp" in card
+    for told in ("150 lines", "share of the text's tokens", "tokens a word", "mean cosine", "nearest source tokens"):
+        assert told in re.sub(r"\s+", " ", out)
+        assert told in card
 
     token = next(
         name for name in AutoTokenizer.from_pretrained(places / "out").get_vocab() if name.isascii() and name.isalpha()
@@ -84,10 +89,10 @@ def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
             "Taking clp: .*\n.*Not used by clp: --tokenizer",
         ),
         (("auto", "--tokenizer", "{}/helper"), "Taking subtoken-mean: there is only a tokenizer"),
-        (("omp", "--donor", "{}/helper", "--k", 4, "--set", "seed=3"), "rows copied"),
+        (("omp", "--donor", "{}/helper", "--k", 4, "--set", "seed=3"), "copied, .* rows"),
         (
             ("pooled", "--tokenizer", "{}/helper", "--dictionary", "{}/d.tsv", "--set", "weights.overlap=2"),
-            "rows copied",
+            "copied, .* rows",
         ),
     ],
 )
@@ -113,10 +118,11 @@ def test_explain_shows_a_whole_text_and_the_evidence(monkeypatch, capsys, places
     (places / "p.tsv").write_text("\n".join(map("\t".join, pairs)) + "\n", encoding="utf-8")
     given = ("--source", places / "source", "--tokenizer", places / "helper", "--parallel", places / "p.tsv")
     assert call(monkeypatch, capsys, "initialize", "pooled", *given, "--output", places / "o")[0] == 0
+    assert "- **Evidence:** parallel text, `p.tsv` (60 pairs)." in (places / "o" / "README.md").read_text()
     monkeypatch.setattr(cli.console, "_width", 300)
     code, out, _ = call(monkeypatch, capsys, "explain", places / "o", "--text", "Das Wasser ist das Wasser")
     assert code == 0
-    assert re.search(r"evidence\s.*mixed.*links \d", out, re.DOTALL)
+    assert re.search(r"and the counts behind them\)\s.*mixed.*\(.*links \d", out, re.DOTALL)
     ids = AutoTokenizer.from_pretrained(places / "o")("Das Wasser ist das Wasser")["input_ids"]
     assert len(out.strip().splitlines()) == 1 + len(set(ids))
     code, _, err = call(monkeypatch, capsys, "explain", places / "o")
@@ -154,6 +160,8 @@ def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys
         (("initialize", "ramen", "--source", "a", "--tokenizer", "{}/helper", "--output", "{}/x"), "--parallel"),
         (("initialize", "mean", "--k", "3", "--source", "{}/source", "--tokenizer", "{}/helper", "--output", "{}/x"),
          "mean has no option 'k'; its options are overlap"),
+        (("initialize", "mean", "--source", "{}/source", "--tokenizer", "{}/helper", "--corpus", "{}/none.txt",
+          "--output", "{}/x"), "none.txt is not a file"),
         (("initialize", "clp", "--set", "seed", "--output", "{}/x"), "'seed' is not of the form key=value"),
         (("initialize", "magic", "--output", "{}/x"), "Unknown initializer 'magic'"),
         (("explain", "{}/source", "Hund"), "transport.safetensors is not a file"),

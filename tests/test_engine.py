@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,7 +70,7 @@ def test_a_run_leaves_a_whole_folder_and_compares_on_equal_terms(tmp_path, corpu
     assert str(tmp_path) not in (tmp_path / "out" / "results.json").read_text(encoding="utf-8")
     assert load_recipe(tmp_path / "out" / "recipe.yaml") == recipe
     counts = Transport.load(tmp_path / "out" / "transport.safetensors").counts
-    assert dict(results.runs[0].rows) == {"copied": counts.copied, "mixed": counts.mixed, "drawn": counts.drawn}
+    assert dict(results.runs[0].rows) == asdict(counts)
     assert not list(tmp_path.glob(".*")), "work in progress is cleared away"
 
 

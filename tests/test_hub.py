@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ from hf_xlt.hub import (
     render_card,
     write_card,
 )
+from hf_xlt.model_card import CardTable, EvidenceFacts
 
 GOLDEN = Path(__file__).parent / "data" / "model_card.md"
 
@@ -40,6 +42,11 @@ FULL = CardFacts(
     recipe="name: clp\nsource: someone/tiny-english\ndata:\n  corpus: märchen.txt.gz\nstages:\n- steps: 200\n",
     command="hf-xlt run clp --source someone/tiny-english --corpus märchen.txt.gz --output 'tiny german'",
     rows=RowCounts(copied=1200, mixed=6790, drawn=10),
+    evidence=(EvidenceFacts("a dictionary", "en-de.tsv", "1,234 entries"), EvidenceFacts("a donor", "someone/donor")),
+    health=(
+        CardTable("Rows by origin", ("origin", "rows"), (("copied", "1,200"), ("mixed", "6,790"), ("drawn", "10"))),
+        CardTable("Nearest source tokens", ("word", "nearest source tokens"), (("Hund", "dog 0.71, | 0.60"),)),
+    ),
     corpus=CorpusFacts(
         name="märchen.txt.gz", sequences=12_345, tokens=1_580_160, held_out_lines=500, held_out_bytes=61_234
     ),
@@ -269,6 +276,18 @@ def test_push_uploads_every_byte_and_the_card_last(folder, online):
     assert "README.md" not in repository.commits[0].files
     assert list(repository.commits[1].files) == ["README.md"]
     assert "upload" in server.calls
+
+
+def test_push_names_the_repository_as_the_base_of_adapters_that_lie_beside_it(folder, online):
+    (folder / "adapter_config.json").write_text('{"r": 4, "base_model_name_or_path": "german"}')
+    before = contents(folder)
+    with HubServer() as server:
+        online(server)
+        push(folder, "german", token=TOKEN)
+    uploaded = server.repositories["me/german"].files
+    assert json.loads(uploaded["adapter_config.json"]) == {"r": 4, "base_model_name_or_path": "me/german"}
+    assert contents(folder) == before
+    assert uploaded.keys() == before.keys()
 
 
 def test_push_again_updates_the_repository(folder, online):

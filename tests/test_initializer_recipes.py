@@ -17,14 +17,12 @@ STEPS = [f"stages.{stage}.{key}={value}" for stage in (0, 1) for key, value in
 EVIDENCE = {
     "pooled": ("dictionary", "parallel"),
     "dictionary": ("dictionary",),
-    "ramen": ("parallel",),
     "wechsel": ("dictionary", "vectors", "source_vectors"),
     "focus": (),
 }
 LABELS = {
     "pooled": "pooled (links, dictionary, overlap)",
     "dictionary": "dictionary",
-    "ramen": "RAMEN (parallel text)",
     "wechsel": "WECHSEL (top-k)",
     "focus": "FOCUS (sparsemax)",
 }
@@ -111,7 +109,7 @@ def interrupt(*_: object) -> None:
     ("name", "changes", "message"),
     [
         ("dictionary", ["data.dictionary=null"], "dictionary needs a dictionary; give it with --dictionary"),
-        ("ramen", ["data.parallel=null"], "ramen needs parallel text; give it with --parallel"),
+        ("pooled", ["initializer.method=ramen", "data.parallel=null"], "ramen needs parallel text; .*--parallel"),
         ("wechsel", ["data.source_vectors=null"], "wechsel needs vectors of the source language.*--source-vectors"),
         ("pooled", ["data.dictionary=null", "data.parallel=null"], "pooled needs evidence.*--dictionary or"),
         ("pooled", ["data.dictionary=none.tsv"], "none.tsv is not a file; .*--dictionary"),

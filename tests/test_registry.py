@@ -8,6 +8,7 @@ import tiny
 import torch
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.dictionary import dictionary_counts
 from hf_xlt.initializers import CITATIONS, INITIALIZERS, METHODS, Evidence, check_initializer, choose, initializer_for
 from hf_xlt.report import explanation_table
 from hf_xlt.sample import sentences
@@ -163,19 +164,101 @@ def test_pooled_takes_vectors_as_similarities(places):
         initializer_for({"method": "pooled"}, Evidence(**both))
 
 
-def test_the_transport_tells_the_evidence_behind_a_row(places, tmp_path):
+def test_the_transport_tells_the_evidence_behind_each_source_token(places, tmp_path):
     evidence = Evidence(**{name: places[name] for name in ("source", "tokenizer", "dictionary", "parallel")})
     pooled = initializer_for({"method": "pooled", "pad_to_multiple_of": 64}, evidence)
     transport = Transport.load(pooled.transport().save(tmp_path / "t.safetensors"))
-    row = next(id_ for id_ in pooled.evidence()["dictionary"].rows if transport.target_names[id_].isalpha())
-    told = transport.evidence_for(transport.target_names[row])
-    expected = {kind: float(table.target_totals[row]) for kind, table in pooled.evidence().items()}
-    assert told == pytest.approx({kind: amount for kind, amount in expected.items() if amount})
-    assert told["dictionary"] == pytest.approx(20)
-    assert transport.evidence_for("[MASK]") == {}
-    assert all(len(amounts) == transport.target_size == 512 for amounts in transport.evidence.values())
-    with pytest.raises(ValueError, match="evidence 'links' has 3 entries; expected 512"):
+    tables = {kind: dense(table) for kind, table in behind(pooled).items()}
+    assert transport.evidence.keys() == tables.keys() == {"links", "dictionary", "overlap", "relatives"}
+    for row in pooled.evidence()["dictionary"].rows:
+        name = transport.target_names[row]
+        if transport.target_names.index(name) != row:  # another token of that name is explained
+            continue
+        parts = transport.parts(name, k=1000)
+        assert [(part.source, part.weight) for part in parts] == transport.explain(name, k=1000)
+        sources = [transport.source_names[id_] for id_ in sum(tables.values())[row].nonzero()[0]]
+        assert sorted(part.source for part in parts) == sorted(sources)
+        for kind, table in tables.items():
+            told = sorted(part.evidence[kind] for part in parts if kind in part.evidence)
+            assert told == pytest.approx(sorted(table[row][table[row] > 0]))
+    assert [part.evidence for part in transport.parts("[MASK]")] == [{}]
+    with pytest.raises(ValueError, match=r"evidence 'links' has 3 entries; expected \d+"):
         replace(transport, evidence={"links": torch.ones(3)})
+
+
+def test_pooled_tells_links_and_entries_as_they_were_counted(places):
+    evidence = Evidence(**{name: places[name] for name in ("source", "tokenizer", "dictionary", "parallel", "vectors")})
+    seen, weighed = ({} for _ in range(2))
+    for weight in (1.0, 3.0):
+        pooled = initializer_for({"method": "pooled", "weights": {"links": weight, "dictionary": 7 * weight}}, evidence)
+        seen[weight], weighed[weight] = pooled.observations(), pooled.evidence()
+    for kind in ("links", "dictionary", "similarity", "overlap"):
+        assert np.allclose(dense(seen[1.0][kind]), dense(seen[3.0][kind]))
+    assert np.allclose(dense(weighed[1.0]["links"]) * 3, dense(weighed[3.0]["links"]))
+    assert np.allclose(seen[1.0]["links"].values % 1, 0)
+    assert seen[1.0]["dictionary"].values.sum() == pytest.approx(dictionary_entries(pooled))
+    assert np.allclose(seen[1.0]["similarity"].target_totals[seen[1.0]["similarity"].rows], 1, atol=1e-5)
+
+
+def dictionary_entries(pooled):
+    """The entries that both tokenizers can spell, in each way they are written."""
+    return dictionary_counts(pooled.dictionary, pooled.source.tokenizer(), pooled.tokenizer).values.sum()
+
+
+def test_methods_without_counts_have_no_evidence_to_show(places):
+    clp = initializer_for({"method": "clp", "weighting": "top-k"}, needed("clp", places)).transport()
+    token = next(name for name in clp.target_names if clp.origin(name or "[MASK]") == "mixed")
+    assert clp.evidence == {}
+    assert all(part.evidence == {} for part in clp.parts(token))
+    with pytest.raises(ValueError, match="evidence 'links' has 3 entries; expected 0"):
+        replace(clp, mixed_target=clp.mixed_target[:0], mixture=None, evidence={"links": torch.ones(3)})
+
+
+def behind(initializer):
+    """What the transport should tell: what was seen, before it is weighed."""
+    return initializer.observations()
+
+
+def dense(counts):
+    table = np.zeros(counts.shape)
+    table[counts.target_ids, counts.source_ids] = counts.values
+    return table
+
+
+@pytest.mark.parametrize("method", ["pooled", "ramen", "dictionary"])
+def test_an_explanation_shows_the_counts_in_brackets(method, places):
+    transport = initializer_for({"method": method}, needed(method, places)).transport()
+    row = int(transport.mixed_target[transport.origins["mixed"][transport.mixed_target]][0])
+    token = transport.target_names[row]
+    (column,) = explanation_table(transport, [token], 2).columns[2:]
+    (first, *_) = transport.parts(token)
+    assert column.header == "source tokens and their weights (and the counts behind them)"
+    assert str(next(column.cells)).startswith(f"{first.source} {first.weight:.3f} ({next(iter(first.evidence))} ")
+
+
+def test_evidence_tells_a_card_its_files_and_their_sizes(places, tmp_path):
+    (tmp_path / "vectors.bin").write_bytes(b"whatever")
+    evidence = Evidence(
+        places["source"],
+        donor=places["donor"],
+        dictionary=places["dictionary"],
+        parallel=places["parallel"],
+        vectors=places["vectors"],
+        source_vectors=tmp_path / "vectors.bin",
+    )
+    words = len((places["vectors"]).read_text(encoding="utf-8").splitlines()) - 1
+    told = {fact.kind: (fact.name, fact.size) for fact in evidence.facts()}
+    assert told == {
+        "a donor checkpoint": (str(places["donor"]), None),
+        "a dictionary": (str(places["dictionary"]), f"{len(ENTRIES)} entries"),
+        "parallel text": (str(places["parallel"]), "80 pairs"),
+        "vectors of the target language": (str(places["vectors"]), f"{words:,} vectors"),
+        "vectors of the source language": (str(tmp_path / "vectors.bin"), None),
+    }
+    assert [fact.kind for fact in evidence.facts(unused=["donor", "vectors", "source_vectors", "parallel"])] == [
+        "a dictionary"
+    ]
+    assert Evidence(vectors=torch.ones(3, 2)).facts() == ()
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(places):

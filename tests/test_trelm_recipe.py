@@ -96,7 +96,7 @@ def interrupt(*_: object) -> None:
         (["initializer={method: clp}"], "initializer is 'clp'; expected one of adversarial, pooled, random"),
         (["initializer={method: adversarial, epoch: 3}"], "option is 'epoch'; expected one of width, epochs, start"),
         (["data.source_corpus=null"], "No corpus of the source language given"),
-        (["trelm.tri_layer_index='9'"], "cannot become a TreLM: .*tri_layer_index is 9; expected from 0 to below"),
+        (["trelm.tri_layer_index=9"], "cannot become a TreLM: .*tri_layer_index is 9; expected from 0 to below"),
         (["data.parallel=null"], "trains on translation pairs; name a file of them with --parallel"),
         (["source=null"], "needs a source checkpoint; name one with --source"),
     ],

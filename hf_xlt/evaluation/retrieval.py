@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.pooling import mean_pooled
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.mixture import row_blocks
 
@@ -66,8 +67,7 @@ def sentence_vectors(
         inputs = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
         inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         states = torch.stack(model(**inputs, output_hidden_states=True).hidden_states)  # (layers + 1, b, s, d)
-        mask = inputs["attention_mask"][None, :, :, None].to(states)
-        pooled.append(((states * mask).sum(2) / mask.sum(2)).float().cpu())
+        pooled.append(mean_pooled(states, inputs["attention_mask"]).cpu())
     return torch.cat(pooled, dim=1)[:, torch.tensor(order).argsort()]
 
 

@@ -154,6 +154,14 @@ class TokenCounts:
         """float64 `(V_s,)`, the counts of each source token."""
         return np.bincount(self.source_ids, self.values, self.shape[1])
 
+    def at(self, target_ids: np.ndarray, source_ids: np.ndarray) -> np.ndarray:
+        """Float64 `(n,)`, the counts of some pairs of a target and a source token; 0 where there is none."""
+        if not len(self):
+            return np.zeros(len(target_ids))
+        wanted = target_ids * self.shape[1] + source_ids
+        places = np.searchsorted(self._keys, wanted).clip(max=len(self) - 1)
+        return np.where(self._keys[places] == wanted, self.values[places], 0.0)
+
     def mixture(self, rows: np.ndarray) -> SparseMixture:
         """Relative frequencies: each row's counts over their sum, P(source token | target token).
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, assemble, auto_class_name, check_ids, kind_of, revocabulary, target_config
+from hf_xlt.checkpoint.weights import Weights
+from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.health import Health, health, health_tables
 from hf_xlt.hub import CardFacts, RowCounts, installed_versions, push, write_card
 from hf_xlt.mixture import Mixture
+from hf_xlt.model_card import EvidenceFacts
 from hf_xlt.tokens import Overlap, Vocabulary
 from hf_xlt.transport import Transport
 
@@ -28,7 +33,8 @@ TRANSPORT_FILE = "transport.safetensors"
 class Initializer(ABC):
     """Makes a target-language checkpoint out of a source checkpoint and a target tokenizer.
 
-    A subclass is one method: it turns its evidence into a `Transport`. Everything else follows from that.
+    A subclass is one method: it turns its evidence into a `Transport`. Everything else follows from that. Where the
+    target tokenizer extends the source's, the source's tokens keep their rows, whatever the method.
 
     Args:
         source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
@@ -95,23 +101,51 @@ class Initializer(ABC):
         """
         return assemble(self.source, self.transport(), self.tokenizer, dtype)
 
-    def build(self, output: str | Path, *, overwrite: bool = False, command: str | None = None) -> Path:
+    def health(self, corpus: str | Path | None = None) -> Health:
+        """What the rows of the target are like beside the source's, before training.
+
+        Args:
+            corpus: Text of the target language, a file or a Hub dataset id, to weight rows by how often they occur.
+
+        Raises:
+            InputError: If the text cannot be read, or the source's rows are not finite.
+        """
+        return health(self.transport(), self.source, self.tokenizer, None if corpus is None else Corpus(str(corpus)))
+
+    def build(
+        self,
+        output: str | Path,
+        *,
+        overwrite: bool = False,
+        command: str | None = None,
+        corpus: str | Path | None = None,
+        evidence: Sequence[EvidenceFacts] = (),
+    ) -> Path:
         """Write the target checkpoint without loading the source's body.
 
-        Beside the model the folder gets the transport, which `hf-xlt explain` reads, and a model card.
+        Beside the model the folder gets the transport, which `hf-xlt explain` reads, the health of its rows and a model
+        card.
 
         Args:
             output: The folder to write; it appears when it is complete.
             overwrite: Whether an existing folder may be replaced.
             command: The command to print on the card.
+            corpus: Text to judge the rows by, as `health` takes it.
+            evidence: What to name on the card, as `Evidence.facts` gives it.
 
         Raises:
-            InputError: If the output cannot be written there, or the source's rows are not finite.
+            InputError: If the output cannot be written there, the text cannot be read, or the source's rows are not
+                finite.
         """
+        text = None if corpus is None else Corpus(str(corpus))  # refused before work starts
 
         def add(folder: Path) -> None:
             self.transport().save(folder / TRANSPORT_FILE)
-            write_card(folder, self._card_facts(Path(output).name, command))
+            body = folder / self.source.body.relative_to(self.source.folder)
+            table = Weights.open(body).load(self.source.layout.input_name)
+            found = health(self.transport(), self.source, self.tokenizer, text, table)
+            found.save(folder)
+            write_card(folder, self._card_facts(Path(output).name, command, found, tuple(evidence)))
 
         return revocabulary(self.source, self.transport(), self.tokenizer, output, overwrite=overwrite, add=add)
 
@@ -131,7 +165,9 @@ class Initializer(ABC):
         shutil.rmtree(folder)
         return address
 
-    def _card_facts(self, title: str, command: str | None) -> CardFacts:
+    def _card_facts(
+        self, title: str, command: str | None, found: Health, evidence: tuple[EvidenceFacts, ...]
+    ) -> CardFacts:
         return CardFacts(
             title=title,
             base_model=self.source.name,
@@ -139,6 +175,8 @@ class Initializer(ABC):
             kind=kind_of(self.source.config).name,
             auto_class=auto_class_name(self.source.config),
             rows=RowCounts(**asdict(self.transport().counts)),
+            evidence=evidence,
+            health=health_tables(found),
             command=command,
             versions=installed_versions(),
             citation=self.citation,
@@ -161,11 +199,11 @@ class Initializer(ABC):
             source_names=_names(self.source_vocabulary, self.source_vocabulary.size),
             target_names=_names(self.target_vocabulary, self.target_size),
             seed=self.seed,
-            evidence=self._row_evidence(),
+            evidence=self._evidence_behind(overlap.missing_ids, mixture),
         )
 
-    def _row_evidence(self) -> Mapping[str, Tensor]:
-        """Kind of evidence → how much of it there is for each target row, where rows are mixed by counts."""
+    def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
+        """Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much is behind each entry."""
         return {}
 
 

@@ -14,7 +14,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.initializers.overlap import shared_tokens
-from hf_xlt.mixture import SparseMixture
+from hf_xlt.mixture import Mixture, SparseMixture
 from hf_xlt.tokens import Vocabulary, match
 from hf_xlt.transport import Transport
 
@@ -46,11 +46,15 @@ class CountedInitializer(Initializer):
     def _mixture(self, rows: np.ndarray) -> SparseMixture:
         return self.counts().mixture(rows)
 
-    def _row_evidence(self) -> Mapping[str, Tensor]:
-        return {
-            kind: torch.from_numpy(np.pad(table.target_totals, (0, self.target_size - self.shape[0]))).float()
-            for kind, table in self.evidence().items()
-        }
+    def observations(self) -> Mapping[str, TokenCounts]:
+        """What was seen of each kind of evidence, before any weighing: links, entries of a dictionary, similarities."""
+        return self.evidence()
+
+    def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
+        if not isinstance(mixture, SparseMixture):
+            return {}
+        pairs = rows.repeat(mixture.crow.diff().numpy()), mixture.col.numpy()
+        return {kind: torch.from_numpy(table.at(*pairs)).float() for kind, table in self.observations().items()}
 
     @cached_property
     def _transport(self) -> Transport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +18,11 @@ from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
+from hf_xlt.evidence.text import text_lines
 from hf_xlt.evidence.vectors import TextVectors, text_vectors
 from hf_xlt.initializers.base import open_checkpoint
 from hf_xlt.initializers.subwords import some_tokens
+from hf_xlt.model_card import EvidenceFacts
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,22 @@ class Evidence:
     def given(self) -> tuple[str, ...]:
         """Which of `KINDS` are given."""
         return tuple(name for name in KINDS if getattr(self, name) is not None)
+
+    def facts(self, unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
+        """What a card tells of the files and the donor: their names, and how much there is in the files.
+
+        Args:
+            unused: Evidence that was given for nothing; names of `KINDS`.
+
+        Raises:
+            InputError: If a file cannot be read.
+        """
+        places = {name: getattr(self, name) for name in ("donor", *FILES) if name not in unused}
+        return tuple(
+            EvidenceFacts(KINDS[name], place.name if isinstance(place, Checkpoint) else str(place), _size(name, place))
+            for name, place in places.items()
+            if place is not None and not isinstance(place, Tensor)
+        )
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -165,6 +184,22 @@ class Evidence:
 def flag(name: str) -> str:
     """The option of the command line that gives a piece of evidence."""
     return "--" + name.replace("_", "-")
+
+
+def _size(name: str, file: str | Path | Checkpoint) -> str | None:
+    """How much there is in a file; of vectors what the first line of a text file says."""
+    if name == "dictionary":
+        return f"{len(read_dictionary(_path(file))):,} entries"
+    if name == "parallel":
+        return f"{len(read_parallel(_path(file))):,} pairs"
+    if name == "donor" or _path(file).name.endswith(".bin"):
+        return None
+    count, _, _ = next(text_lines(_path(file)), "").partition(" ")
+    return f"{int(count):,} vectors" if count.isdigit() else None
+
+
+def _path(file: object) -> Path:
+    return Path(str(file)).expanduser()
 
 
 def _noticed(read: Read) -> Read:

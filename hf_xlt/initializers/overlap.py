@@ -13,7 +13,7 @@ from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.mixture import Mixture
-from hf_xlt.tokens import Overlap, Vocabulary, match, special_pairs
+from hf_xlt.tokens import Overlap, Vocabulary, kept_pairs, match
 from hf_xlt.transport import Transport
 
 OVERLAPS = ("exact", "ignore-case", "none")
@@ -72,4 +72,4 @@ def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:
         raise InputError(f"Unknown overlap {rule!r}; choose one of {', '.join(OVERLAPS)}.")
     if rule != "none":
         return match(source, target, ignore_case=rule == "ignore-case")
-    return Overlap.of(special_pairs(source, target), target)
+    return Overlap.of(kept_pairs(source, target), target)

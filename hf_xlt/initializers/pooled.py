@@ -123,6 +123,12 @@ class PooledInitializer(CountedInitializer):
         known = TokenCounts.total(tables.values(), self.shape)
         return tables | {"relatives": relative_counts(known, self.target_vocabulary)}
 
+    def observations(self) -> dict[str, TokenCounts]:
+        """Links, entries and similarities as they are; what is borrowed, in links."""
+        seen = {kind: table.scaled(1 / self.weights.get(kind, 1)) for kind, table in self.evidence().items()}
+        given = {"dictionary": self._entries, "similarity": self._similarity}
+        return seen | {kind: table for kind, table in given.items() if table is not None and kind in seen}
+
     def _links(self, parallel: ParallelText) -> TokenCounts:
         tokenizers = self.source.tokenizer(), self.tokenizer
         sentences = token_pairs(parallel.pairs, *tokenizers)

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from hf_xlt.initializers.base import Initializer
-from hf_xlt.tokens import Overlap, special_pairs
+from hf_xlt.tokens import Overlap, kept_pairs
 from hf_xlt.transport import Transport
 
 
@@ -23,7 +23,7 @@ class RandomInitializer(Initializer):
 
     @cached_property
     def _transport(self) -> Transport:
-        pairs = special_pairs(self.source_vocabulary, self.target_vocabulary)
+        pairs = kept_pairs(self.source_vocabulary, self.target_vocabulary)
         target_ids = np.array(sorted(pairs), dtype=np.int64)
         source_ids = np.array([pairs[i] for i in target_ids.tolist()], dtype=np.int64)
         nothing = np.empty(0, dtype=np.int64)

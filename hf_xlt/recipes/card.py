@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.kind import KINDS
+from hf_xlt.evaluation.health import health, health_tables
 from hf_xlt.evaluation.summary import MethodSummary
 from hf_xlt.hub import CardFacts, CorpusFacts, ResultRow, RowCounts
-from hf_xlt.initializers import CITATIONS
+from hf_xlt.initializers import CITATIONS, METHODS, Evidence
+from hf_xlt.model_card import CardTable, EvidenceFacts
 from hf_xlt.recipes.load import recipe_from
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results
+from hf_xlt.transport import Transport
 
 
 def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
@@ -38,6 +48,7 @@ def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
         rows=None if kept.rows is None else RowCounts(**kept.rows),
         corpus=CorpusFacts(**results.corpus),
         results=tuple(result_row(summary) for summary in results.summaries),
+        retrieval=retrieval_tables(results),
         curves=curves,
         continuations=_continuations(results),
         versions=results.versions,
@@ -46,9 +57,41 @@ def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
     )
 
 
+def start_facts(
+    recipe: Recipe, transport: Transport | None, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> dict[str, Any]:
+    """What the card tells of the start of the method that is kept; the health of its rows goes into the folder too.
+
+    Args:
+        recipe: The recipe.
+        transport: How target rows came about; None for a new model, of whose start there is nothing to tell.
+        tokenizer: The target tokenizer.
+        folder: The model's folder.
+    """
+    if transport is None or recipe.source is None:
+        return {}
+    found = health(transport, Checkpoint.open(recipe.source), tokenizer, recipe.data.split().corpus)
+    found.save(folder)
+    return {"health": health_tables(found), "evidence": _evidence(recipe)}
+
+
+def _evidence(recipe: Recipe) -> tuple[EvidenceFacts, ...]:
+    """The recipe's files that its initializer used."""
+    data = recipe.data
+    evidence = Evidence(
+        donor=recipe.donor,
+        dictionary=data.dictionary,
+        parallel=data.parallel,
+        vectors=data.vectors,
+        source_vectors=data.source_vectors,
+    )
+    method = (recipe.initializer or {}).get("method")
+    return evidence.facts(() if recipe.trelm or method is None else METHODS[method].unused(evidence))
+
+
 def _citation(recipe: Recipe) -> str | None:
     """The paper of the model where it is a TreLM, else of the initializer."""
-    method = "adversarial" if recipe.trelm else (recipe.initializer or {}).get("method")
+    method = "adversarial" if recipe.trelm and not recipe.separate else (recipe.initializer or {}).get("method")
     return CITATIONS.get(method) if method else None
 
 
@@ -62,6 +105,32 @@ def result_row(summary: MethodSummary) -> ResultRow:
         loss=summary.loss,
         perplexity=summary.perplexity,
         steps_saved=summary.saved,
+    )
+
+
+def retrieval_tables(results: Results) -> tuple[CardTable, ...]:
+    """How well held-out translations find each other, a line a method, averaged over seeds; nothing if not measured."""
+    runs = {
+        method: [run.retrieval for run in results.runs if run.curve.method == method and run.retrieval]
+        for method in results.methods
+    }
+    lines = [
+        (
+            method,
+            *(
+                f"{100 * fmean(getattr(run[at], way) for run in found):.1f}"
+                for way in ("to_source", "from_source")
+                for at in (0, -1)
+            ),
+        )
+        for method, found in runs.items()
+        if found
+    ]
+    if not lines:
+        return ()
+    header = ("method", "to source, start", "end", "from source, start", "end")
+    return (
+        CardTable("Held-out translations that are each other's nearest sentence, in per cent", header, tuple(lines)),
     )
 
 

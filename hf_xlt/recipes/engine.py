@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from peft import LoraModel
 from transformers import PreTrainedModel
 
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
@@ -22,12 +23,22 @@ from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
 from hf_xlt.hub import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
-from hf_xlt.recipes.card import card_facts
+from hf_xlt.recipes.adapters import write_adapters
+from hf_xlt.recipes.bilingual import SOURCE_TOKENIZER, bilingual_contest
+from hf_xlt.recipes.card import card_facts, start_facts
+from hf_xlt.recipes.distillation import (
+    RetrievalPoint,
+    SentencePairs,
+    check_distillation,
+    read_sentence_pairs,
+    with_corpus,
+)
+from hf_xlt.recipes.keep import ADAPTERS, check_adapters, kept_class, save_kept
 from hf_xlt.recipes.methods import BASELINES, Contest, Method, new_model_contest
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results, Run, hardware
-from hf_xlt.recipes.schema import one_of
-from hf_xlt.recipes.stages import best_device, train_stage
+from hf_xlt.recipes.stage import Stage
+from hf_xlt.recipes.stages import Lesson, Material, best_device, train_stage
 from hf_xlt.recipes.text import Text, read_text
 from hf_xlt.recipes.transfer import transfer_contest
 from hf_xlt.recipes.trelm import trelm_contest
@@ -46,6 +57,11 @@ class Plan:
     contest: Contest
     text: Text
     work: Path
+    sentence_pairs: SentencePairs | None = None
+
+    def material(self, stage: Stage) -> Material:
+        """What a stage is trained on."""
+        return self.sentence_pairs if stage.distils and self.sentence_pairs is not None else self.text
 
     @property
     def kept(self) -> Method:
@@ -76,6 +92,7 @@ def run_recipe(
         InputError: If the recipe, its checkpoints, its corpus or the output folder cannot be used.
     """
     check_output(output, overwrite=overwrite)
+    recipe = with_corpus(recipe)
     with work_folder(recipe, output, compare) as work:
         plan = prepare(recipe, work, compare)
         runs = [train(plan, method, seed) for seed in recipe.seeds for method in plan.contest.methods]
@@ -90,8 +107,8 @@ def run_recipe(
             hardware=hardware(),
         )
         with atomic_folder(output, overwrite=overwrite) as folder:
-            save_model(plan, folder)
-            save_results(results, folder, title=output.name)
+            save_model(plan, folder, output.name)
+            save_results(plan, results, folder, title=output.name)
     return results
 
 
@@ -115,18 +132,23 @@ def work_folder(recipe: Recipe, output: Path, compare: bool) -> Iterator[Path]:
 
 def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
     """Open the checkpoints, make the tokenizer, pack the text."""
-    recipe.data.split()  # refused before anything is opened or learned
+    check_distillation(recipe)  # refused before anything is opened or learned
+    recipe.data.split()
+    check_adapters(recipe)
     contest = contest_of(recipe, work, compare)
     check_space(work / "model", training_bytes(contest, runs=len(recipe.seeds) * len(contest.methods)))
     check_length(recipe.stages[0].sequence_length, contest)
-    check_parts(recipe, contest)
-    return Plan(recipe, contest, read_text(recipe, contest.tokenizer, work / "packed"), work)
+    text = read_text(recipe, contest.tokenizer, work / "packed", contest.source_tokenizer)
+    pairs = read_sentence_pairs(recipe, contest.tokenizer, work / "distillation") if recipe.distils else None
+    return Plan(recipe, contest, text, work, pairs)
 
 
 def contest_of(recipe: Recipe, work: Path, compare: bool) -> Contest:
-    """The methods to train: of a new model, of two languages, or of one."""
+    """The methods to train: of a new model, of two languages with a vocabulary each or with one, or of one language."""
     if recipe.model is not None:
         return new_model_contest(recipe, work / "tokenizer")
+    if recipe.separate:
+        return bilingual_contest(recipe, work, compare)
     if recipe.trelm is not None:
         return trelm_contest(recipe, work, compare)
     return transfer_contest(recipe, work, compare)
@@ -145,16 +167,6 @@ def check_length(length: int, contest: Contest) -> None:
         raise InputError(f"sequence_length is {length}; the model has {positions} positions. Set it to at most that.")
 
 
-def check_parts(recipe: Recipe, contest: Contest) -> None:
-    """Refuse stages that freeze or combine parts the model does not have."""
-    if recipe.trelm is None:
-        return
-    parts = cast(TreLMPreTrainedModel, _without_weights(contest)).parts()
-    for stage in recipe.stages:
-        for name in (*stage.frozen, *(("lower", "upper") if stage.combine else ())):
-            one_of(f"stage {stage.name!r}: part", name, tuple(parts))
-
-
 def training_bytes(contest: Contest, runs: int) -> int:
     """Disk that training takes: a float32 model a run, and two training checkpoints with Adam's two moments."""
     return 4 * _without_weights(contest).num_parameters() * (runs + 6)
@@ -171,28 +183,42 @@ def train(plan: Plan, method: Method, seed: int) -> Run:
     record = folder / "run.json"
     if record.exists():
         return Run.from_dict(json.loads(record.read_text(encoding="utf-8")))
-    model, points, seconds = train_stages(plan, method, seed, folder)
+    trained = train_stages(plan, method, seed, folder)
     run = Run(
-        curve=Curve(method.name, seed, points, seconds),
+        curve=Curve(method.name, seed, trained.points, trained.seconds),
         rows=None if method.transport is None else asdict(method.transport.counts),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        continuations=continuations(model, plan.text.tokenizer, plan.recipe.prompts),
+        parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
+        continuations=continuations(trained.model, plan.text.tokenizer, plan.recipe.prompts),
+        retrieval=trained.retrieval,
     )
-    model.save_pretrained(folder / "model")
+    if trained.adapters is not None:
+        write_adapters(trained.adapters, folder / ADAPTERS)
+    trained.model.save_pretrained(folder / "model")
     record.write_text(json.dumps(asdict(run)), encoding="utf-8")
     shutil.rmtree(folder / "stages")
     return run
 
 
-def train_stages(
-    plan: Plan, method: Method, seed: int, folder: Path
-) -> tuple[PreTrainedModel, tuple[Point, ...], float]:
-    """Train through the stages; their points follow one another on one axis of steps."""
+@dataclass(frozen=True)
+class TrainedModel:
+    """What all stages leave: the model, what was measured on one axis of steps, seconds, adapters that are kept."""
+
+    model: PreTrainedModel
+    points: tuple[Point, ...]
+    retrieval: tuple[RetrievalPoint, ...]
+    seconds: float
+    adapters: LoraModel | None
+
+
+def train_stages(plan: Plan, method: Method, seed: int, folder: Path) -> TrainedModel:
+    """Train through the stages."""
     model = method.start(seed)
     text, stages = plan.text, plan.recipe.stages
     held_out = text.held_out(objective_for(plan.contest.kind.objective, text.tokenizer))
+    copied = torch.empty(0, dtype=torch.int64) if method.transport is None else method.transport.copied_target
     points = [Point.at(0, quality_of(model, held_out, text))]
-    seconds = 0.0
+    retrieval = [*retrieval_of(model, plan, step=0)]
+    seconds, adapters = 0.0, None
     states: dict[str, State] = {}
     for stage in stages:
         done = points[-1].step
@@ -202,14 +228,21 @@ def train_stages(
         else:
             if stage.starts_from is not None:
                 model.load_state_dict(states[stage.starts_from])
-            objective = objective_for(stage.objective_for(plan.contest.kind), text.tokenizer)
+            objective = text.objective(stage.objective_for(plan.contest.kind))
+            lesson = Lesson(objective, plan.material(stage), held_out, text.tokenizer, copied)
             label = f"{method.name} · {stage.name}"
-            trained = train_stage(model, stage, objective, held_out, text, seed, folder / "stages" / stage.name, label)
+            trained = train_stage(model, stage, lesson, seed, folder / "stages" / stage.name, label)
             points += [replace(point, step=point.step + done) for point in trained.points]
-            model, seconds = trained.model, seconds + trained.seconds
+            retrieval += retrieval_of(model, plan, points[-1].step)
+            seconds, adapters = seconds + trained.seconds, trained.adapters
         if any(stage.name in later.follows for later in stages):
             states[stage.name] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return model, tuple(points), seconds
+    return TrainedModel(model, tuple(points), tuple(retrieval), seconds, adapters)
+
+
+def retrieval_of(model: PreTrainedModel, plan: Plan, step: int) -> list[RetrievalPoint]:
+    """How well held-out pairs find each other, where a stage of the recipe distils."""
+    return [] if plan.sentence_pairs is None else [plan.sentence_pairs.measure(model, plan.text.tokenizer, step)]
 
 
 def quality_of(model: PreTrainedModel, held_out: HeldOut, text: Text) -> Quality:
@@ -218,29 +251,32 @@ def quality_of(model: PreTrainedModel, held_out: HeldOut, text: Text) -> Quality
     return measure(model, held_out, text.tokenizer)
 
 
-def save_model(plan: Plan, folder: Path) -> None:
+def save_model(plan: Plan, folder: Path, name: str) -> None:
     """Write the kept model in the type of weights the recipe asks for, its tokenizer, and where its rows came from."""
     asked = plan.recipe.dtype
     dtype = (plan.contest.config.dtype or torch.float32) if asked == "source" else asked
     trained = plan.folder(plan.kept, plan.recipe.seeds[0]) / "model"
-    plan.contest.kind.auto_class.from_pretrained(trained, dtype=dtype).save_pretrained(folder)
-    plan.text.tokenizer.save_pretrained(folder)
+    save_kept(plan.recipe, plan.contest.kind, trained, dtype, plan.text.tokenizer, folder, name)
+    if plan.text.source_tokenizer is not None:
+        plan.text.source_tokenizer.save_pretrained(folder / SOURCE_TOKENIZER)
     (folder / "recipe.yaml").write_text(plan.recipe.to_yaml(), encoding="utf-8")
     if plan.kept.transport is not None:
         plan.kept.transport.save(folder / TRANSPORT_FILE)
 
 
-def save_results(results: Results, folder: Path, title: str) -> None:
+def save_results(plan: Plan, results: Results, folder: Path, title: str) -> None:
     """Write what was measured: `results.json`, the learning curves, the model card."""
     (folder / "results.json").write_text(results.to_json(), encoding="utf-8")
     heading = f"Learning curves, {results.recipe.get('language') or 'target language'}"
     plot_learning_curves(results.by_method, BASELINES, heading, folder / CURVES_FILE)
-    write_card(folder, card_facts(results, title, CURVES_FILE))
+    opened_by = kept_class(plan.recipe, plan.contest.kind).__name__
+    start = start_facts(plan.recipe, plan.kept.transport, plan.text.tokenizer, folder)
+    write_card(folder, replace(card_facts(results, title, CURVES_FILE), auto_class=opened_by, **start))
 
 
 def corpus_facts(plan: Plan) -> dict[str, str | int]:
     """Name and size of the target's text, for results and card."""
-    name = plan.recipe.data.corpus or ""
+    name = plan.recipe.data.split().corpus.name
     length = plan.recipe.stages[0].sequence_length
     lines = plan.text.held_out_lines
     sequences = len(plan.text.corpora["target"])

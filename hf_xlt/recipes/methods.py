@@ -13,6 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrain
 
 from hf_xlt.checkpoint import Checkpoint, atomic_folder
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
+from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.packing import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
@@ -48,12 +49,14 @@ class Method:
 class Contest:
     """Methods that are trained alike: the first is the recipe's own, the rest is what it is compared with.
 
-    All share the target tokenizer and the architecture of `config`.
+    All share the target tokenizer and the architecture of `config`; where the source language has a vocabulary of its
+    own beside the target's, `source_tokenizer` is its.
     """
 
     tokenizer: PreTrainedTokenizerBase
     config: PreTrainedConfig
     methods: tuple[Method, ...]
+    source_tokenizer: PreTrainedTokenizerBase | None = None
 
     @property
     def kind(self) -> ModelKind:
@@ -126,7 +129,12 @@ def trained_tokenizer(recipe: Recipe, new: NewTokenizer, folder: Path) -> PreTra
         with atomic_folder(folder) as partial:
             if new.family == SOURCE_FAMILY and recipe.source is not None:
                 like = Checkpoint.open(recipe.source).tokenizer()
-                train_tokenizer_like(like, lines, new.vocab_size).save_pretrained(partial)
+                made = (
+                    extend_tokenizer(like, lines, new.added)
+                    if new.added
+                    else train_tokenizer_like(like, lines, new.vocab_size)
+                )
+                made.save_pretrained(partial)
             else:
                 train_tokenizer(lines, new.vocab_size, new.family).save_pretrained(partial)
     return open_tokenizer(str(folder))

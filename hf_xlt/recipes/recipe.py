@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hf_xlt.data.corpora import Corpus, Split
+from hf_xlt.data.target_side import TargetSide
 from hf_xlt.data.tokenizer import FAMILIES
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
@@ -15,6 +16,7 @@ from hf_xlt.recipes.schema import one_of, require
 from hf_xlt.recipes.stage import Stage
 
 SOURCE_FAMILY = "source"
+MONOLINGUAL = ("auto", "mlm")
 DTYPES = ("source", "float32", "float16", "bfloat16")
 
 
@@ -23,7 +25,7 @@ class Data:
     """The text of a transfer.
 
     Args:
-        corpus: File or Hub dataset id to train on.
+        corpus: File or Hub dataset id to train on; or the file of translation pairs, for its target side.
         source_corpus: The same in the source language, for models of both languages.
         parallel: File of translation pairs, source language first.
         dictionary: File of source words and their translations.
@@ -58,8 +60,9 @@ class Data:
         """
         if self.corpus is None:
             raise InputError("No corpus given; name one with --corpus (a .txt, .txt.gz, .jsonl, .parquet or Hub id).")
+        corpus = TargetSide(self.corpus) if self.corpus == self.parallel else Corpus(self.corpus)
         held_out = None if self.held_out is None else Corpus(self.held_out)
-        return Split(Corpus(self.corpus), held_out, self.held_out_every, self.held_out_lines)
+        return Split(corpus, held_out, self.held_out_every, self.held_out_lines)
 
     def pairs(self) -> ParallelText:
         """The translation pairs.
@@ -78,36 +81,45 @@ class Data:
             InputError: If there is none, or it cannot be read.
         """
         if self.source_corpus is None:
-            raise InputError("No corpus of the source language given; name one with data.source_corpus.")
+            raise InputError("No corpus of the source language given; name one with --source-corpus.")
         return Split(Corpus(self.source_corpus), None, self.held_out_every, self.held_out_lines)
 
 
 @dataclass(frozen=True)
 class NewTokenizer:
-    """A tokenizer to train on the corpus: its family, or `source` for one like the source's; and its size."""
+    """A tokenizer to train on the corpus: its family, or `source` for one like the source's; and its size.
+
+    With `added`, it is the source's own with so many tokens more; its size follows.
+    """
 
     family: str = "byte-level-bpe"
     vocab_size: int = 8000
+    added: int = 0
 
     def __post_init__(self) -> None:
         one_of("tokenizer: family", self.family, (*FAMILIES, SOURCE_FAMILY))
+        require(self.added >= 0, "tokenizer: added", self.added, "a number ≥ 0")
+        if self.added and self.family != SOURCE_FAMILY:
+            raise InputError(f"tokenizer: added is for the source's tokenizer; set family to {SOURCE_FAMILY!r}.")
 
 
 @dataclass(frozen=True)
 class TreLMOptions:
     """How a source encoder becomes a TreLM: its languages, source first, and where the TRILayer goes.
 
-    `tri_layer_index` is a number of layers, `middle` or `none`.
+    `tri_layer_index` is a number of layers, `middle` or `none`. With `separate_embeddings` each language has a
+    vocabulary of its own: the source its own, the target what a transfer to it alone would have.
     """
 
     languages: tuple[str, ...]
-    tri_layer_index: str = "middle"
+    tri_layer_index: int | str = "middle"
+    separate_embeddings: bool = False
 
     def __post_init__(self) -> None:
         two = len(set(self.languages)) == len(self.languages) == 2
         require(two, "trelm: languages", list(self.languages), "two different")
-        known = self.tri_layer_index in ("middle", "none") or self.tri_layer_index.isdigit()
-        require(known, "trelm: tri_layer_index", self.tri_layer_index, "middle, none or a number of layers in quotes")
+        known = isinstance(self.tri_layer_index, int) or self.tri_layer_index in ("middle", "none")
+        require(known, "trelm: tri_layer_index", self.tri_layer_index, "middle, none or a number of layers")
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,7 @@ class Recipe:
             random ones. Masked language models of small budgets leave the unigram plateau far sooner with them.
         trelm: Make the source a TreLM of two languages.
         tokenizer: The tokenizer to train on the corpus: a new model's, or the target tokenizer where there is none
-            yet; a TreLM's on both languages' text.
+            yet; that of a TreLM with one vocabulary on both languages' text.
         data: The text.
         stages: Stretches of training, one after the other.
         seeds: Every method is trained once a seed; the first one's model is kept.
@@ -183,8 +195,18 @@ class Recipe:
             self._check_stage(stage, [earlier.name for earlier in self.stages[:index]])
         one_of(f"recipe {self.name!r}: dtype", self.dtype, DTYPES)
 
+    @property
+    def separate(self) -> bool:
+        """Whether it makes a model of two languages with a vocabulary each."""
+        return self.trelm is not None and self.trelm.separate_embeddings
+
     def _check_tokenizer(self) -> None:
-        if self.model is None and self.trelm is None:
+        if self.tokenizer and self.tokenizer.added and (self.target_tokenizer or self.helper or self.donor):
+            raise InputError(
+                f"Recipe {self.name!r}: tokenizer.added extends the source's tokenizer; leave it out where there is a "
+                "target_tokenizer, a helper or a donor."
+            )
+        if self.model is None and (self.trelm is None or self.separate):
             return
         if self.tokenizer and self.tokenizer.family == SOURCE_FAMILY:
             raise InputError(
@@ -203,6 +225,24 @@ class Recipe:
             require(name in earlier, f"stage {stage.name!r} follows", name, f"an earlier stage ({known})")
         if (stage.on_pairs or stage.frozen or stage.combine or "source" in stage.languages) and self.trelm is None:
             raise InputError(f"stage {stage.name!r} needs a TreLM; add `trelm:` with its two languages to the recipe.")
+        if self.separate and stage.combine is None:
+            one_of(f"stage {stage.name!r} of a model with separate embeddings: objective", stage.objective, MONOLINGUAL)
+        if stage.distils and (self.initializer is None or self.trelm is not None):
+            raise InputError(
+                f"stage {stage.name!r} distils the source; expected a recipe with an `initializer` and without `trelm`."
+            )
+        if stage.adapters == "kept" and stage is not self.stages[-1]:
+            raise InputError(f"stage {stage.name!r} keeps its adapters; only the last stage can. Let it merge them.")
+
+    @property
+    def distils(self) -> bool:
+        """Whether a stage trains a sentence encoder on the source's vectors."""
+        return any(stage.distils for stage in self.stages)
+
+    @property
+    def only_distils(self) -> bool:
+        """Whether no stage trains a language model."""
+        return all(stage.distils for stage in self.stages)
 
     @property
     def total_steps(self) -> int:

@@ -15,6 +15,7 @@ import torch
 from hf_xlt.evaluation.curves import Curve
 from hf_xlt.evaluation.summary import MethodSummary, summarize
 from hf_xlt.model_card import public_command, without_paths
+from hf_xlt.recipes.distillation import RetrievalPoint
 from hf_xlt.recipes.methods import BASELINES
 
 
@@ -27,17 +28,21 @@ class Run:
         rows: How many target rows were copied, mixed and drawn; None for a new model.
         parameters: Number of parameters.
         continuations: Prompt → greedy continuation; empty unless the model is a decoder.
+        retrieval: Where a recipe distils, how well held-out translations find each other, before training and after
+            every stage.
     """
 
     curve: Curve
     rows: Mapping[str, int] | None
     parameters: int
     continuations: Mapping[str, str]
+    retrieval: tuple[RetrievalPoint, ...] = ()
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Run:
         """Inverse of `dataclasses.asdict`."""
-        return cls(**{**data, "curve": Curve.from_dict(data["curve"])})
+        retrieval = tuple(RetrievalPoint(**point) for point in data.get("retrieval", ()))
+        return cls(**{**data, "curve": Curve.from_dict(data["curve"]), "retrieval": retrieval})
 
 
 @dataclass(frozen=True)

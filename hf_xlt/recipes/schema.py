@@ -45,7 +45,8 @@ def _hint(key: str, known: list[str]) -> str:
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
     if get_origin(hint) is UnionType:
-        inner = next(option for option in get_args(hint) if option is not NoneType)
+        *others, last = (option for option in get_args(hint) if option is not NoneType)
+        inner = next((option for option in others if isinstance(value, option)), last)
         return None if value is None else _typed(value, inner, where)
     if get_origin(hint) is tuple:
         _require_type(value, list | tuple, where, "a list")

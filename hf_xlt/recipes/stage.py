@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from transformers import SchedulerType
 
 from hf_xlt.checkpoint.kind import ModelKind
-from hf_xlt.data.objectives import OBJECTIVES, PAIR_OBJECTIVES
+from hf_xlt.data.objectives import DISTILLATION, OBJECTIVES, PAIR_OBJECTIVES
 from hf_xlt.errors import InputError
 from hf_xlt.recipes.schema import one_of, require
 
-TRAINS = ("all", "embeddings", "lora")
+TRAINS = ("all", "embeddings", "lora", "new-rows")
+ADAPTERS = ("merged", "kept")
 LANGUAGES = ("source", "target")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = tuple(schedule.value for schedule in SchedulerType)
@@ -33,26 +34,30 @@ class Stage:
     Args:
         name: What the stage is called in logs and folders.
         steps: Optimizer steps.
-        objective: `auto` (from the kind of model), `clm`, `mlm`, `denoise`, or on translation pairs `cdlm` or `tlm`.
+        objective: `auto` (from the kind of model), `clm`, `mlm`, `denoise`; on translation pairs `cdlm` or `tlm`, or
+            `distill`: a sentence encoder learns to give a sentence the vector that the source gives its translation.
         languages: `source` and `target`. For `mlm` those to train on, in turn, all there are if none is named; for
             objectives on pairs the one that is read and the one that is predicted.
         frozen: Parts of a TreLM that stay as they are, e.g. `lower`.
         starts_from: An earlier stage to start from; the one before if none is named.
         combine: In place of training: lower layers from one earlier stage, upper ones from another, the rest averaged.
-        trains: `all` parameters, only the `embeddings` (input, output and output bias), or `lora` adapters on
-            the body beside the embeddings, merged into the weights at the end.
+        trains: `all` parameters; only the `embeddings` (input, output and output bias); `lora` adapters on the body
+            beside the embeddings; or of the embeddings only `new-rows`, which the initializer did not copy.
         batch_size: Sequences a forward pass and process.
         accumulation: Forward passes a step.
         sequence_length: Tokens a sequence.
         learning_rate: Peak of the schedule.
         warmup: Share of the steps with rising learning rate.
         schedule: A learning-rate schedule `transformers` knows.
-        weight_decay: AdamW's.
+        weight_decay: AdamW's; none where only new rows are trained.
         evaluations: How often held-out quality is measured, evenly spaced, besides before the first step.
         checkpoints: How often training state is saved, evenly spaced, for a killed run to resume from.
         precision: `float32`, or `bfloat16` for mixed precision; weights stay float32.
         compile: Compile the body with `torch.compile`; pays only in long runs.
         lora_rank: Rank of the adapters where `trains` is `lora`.
+        adapters: Whether these are `merged` into the weights after the stage or, in the last one, `kept` beside them as
+            peft writes them.
+        temperature: What cosines are divided by where `distill` tells the right vector from the batch's others.
     """
 
     name: str = "target"
@@ -75,18 +80,22 @@ class Stage:
     precision: str = "float32"
     compile: bool = False
     lora_rank: int = 16
+    adapters: str = "merged"
+    temperature: float = 0.05
 
     def __post_init__(self) -> None:
         require(re.fullmatch(r"[\w-]+", self.name) is not None, "stage name", self.name, "letters, digits, - and _")
         for name in ("steps", "batch_size", "accumulation", "sequence_length", "evaluations", "lora_rank"):
             require(getattr(self, name) > 0, f"stage {self.name!r}: {name}", getattr(self, name), "a number > 0")
         require(self.checkpoints >= 0, f"stage {self.name!r}: checkpoints", self.checkpoints, "a number ≥ 0")
-        require(self.learning_rate > 0, f"stage {self.name!r}: learning_rate", self.learning_rate, "a number > 0")
+        for name in ("learning_rate", "temperature"):
+            require(getattr(self, name) > 0, f"stage {self.name!r}: {name}", getattr(self, name), "a number > 0")
         require(0 <= self.warmup < 1, f"stage {self.name!r}: warmup", self.warmup, "a share in [0, 1)")
         require(self.weight_decay >= 0, f"stage {self.name!r}: weight_decay", self.weight_decay, "a number ≥ 0")
         one_of(f"stage {self.name!r}: schedule", self.schedule, SCHEDULES)
         one_of(f"stage {self.name!r}: objective", self.objective, ("auto", *OBJECTIVES))
         one_of(f"stage {self.name!r}: trains", self.trains, TRAINS)
+        one_of(f"stage {self.name!r}: adapters", self.adapters, ADAPTERS)
         one_of(f"stage {self.name!r}: precision", self.precision, PRECISIONS)
         for language in self.languages:
             one_of(f"stage {self.name!r}: language", language, LANGUAGES)
@@ -95,11 +104,21 @@ class Stage:
                 f"stage {self.name!r}: languages is {list(self.languages)}; expected two for {self.objective}: "
                 "the one that is read and the one that is predicted."
             )
+        if self.adapters == "kept" and (self.trains != "lora" or self.distils):
+            raise InputError(
+                f"stage {self.name!r}: adapters is 'kept'; expected 'merged', as "
+                + ("a sentence encoder keeps none." if self.distils else f"it trains {self.trains}, not lora.")
+            )
 
     @property
     def on_pairs(self) -> bool:
         """Whether it trains on translation pairs."""
         return self.objective in PAIR_OBJECTIVES
+
+    @property
+    def distils(self) -> bool:
+        """Whether it trains a sentence encoder on the source's vectors."""
+        return self.objective == DISTILLATION and self.combine is None
 
     @property
     def follows(self) -> tuple[str, ...]:

@@ -7,73 +7,106 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol, cast
 
 import torch
-from peft import LoraConfig, LoraModel
-from transformers import PreTrainedModel, TrainingArguments
+from peft import LoraModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from hf_xlt.data.objectives import Objective
+from hf_xlt.data.stream import Stream
 from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.language_model import HeldOut, Quality
+from hf_xlt.recipes.adapters import add_adapters
+from hf_xlt.recipes.distillation_trainer import DistillationTrainer
+from hf_xlt.recipes.new_rows import rows_kept
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.recipes.text import Text
 from hf_xlt.recipes.trainer import LanguageModelTrainer, ProgressBar
 from hf_xlt.trelm import TreLMPreTrainedModel
 
 
+class Material(Protocol):
+    """What stages are trained on."""
+
+    def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
+        """The examples of a stage, in the order of use."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a stage teaches.
+
+    Args:
+        objective: What is learned.
+        material: From what.
+        held_out: What quality is measured on.
+        tokenizer: The target's.
+        copied_rows: int64 `(c,)`, the rows of the vocabulary that the initializer copied.
+    """
+
+    objective: Objective
+    material: Material
+    held_out: HeldOut
+    tokenizer: PreTrainedTokenizerBase
+    copied_rows: Tensor
+
+
 @dataclass(frozen=True)
 class Trained:
-    """What a stage leaves: the model, held-out quality by steps of the stage, and seconds of training."""
+    """What a stage leaves.
 
-    model: PreTrainedModel
+    Args:
+        points: Held-out quality by steps of the stage.
+        seconds: Of training.
+        adapters: Where the stage keeps them, the adapters that are now part of the model.
+    """
+
     points: tuple[Point, ...]
     seconds: float
+    adapters: LoraModel | None
 
 
-def train_stage(
-    model: PreTrainedModel,
-    stage: Stage,
-    objective: Objective,
-    held_out: HeldOut,
-    text: Text,
-    seed: int,
-    folder: Path,
-    label: str,
-) -> Trained:
+def train_stage(model: PreTrainedModel, stage: Stage, lesson: Lesson, seed: int, folder: Path, label: str) -> Trained:
     """Train through one stage.
 
     Args:
         model: Language model in float32; changed in place.
         stage: What to train, how long and how.
-        objective: What is learned.
-        held_out: What quality is measured on.
-        text: Tokenizer and data.
+        lesson: What it teaches.
         seed: Order of the data and masking.
         folder: Where training state is kept; if it already holds some, training goes on from there.
         label: Shown beside the progress bar.
 
     Returns:
-        The trained model, with held-out quality as often as the stage says and after its last step.
+        Held-out quality as often as the stage says and after its last step, and what else it leaves.
     """
-    positions = stage.steps * stage.batch_size * stage.accumulation
     if stage.compile:
         model.base_model.compile()
-    with trained_parts(model, stage):
-        trainer = LanguageModelTrainer(
-            model=model,
-            args=_arguments(stage, seed, folder),
-            stream=text.stream(stage, positions * _processes(), seed),
-            objective=objective,
-            tokenizer=text.tokenizer,
-            held_out=held_out,
-            callbacks=[ProgressBar(label)],
-        )
+    with trained_parts(model, stage, lesson.copied_rows) as adapters:
+        trainer = _trainer(model, stage, lesson, seed, folder, label)
         checkpoint = last_complete_checkpoint(folder)
         seconds = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint)).metrics
         if stage.steps % stage.evaluate_every:
             trainer.evaluate()
-    return Trained(model, _points(trainer.state.log_history), seconds["train_runtime"])
+    return Trained(_points(trainer.state.log_history), seconds["train_runtime"], adapters)
+
+
+def _trainer(
+    model: PreTrainedModel, stage: Stage, lesson: Lesson, seed: int, folder: Path, label: str
+) -> LanguageModelTrainer:
+    positions = stage.steps * stage.batch_size * stage.accumulation * _processes()
+    given: dict[str, Any] = {
+        "args": _arguments(stage, seed, folder),
+        "stream": lesson.material.stream(stage, positions, seed),
+        "objective": lesson.objective,
+        "tokenizer": lesson.tokenizer,
+        "held_out": lesson.held_out,
+        "callbacks": [ProgressBar(label)],
+    }
+    if stage.distils:
+        return DistillationTrainer(model, stage.temperature, **given)
+    return LanguageModelTrainer(model, **given)
 
 
 def best_device() -> torch.device:
@@ -94,7 +127,7 @@ def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
         learning_rate=stage.learning_rate,
         warmup_steps=int(stage.warmup * stage.steps),
         lr_scheduler_type=stage.schedule,
-        weight_decay=stage.weight_decay,
+        weight_decay=0.0 if stage.trains == "new-rows" else stage.weight_decay,
         bf16=stage.precision == "bfloat16",
         use_cpu=best_device().type == "cpu",
         seed=seed,
@@ -112,23 +145,32 @@ def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
 
 
 @contextmanager
-def trained_parts(model: PreTrainedModel, stage: Stage) -> Iterator[None]:
-    """Leave trainable only what the stage trains; afterwards adapters are merged and everything is trainable again."""
-    adapters = None
-    if stage.trains == "lora":
-        config = LoraConfig(r=stage.lora_rank, lora_alpha=2 * stage.lora_rank, target_modules="all-linear")
-        adapters = LoraModel(model, config, "default")
+def trained_parts(model: PreTrainedModel, stage: Stage, copied_rows: Tensor) -> Iterator[LoraModel | None]:
+    """Leave trainable only what the stage trains; afterwards everything is trainable again.
+
+    Yields the adapters that the stage keeps; others are merged into the weights in the end.
+    """
+    adapters = add_adapters(model, stage.lora_rank) if stage.trains == "lora" else None
+    keep = stage.adapters == "kept"
     model.requires_grad_(stage.trains == "all")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter.requires_grad or "lora_" in name)
-    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
-        module.requires_grad_(True)
+    vocabulary = vocabulary_parameters(model)
+    for parameter in vocabulary:
+        parameter.requires_grad_(True)
     if stage.frozen:
         cast(TreLMPreTrainedModel, model).freeze(*stage.frozen)
-    yield
-    if adapters is not None:
+    with rows_kept(vocabulary, copied_rows if stage.trains == "new-rows" else copied_rows[:0]):
+        yield adapters if keep else None
+    if adapters is not None and not keep:
         adapters.merge_and_unload()
     model.requires_grad_(True)
+
+
+def vocabulary_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
+    """Input embeddings, output embeddings and output bias; tied ones once."""
+    tables = nn.ModuleList([model.get_input_embeddings(), model.get_output_embeddings()])
+    return list(tables.parameters())
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives import Objective
+from hf_xlt.data.objectives import Example, MaskedLM, Objective, objective_for
+from hf_xlt.data.objectives.batch import full_batch, generator_for, languages_of
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
@@ -20,6 +23,27 @@ from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import LANGUAGES, Stage
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilingualMaskedLM(MaskedLM):
+    """Masked language modelling of texts in two languages, those of the source masked by a tokenizer of their own.
+
+    Args:
+        source: Masks the texts of the source language.
+    """
+
+    source: MaskedLM
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Collate packed sequences: `input_ids` and `labels` `(batch, length)`, `lang_ids` `(batch,)`."""
+        maskers = {"source": self.source, "target": self}
+        masked = (
+            maskers[LANGUAGES[int(row["lang_ids"])]].mask(np.asarray(row["input_ids"]), generator_for(row))
+            for row in examples
+        )
+        inputs, labels = zip(*masked, strict=True)
+        return full_batch(inputs, labels) | languages_of(examples)
 
 
 @dataclass(frozen=True)
@@ -32,6 +56,7 @@ class Text:
         held_out_lines: Of the target language.
         length: Ids a sequence.
         pairs: Language read and language predicted → aligned translation pairs.
+        source_tokenizer: Of the source language, where it has a vocabulary of its own.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -39,6 +64,13 @@ class Text:
     held_out_lines: tuple[str, ...]
     length: int
     pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
+    source_tokenizer: PreTrainedTokenizerBase | None = None
+
+    def objective(self, name: str) -> Objective:
+        """The collator of an objective; with two vocabularies, of masked language modelling in both."""
+        if self.source_tokenizer is None:
+            return objective_for(name, self.tokenizer)
+        return BilingualMaskedLM(self.tokenizer, source=MaskedLM(self.source_tokenizer))
 
     def held_out(self, objective: Objective) -> HeldOut:
         """The held-out lines cut for an objective."""
@@ -53,8 +85,19 @@ class Text:
         return AlternatingStream([ShuffledStream(self.corpora[language], share, seed) for language in languages])
 
 
-def read_text(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> Text:
+def read_text(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    cache: Path,
+    source_tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Text:
     """Pack the corpora of a recipe and align its translation pairs.
+
+    Args:
+        recipe: What to read.
+        tokenizer: Of the target language, or of both.
+        cache: Folder for the Arrow files.
+        source_tokenizer: Of the source language, where it has a vocabulary of its own.
 
     Raises:
         InputError: If one of them cannot be read or is too short.
@@ -62,8 +105,10 @@ def read_text(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -
     length = recipe.stages[0].sequence_length
     split = recipe.data.split()
     splits = {"target": split} if recipe.trelm is None else {"source": recipe.data.source_split(), "target": split}
+    tokenizers = {"source": source_tokenizer or tokenizer, "target": tokenizer}
     corpora = {
-        language: pack(part, tokenizer, length, recipe.data.max_sequences, cache) for language, part in splits.items()
+        language: pack(part, tokenizers[language], length, recipe.data.max_sequences, cache)
+        for language, part in splits.items()
     }
     if recipe.trelm is not None:
         corpora = {
@@ -71,7 +116,7 @@ def read_text(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -
             for language, packed in corpora.items()
         }
     pairs = read_pairs(recipe, tokenizer, cache) if any(stage.on_pairs for stage in recipe.stages) else {}
-    return Text(tokenizer, corpora, tuple(split.held_out_lines()), length, pairs)
+    return Text(tokenizer, corpora, tuple(split.held_out_lines()), length, pairs, source_tokenizer)
 
 
 def read_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> dict[tuple[str, ...], Dataset]:

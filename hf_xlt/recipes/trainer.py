@@ -85,11 +85,15 @@ class LanguageModelTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure held-out quality and log it as `eval_loss`, `eval_perplexity` and `eval_bits_per_byte`."""
         with self.compute_loss_context_manager():
-            quality = measure(self.accelerator.unwrap_model(self.model), self.held_out, self.tokenizer)
+            quality = measure(self.measured(), self.held_out, self.tokenizer)
         metrics = {f"eval_{name}": value for name, value in vars(quality).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def measured(self) -> PreTrainedModel:
+        """The language model whose held-out quality is measured."""
+        return self.accelerator.unwrap_model(self.model)
 
 
 class ProgressBar(TrainerCallback):

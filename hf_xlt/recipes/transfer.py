@@ -10,6 +10,7 @@ from typing import Any
 from hf_xlt.data.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import Evidence, Initializer, RandomInitializer, check_initializer, initializer_for
+from hf_xlt.recipes.distillation import write_training_pairs
 from hf_xlt.recipes.methods import (
     VECTORS_FILE,
     Contest,
@@ -22,6 +23,7 @@ from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 
 # The method that, without a file of vectors, gets those of the target's tokens in the corpus, and how they are trained.
 LEARNS_VECTORS = "focus"
+PAIRS_FILE = "pairs.tsv"
 WIDTH = 100
 EPOCHS = 3
 
@@ -36,6 +38,8 @@ def transfer_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     """
     asked = [recipe.initializer or {}, *(recipe.alternatives if compare else ())]
     evidence = given_evidence(recipe)
+    if recipe.distils:
+        evidence = replace(evidence, parallel=write_training_pairs(recipe.data, work / PAIRS_FILE))
     for options in asked:
         check_initializer(options, evidence, to_come=("tokenizer", *(("vectors",) if learns_vectors(options) else ())))
     if not {"tokenizer", "helper", "donor"} & set(evidence.given):

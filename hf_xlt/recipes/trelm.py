@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -20,11 +21,12 @@ from hf_xlt.errors import InputError
 from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
 from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS, Contest, Method
-from hf_xlt.recipes.recipe import NewTokenizer, Recipe
+from hf_xlt.recipes.recipe import NewTokenizer, Recipe, TreLMOptions
 from hf_xlt.recipes.schema import one_of
 from hf_xlt.recipes.vectors import merged_pairs, token_vectors
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
+from hf_xlt.trelm.conversion_trelm import Encoder, middle
 
 # Initializers that make rows for a TreLM, and what a recipe may say of each.
 OPTIONS = {"adversarial": ("width", "epochs", "start", "ignore_case", "seed"), "pooled": ("seed",), "random": ("seed",)}
@@ -42,13 +44,14 @@ def trelm_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
         raise InputError("trelm needs a source checkpoint; name one with --source (a Hub id or a folder).")
     check_evidence(recipe)
     source = Checkpoint.open(recipe.source)
+    check_parts(recipe, source)
     tokenizer = joint_tokenizer(recipe, work / "tokenizer")
     random = RandomInitializer(source, tokenizer).transport()
-    config = trelm_model(recipe, tokenizer, random).config
+    config = trelm_config(recipe, source, random, tokenizer=tokenizer)
     first = learned_transport(recipe, source, tokenizer, work / TRANSPORT_FILE)
-    methods = [trelm_method(recipe, "TreLM", tokenizer, first)]
+    methods = [trelm_method(recipe, "TreLM", first, tokenizer=tokenizer)]
     if compare:
-        methods.append(trelm_method(recipe, RANDOM_ROWS, tokenizer, random))
+        methods.append(trelm_method(recipe, RANDOM_ROWS, random, tokenizer=tokenizer))
         methods.append(trelm_from_scratch(config))
     return Contest(tokenizer, config, tuple(methods))
 
@@ -62,6 +65,56 @@ def check_evidence(recipe: Recipe) -> None:
         one_of(f"{method}: option", name, OPTIONS[method])
     if method == "pooled" or any(stage.on_pairs for stage in recipe.stages):
         recipe.data.pairs()
+
+
+def check_parts(recipe: Recipe, source: Checkpoint) -> None:
+    """Refuse stages that freeze or combine parts the model will not have, before anything is learned."""
+    config = trelm_shape(recipe, source)
+    with torch.device("meta"):
+        parts = TreLMForMaskedLM(config).parts()
+    for stage in recipe.stages:
+        for name in (*stage.frozen, *(("lower", "upper") if stage.combine else ())):
+            one_of(f"stage {stage.name!r}: part", name, tuple(parts))
+
+
+def trelm_shape(recipe: Recipe, source: Checkpoint) -> TreLMConfig:
+    """The configuration of the model to come, but for its vocabularies, which here are as large as the source's."""
+    options = trelm_options(recipe)
+    fields: dict[str, Any] = {"languages": list(options.languages), "vocab_size": source.vocab_size}
+    if options.separate_embeddings:
+        others = {options.languages[0]: {"vocab_size": source.vocab_size}}
+        fields |= {"separate_embeddings": True, "other_vocabularies": others}
+    with refused_as_input(source.name):
+        place = layer_index(options.tri_layer_index)
+        fields["tri_layer_index"] = middle(source.config.num_hidden_layers) if place == "middle" else place
+        return Encoder(source.config, {}).to_config(**fields)
+
+
+def trelm_config(recipe: Recipe, source: Checkpoint, transport: Transport, **tokens: Any) -> TreLMConfig:
+    """The configuration that all methods share, of the source's dtype; `tokens` as `trelm_model` takes them."""
+    config = trelm_model(recipe, transport, **tokens).config
+    config.dtype = source.config.dtype
+    return config
+
+
+def trelm_options(recipe: Recipe) -> TreLMOptions:
+    """The recipe's own.
+
+    Raises:
+        InputError: If it has none.
+    """
+    if recipe.trelm is None:
+        raise InputError(f"Recipe {recipe.name!r} has no trelm; add it with two languages.")
+    return recipe.trelm
+
+
+@contextmanager
+def refused_as_input(source: str | None) -> Iterator[None]:
+    """Turn what a TreLM model refuses into what a user is told."""
+    try:
+        yield
+    except (ValueError, StrictDataclassError) as error:
+        raise InputError(f"{source} cannot become a TreLM: {' '.join(str(error).split())}") from error
 
 
 def joint_tokenizer(recipe: Recipe, folder: Path) -> PreTrainedTokenizerBase:
@@ -111,37 +164,39 @@ def rows_initializer(recipe: Recipe, source: Checkpoint, tokenizer: PreTrainedTo
     return AdversarialInitializer(source, tokenizer, table, order=order, source_order=source_order, **options)
 
 
-def trelm_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, transport: Transport) -> TreLMForMaskedLM:
-    """The source as a TreLM, in float32, its rows made by a transport."""
-    options = recipe.trelm
-    if options is None or recipe.source is None:
-        raise InputError(f"Recipe {recipe.name!r} has no trelm; add it with two languages.")
-    try:
+def trelm_model(recipe: Recipe, transport: Transport, **tokens: Any) -> TreLMForMaskedLM:
+    """The source as a TreLM, in float32, its new rows made by a transport.
+
+    Args:
+        recipe: With a source and two languages.
+        transport: From the source's vocabulary to the new one.
+        tokens: `tokenizer` of both languages, or `tokenizers` of each.
+    """
+    options = trelm_options(recipe)
+    with refused_as_input(recipe.source):
         return TreLMForMaskedLM.from_encoder(
-            recipe.source,
+            str(recipe.source),
             languages=list(options.languages),
-            tokenizer=tokenizer,
             tri_layer_index=layer_index(options.tri_layer_index),
             rows=transport.apply,
             dtype=torch.float32,
+            **tokens,
         )
-    except (ValueError, StrictDataclassError) as error:
-        raise InputError(f"{recipe.source} cannot become a TreLM: {' '.join(str(error).split())}") from error
 
 
-def layer_index(place: str) -> int | Literal["middle"] | None:
+def layer_index(place: int | str) -> int | Literal["middle"] | None:
     """What a recipe calls the TRILayer's place, as the model takes it."""
-    if place == "middle":
-        return "middle"
-    return None if place == "none" else int(place)
+    if isinstance(place, int):
+        return place
+    return "middle" if place == "middle" else None
 
 
-def trelm_method(recipe: Recipe, name: str, tokenizer: PreTrainedTokenizerBase, transport: Transport) -> Method:
-    """The source's body with the rows of a transport."""
+def trelm_method(recipe: Recipe, name: str, transport: Transport, **tokens: Any) -> Method:
+    """The source's body with the rows of a transport; `tokens` as `trelm_model` takes them."""
 
     def start(seed: int) -> PreTrainedModel:
         torch.manual_seed(seed)
-        return trelm_model(recipe, tokenizer, transport)
+        return trelm_model(recipe, transport, **tokens)
 
     return Method(name, start, transport)
 

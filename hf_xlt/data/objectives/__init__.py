@@ -12,15 +12,18 @@ from hf_xlt.data.objectives.batch import IGNORED, Example, special_ids
 from hf_xlt.data.objectives.causal import CausalLM
 from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollatorForTLM
 from hf_xlt.data.objectives.denoising import SpanCorruption, TextInfilling, sentinel_ids
+from hf_xlt.data.objectives.distillation import DataCollatorForDistillation
 from hf_xlt.data.objectives.masked import MaskedLM
 from hf_xlt.errors import InputError
 
 __all__ = [
+    "DISTILLATION",
     "IGNORED",
     "OBJECTIVES",
     "PAIR_OBJECTIVES",
     "CausalLM",
     "DataCollatorForCdLM",
+    "DataCollatorForDistillation",
     "DataCollatorForTLM",
     "Example",
     "MaskedLM",
@@ -31,9 +34,18 @@ __all__ = [
     "special_ids",
 ]
 
-Objective = CausalLM | MaskedLM | SpanCorruption | TextInfilling | DataCollatorForCdLM | DataCollatorForTLM
+Objective = (
+    CausalLM
+    | MaskedLM
+    | SpanCorruption
+    | TextInfilling
+    | DataCollatorForCdLM
+    | DataCollatorForTLM
+    | DataCollatorForDistillation
+)
 PAIR_OBJECTIVES = ("cdlm", "tlm")
-OBJECTIVES = ("clm", "mlm", "denoise", *PAIR_OBJECTIVES)
+DISTILLATION = "distill"
+OBJECTIVES = ("clm", "mlm", "denoise", *PAIR_OBJECTIVES, DISTILLATION)
 
 
 def objective_for(name: str, tokenizer: PreTrainedTokenizerBase) -> Objective:
@@ -52,6 +64,8 @@ def objective_for(name: str, tokenizer: PreTrainedTokenizerBase) -> Objective:
         return DataCollatorForCdLM(tokenizer)
     if name == "tlm":
         return DataCollatorForTLM(tokenizer)
+    if name == DISTILLATION:
+        return DataCollatorForDistillation(tokenizer)
     raise InputError(f"Unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}.")
 
 

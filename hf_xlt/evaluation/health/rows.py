@@ -1,0 +1,107 @@
+"""The geometry of embedding rows: their lengths, how evenly they fill their space, and which lie near each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hf_xlt.geometry.similarity import unit_rows
+
+# Rows that the first principal component is estimated from, a seeded sample where there are more, and the seed.
+SAMPLED_ROWS = 4096
+SEED = 0
+
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Euclidean lengths of some rows: how many rows there are, the mean and the standard deviation."""
+
+    rows: int
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, lengths: Tensor) -> Lengths:
+        """Of the lengths `(n,)` of at least one row."""
+        return cls(len(lengths), float(lengths.mean()), float(lengths.std(correction=0)))
+
+
+@dataclass(frozen=True)
+class Isotropy:
+    """How evenly rows fill the directions of their space.
+
+    Attributes:
+        mean_cosine: Mean cosine of all pairs of different rows, 0 where directions are even (Ethayarajh 2019, "How
+            Contextual are Contextualized Word Representations?", arXiv:1909.00512, §4.1).
+        first_component: Share of the variance along the first principal component, 1/d where it is even (Mu &
+            Viswanath 2018, "All-but-the-Top", arXiv:1702.01417, §2), of `SAMPLED_ROWS` rows.
+    """
+
+    mean_cosine: float
+    first_component: float
+
+    @classmethod
+    def of(cls, table: Tensor) -> Isotropy:
+        """Of a table `(n, d)` of any float dtype, in O(n d)."""
+        return cls(mean_cosine(table), first_component(sample(table)))
+
+
+def row_lengths(table: Tensor) -> Tensor:
+    """Float32 `(n,)`: the Euclidean length of each row."""
+    return torch.cat([torch.linalg.vector_norm(block.float(), dim=1) for block in _blocks(table)])
+
+
+def mean_cosine(table: Tensor) -> float:
+    """Mean cosine of all pairs of different rows that are not zero; 0 where there are fewer than two.
+
+    With unit rows u, the cosines of all pairs, each row with itself included, sum to `‖Σ u‖²`.
+    """
+    total, count = torch.zeros(table.shape[1], dtype=torch.float64), 0
+    for block in _blocks(table):
+        lengths = torch.linalg.vector_norm(block.float(), dim=1)
+        total += torch.where(lengths > 0, 1 / lengths, 0) @ block.float()
+        count += int((lengths > 0).sum())
+    return float((total @ total - count) / (count * (count - 1))) if count > 1 else 0.0
+
+
+def sample(table: Tensor) -> Tensor:
+    """Float32 `(≤ SAMPLED_ROWS, d)`: all rows, or a seeded sample of them."""
+    if len(table) <= SAMPLED_ROWS:
+        return table.float()
+    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(SEED))
+    return table[order[:SAMPLED_ROWS]].float()
+
+
+def first_component(rows: Tensor) -> float:
+    """Share of the variance of rows `(n, d)` along their first principal component, in O(n d² + d³); 0 without any."""
+    variances = torch.linalg.eigvalsh(torch.cov(rows.T, correction=0).reshape(rows.shape[1], rows.shape[1]))
+    total = float(variances.sum())
+    return float(variances[-1]) / total if total else 0.0
+
+
+def nearest_names(queries: Tensor, table: Tensor, names: Sequence[str], k: int) -> list[tuple[tuple[str, float], ...]]:
+    """The named rows with the largest cosines to each query, nearest first: O(n d) for each, a block at a time.
+
+    Args:
+        queries: `(q, d)`.
+        table: `(n, d)`, of any float dtype.
+        names: Of the first rows of the table; those with an empty one are left out.
+        k: Rows wanted.
+    """
+    units = unit_rows(queries)
+    cosines = torch.cat([unit_rows(block) @ units.T for block in _blocks(table[: len(names)])])
+    cosines[torch.tensor([not name for name in names])] = -torch.inf
+    largest, places = cosines.T.topk(min(k, sum(map(bool, names))), dim=1)
+    return [
+        tuple((names[place], cosine) for place, cosine in zip(*row, strict=True))
+        for row in zip(places.tolist(), largest.tolist(), strict=True)
+    ]
+
+
+def _blocks(table: Tensor) -> Iterator[Tensor]:
+    return iter(table.split(_BLOCK_ROWS))

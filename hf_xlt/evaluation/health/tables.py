@@ -1,0 +1,70 @@
+"""The health of an embedding table in words: the same cells for the terminal and for the model card."""
+
+from __future__ import annotations
+
+from hf_xlt.evaluation.health.health import Health, Neighbours, TableHealth
+from hf_xlt.evaluation.health.rows import Lengths
+from hf_xlt.model_card import CardTable
+
+
+def health_tables(health: Health) -> tuple[CardTable, ...]:
+    """Rows by origin; source against target; nearest source tokens, where there are words to show."""
+    tables = _origins(health), _source_and_target(health), _neighbours(health.neighbours, health.text is not None)
+    return tuple(table for table in tables if table.lines)
+
+
+def _origins(health: Health) -> CardTable:
+    lines = [
+        (origin, f"{rows.lengths.rows:,}", _length(rows.lengths), *([] if rows.share is None else [_share(rows.share)]))
+        for origin, rows in health.rows.items()
+    ]
+    if health.text is None:
+        return CardTable("Rows by origin, before training", ("origin", "rows", "length"), tuple(lines))
+    text = f"the first {health.text.lines:,} lines ({health.text.words:,} words) of {health.text.name}"
+    header = ("origin", "rows", "length", "share of the text's tokens")
+    return CardTable(f"Rows by origin, before training, and their share of {text}", header, tuple(lines))
+
+
+def _source_and_target(health: Health) -> CardTable:
+    sides = (health.source, health.target)
+    lines = [
+        ("length of rows", *(_length(side.lengths) for side in sides)),
+        ("mean cosine of two rows", *(_cosine(side.isotropy.mean_cosine) for side in sides)),
+        ("variance along first component", *(_share(side.isotropy.first_component) for side in sides)),
+        ("tokens a word", *_fertility(sides, "tokens_per_word", ".2f")),
+        ("unknown tokens", *_fertility(sides, "unknown", ".2%")),
+    ]
+    return CardTable(
+        "Embedding table and tokenizer, source against target",
+        ("", "source", "target"),
+        tuple(line for line in lines if len(line) == 1 + len(sides)),
+    )
+
+
+def _fertility(sides: tuple[TableHealth, ...], name: str, form: str) -> list[str]:
+    return [format(getattr(side.fertility, name), form) for side in sides if side.fertility is not None]
+
+
+def _neighbours(neighbours: tuple[Neighbours, ...], counted: bool) -> CardTable:
+    words = "frequent words" if counted else "words"
+    lines = [
+        (found.token, found.origin, ", ".join(f"{name} {cosine:.2f}" for name, cosine in found.nearest))
+        for found in neighbours
+    ]
+    return CardTable(
+        f"Source tokens nearest to {words} that were not copied, by cosine",
+        ("word", "origin", "nearest source tokens"),
+        tuple(lines),
+    )
+
+
+def _length(lengths: Lengths) -> str:
+    return f"{lengths.mean:.3f} ± {lengths.std:.3f}"
+
+
+def _cosine(cosine: float) -> str:
+    return f"{round(cosine, 3) + 0.0:.3f}"  # no minus before 0.000
+
+
+def _share(share: float) -> str:
+    return f"{share:.1%}"

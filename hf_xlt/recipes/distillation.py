@@ -1,0 +1,206 @@
+"""What the distillation of a sentence encoder learns from: translation pairs, and the source's vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from datasets import Dataset, Features, Value
+from datasets import Sequence as ListOf
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import ENCODER, Checkpoint, kind_of
+from hf_xlt.checkpoint.contents import modules
+from hf_xlt.data.arrow import fingerprint, memory_mapped
+from hf_xlt.data.packing import BATCH, Frame
+from hf_xlt.data.pairs import tokenized
+from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
+from hf_xlt.recipes.recipe import Data, Recipe
+from hf_xlt.recipes.schema import require
+from hf_xlt.recipes.stage import Stage
+from hf_xlt.recipes.stages import best_device
+
+logger = logging.getLogger(__name__)
+
+FEATURES = Features({"input_ids": ListOf(Value("int32")), "teacher": ListOf(Value("float32"))})
+
+
+@dataclass(frozen=True)
+class RetrievalPoint:
+    """P@1 of held-out translation pairs after a number of training steps, found among each other.
+
+    Args:
+        step: Training steps.
+        to_source: Share of target sentences whose nearest source sentence is their translation.
+        from_source: The other way round.
+    """
+
+    step: int
+    to_source: float
+    from_source: float
+
+
+@dataclass(frozen=True)
+class SentencePairs:
+    """Target sentences and the source model's vectors of their translations.
+
+    Args:
+        training: `input_ids` of target sentences, framed, and `teacher`, float32 `(d,)`.
+        held_out: Target sentences that are not trained on.
+        held_out_vectors: The teacher's for them, float32 `(n, d)`.
+    """
+
+    training: Dataset
+    held_out: tuple[str, ...]
+    held_out_vectors: Tensor
+
+    def stream(self, stage: Stage, positions: int, seed: int) -> ShuffledStream:
+        """What a stage trains on, in the order of use."""
+        return ShuffledStream(self.training, positions, seed)
+
+    def measure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, step: int) -> RetrievalPoint:
+        """How well a model's vectors of the held-out sentences find the teacher's; its mode is restored."""
+        training = model.training
+        vectors = sentence_vectors(cast(PreTrainedModel, model.base_model), tokenizer, self.held_out)[-1]
+        model.train(training)
+        found = retrieval(vectors, self.held_out_vectors)
+        return RetrievalPoint(step, to_source=found.forward, from_source=found.backward)
+
+
+def with_corpus(recipe: Recipe) -> Recipe:
+    """The recipe; where it names no corpus and only distils, the target side of its pairs is one."""
+    if recipe.data.corpus is not None or not recipe.only_distils:
+        return recipe
+    return replace(recipe, data=replace(recipe.data, corpus=recipe.data.parallel))
+
+
+def check_distillation(recipe: Recipe) -> None:
+    """Refuse what cannot be distilled before anything is learned.
+
+    Raises:
+        InputError: If there are no pairs or too few, or the source is no encoder or does not pool by the mean.
+    """
+    if not recipe.distils:
+        return
+    if notice := recipe.data.pairs().notice:
+        logger.warning(notice)
+    split_pairs(recipe.data)
+    checkpoint = teacher_checkpoint(recipe)
+    if (kind := kind_of(checkpoint.config)) is not ENCODER:
+        raise InputError(
+            f"{checkpoint.name} is of the kind {kind.name}; expected an encoder to distil sentence vectors from. "
+            "Leave the stages out whose objective is distill."
+        )
+    if (pooling := pooling_of(checkpoint.folder)) != ["mean"]:
+        raise InputError(
+            f"{checkpoint.name} makes a sentence vector by {' and '.join(pooling)} of its tokens'; expected the mean, "
+            "which is what distill knows. Choose another source."
+        )
+
+
+def pooling_of(folder: Path) -> list[str]:
+    """How a sentence-transformers model pools, in the words of its configuration; `mean` for any other model.
+
+    Raises:
+        InputError: If that configuration is not JSON.
+    """
+    place = next((path for path, kind in modules(folder).items() if kind == "Pooling"), None)
+    if place is None or not (folder / place / "config.json").is_file():
+        return ["mean"]
+    try:
+        settings: dict[str, Any] = json.loads((folder / place / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{folder / place / 'config.json'} is not JSON ({error}). Save the model again.") from error
+    mode = settings.get("pooling_mode")
+    if mode is None:
+        flags = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on is True]
+        return [name.removeprefix("pooling_mode_").removesuffix("_tokens") for name in flags] or ["mean"]
+    return list(mode) if isinstance(mode, list) else [mode]
+
+
+def split_pairs(data: Data) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Training pairs and held-out pairs: every so many-th as of a corpus' lines.
+
+    Raises:
+        InputError: If the pairs cannot be read, there are fewer than three, or all would be held out.
+    """
+    require(data.held_out_every > 1, "data: held_out_every", data.held_out_every, "a number > 1")
+    pairs = data.pairs().pairs
+    if len(pairs) < 3:
+        raise InputError(f"{data.parallel} holds {len(pairs)} translation pairs; expected 3 or more to distil from.")
+    limit = data.held_out_every * data.held_out_lines
+    held_out = pairs[: limit : data.held_out_every]
+    training = [pair for i, pair in enumerate(pairs) if i % data.held_out_every or i >= limit]
+    return training, list(held_out)
+
+
+def write_training_pairs(data: Data, path: Path) -> Path:
+    """The training pairs as a file, so that rows too are made without the held-out ones."""
+    training, _ = split_pairs(data)
+    path.write_text("".join(f"{source}\t{target}\n" for source, target in training), encoding="utf-8")
+    return path
+
+
+def read_sentence_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> SentencePairs:
+    """Tokenise the target sides and compute the teacher's vectors of the source sides, once.
+
+    The teacher is in memory only meanwhile, and not at all where `cache` has its vectors.
+
+    Args:
+        recipe: With a source and translation pairs.
+        tokenizer: The target's.
+        cache: Folder for the Arrow files; a second call with the same content reads them again.
+    """
+    parts = split_pairs(recipe.data)
+    length = recipe.stages[0].sequence_length
+    frame = Frame.of(tokenizer)
+    digest = hashlib.sha256(json.dumps(parts).encode()).digest()
+    name = fingerprint(tokenizer, digest, repr((recipe.source, length)).encode())
+    pairs = [pair for part in parts for pair in part]
+
+    def batches() -> Iterator[dict[str, list]]:
+        checkpoint = teacher_checkpoint(recipe)
+        model, teacher_tokenizer = teacher_model(checkpoint), checkpoint.tokenizer()
+        for start in tqdm(range(0, len(pairs), BATCH), desc="teacher", unit="k pairs", disable=None):
+            sources, targets = zip(*pairs[start : start + BATCH], strict=True)
+            yield {
+                "input_ids": [frame.around(ids) for ids in tokenized(targets, tokenizer, length)],
+                "teacher": list(sentence_vectors(model, teacher_tokenizer, sources)[-1].numpy()),
+            }
+
+    both = memory_mapped(cache, name, FEATURES, batches)
+    border = len(parts[0])
+    held_out = both.select(range(border, len(both)))
+    vectors = torch.from_numpy(np.stack(list(held_out["teacher"])))
+    return SentencePairs(both.select(range(border)), tuple(target for _, target in parts[1]), vectors)
+
+
+def teacher_checkpoint(recipe: Recipe) -> Checkpoint:
+    """The source, open.
+
+    Raises:
+        InputError: If there is none, or it cannot be opened.
+    """
+    if recipe.source is None:
+        raise InputError("distill needs a source checkpoint; name one with --source (a Hub id or a folder).")
+    trusted = bool((recipe.initializer or {}).get("trust_remote_code", False))
+    return Checkpoint.open(recipe.source, trust_remote_code=trusted)
+
+
+def teacher_model(checkpoint: Checkpoint) -> PreTrainedModel:
+    """The body of a checkpoint in float32, where there is an accelerator on it."""
+    model = AutoModel.from_pretrained(
+        checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
+    )
+    return model.to(best_device())

@@ -1,0 +1,392 @@
+"""Distillation: a sentence gets the vector that the source gives its translation."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertModel
+
+from hf_xlt.data.objectives import objective_for
+from hf_xlt.data.target_side import TargetSide
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.pooling import mean_pooled
+from hf_xlt.evaluation.retrieval import sentence_vectors
+from hf_xlt.recipes import Data, Results, Stage, load_recipe, run_recipe
+from hf_xlt.recipes.distillation import pooling_of, read_sentence_pairs, split_pairs
+from hf_xlt.recipes.distillation_trainer import DistillationTrainer, distillation_loss
+from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.sample import sentences
+
+SMALL = ("stages.0.steps=12", "stages.0.sequence_length=32", "stages.0.batch_size=16", "stages.0.evaluations=2",
+         "stages.0.learning_rate=0.02", "data.held_out_every=20", "language=de")  # fmt: skip
+PAIRS = list(zip(sentences("en", "train"), sentences("de", "train"), strict=True))[:240]
+
+
+def cosines(a, b):
+    return torch.nn.functional.cosine_similarity(a, b, dim=-1)
+
+
+@pytest.fixture
+def parallel(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{source}\t{target}\n" for source, target in PAIRS), encoding="utf-8")
+    return path
+
+
+def bare_encoder(folder: Path) -> Path:
+    """A folder with an encoder that has no language-modelling head, as sentence encoders are saved."""
+    english = tiny.tokenizer("en", "wordpiece")
+    return tiny.save(
+        BertModel(tiny.model("bert", english, seed=1, initializer_range=0.3).config), english, folder / "source"
+    )
+
+
+def sentence_encoder(folder: Path, pooling: dict | None = None) -> Path:
+    """The same as sentence-transformers lays it out."""
+    source = bare_encoder(folder)
+    listing = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ]
+    (source / "modules.json").write_text(json.dumps(listing))
+    (source / "config_sentence_transformers.json").write_text('{"similarity_fn_name": "cosine"}')
+    (source / "sentence_bert_config.json").write_text('{"max_seq_length": 64, "do_lower_case": false}')
+    (source / "1_Pooling").mkdir()
+    settings = {"word_embedding_dimension": 16, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    (source / "1_Pooling" / "config.json").write_text(json.dumps(pooling or settings))
+    (source / "2_Normalize").mkdir()
+    (source / "README.md").write_text("# An English model\n")
+    return source
+
+
+def distill_recipe(folder: Path, parallel: Path, *more: str, source: Path | None = None):
+    german = folder / "german"
+    tiny.tokenizer("de", "wordpiece", 500).save_pretrained(german)
+    source = source or bare_encoder(folder)
+    given = [f"source={source}", f"target_tokenizer={german}", f"data.parallel={parallel}"]
+    return load_recipe("distill", [*SMALL, *given, *more])
+
+
+def loss_of(folder: Path, source: Path) -> float:
+    """How far a model is from the source on the training pairs."""
+    training = [pair for i, pair in enumerate(PAIRS) if i % 20]
+    teacher, student = (
+        sentence_vectors(AutoModel.from_pretrained(place), AutoTokenizer.from_pretrained(place), side)[-1]
+        for place, side in zip((source, folder), zip(*training, strict=True), strict=True)
+    )
+    return float(distillation_loss(student, teacher, 0.05))
+
+
+class TestLoss:
+    @given(st.integers(1, 9), st.integers(2, 6), st.floats(0.02, 2), st.integers(0, 10**6))
+    def test_it_is_that_of_a_plain_dense_computation(self, batch, width, temperature, seed):
+        draw = torch.Generator().manual_seed(seed)
+        student, teacher = (torch.randn(batch, width, generator=draw, dtype=torch.float64) for _ in range(2))
+        expected = 0.0
+        for i in range(batch):
+            near = cosines(student[i], teacher[i])
+            scores = [torch.exp(cosines(student[i], teacher[j]) / temperature) for j in range(batch)]
+            expected += float(1 - near - torch.log(scores[i] / sum(scores))) / batch
+        assert float(distillation_loss(student, teacher, temperature)) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+    def test_lengths_do_not_matter_and_the_right_directions_are_best(self):
+        teacher = torch.eye(4)
+        best = distillation_loss(3 * teacher, 0.5 * teacher, 0.05)
+        assert float(best) == pytest.approx(0, abs=1e-5)
+        assert distillation_loss(teacher.roll(1, 0), teacher, 0.05) > best + 1
+
+    def test_half_precision_around_it_changes_nothing(self):
+        student, teacher = torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(0))
+        plain = distillation_loss(student, teacher, 0.05)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert distillation_loss(student, teacher, 0.05) == plain
+
+    def test_the_trainers_is_that_of_sentences_pooled_one_by_one(self, tmp_path):
+        german = tiny.tokenizer("de", "wordpiece", 500)
+        model = tiny.model("bert", german, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        texts = [target for _, target in PAIRS[:6]]
+        vectors = torch.randn(6, 16, generator=torch.Generator().manual_seed(0))
+        rows = [np.array(ids, dtype=np.int32) for ids in german(texts)["input_ids"]]
+        examples = [{"input_ids": row, "teacher": vector.numpy()} for row, vector in zip(rows, vectors, strict=True)]
+        batch = objective_for("distill", german)(examples)
+        states = [model.bert(torch.tensor(row[None]).long()).last_hidden_state[0] for row in rows]
+        student = torch.stack([state.mean(0) for state in states])
+        together = model.bert(batch["input_ids"], batch["attention_mask"]).last_hidden_state
+        torch.testing.assert_close(mean_pooled(together, batch["attention_mask"]), student)
+        trainer = DistillationTrainer.__new__(DistillationTrainer)
+        trainer.temperature = 0.1
+        loss = trainer.compute_loss(model.bert, batch)
+        torch.testing.assert_close(loss, distillation_loss(student, vectors, 0.1))
+
+
+class TestPairs:
+    def test_every_so_many_th_is_held_out_up_to_a_limit(self, parallel):
+        data = Data(parallel=str(parallel), held_out_every=50, held_out_lines=3)
+        training, held_out = split_pairs(data)
+        assert held_out == [PAIRS[0], PAIRS[50], PAIRS[100]]
+        assert training == [pair for i, pair in enumerate(PAIRS) if i not in (0, 50, 100)]
+
+    def test_they_are_split_like_the_lines_of_their_target_side(self, parallel):
+        data = Data(corpus=str(parallel), parallel=str(parallel), held_out_every=7, held_out_lines=5)
+        training, held_out = split_pairs(data)
+        assert list(data.split().held_out_lines()) == [target for _, target in held_out]
+        assert list(data.split().training_lines()) == [target for _, target in training]
+
+    def test_the_teachers_vectors_are_the_sources_and_computed_once(self, tmp_path, parallel, monkeypatch):
+        recipe = distill_recipe(tmp_path, parallel)
+        german = AutoTokenizer.from_pretrained(recipe.target_tokenizer)
+        pairs = read_sentence_pairs(recipe, german, tmp_path / "cache")
+        training, held_out = split_pairs(recipe.data)
+        source, english = AutoModel.from_pretrained(recipe.source), AutoTokenizer.from_pretrained(recipe.source)
+        for rows, sides in ((np.stack(list(pairs.training["teacher"])), training), (pairs.held_out_vectors, held_out)):
+            expected = sentence_vectors(source, english, [english_side for english_side, _ in sides])[-1]
+            torch.testing.assert_close(torch.as_tensor(rows), expected)
+            assert torch.as_tensor(rows).dtype == torch.float32
+        ids = german([target for _, target in training], truncation=True, max_length=32)["input_ids"]
+        assert [row.tolist() for row in pairs.training["input_ids"]] == ids
+        assert pairs.held_out == tuple(target for _, target in held_out)
+
+        monkeypatch.setattr("hf_xlt.recipes.distillation.teacher_model", None)
+        again = read_sentence_pairs(recipe, german, tmp_path / "cache")
+        assert torch.equal(again.held_out_vectors, pairs.held_out_vectors)
+
+    def test_a_target_side_that_is_not_there_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match="none.tsv is not a file; expected translation pairs"):
+            TargetSide(str(tmp_path / "none.tsv"))
+
+
+class TestRecipe:
+    @pytest.mark.parametrize(
+        ("trains", "precision"), [("embeddings", "float32"), ("new-rows", "float32"), ("lora", "bfloat16")]
+    )
+    def test_sentences_move_nearer_to_their_translations_vectors(self, tmp_path, parallel, trains, precision):
+        source = bare_encoder(tmp_path)
+        more = [f"stages.0.trains={trains}", f"stages.0.precision={precision}", "stages.0.steps=60"]
+        recipe = distill_recipe(tmp_path, parallel, *more, source=source)
+        untrained = replace(recipe, stages=(replace(recipe.stages[0], steps=1, learning_rate=1e-9),))
+        results = run_recipe(recipe, tmp_path / "out", "x")
+        run_recipe(untrained, tmp_path / "untrained", "x")
+        assert loss_of(tmp_path / "out", source) < loss_of(tmp_path / "untrained", source) - 0.1
+
+        run = results.runs[0]
+        assert [point.step for point in run.retrieval] == [0, 60]
+        assert all(0 <= share <= 1 for point in run.retrieval for share in (point.to_source, point.from_source))
+        found = [100 * share for point in run.retrieval for share in (point.to_source, point.from_source)]
+        cells = " | ".join(f"{found[i]:.1f}" for i in (0, 2, 1, 3))
+        assert f" | {cells} |" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+        assert [point.step for point in run.curve.points] == [0, 30, 60]
+        assert Results.load(tmp_path / "out" / "results.json").runs == results.runs
+        assert not list(tmp_path.glob(".*"))
+
+    def test_only_the_embeddings_change(self, tmp_path, parallel):
+        recipe = distill_recipe(tmp_path, parallel)
+        run_recipe(recipe, tmp_path / "out", "x")
+        before, after = (AutoModel.from_pretrained(place).state_dict() for place in (recipe.source, tmp_path / "out"))
+        assert before.keys() == after.keys()
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert changed == {"embeddings.word_embeddings.weight"}
+
+    def test_the_pairs_are_all_the_text_it_needs(self, tmp_path, parallel):
+        recipe = distill_recipe(tmp_path, parallel, "target_tokenizer=null", "tokenizer.vocab_size=400")
+        results = run_recipe(recipe, tmp_path / "out", "x")
+        assert results.corpus["name"] == parallel.name
+        assert results.corpus["held_out_lines"] == len(PAIRS[::20])
+        assert AutoTokenizer.from_pretrained(tmp_path / "out").tokenize("Das Wasser")[0][0] == "D"
+        resolved = load_recipe(tmp_path / "out" / "recipe.yaml")
+        assert resolved == replace(recipe, data=replace(recipe.data, corpus=str(parallel)))
+        assert str(tmp_path) not in (tmp_path / "out" / "results.json").read_text(encoding="utf-8")
+
+    def test_a_comparison_is_on_equal_terms(self, tmp_path, parallel):
+        recipe = distill_recipe(tmp_path, parallel, "stages.0.steps=2", "stages.0.trains=new-rows")
+        results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
+        assert results.methods[1:] == (RANDOM_ROWS, FROM_SCRATCH)
+        assert {tuple(point.step for point in run.retrieval) for run in results.runs} == {(0, 2)}
+
+    def test_other_stages_come_before_and_after(self, tmp_path, parallel):
+        corpus = tmp_path / "de.txt"
+        corpus.write_text("\n".join(sentences("de", "train")), encoding="utf-8")
+        recipe = distill_recipe(tmp_path, parallel, f"data.corpus={corpus}")
+        stage = replace(recipe.stages[0], steps=4)
+        lm = replace(stage, objective="mlm", trains="all")
+        stages = (replace(lm, name="before"), stage, replace(lm, name="after"))
+        results = run_recipe(replace(recipe, stages=stages), tmp_path / "out", "x")
+        assert [point.step for point in results.runs[0].curve.points] == [0, 2, 4, 6, 8, 10, 12]
+        assert [point.step for point in results.runs[0].retrieval] == [0, 4, 8, 12]
+        model, info = AutoModelForMaskedLM.from_pretrained(tmp_path / "out", output_loading_info=True)
+        assert not info["missing_keys"], "the head that was trained is kept"
+
+    def test_a_stopped_run_does_not_ask_the_teacher_again_nor_show_held_out_pairs(
+        self, tmp_path, parallel, monkeypatch
+    ):
+        recipe = distill_recipe(tmp_path, parallel)
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("hf_xlt.recipes.engine.train_stage", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                run_recipe(recipe, tmp_path / "out", "x")
+        counted = (tmp_path / ".out.work" / "pairs.tsv").read_text(encoding="utf-8").splitlines()
+        assert counted == ["\t".join(pair) for i, pair in enumerate(PAIRS) if i % 20]
+        monkeypatch.setattr("hf_xlt.recipes.distillation.teacher_model", interrupt)
+        run_recipe(recipe, tmp_path / "out", "x")
+        assert (tmp_path / "out" / "config.json").exists()
+
+    def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(self, tmp_path, parallel):
+        settings = ("stages.0.steps=40", "stages.0.checkpoints=20", "stages.0.evaluations=1", "stages.0.trains=all",
+                    "initializer.method=random")  # fmt: skip
+        recipe = distill_recipe(tmp_path, parallel, *settings)
+        whole = run_recipe(recipe, tmp_path / "whole", "x")
+
+        class Killed(Exception):
+            pass
+
+        def killed(trainer, *args, **kwargs):
+            if trainer.state.global_step == 23:
+                raise Killed
+            return step(trainer, *args, **kwargs)
+
+        step = DistillationTrainer.training_step
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(DistillationTrainer, "training_step", killed)
+            with pytest.raises(Killed):
+                run_recipe(recipe, tmp_path / "killed", "x")
+        resumed = run_recipe(recipe, tmp_path / "killed", "x")
+        assert resumed.runs[0].curve.points == whole.runs[0].curve.points
+        assert resumed.runs[0].retrieval == whole.runs[0].retrieval
+        one, other = (AutoModel.from_pretrained(tmp_path / name) for name in ("whole", "killed"))
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+class TestKeptFolder:
+    def test_it_is_a_sentence_transformers_model_where_the_source_is_one(self, tmp_path, parallel):
+        source = sentence_encoder(tmp_path)
+        run_recipe(distill_recipe(tmp_path, parallel, source=source), tmp_path / "out", "x")
+        carried = ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json",
+                   "config_sentence_transformers.json")  # fmt: skip
+        for path in carried:
+            assert (tmp_path / "out" / path).read_bytes() == (source / path).read_bytes()
+        model, info = AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
+        assert not info["missing_keys"]
+        assert not info["unexpected_keys"]
+        assert torch.equal(model.pooler.dense.weight, AutoModel.from_pretrained(source).pooler.dense.weight)
+        card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+        assert "AutoModel.from_pretrained" in card
+        assert "An English model" not in card
+
+    def test_sentence_transformers_opens_it(self, tmp_path, parallel):
+        library = pytest.importorskip("sentence_transformers")
+        source = sentence_encoder(tmp_path)
+        run_recipe(distill_recipe(tmp_path, parallel, source=source), tmp_path / "out", "x")
+        texts = [target for _, target in PAIRS[:5]]
+        encoded = torch.as_tensor(library.SentenceTransformer(str(tmp_path / "out")).encode(texts))
+        model, tokenizer = (kind.from_pretrained(tmp_path / "out") for kind in (AutoModel, AutoTokenizer))
+        expected = torch.nn.functional.normalize(sentence_vectors(model, tokenizer, texts)[-1])
+        torch.testing.assert_close(encoded.cpu(), expected, rtol=1e-4, atol=1e-5)
+
+    def test_a_head_that_a_stage_trained_stays_and_the_folder_is_still_one(self, tmp_path, parallel):
+        source = sentence_encoder(tmp_path)
+        recipe = distill_recipe(tmp_path, parallel, f"data.corpus={parallel}", source=source)
+        run_recipe(replace(recipe, stages=(replace(recipe.stages[0], objective="mlm"),)), tmp_path / "out", "x")
+        assert (tmp_path / "out" / "1_Pooling" / "config.json").exists()
+        _, info = AutoModelForMaskedLM.from_pretrained(tmp_path / "out", output_loading_info=True)
+        assert not info["missing_keys"]
+        assert "AutoModelForMaskedLM.from_pretrained" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+    def test_a_transformer_in_a_folder_of_its_own_stays_there(self, tmp_path, parallel):
+        source = sentence_encoder(tmp_path)
+        (source / "0_Transformer").mkdir()
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+            (source / name).rename(source / "0_Transformer" / name)
+        listing = json.loads((source / "modules.json").read_text())
+        listing[0]["path"] = "0_Transformer"
+        (source / "modules.json").write_text(json.dumps(listing))
+        run_recipe(distill_recipe(tmp_path, parallel, source=source), tmp_path / "out", "x")
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out" / "0_Transformer")
+        assert AutoModel.from_pretrained(tmp_path / "out" / "0_Transformer").config.vocab_size == len(tokenizer) == 500
+        assert not (tmp_path / "out" / "config.json").exists()
+
+
+class TestRefusals:
+    def refused(self, recipe, tmp_path, message):
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(InputError, match=message):
+            run_recipe(recipe, tmp_path / "out", "x")
+        assert sorted(tmp_path.iterdir()) == before
+
+    def test_a_source_that_is_no_encoder(self, tmp_path, parallel):
+        english = tiny.tokenizer("en", "byte-level-bpe")
+        decoder = tiny.save(tiny.model("gpt2", english), english, tmp_path / "decoder")
+        recipe = distill_recipe(tmp_path, parallel, source=decoder)
+        self.refused(recipe, tmp_path, "of the kind decoder; expected an encoder to distil")
+
+    @pytest.mark.parametrize(
+        ("pooling", "told"),
+        [
+            ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls_token"),
+            ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "mean and max"),
+            ({"embedding_dimension": 16, "pooling_mode": "lasttoken"}, "lasttoken"),
+        ],
+    )
+    def test_a_source_that_pools_otherwise(self, tmp_path, parallel, pooling, told):
+        recipe = distill_recipe(tmp_path, parallel, source=sentence_encoder(tmp_path, pooling))
+        self.refused(recipe, tmp_path, f"makes a sentence vector by {told} of its tokens'; expected the mean")
+
+    def test_no_pairs_or_too_few(self, tmp_path, parallel):
+        recipe = distill_recipe(tmp_path, parallel, "data.parallel=null")
+        self.refused(recipe, tmp_path, "trains on translation pairs; name a file of them with --parallel")
+        parallel.write_text("one\teins\ntwo\tzwei\n")
+        recipe = distill_recipe(tmp_path, parallel, source=tmp_path / "source")
+        self.refused(recipe, tmp_path, "holds 2 translation pairs; expected 3 or more")
+        recipe = distill_recipe(tmp_path, parallel, "data.held_out_every=1", source=tmp_path / "source")
+        self.refused(recipe, tmp_path, "held_out_every is 1; expected a number > 1")
+
+    def test_no_corpus_where_a_language_model_is_trained_too(self, tmp_path, parallel):
+        recipe = distill_recipe(tmp_path, parallel)
+        stages = (recipe.stages[0], replace(recipe.stages[0], name="lm", objective="mlm"))
+        self.refused(replace(recipe, stages=stages), tmp_path, "No corpus given; name one with --corpus")
+
+    def test_no_source(self, tmp_path, parallel):
+        recipe = distill_recipe(tmp_path, parallel, "source=null")
+        self.refused(recipe, tmp_path, "distill needs a source checkpoint; name one with --source")
+
+    @pytest.mark.parametrize("change", ["trelm={languages: [en, de]}", "model={model_type: bert}"])
+    def test_a_recipe_of_another_make(self, tmp_path, parallel, change):
+        more = [change, "tokenizer=null", "target_tokenizer=null"] + ["initializer=null"] * change.startswith("model")
+        with pytest.raises(InputError, match="stage 'distill' distils the source; expected a recipe with an `init"):
+            distill_recipe(tmp_path, parallel, *more)
+
+    def test_adapters_are_not_kept_in_a_sentence_encoder(self, tmp_path, parallel):
+        with pytest.raises(InputError, match="adapters is 'kept'; expected 'merged', as a sentence encoder keeps none"):
+            Stage(objective="distill", trains="lora", adapters="kept")
+        recipe = distill_recipe(tmp_path, parallel, f"data.corpus={parallel}", source=sentence_encoder(tmp_path))
+        stage = replace(recipe.stages[0], objective="mlm", trains="lora", adapters="kept")
+        self.refused(replace(recipe, stages=(stage,)), tmp_path, "sentence-transformers model, which keeps none")
+
+
+def test_how_models_pool_is_read_from_their_settings_of_any_age(tmp_path):
+    assert pooling_of(bare_encoder(tmp_path)) == ["mean"]
+    source = tmp_path / "source"
+    listing = [{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]
+    (source / "modules.json").write_text(json.dumps(listing))
+    assert pooling_of(source) == ["mean"]
+    (source / "1_Pooling").mkdir()
+    for settings, modes in (
+        ({"pooling_mode_cls_token": True}, ["cls_token"]),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False, "include_prompt": True}, ["mean"]),
+        ({"pooling_mode": "mean"}, ["mean"]),
+        ({"pooling_mode": ["mean", "max"]}, ["mean", "max"]),
+    ):
+        (source / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+        assert pooling_of(source) == modes
+    (source / "1_Pooling" / "config.json").write_text("{")
+    with pytest.raises(InputError, match="1_Pooling/config.json is not JSON"):
+        pooling_of(source)

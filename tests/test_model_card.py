@@ -1,0 +1,68 @@
+"""What the card tells of the rows: where they come from, what they were made of, and what they were like."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from hf_xlt.model_card import CardFacts, CardTable, EvidenceFacts, RowCounts, render_card
+
+FACTS = CardFacts(
+    title="german", kind="encoder", auto_class="AutoModelForMaskedLM", method="pooled", base_model="someone/english"
+)
+
+
+def vocabulary(rows: RowCounts) -> str:
+    return re.search(r"\*\*Vocabulary:\*\* (.*)", str(render_card(replace(FACTS, rows=rows))))[1]
+
+
+def test_rows_are_told_by_their_origin():
+    assert vocabulary(RowCounts(copied=1200, mixed=6790, drawn=10)) == (
+        "8,000 rows: 1,200 copied from the source, 6,790 mixed out of its rows, 10 drawn at random around its mean row."
+    )
+
+
+def test_projected_rows_are_not_called_mixed():
+    told = vocabulary(RowCounts(copied=5, mixed=0, drawn=10, projected=985))
+    assert told == (
+        "1,000 rows: 5 copied from the source, 985 static vectors led into its space, "
+        "10 drawn at random around its mean row."
+    )
+
+
+def test_evidence_is_named_with_its_size_and_without_its_folder(tmp_path):
+    evidence = (
+        EvidenceFacts("a dictionary", str(tmp_path / "en-de.tsv"), "1,234 entries"),
+        EvidenceFacts("a donor checkpoint", "someone/donor"),
+    )
+    card = str(render_card(replace(FACTS, evidence=evidence)))
+    assert "- **Evidence:** a dictionary, `en-de.tsv` (1,234 entries); a donor checkpoint, `someone/donor`." in card
+    assert str(tmp_path) not in card
+
+
+def test_health_is_shown_as_tables_whose_text_is_not_taken_for_markdown():
+    table = CardTable("Source tokens near", ("word", "near"), (("Haus", "house 0.71, | 0.60"), ("s", "<s> 1.00, _* 0")))
+    card = str(render_card(replace(FACTS, health=(table, table))))
+    lines = [line for line in card.splitlines() if line.startswith("|")]
+    assert lines[:4] == [
+        "| word | near |",
+        "| --- | --- |",
+        "| Haus | house 0.71, \\| 0.60 |",
+        "| s | \\<s\\> 1.00, \\_\\* 0 |",
+    ]
+    assert lines[4:] == lines[:4]
+    assert card.count("\n\nSource tokens near:\n\n| word") == 2
+
+
+@pytest.mark.parametrize(("fact", "nothing"), [("rows", None), ("evidence", ()), ("health", ()), ("retrieval", ())])
+def test_what_is_absent_leaves_no_gap(fact, nothing):
+    full = replace(
+        FACTS,
+        rows=RowCounts(1, 2, 3),
+        evidence=(EvidenceFacts("a dictionary", "d.tsv"),),
+        health=(CardTable("Rows", ("origin",), (("copied",),)),),
+        retrieval=(CardTable("Pairs found", ("method",), (("pooled",),)),),
+    )
+    absent = str(render_card(replace(full, **{fact: nothing})))
+    assert absent != str(render_card(full))
+    assert not re.findall(r"None|\n\n\n|\*\*:\*\*", absent)
