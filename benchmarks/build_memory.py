@@ -2,11 +2,11 @@
 
     python benchmarks/build_memory.py --folder /a/disk/with/room
 
-makes a Llama-like checkpoint in shards (its body is never in memory), then alternates between building it with
-another vocabulary and copying the folder. Each runs in a fresh process which has imported the same: a copy made the
-moment the last output was deleted finds its pages still warm, and would be timed on another machine than the build.
-Peak memory is that of the whole building process, interpreter and libraries included; what is allowed is 3 × the
-embedding table (one of the two, as the head is untied) + 300 MB, and 1.5 × the time of the copy.
+makes a Llama-like checkpoint in shards (its body is never in memory), then alternates between building it with another
+vocabulary, its report and card included, and copying the folder. Each runs in a fresh process which has imported the
+same: a copy made the moment the last output was deleted finds its pages still warm, and would be timed on another
+machine than the build. Peak memory is that of the whole building process, interpreter and libraries included; what is
+allowed is 3 × the embedding table (one of the two, as the head is untied) + 300 MB, and 1.5 × the time of the copy.
 """
 
 import argparse
@@ -92,8 +92,7 @@ def run(step: str, folder: Path, arguments: argparse.Namespace) -> str:
 
 def copy(folder: Path) -> None:
     """Copy the folder, and print the seconds it took."""
-    import hf_xlt.checkpoint
-    import hf_xlt.transport  # noqa: F401  imported as the build does
+    import hf_xlt.initializers.base  # noqa: F401  imported as the build does
 
     began = time.perf_counter()
     shutil.copytree(folder / "source", folder / "output")
@@ -101,16 +100,25 @@ def copy(folder: Path) -> None:
 
 
 def build(folder: Path) -> None:
-    """Build as an initializer does, and print the seconds it took and the peak memory of this process."""
+    """Build with a transport that is there, and print the seconds it took and the peak memory of this process."""
     from transformers import AutoTokenizer
 
-    from hf_xlt.checkpoint import Checkpoint, revocabulary
+    from hf_xlt.initializers.base import Initializer
     from hf_xlt.transport import Transport
 
-    transport = Transport.load(folder / "transport.safetensors")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    class Given(Initializer):
+        """Rows by the transport that was prepared."""
+
+        method = label = "given"
+
+        def transport(self) -> Transport:
+            """As it was prepared."""
+            return given
+
+    given = Transport.load(folder / "transport.safetensors")
+    initializer = Given(folder / "source", AutoTokenizer.from_pretrained(folder / "tokenizer"))
     began = time.perf_counter()
-    revocabulary(Checkpoint.open(folder / "source"), transport, tokenizer, folder / "output")
+    initializer.build(folder / "output")
     seconds = time.perf_counter() - began
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
@@ -130,7 +138,8 @@ def prepare(folder: Path, body_gb: float, rows: int, width: int) -> None:
     words = [f"word{i}" for i in range(rows)]
     vocabulary = {word: i for i, word in enumerate(words)}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token=words[0]))
-    PreTrainedTokenizerFast(tokenizer_object=backend, unk_token=words[0]).save_pretrained(folder / "tokenizer")
+    for place in ("source", "tokenizer"):
+        PreTrainedTokenizerFast(tokenizer_object=backend, unk_token=words[0]).save_pretrained(folder / place)
     copied = torch.arange(rows // 2)
     mixed = torch.arange(rows // 2, rows)
     crow = torch.arange(len(mixed) + 1) * 10
