@@ -55,6 +55,7 @@ FULL = CardFacts(
         ResultRow("random rows", 2.25, 3, 4.125, 4.5, 90.017, {"from | scratch": None}),
         ResultRow("from | scratch", 2.5, 3, 5.0, 7.5, 1808.042),
     ),
+    retrieval=(CardTable("Translations found", ("method", "to source"), (("CLP (paper)", "12.5"),)),),
     curves="learning_curves.png",
     continuations={
         'Er sagte: "Ja': {"CLP (paper)": "und ging hinaus.", "random rows": "der der der"},
