@@ -28,7 +28,7 @@ PEERS = {
     "deepfocus": ("deepfocus", "entmax", "fastdist", "print-on-steroids", "fasttext"),
     "wechsel": ("wechsel", "fasttext"),
     "langsfer": ("langsfer",),
-    "mergekit": ("mergekit",),
+    "mergekit": ("mergekit", "immutables"),
 }
 # Some of what the peers ask for is pinned to what no longer installs; current versions do.
 NEEDED = ("datasets", "gensim", "more-itertools", "nltk", "numba", "platformdirs", "regex", "requests", "scikit-learn",

@@ -55,8 +55,8 @@ def test_keys_too_close_for_half_precision_are_told_apart(screening):
 
 def test_few_keys_are_not_screened(monkeypatch):
     monkeypatch.setattr(nearest, "_halves_are_faster", lambda device: True)
-    assert Nearest(vectors(1279), 10)._screen is None
-    assert Nearest(vectors(1280), 10)._screen is not None
+    assert Nearest(vectors(959), 10)._screen is None
+    assert Nearest(vectors(960), 10)._screen is not None
 
 
 @settings(max_examples=40)

@@ -8,11 +8,12 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
-# What bfloat16, of 8 significant bits, adds to the cosine of two unit rows at most: both rounded, and their product.
-_SCREEN_ERROR = 2**-7 + 2**-8 + 2**-12
-_CANDIDATES = 4  # a key wanted
+_ROUNDING = 2**-8  # what bfloat16, of 8 significant bits, changes a number by at most, as a share of it
+_SUMMATION = 2**-12  # what float32 loses in the sum of a row's products, generously
+_CANDIDATES = 3  # a key wanted
 _GROUP = 16  # keys, of which the largest cosine is looked at first
-_SCORED_AT_ONCE = 64  # queries: their candidates are gathered, and stay in the cache
+_SCORED_AT_ONCE = 128  # queries: their candidates are gathered, and stay in the cache
+_SUMMED_AT_ONCE = 4096  # keys
 _LEAST_SAVING = 32  # keys a candidate; with fewer, screening costs more than it saves
 
 
@@ -49,6 +50,11 @@ class Nearest:
         worthwhile = _CANDIDATES * self.k * _LEAST_SAVING <= len(self.keys)
         return self.keys.bfloat16() if worthwhile and _halves_are_faster(self.keys.device.type) else None
 
+    @cached_property
+    def _key_error(self) -> Tensor:
+        """The length of what rounding changes of a key, at most."""
+        return torch.stack([_rounded_off(part).max() for part in self.keys.split(_SUMMED_AT_ONCE)]).max()
+
     def _by_all_cosines(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         cosines, places = (queries @ self.keys.T).topk(min(self.k, len(self.keys)), dim=1)
         return cosines, places
@@ -59,7 +65,14 @@ class Nearest:
         parts = zip(queries.split(_SCORED_AT_ONCE), candidates.split(_SCORED_AT_ONCE), strict=True)
         exact = torch.cat([(self.keys[places] @ rows[:, :, None]).squeeze(2) for rows, places in parts])
         cosines, order = exact.topk(self.k, dim=1)
-        return cosines, candidates.gather(1, order), cosines[:, -1] >= rough[:, -1].float() + _SCREEN_ERROR
+        beyond = rough[:, -1].float()
+        error = _rounded_off(queries) * (1 + self._key_error) + self._key_error + 2 * _ROUNDING * beyond.abs()
+        return cosines, candidates.gather(1, order), cosines[:, -1] >= beyond + error + _SUMMATION
+
+
+def _rounded_off(rows: Tensor) -> Tensor:
+    """`(n,)`: the length of what rounding to bfloat16 changes of each row."""
+    return torch.linalg.vector_norm(rows - rows.bfloat16(), dim=1)
 
 
 def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
