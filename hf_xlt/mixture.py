@@ -23,7 +23,7 @@ from hf_xlt.errors import InputError
 NEAR_ZERO = 1e-6
 
 _BLOCK_ROWS = 4096
-_BLOCK_BYTES = 16 * 2**20
+_BLOCK_BYTES = 24 * 2**20
 
 Rows = Callable[[slice], Tensor]
 

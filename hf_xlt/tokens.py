@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -34,8 +34,7 @@ _OTHERS = sorted(set(range(0x100)) - set(_PRINTABLE))
 _BYTE_OF = {byte: byte for byte in _PRINTABLE} | {256 + n: byte for n, byte in enumerate(_OTHERS)}
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """Canonical, byte-exact form of one token.
 
     Joining the forms of a text, with a space wherever a word starts, gives the (normalised) text back.
@@ -181,6 +180,7 @@ class Vocabulary:
         roles = _roles(tokenizer, vocab)
         special = {vocab[token] for token in tokenizer.all_special_tokens if token in vocab}
         special |= {id_ for id_, token in added.items() if token.special}
+        without_role = special.difference(roles.values())
 
         spelling = Spelling.of(backend, vocab)
         literal = {id_ for id_, token in added.items() if _is_literal(backend, token.content)}
@@ -192,7 +192,7 @@ class Vocabulary:
         return cls(
             forms=forms,
             roles=roles,
-            extras={token: id_ for token, id_ in vocab.items() if id_ in special.difference(roles.values())},
+            extras={token: id_ for token, id_ in vocab.items() if id_ in without_role},
             names={id_: str(forms.get(id_, token)) for token, id_ in vocab.items()},
             size=max(vocab.values(), default=-1) + 1,
             marks_words=bool(spelling.space or spelling.prefix),

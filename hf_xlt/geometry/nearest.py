@@ -66,8 +66,9 @@ class Nearest:
         exact = torch.cat([(self.keys[places] @ rows[:, :, None]).squeeze(2) for rows, places in parts])
         cosines, order = exact.topk(self.k, dim=1)
         beyond = rough[:, -1].float()
-        error = _rounded_off(queries) * (1 + self._key_error) + self._key_error + 2 * _ROUNDING * beyond.abs()
-        return cosines, candidates.gather(1, order), cosines[:, -1] >= beyond + error + _SUMMATION
+        error = _rounded_off(queries) * (1 + self._key_error) + self._key_error
+        error += _ROUNDING * (1 + _ROUNDING) * beyond.abs() + _SUMMATION
+        return cosines, candidates.gather(1, order), cosines[:, -1] >= beyond + error
 
 
 def _rounded_off(rows: Tensor) -> Tensor:
