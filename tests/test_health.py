@@ -18,7 +18,7 @@ from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.health import Health, health, health_tables, rows, text
-from hf_xlt.evaluation.health.rows import first_component, mean_cosine, nearest_names, row_lengths, sample
+from hf_xlt.evaluation.health.rows import Lengths, first_component, mean_cosine, nearest_names, sample
 from hf_xlt.evaluation.health.text import count_text, first_lines, is_letters, whole_words
 from hf_xlt.initializers import CLPInitializer, MeanInitializer
 from hf_xlt.mixture import ProjectedMixture
@@ -143,12 +143,19 @@ class TestRows:
 
     def test_a_large_table_is_sampled_the_same_every_time(self, monkeypatch):
         monkeypatch.setattr(rows, "SAMPLED_ROWS", 20)
+        monkeypatch.setattr(rows, "_RUN", 4)
         table = randn(90, 4)
         taken = sample(table)
         assert len(taken) == 20
         assert all((table == row).all(dim=1).any() for row in taken)
         assert torch.equal(taken, sample(table))
         assert torch.equal(sample(table[:20]), table[:20])
+        some = torch.arange(0, 90, 2)
+        assert len(sample(table, some)) == 20
+        assert all((table[some] == row).all(dim=1).any() for row in sample(table, some))
+        assert torch.equal(sample(table, some[:20]), table[some[:20]])
+        assert Lengths.of(table).rows == 90
+        assert Lengths.of(table, some).rows == 45
 
     @pytest.mark.parametrize("block", [7, 4096])
     def test_nearest_names_are_those_with_the_largest_cosines(self, monkeypatch, block):
@@ -163,10 +170,11 @@ class TestRows:
             assert [cosine for _, cosine in found] == pytest.approx(row.tolist(), abs=1e-5)
         assert nearest_names(queries[:0], table, names, 3) == []
 
-    def test_lengths_are_euclidean_in_any_type(self, monkeypatch):
-        monkeypatch.setattr(rows, "_BLOCK_ROWS", 7)
+    def test_lengths_are_euclidean_in_any_type(self):
         table = randn(30, 5).bfloat16()
-        assert torch.allclose(row_lengths(table), table.float().square().sum(1).sqrt())
+        lengths = table.float().square().sum(1).sqrt()
+        assert Lengths.of(table).mean == pytest.approx(float(lengths.mean()))
+        assert Lengths.of(table).std == pytest.approx(float(lengths.std(correction=0)))
 
 
 class TestHealth:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.checkpoint import Checkpoint, check_finite
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.health.rows import Isotropy, Lengths, nearest_names, row_lengths
+from hf_xlt.evaluation.health.rows import Isotropy, Lengths, nearest_names
 from hf_xlt.evaluation.health.text import CountedText, Fertility, count_text, whole_words
 from hf_xlt.transport import Transport
 
@@ -160,15 +160,16 @@ def health(
     text = None if corpus is None else count_text(corpus, source.tokenizer(), tokenizer)
     cut_source, cut_target = (None, None) if text is None else (text.source.fertility, text.target.fertility)
     made = transport.apply(given) if table is None else table
-    lengths = row_lengths(made)
     return Health(
         rows={
-            origin: RowHealth(Lengths.of(lengths[rows]), None if text is None else text.target.share(rows.numpy()))
+            origin: RowHealth(
+                Lengths.of(made, rows.nonzero().squeeze(1)), None if text is None else text.target.share(rows.numpy())
+            )
             for origin, rows in transport.origins.items()
             if rows.any()
         },
-        source=TableHealth(Lengths.of(row_lengths(given)), Isotropy.of(given), cut_source),
-        target=TableHealth(Lengths.of(lengths), Isotropy.of(made), cut_target),
+        source=TableHealth(Lengths.of(given), Isotropy.of(given), cut_source),
+        target=TableHealth(Lengths.of(made), Isotropy.of(made), cut_target),
         neighbours=_neighbours(transport, given, made, _words_to_show(transport, tokenizer, text)),
         text=None if text is None else TextFacts(text.name, text.lines, text.words),
     )

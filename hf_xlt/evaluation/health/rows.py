@@ -10,10 +10,11 @@ from torch import Tensor
 
 from hf_xlt.geometry.similarity import unit_rows
 
-# Rows that the first principal component is estimated from, a seeded sample where there are more, and the seed.
+# Rows that lengths and directions are estimated from, a seeded sample where there are more, and the seed.
 SAMPLED_ROWS = 4096
 SEED = 0
 
+_RUN = 64  # rows sampled together: of a table on the disk, whatever lies near a row that is read comes into memory
 _BLOCK_ROWS = 4096
 
 
@@ -26,9 +27,11 @@ class Lengths:
     std: float
 
     @classmethod
-    def of(cls, lengths: Tensor) -> Lengths:
-        """Of the lengths `(n,)` of at least one row."""
-        return cls(len(lengths), float(lengths.mean()), float(lengths.std(correction=0)))
+    def of(cls, table: Tensor, ids: Tensor | None = None) -> Lengths:
+        """Of the rows of a table `(n, d)`, or of some of them, at least one; estimated from `SAMPLED_ROWS` rows."""
+        lengths = torch.linalg.vector_norm(sample(table, ids), dim=1)
+        count = len(table) if ids is None else len(ids)
+        return cls(count, float(lengths.mean()), float(lengths.std(correction=0)))
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Isotropy:
         mean_cosine: Mean cosine of all pairs of different rows, 0 where directions are even (Ethayarajh 2019, "How
             Contextual are Contextualized Word Representations?", arXiv:1909.00512, §4.1).
         first_component: Share of the variance along the first principal component, 1/d where it is even (Mu &
-            Viswanath 2018, "All-but-the-Top", arXiv:1702.01417, §2), of `SAMPLED_ROWS` rows.
+            Viswanath 2018, "All-but-the-Top", arXiv:1702.01417, §2).
     """
 
     mean_cosine: float
@@ -47,34 +50,32 @@ class Isotropy:
 
     @classmethod
     def of(cls, table: Tensor) -> Isotropy:
-        """Of a table `(n, d)` of any float dtype, in O(n d)."""
-        return cls(mean_cosine(table), first_component(sample(table)))
+        """Of a table `(n, d)` of any float dtype, estimated from `SAMPLED_ROWS` rows."""
+        rows = sample(table)
+        return cls(mean_cosine(rows), first_component(rows))
 
 
-def row_lengths(table: Tensor) -> Tensor:
-    """Float32 `(n,)`: the Euclidean length of each row."""
-    return torch.cat([torch.linalg.vector_norm(block.float(), dim=1) for block in _blocks(table)])
-
-
-def mean_cosine(table: Tensor) -> float:
-    """Mean cosine of all pairs of different rows that are not zero; 0 where there are fewer than two.
+def mean_cosine(rows: Tensor) -> float:
+    """Mean cosine of all pairs of different rows `(n, d)` that are not zero; 0 where there are fewer than two.
 
     With unit rows u, the cosines of all pairs, each row with itself included, sum to `‖Σ u‖²`.
     """
-    total, count = torch.zeros(table.shape[1], dtype=torch.float64), 0
-    for block in _blocks(table):
-        lengths = torch.linalg.vector_norm(block.float(), dim=1)
-        total += torch.where(lengths > 0, 1 / lengths, 0) @ block.float()
-        count += int((lengths > 0).sum())
+    units = unit_rows(rows)
+    total, count = units.sum(0, dtype=torch.float64), int(rows.any(dim=1).sum())
     return float((total @ total - count) / (count * (count - 1))) if count > 1 else 0.0
 
 
-def sample(table: Tensor) -> Tensor:
-    """Float32 `(≤ SAMPLED_ROWS, d)`: all rows, or a seeded sample of them."""
-    if len(table) <= SAMPLED_ROWS:
-        return table.float()
-    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(SEED))
-    return table[order[:SAMPLED_ROWS]].float()
+def sample(table: Tensor, ids: Tensor | None = None) -> Tensor:
+    """Float32 `(≤ SAMPLED_ROWS, d)`: all rows of a table, or those of some ids, or a seeded sample of them.
+
+    No more of the table is read, which may be much larger than memory.
+    """
+    count = len(table) if ids is None else len(ids)
+    if count > SAMPLED_ROWS:
+        starts = _RUN * torch.randperm(count // _RUN, generator=torch.Generator().manual_seed(SEED))
+        chosen = (starts[: SAMPLED_ROWS // _RUN, None] + torch.arange(_RUN)).flatten()
+        ids = chosen if ids is None else ids[chosen]
+    return (table if ids is None else table[ids]).float()
 
 
 def first_component(rows: Tensor) -> float:
