@@ -75,6 +75,8 @@ def measure(arguments: argparse.Namespace) -> None:
                 print(f"  {peer} cannot be run here: {error.stderr.strip().splitlines()[-1]}")
                 continue
             report(peer, ours, figures[peer], *difference(arguments.folder, method, peer))
+            if method == "OMP":
+                print(run(sys.executable, "apart", arguments))
     if arguments.json:
         arguments.json.write_text(json.dumps({"vocabulary": arguments.vocabulary} | figures, indent=2))
 
@@ -381,6 +383,30 @@ def mergekit(arguments: argparse.Namespace) -> None:
     timed(arguments, "mergekit", made)
 
 
+def apart(arguments: argparse.Namespace) -> None:
+    """Rows in which OMP's contestants differ, beside a plain pursuit in float64: who agrees, and how near a tie it was."""
+    import torch
+
+    missing, shared, rows = pursuit(arguments.folder)
+    made = {name: torch.from_numpy(np.load(arguments.folder / f"{name}.npy")) for name in ("OMP", "mergekit")}
+    told = []
+    for row in ((made["OMP"] - made["mergekit"]).abs().amax(1) > LARGEST_DIFFERENCE).nonzero().flatten().tolist():
+        signal, atoms = missing[row].double(), shared.double()
+        rest, taken, gap = signal, [], 1.0
+        for _ in range(ATOMS):
+            scores = (atoms @ rest).abs()
+            scores[taken] = -1
+            best, second = scores.topk(2).values
+            gap = min(gap, float((best - second) / best))
+            taken.append(int(scores.argmax()))
+            coefficients = torch.linalg.lstsq(atoms[taken].T, signal[:, None]).solution[:, 0]
+            rest = signal - coefficients @ atoms[taken]
+        exact = coefficients @ rows[taken].double()
+        far = ", ".join(f"{name} {float((table[row] - exact).abs().max()):.1g}" for name, table in made.items())
+        told.append(f"row {row}: two atoms {gap:.1g} apart; from float64: {far}")
+    print("    " + "; ".join(told or ["no row differs"]))
+
+
 STEPS = {
     "prepare": prepare,
     "FOCUS": focus,
@@ -390,6 +416,7 @@ STEPS = {
     "langsfer": langsfer,
     "OMP": omp,
     "mergekit": mergekit,
+    "apart": apart,
 }
 
 if __name__ == "__main__":
