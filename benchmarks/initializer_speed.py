@@ -384,7 +384,7 @@ def mergekit(arguments: argparse.Namespace) -> None:
 
 
 def apart(arguments: argparse.Namespace) -> None:
-    """Rows in which OMP's contestants differ, beside a plain pursuit in float64: who agrees, and how near a tie it was."""
+    """Rows in which OMP's contestants differ, beside a plain pursuit in float64: who agrees, how near a tie it was."""
     import torch
 
     missing, shared, rows = pursuit(arguments.folder)
