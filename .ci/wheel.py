@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (
     "hf_xlt/py.typed",
-    "hf_xlt/model_card_template.md",
+    "hf_xlt/model_card/template.md",
     "hf_xlt/recipes/clp.yaml",
     "hf_xlt/recipes/scratch.yaml",
     "hf_xlt/recipes/trelm.yaml",

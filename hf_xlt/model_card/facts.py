@@ -1,0 +1,194 @@
+"""What a card tells, as plain facts, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_xlt.errors import InputError
+
+KINDS = {
+    "encoder": "a masked language model (encoder)",
+    "decoder": "a causal language model (decoder)",
+    "encoder-decoder": "an encoder-decoder language model",
+}
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """Where the rows of the new vocabulary come from.
+
+    Attributes:
+        copied: Rows of the source.
+        mixed: Sums of source rows.
+        drawn: Drawn at random.
+        projected: Static vectors led into the source's space.
+    """
+
+    copied: int
+    mixed: int
+    drawn: int
+    projected: int = 0
+
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return self.copied + self.mixed + self.drawn + self.projected
+
+
+@dataclass(frozen=True)
+class EvidenceFacts:
+    """Something that rows were made of.
+
+    Attributes:
+        kind: What it is, such as `a dictionary`.
+        name: A file or a Hub id; of something local the card shows the last name alone.
+        size: How much of it there is, such as `1,234 entries`, where that is known.
+    """
+
+    kind: str
+    name: str
+    size: str | None = None
+
+
+@dataclass(frozen=True)
+class CardTable:
+    """A table of text: what it shows, its header, and its lines of as many cells."""
+
+    caption: str
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class CorpusFacts:
+    """What a model was trained and measured on.
+
+    Attributes:
+        name: A Hub dataset id, or a file; of the latter the card shows the last name alone.
+        sequences: Packed training sequences there were.
+        tokens: Tokens in them.
+        held_out_lines: Lines measured on.
+        held_out_bytes: Bytes of UTF-8 in these.
+    """
+
+    name: str
+    sequences: int
+    tokens: int
+    held_out_lines: int
+    held_out_bytes: int
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One line of the table of results: a method, averaged over its seeds.
+
+    Attributes:
+        method: What was measured.
+        bits_per_byte: Held-out bits per byte after training.
+        seeds: Number of runs behind the figures.
+        start_bits_per_byte: Held-out bits per byte before training.
+        loss: Held-out loss after training, in nats a target token.
+        perplexity: Its exponential.
+        steps_saved: Baseline → share of its steps that this method did not need to reach its final value; None if it
+            never reached that. A baseline is left out where there is nothing to compare, such as with itself.
+    """
+
+    method: str
+    bits_per_byte: float
+    seeds: int = 1
+    start_bits_per_byte: float | None = None
+    loss: float | None = None
+    perplexity: float | None = None
+    steps_saved: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """Everything a model card tells; whatever is absent is left out of the card.
+
+    Attributes:
+        title: What the model is called: its Hub id, or its folder.
+        kind: `encoder`, `decoder` or `encoder-decoder`.
+        auto_class: Name of the Auto class that opens the folder.
+        method: How the model was begun, as tables label it.
+        base_model: Source checkpoint, a Hub id or a folder; None for a model trained from scratch.
+        brings_code: Whether the model's code lies beside it, and has to be trusted.
+        helper: Helper model of the target language, a Hub id or a folder.
+        language: Code of the target language.
+        license: Licence as the Hub spells it, such as `apache-2.0`.
+        library_name: Library that opens the model.
+        pipeline_tag: The Hub's name for the task, where it does not follow from the Auto class.
+        recipe_name: Name of the recipe.
+        recipe_description: What the recipe says of itself.
+        recipe: The resolved recipe, YAML.
+        command: The exact command that made the model, as `shlex.join` writes it.
+        rows: Where the rows of the vocabulary come from.
+        evidence: What they were made of, besides source and helper.
+        health: What they were like before training.
+        corpus: The text; None if the model was not trained after its vocabulary was made.
+        results: Table of results, best told first.
+        retrieval: What sentence vectors find, before and after training.
+        curves: Name of the picture of learning curves, a file beside the card.
+        continuations: Sentence beginning → method → what the method's model wrote after it.
+        versions: Library → version; see `installed_versions`.
+        hardware: What the model was trained on.
+        citation: BibTeX of the method's paper.
+
+    Raises:
+        InputError: If the title or command is not one line, the kind is unknown, `curves` is not a bare file name, or
+            the recipe is not a YAML mapping.
+    """
+
+    title: str
+    kind: str
+    auto_class: str
+    method: str
+    base_model: str | None = None
+    brings_code: bool = False
+    helper: str | None = None
+    language: str | None = None
+    license: str | None = None
+    library_name: str = "transformers"
+    pipeline_tag: str | None = None
+    recipe_name: str | None = None
+    recipe_description: str | None = None
+    recipe: str | None = None
+    command: str | None = None
+    rows: RowCounts | None = None
+    evidence: tuple[EvidenceFacts, ...] = ()
+    health: tuple[CardTable, ...] = ()
+    corpus: CorpusFacts | None = None
+    results: tuple[ResultRow, ...] = ()
+    retrieval: tuple[CardTable, ...] = ()
+    curves: str | None = None
+    continuations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: str | None = None
+    citation: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.title.splitlines()) != 1:
+            raise InputError(f"The card's title is {self.title!r}; expected one line. Name the model.")
+        if self.kind not in KINDS:
+            raise InputError(f"The model's kind is {self.kind!r}; expected one of {', '.join(KINDS)}.")
+        if self.command is not None and len(self.command.splitlines()) != 1:
+            raise InputError(f"The command is {self.command!r}; expected one line. Join its words with shlex.join.")
+        if self.curves is not None and Path(self.curves).name != self.curves:
+            raise InputError(
+                f"The picture of the curves is {self.curves!r}; expected a bare file name. Save it beside the card."
+            )
+        if self.recipe is not None and not isinstance(parsed(self.recipe), dict):
+            raise InputError(f"The recipe is {self.recipe[:80]!r}; expected a YAML mapping. Pass the resolved recipe.")
+
+
+def parsed(recipe: str) -> Any:
+    """The data of a recipe in YAML; None where it is none."""
+    try:
+        return yaml.safe_load(recipe)
+    except yaml.YAMLError:
+        return None
