@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,17 @@ from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 
 
-class ShuffledStream(TorchDataset):
+class Stream(TorchDataset, ABC):
+    """Examples in the order in which they are trained on, addressed by their position in training."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, position: int) -> dict[str, Any]: ...
+
+
+class ShuffledStream(Stream):
     """Packed sequences, repeated in a new order every epoch, addressed by their position in training.
 
     The example at a position depends on nothing but the seed and that position, so a resumed run, whatever its
@@ -51,7 +62,7 @@ class ShuffledStream(TorchDataset):
         return int(self._order[offset])
 
 
-class AlternatingStream(TorchDataset):
+class AlternatingStream(Stream):
     """Several streams in turn, an example of each: languages side by side in every batch.
 
     Args:
@@ -67,6 +78,3 @@ class AlternatingStream(TorchDataset):
     def __getitem__(self, position: int) -> dict[str, Any]:
         index, turn = divmod(position, len(self.streams))
         return self.streams[turn][index]
-
-
-Stream = ShuffledStream | AlternatingStream

@@ -6,6 +6,10 @@ training stream and yet the same whenever that position is visited again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives.batch import IGNORED, Example, special_ids
@@ -14,6 +18,7 @@ from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollat
 from hf_xlt.data.objectives.denoising import SpanCorruption, TextInfilling, sentinel_ids
 from hf_xlt.data.objectives.distillation import DataCollatorForDistillation
 from hf_xlt.data.objectives.masked import MaskedLM
+from hf_xlt.data.objectives.multilingual import DataCollatorForMultilingualMLM
 from hf_xlt.errors import InputError
 
 __all__ = [
@@ -24,6 +29,7 @@ __all__ = [
     "CausalLM",
     "DataCollatorForCdLM",
     "DataCollatorForDistillation",
+    "DataCollatorForMultilingualMLM",
     "DataCollatorForTLM",
     "Example",
     "MaskedLM",
@@ -34,15 +40,18 @@ __all__ = [
     "special_ids",
 ]
 
-Objective = (
-    CausalLM
-    | MaskedLM
-    | SpanCorruption
-    | TextInfilling
-    | DataCollatorForCdLM
-    | DataCollatorForTLM
-    | DataCollatorForDistillation
-)
+
+class Objective(Protocol):
+    """A collator that makes labels."""
+
+    @property
+    def shifts_labels(self) -> bool:
+        """Whether a label is the token at its place, which the one before predicts."""
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """The batch of some examples: inputs and `labels`."""
+
+
 PAIR_OBJECTIVES = ("cdlm", "tlm")
 DISTILLATION = "distill"
 OBJECTIVES = ("clm", "mlm", "denoise", *PAIR_OBJECTIVES, DISTILLATION)
