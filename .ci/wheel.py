@@ -14,6 +14,7 @@ NEEDED = (
     "hf_xlt/recipes/clp.yaml",
     "hf_xlt/recipes/scratch.yaml",
     "hf_xlt/recipes/trelm.yaml",
+    "hf_xlt/report_html/template.html.j2",
     "hf_xlt/sample/demo_clp.yaml",
     "hf_xlt/sample/demo_trelm.yaml",
     "hf_xlt/sample/everyday.tsv",

@@ -9,7 +9,8 @@ from hf_xlt.sample import LANGUAGES, sentences
 ROOT = Path(hf_xlt.__file__).parent
 ORDER = (
     "errors", "tensor_file", "tokens", "mixture", "transport", "geometry", "evidence", "checkpoint",
-    "model_card", "hub", "trelm", "data", "evaluation", "initializers", "report", "recipes", "sample", "demo", "cli",
+    "model_card", "hub", "trelm", "data", "evaluation", "initializers", "report", "report_html", "recipes", "sample",
+    "demo", "cli",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.pooling import mean_pooled
+from hf_xlt.geometry.csls import local_means
 from hf_xlt.geometry.similarity import unit_rows
-from hf_xlt.mixture import row_blocks
+from hf_xlt.mixture import NEAR_ZERO, row_blocks
+
+ALL_LAYERS = slice(None)
+LAST_LAYER = slice(-1, None)
+MARGIN_NEIGHBOURS = 4
 
 
 @dataclass(frozen=True)
@@ -39,41 +44,91 @@ def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
             f"Sentence vectors of shapes {tuple(sources.shape)}, {tuple(targets.shape)}; expected the same number of "
             "sentences, one or more, and the same width on both sides."
         )
+    gold = torch.arange(len(sources), device=sources.device)
+    forward, backward = (float((found == gold).double().mean()) for found in nearest(sources, targets))
+    return Retrieval(forward, backward)
+
+
+def nearest(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest of the other side by cosine; of equally near ones, the first.
+
+    Args:
+        sources: Vectors `(n, d)`.
+        targets: Vectors `(m, d)`.
+
+    Returns:
+        int64: the target of each source `(n,)`, and the source of each target `(m,)`.
+    """
+    return _best(unit_rows(sources), unit_rows(targets), lambda cosines, _: cosines)
+
+
+def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBOURS) -> tuple[Tensor, Tensor]:
+    """As `nearest`, by the ratio margin (Artetxe & Schwenk 2019, arXiv:1811.01136, §3.1).
+
+    `cos(x, y) / ((r(x) + r(y)) / 2)`, where `r` is the mean cosine of a vector and its `k` nearest of the other side.
+    A mean of means that is not positive, as may happen among very few, counts as next to nothing.
+    """
     a, b = unit_rows(sources), unit_rows(targets)
-    return Retrieval(_precision(a, b), _precision(b, a))
+    of_a, of_b = local_means(a, b, k)
+
+    def margin(cosines: Tensor, rows: slice) -> Tensor:
+        return cosines / ((of_a[rows, None] + of_b) / 2).clamp_(min=NEAR_ZERO)
+
+    return _best(a, b, margin)
 
 
 @torch.inference_mode()
 def sentence_vectors(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], batch_size: int = 64
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sentences: Sequence[str],
+    batch_size: int = 64,
+    layers: slice = ALL_LAYERS,
+    longest: int | None = None,
 ) -> Tensor:
-    """Mean-pooled states of every layer.
+    """Mean-pooled states of every layer, or of some.
 
     Args:
         model: An encoder without a head.
         tokenizer: Its tokenizer.
         sentences: Cut off where the model's positions end.
         batch_size: Sentences at a time, of like length.
+        layers: Which of them; the embeddings are the first, before the states after each layer.
+        longest: Tokens a sequence may have, where the caller knows better than the configuration.
 
     Returns:
-        float32 `(layers + 1, n, d)` on the CPU: the embeddings first, then the states after each layer.
+        float32 `(layers + 1, n, d)` on the CPU, or of the layers wanted: the embeddings first, then the states after
+        each layer.
     """
     model.eval()
-    longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
+    if longest is None:
+        longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
     pooled: list[Tensor] = []
     for start in tqdm(range(0, len(order), batch_size), desc="sentences", unit="batch", disable=None, leave=False):
         texts = [sentences[i] for i in order[start : start + batch_size]]
         inputs = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
         inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
-        states = torch.stack(model(**inputs, output_hidden_states=True).hidden_states)  # (layers + 1, b, s, d)
+        states = torch.stack(model(**inputs, output_hidden_states=True).hidden_states[layers])  # (layers + 1, b, s, d)
         pooled.append(mean_pooled(states, inputs["attention_mask"]).cpu())
     return torch.cat(pooled, dim=1)[:, torch.tensor(order).argsort()]
 
 
-def _precision(queries: Tensor, keys: Tensor) -> float:
-    right = 0
-    for block in row_blocks(len(queries), len(keys)):
-        nearest = (queries[block] @ keys.T).argmax(1)
-        right += int((nearest == torch.arange(block.start, block.start + len(nearest), device=nearest.device)).sum())
-    return right / len(queries)
+def _best(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
+    """The best of `b` for each unit row of `a`, and the other way round, from one pass over the cosines.
+
+    Args:
+        a: Unit rows `(n, d)`.
+        b: Unit rows `(m, d)`.
+        score: From the cosines `(rows, m)` of some rows of `a` to their scores.
+    """
+    forward = torch.empty(len(a), dtype=torch.int64, device=a.device)
+    backward = torch.zeros(len(b), dtype=torch.int64, device=b.device)
+    highest = torch.full((len(b),), -torch.inf, device=b.device)
+    for rows in row_blocks(len(a), len(b)):
+        scores = score(a[rows] @ b.T, rows)
+        forward[rows] = scores.argmax(1)
+        best, places = scores.max(0)
+        better = best > highest
+        highest[better], backward[better] = best[better], places[better] + rows.start
+    return forward, backward

@@ -1,26 +1,34 @@
-"""The `hf-xlt` command: parse, call, print."""
+"""Commands that make models, explain them and publish them."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import datasets
 import typer
-from rich.console import Console
-from transformers.utils import logging as transformers_logging
 
 from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.cli.app import app, command_line, console, say
+from hf_xlt.cli.options import (
+    CorpusOption,
+    DictionaryFile,
+    Donor,
+    Helper,
+    Output,
+    Overwrite,
+    ParallelFile,
+    Source,
+    SourceVectorsFile,
+    Tokenizer,
+    Trust,
+    VectorsFile,
+)
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
 from hf_xlt.demo import run_demo
-from hf_xlt.errors import InputError, UploadError
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
+from hf_xlt.errors import InputError
 from hf_xlt.evaluation.health import Health, health_tables
 from hf_xlt.hub import push as upload
 from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
@@ -29,31 +37,6 @@ from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
 from hf_xlt.recipes.card import retrieval_tables
 from hf_xlt.report import explanation_table, results_table, text_table
 from hf_xlt.transport import Transport
-
-app = typer.Typer(
-    name="hf-xlt",
-    help="Give any Hugging Face checkpoint a new language.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-console = Console()
-
-Source = Annotated[str | None, typer.Option(help="Checkpoint to start from: a Hub id or a folder.")]
-Helper = Annotated[str | None, typer.Option(help="Small model of the target language: a Hub id or a folder.")]
-Output = Annotated[Path, typer.Option(help="Folder to write; it appears when it is complete.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
-Donor = Annotated[str | None, typer.Option(help="Model with the wanted tokenizer, for omp: a Hub id or a folder.")]
-Tokenizer = Annotated[
-    str | None, typer.Option(help="Target tokenizer: a Hub id or a folder; without one, the helper's or the donor's.")
-]
-DictionaryFile = Annotated[str | None, typer.Option(help="Words and translations, source first: .tsv, .txt, .gz.")]
-ParallelFile = Annotated[str | None, typer.Option(help="Translation pairs, source first: .tsv, .tsv.gz.")]
-VectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the target language: .vec, .vec.gz, .bin.")]
-SourceVectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the source language, likewise.")]
-CorpusOption = Annotated[str, typer.Option(help="Text: .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id.")]
-Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the checkpoint brings.")]
 
 
 @app.command()
@@ -64,7 +47,7 @@ def demo(
     seeds: Annotated[int, typer.Option(help="How often to train each method.", min=1)] = 1,
 ) -> None:
     """Teach German to the embedded English model, offline, in about three minutes, and show what was saved."""
-    run_demo(recipe, output, console, command=_command(), seeds=seeds, overwrite=overwrite)
+    run_demo(recipe, output, console, command=command_line(), seeds=seeds, overwrite=overwrite)
 
 
 @app.command()
@@ -119,22 +102,22 @@ def initialize(
     if method == AUTO:
         choice = choose(evidence)
         method = choice.method
-        _say(f"Taking {method}: {choice.reason}.")
+        say(f"Taking {method}: {choice.reason}.")
     flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
     options = {"method": method, **{name: value for name, value in flags.items() if value is not None}}
     for setting in settings or []:
         set_value(options, setting)
     initializer = initializer_for(options, evidence)
     if unused := METHODS[method].unused(evidence):
-        _say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
+        say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
     built = initializer.build(
-        output, overwrite=overwrite, command=_command(), corpus=corpus, evidence=evidence.facts(unused)
+        output, overwrite=overwrite, command=command_line(), corpus=corpus, evidence=evidence.facts(unused)
     )
     for table in health_tables(Health.load(built)):
         console.print(text_table(table))
     counts = asdict(initializer.transport().counts)
-    _say(f"{built}: {', '.join(f'{count:,} {origin}' for origin, count in counts.items() if count)} rows.")
-    _say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
+    say(f"{built}: {', '.join(f'{count:,} {origin}' for origin, count in counts.items() if count)} rows.")
+    say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
 
 
 @app.command()
@@ -180,25 +163,10 @@ def run(
              "data.held_out": held_out, "trelm.languages": languages and list(languages)}  # fmt: skip
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
-    results = run_recipe(loaded, output, _command(), compare=compare, overwrite=overwrite)
+    results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
     console.print(results_table(results.summaries), *map(text_table, retrieval_tables(results)))
-    _say(f"{output}: model, README.md (card), results.json, learning_curves.png, recipe.yaml")
-    _say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A language model: a Hub id or a folder.")],
-    corpus: CorpusOption,
-    length: Annotated[int, typer.Option(help="Tokens a sequence.", min=8)] = 128,
-    trust_remote_code: Trust = False,
-) -> None:
-    """Measure a language model on a text: loss, perplexity and bits per byte."""
-    quality = evaluate_checkpoint(model, corpus, length, trust_remote_code)
-    _say(
-        f"loss {quality.loss:.4f} nats a token, perplexity {quality.perplexity:,.2f}, "
-        f"{quality.bits_per_byte:.4f} bits per byte"
-    )
+    say(f"{output}: model, README.md (card), results.json, learning_curves.png, recipe.yaml")
+    say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
 
 
 @app.command()
@@ -252,7 +220,7 @@ def tokenizer(
         else:
             trained = train_tokenizer(lines, vocab_size, family)
         trained.save_pretrained(folder)
-    _say(f"{output}: {len(trained):,} entries.")
+    say(f"{output}: {len(trained):,} entries.")
 
 
 @app.command()
@@ -263,33 +231,4 @@ def push(
     token: Annotated[str | None, typer.Option(help="Access token; by default the one logged in with.")] = None,
 ) -> None:
     """Upload a model folder to the Hub, its card last."""
-    _say(upload(folder, repo_id, private=private or None, token=token))
-
-
-def _say(line: str) -> None:
-    """Print a line that may hold a command to copy: it is not wrapped."""
-    console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def _command() -> str:
-    return shlex.join(["hf-xlt", *sys.argv[1:]])
-
-
-def quiet_libraries() -> None:
-    """Leave the screen to our own progress bars; without a terminal there are none at all."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-
-
-def main() -> None:
-    """Run the command; refused input is one line and exit code 2, a traceback only with HF_XLT_DEBUG=1."""
-    quiet_libraries()
-    try:
-        app()
-    except (InputError, UploadError) as error:
-        if os.environ.get("HF_XLT_DEBUG") == "1":
-            raise
-        print(f"hf-xlt: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from None
+    say(upload(folder, repo_id, private=private or None, token=token))

@@ -1,0 +1,44 @@
+"""What the models of the evidence can do: every task that a language has data for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evidence.languages import Language
+
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.evaluate import Examination, evaluate_model
+from hf_xlt.evaluation.tasks.budget import Budget
+from hf_xlt.evaluation.tasks.direct import ModelAsked
+
+PROBE = Budget().probe().quick()
+SEEDS = {"classification": (0, 1, 2)}
+LAYERS = {"upos": 3, "parsing": 3}  # of six: the best of the source on the English development files
+
+
+def measured(language: Language, method: str, model: Path, source: Path, data: Path, folder: Path) -> dict[str, Any]:
+    """Scores of a model on every task, kept in `folder`; probes of the frozen encoder."""
+    bilingual = method in ("RAMEN", "TreLM")
+    asked = ModelAsked(str(model), None if bilingual else str(source), ("en", language.code) if bilingual else None)
+    found: dict[str, Any] = {}
+    for kind, tasks in language.tasks.items():
+        if kind == "retrieval":
+            tasks = {"retrieval": tasks}
+        for task, places in tasks.items():
+            given = {task: {role: str(data / place) for role, place in places.items()}}
+            budget = replace(PROBE, layer=LAYERS.get(task))
+            examination = Examination((task,), given, kind == "zero-shot", SEEDS.get(task, (0,)), budget)
+            name = task if kind == "retrieval" else f"{task}, {kind}"
+            whole = replace(asked, source=None) if kind == "supervised" else asked
+            try:
+                (result,) = evaluate_model(whole, examination, folder / kind)
+            except InputError as error:
+                found[name] = {"refused": str(error).replace(str(data), "DATA")}
+                continue
+            scores = result.runs[0].scores
+            found[name] = {score: [round(result.mean(score), 4), round(result.spread(score), 4)] for score in scores}
+            found[name]["notes"] = [dict(run.notes) for run in result.runs]
+            print(language.code, method, name, result.headline, found[name][result.headline], flush=True)
+    return found

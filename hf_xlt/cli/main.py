@@ -1,0 +1,34 @@
+"""The entry point: run a command, and say in one line what was refused."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import datasets
+from transformers.utils import logging as transformers_logging
+
+from hf_xlt.cli import measure as measure  # registers its commands
+from hf_xlt.cli import transfer as transfer
+from hf_xlt.cli.app import app
+from hf_xlt.errors import InputError, UploadError
+
+
+def quiet_libraries() -> None:
+    """Leave the screen to our own progress bars; without a terminal there are none at all."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+
+
+def main() -> None:
+    """Run the command; refused input is one line and exit code 2, a traceback only with HF_XLT_DEBUG=1."""
+    quiet_libraries()
+    try:
+        app()
+    except (InputError, UploadError) as error:
+        if os.environ.get("HF_XLT_DEBUG") == "1":
+            raise
+        print(f"hf-xlt: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None

@@ -1,0 +1,23 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Source = Annotated[str | None, typer.Option(help="Checkpoint to start from: a Hub id or a folder.")]
+Helper = Annotated[str | None, typer.Option(help="Small model of the target language: a Hub id or a folder.")]
+Output = Annotated[Path, typer.Option(help="Folder to write; it appears when it is complete.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
+Donor = Annotated[str | None, typer.Option(help="Model with the wanted tokenizer, for omp: a Hub id or a folder.")]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="Target tokenizer: a Hub id or a folder; without one, the helper's or the donor's.")
+]
+DictionaryFile = Annotated[str | None, typer.Option(help="Words and translations, source first: .tsv, .txt, .gz.")]
+ParallelFile = Annotated[str | None, typer.Option(help="Translation pairs, source first: .tsv, .tsv.gz.")]
+VectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the target language: .vec, .vec.gz, .bin.")]
+SourceVectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the source language, likewise.")]
+CorpusOption = Annotated[str, typer.Option(help="Text: .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the checkpoint brings.")]

@@ -1,0 +1,121 @@
+"""Any task on any checkpoint: what `hf-xlt evaluate` does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.metrics.counted import CountedMetric
+from hf_xlt.evaluation.tasks.budget import Budget
+from hf_xlt.evaluation.tasks.direct import DirectTask, ModelAsked, Outcome
+from hf_xlt.evaluation.tasks.registry import AnyTask, check_places, task_named
+from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult, scored
+from hf_xlt.evaluation.tasks.run import Material, Supervised
+from hf_xlt.evaluation.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is asked of every model.
+
+    Args:
+        tasks: Names, in order.
+        data: Task → role → file.
+        zero_shot: Learn supervised tasks in the source language; select on its development examples.
+        seeds: Of supervised tasks; others have nothing to draw.
+        budget: Of supervised tasks.
+
+    Raises:
+        InputError: If a task is not known or lacks its files, or files are given for a task that is not asked for.
+    """
+
+    tasks: tuple[str, ...]
+    data: Mapping[str, Mapping[str, str]]
+    zero_shot: bool = False
+    seeds: tuple[int, ...] = (0,)
+    budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        if not self.tasks or not self.seeds:
+            raise InputError("There is nothing to evaluate; name at least one task with --tasks, and one seed.")
+        for name in self.tasks:
+            check_places(task_named(name), self.data.get(name, {}))
+        if unasked := [name for name in self.data if name not in self.tasks]:
+            raise InputError(f"--data names {unasked[0]!r}, which is not among the tasks: {', '.join(self.tasks)}.")
+
+    def settings(self, task: AnyTask, model: ModelAsked) -> dict[str, Any]:
+        """Everything that the figures of a task on a model depend on, as JSON knows it."""
+        known: dict[str, Any] = {"data": dict(self.data[task.name]), "source": model.source}
+        known["languages"] = None if model.languages is None else list(model.languages)
+        if isinstance(task, Task):
+            known |= {"zero_shot": self.zero_shot, "seeds": list(self.seeds), "budget": asdict(self.budget)}
+        return known
+
+
+def evaluate_model(model: ModelAsked, examination: Examination, folder: Path | None = None) -> list[TaskResult]:
+    """Every task on one model.
+
+    Args:
+        model: Which one.
+        examination: What is asked.
+        folder: Where results are kept, `MODEL/TASK.json`; those that are there are not made again. None keeps none.
+
+    Raises:
+        InputError: If the model or a file cannot be used, or the folder holds results of other settings.
+    """
+    return [_kept(task_named(name), model, examination, folder) for name in examination.tasks]
+
+
+def metric_of(result: TaskResult) -> CountedMetric:
+    """The metric that turns a result's counts into its scores."""
+    task = task_named(result.task)
+    return task.metric() if isinstance(task, DirectTask) else task.metric(tuple(result.settings["labels"]))
+
+
+def result_file(folder: Path, model: str, task: str) -> Path:
+    """Where the result of a task on a model is kept."""
+    return folder / (re.sub(r"[^\w.-]+", "-", model).strip("-") or "model") / f"{task}.json"
+
+
+def _kept(task: AnyTask, model: ModelAsked, examination: Examination, folder: Path | None) -> TaskResult:
+    settings = examination.settings(task, model)
+    path = None if folder is None else result_file(folder, model.name, task.name)
+    if path is not None and path.exists():
+        found = TaskResult.load(path)
+        if {name: found.settings.get(name) for name in settings} != settings:
+            raise InputError(f"{path} was made with other settings; remove it, or choose another --output.")
+        return found
+    labels, outcomes = _outcomes(task, model, examination)
+    lower = isinstance(task, DirectTask) and task.lower_is_better
+    result = TaskResult(model.name, task.name, task.headline, lower, settings | {"labels": list(labels)}, ())
+    metric = metric_of(result)
+    runs = tuple(
+        SeedResult(seed, scored(metric, outcome.counts), _plain(outcome.counts), dict(outcome.notes))
+        for seed, outcome in outcomes
+    )
+    result = replace(result, runs=runs)
+    if path is not None:
+        result.save(path)
+    return result
+
+
+def _outcomes(
+    task: AnyTask, model: ModelAsked, examination: Examination
+) -> tuple[Sequence[str], list[tuple[int, Outcome]]]:
+    """The labels told apart, and the outcome of each seed."""
+    places = examination.data[task.name]
+    if isinstance(task, DirectTask):
+        return (), [(0, task.measure(model, places))]
+    material = Material.read(task, places, examination.zero_shot).limited(examination.budget)
+    supervised = Supervised(material, model, examination.budget)
+    return material.labels, [(seed, supervised.outcome(seed)) for seed in examination.seeds]
+
+
+def _plain(counts: np.ndarray) -> Sequence[Sequence[float]]:
+    return [[round(value, 6) for value in row] for row in counts.tolist()]

@@ -1,0 +1,1 @@
+"""Metrics of tasks, as `evaluate` modules that load offline."""

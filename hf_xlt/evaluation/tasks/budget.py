@@ -1,0 +1,61 @@
+"""How much training a task may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hf_xlt.errors import InputError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How a task is learned, and how much of it.
+
+    Args:
+        frozen: Train only the head on the encoder's states, which are then computed once (a probe).
+        epochs: Passes over the training examples, at most.
+        patience: Stop after so many evaluations without a better score on the development examples.
+        evaluations: How often an epoch the development examples are scored.
+        batch_size: Examples a step.
+        learning_rate: Peak, of the encoder.
+        head_learning_rate: Peak, of the head.
+        warmup: Share of the steps with rising learning rate; it falls linearly afterwards.
+        train_examples: Learn from so many, drawn; None for all.
+        dev_examples: Select by the first so many; None for all.
+        layer: Whose states the head gets, 0 for the embeddings; None for the last. In frozen encoders syntax lies
+            lower than that.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+
+    frozen: bool = False
+    epochs: int = 10
+    patience: int = 4
+    evaluations: int = 2
+    batch_size: int = 16
+    learning_rate: float = 5e-5
+    head_learning_rate: float = 1e-3
+    warmup: float = 0.1
+    train_examples: int | None = None
+    dev_examples: int | None = None
+    layer: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "evaluations", "batch_size", "train_examples", "dev_examples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; expected a number ≥ 1.")
+        for name in ("learning_rate", "head_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected a number > 0.")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup is {self.warmup}; expected a share of the steps, at least 0 and below 1.")
+
+    def probe(self) -> Budget:
+        """The encoder as it is: only the head learns, for more epochs, as each is cheap."""
+        return replace(self, frozen=True, epochs=40, patience=8, evaluations=1, batch_size=32)
+
+    def quick(self) -> Budget:
+        """At most 2,000 examples to learn from and 300 to select by, and a third of the epochs."""
+        return replace(self, epochs=max(1, self.epochs // 3), train_examples=2000, dev_examples=300)

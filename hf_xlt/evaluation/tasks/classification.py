@@ -1,0 +1,152 @@
+"""Sequence classification: the class of a text, told from the mean of its states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.data.packing import Frame
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.metrics.classes import ClassScores
+from hf_xlt.evaluation.pooling import mean_pooled
+from hf_xlt.evaluation.tasks.place import Place
+from hf_xlt.evaluation.tasks.task import Encoded, Task, TaskHead
+from hf_xlt.evaluation.tasks.windows import text_windows
+
+DROPOUT = 0.1
+
+
+@dataclass(frozen=True)
+class ClassifiedText:
+    """A text and its class, on a line of a file, counted from 1."""
+
+    text: str
+    label: str
+    line: int
+
+
+class MeanHead(TaskHead):
+    """A linear map of the mean of the states picked."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(DROPOUT)
+        self.scores = nn.Linear(width, classes)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Logits `(b, classes)`."""
+        return self.scores(self.dropout(mean_pooled(states, mask)))
+
+    def loss(self, scores: Tensor, mask: Tensor, gold: Mapping[str, Tensor]) -> Tensor:
+        """Cross entropy of `gold["label"]`, `(b,)`."""
+        return nn.functional.cross_entropy(scores, gold["label"])
+
+    def decode(self, scores: Tensor, mask: Tensor) -> list[int]:
+        """The index of the best class of each text."""
+        return scores.argmax(-1).tolist()
+
+
+class Classification(Task[ClassifiedText]):
+    """The class of a text: a topic, a sentiment. Any table that has a column of texts and one of classes."""
+
+    name = "classification"
+    headline = "accuracy"
+    summary = "Classes of texts, topics or sentiments: accuracy and macro F1 (PATH:text,label@column=value or PATH)."
+
+    def read(self, place: str) -> list[ClassifiedText]:
+        """Texts and classes: the columns named, or the first two.
+
+        Raises:
+            InputError: If the table cannot be read, has no such rows, or a text or class is empty.
+        """
+        texts = []
+        for line, (text, label) in Place.parse(place).rows(2):
+            if not text.strip() or not label.strip():
+                raise InputError(
+                    f"{place}, line {line}: an empty {'class' if text.strip() else 'text'}; expected both."
+                )
+            texts.append(ClassifiedText(text.strip(), label.strip(), line))
+        if not texts:
+            raise InputError(f"{place} has no row; expected a text, a tab and its class on each line.")
+        return texts
+
+    def labels(
+        self, train: Sequence[ClassifiedText], others: Mapping[str, Sequence[ClassifiedText]]
+    ) -> tuple[str, ...]:
+        """The classes of the training texts, sorted."""
+        classes = tuple(sorted({example.label for example in train}))
+        for role, examples in others.items():
+            for example in examples:
+                require_trained(example.label, classes, role, example.line)
+        return require_several(classes)
+
+    def encode(
+        self,
+        examples: Sequence[ClassifiedText],
+        labels: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        longest: int,
+    ) -> list[Encoded]:
+        """Every position of every window is picked, special tokens too, as sentence-transformers pools."""
+        texts = [example.text for example in examples]
+        tokens = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+        index = {label: i for i, label in enumerate(labels)}
+        encoded, frame = [], Frame.of(tokenizer)
+        for example, ids in zip(examples, tokens, strict=True):
+            windows, _ = text_windows(ids, frame, longest)
+            picks = tuple(np.arange(len(window)) for window in windows)
+            encoded.append(Encoded(windows, picks, {"label": np.array(index[example.label])}))
+        return encoded
+
+    def head(self, width: int, labels: Sequence[str]) -> MeanHead:
+        """Mean, dropout, linear."""
+        return MeanHead(width, len(labels))
+
+    def kept(self, states: Tensor) -> Tensor:
+        """Their mean, `(1, d)`."""
+        return states.mean(0, keepdim=True)
+
+    def metric(self, labels: Sequence[str]) -> ClassScores:
+        """Accuracy and macro F1."""
+        return ClassScores(labels)
+
+    def compared(
+        self,
+        examples: Sequence[ClassifiedText],
+        encoded: Sequence[Encoded],
+        answers: Sequence[int],
+        labels: Sequence[str],
+    ) -> tuple[list[str], list[str]]:
+        """The name of each class."""
+        return [labels[answer] for answer in answers], [example.label for example in examples]
+
+
+def require_trained(label: str, known: Sequence[str], role: str, line: int) -> None:
+    """Refuse a label that training examples never have.
+
+    Raises:
+        InputError: Naming it, the role of the file and the line.
+    """
+    if label not in known:
+        raise InputError(
+            f"The {role} examples have the label {label!r} (line {line}), of which there is no training example; the "
+            f"training examples have {', '.join(known)}. Give files with the same labels."
+        )
+
+
+def require_several(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Two labels or more.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    if len(labels) < 2:
+        raise InputError(
+            f"All training examples have the label {labels[0]!r}, so there is nothing to tell apart; give examples of "
+            "two labels or more."
+        )
+    return labels

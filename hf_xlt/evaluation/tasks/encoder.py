@@ -1,0 +1,150 @@
+"""An encoder that reads two languages: the one a task is learned in, and the one it is done in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import logging as transformers_logging
+
+from hf_xlt.checkpoint import Checkpoint, kind_of
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.tasks.direct import ModelAsked
+from hf_xlt.trelm import TreLMPreTrainedModel
+
+Side = Literal["source", "target"]
+SIDES: tuple[Side, ...] = ("source", "target")
+SOURCE_TOKENIZER = "source_tokenizer"
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """How an encoder reads one language: by a tokenizer, and embeddings or a language of its own where these change."""
+
+    tokenizer: PreTrainedTokenizerBase
+    embeddings: nn.Embedding | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A headless encoder, and how it reads either language.
+
+    A model whose vocabulary was replaced reads the source language with the source's rows: the body is the same, its
+    embeddings are switched (RAMEN's zero-shot transfer, Tran 2020 §3). A TreLM switches its language. A model with one
+    vocabulary for both reads both alike.
+
+    Args:
+        name: The checkpoint's.
+        model: Headless.
+        readings: Side → how it is read.
+    """
+
+    name: str
+    model: PreTrainedModel
+    readings: dict[Side, Reading]
+
+    @classmethod
+    def open(cls, asked: ModelAsked) -> Encoder:
+        """Open a checkpoint.
+
+        Raises:
+            InputError: If it cannot be opened, is no encoder, or source and model do not fit each other.
+        """
+        name, source, trust_remote_code = asked.name, asked.source, asked.trust_remote_code
+        checkpoint = Checkpoint.open(name, trust_remote_code=trust_remote_code)
+        kind = kind_of(checkpoint.config)
+        if kind.name != "encoder":
+            raise InputError(f"{name} is a {kind.name}; these tasks are done by encoders (BERT and its kin).")
+        model = headless(checkpoint, trust_remote_code)
+        tokenizer = checkpoint.tokenizer()
+        if isinstance(model, TreLMPreTrainedModel):
+            readings = _languages(model, checkpoint, tokenizer, asked.languages)
+        elif source is not None:
+            own = cast(nn.Embedding, model.get_input_embeddings())
+            readings = {
+                "source": _rows_of(source, own.embedding_dim, name, trust_remote_code),
+                "target": Reading(tokenizer, own),
+            }
+        else:
+            readings = {"source": Reading(tokenizer), "target": Reading(tokenizer)}
+        model.to(device=torch.accelerator.current_accelerator() or "cpu")  # type: ignore[call-arg]
+        return cls(name, model.eval(), readings)
+
+    @property
+    def switches(self) -> bool:
+        """Whether the languages have embeddings of their own, so that training must leave these alone."""
+        return self.readings["source"].tokenizer is not self.readings["target"].tokenizer
+
+    @property
+    def longest(self) -> int:
+        """Tokens a sequence may have."""
+        limits = [reading.tokenizer.model_max_length for reading in self.readings.values()]
+        return min(*limits, positions(self.model))
+
+    def read(self, side: Side) -> PreTrainedTokenizerBase:
+        """Make the encoder read a side, and return that side's tokenizer."""
+        reading = self.readings[side]
+        if reading.embeddings is not None:
+            self.model.set_input_embeddings(reading.embeddings.to(self.model.device))
+        if reading.language is not None:
+            cast(TreLMPreTrainedModel, self.model).set_language(reading.language)
+        return reading.tokenizer
+
+
+def headless(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedModel:
+    """The body of a checkpoint, in float32."""
+    with quiet():
+        model = AutoModel.from_pretrained(checkpoint.body, dtype=torch.float32, trust_remote_code=trust_remote_code)
+    return cast(PreTrainedModel, model)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing of weights that a body has no use for."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def positions(model: PreTrainedModel) -> int:
+    """Positions of a model that a sequence may use; RoBERTa and its kin count from the padding id on."""
+    limit = getattr(model.config, "max_position_embeddings", None) or 512
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return limit - module.padding_idx - 1
+    return limit
+
+
+def _languages(
+    model: TreLMPreTrainedModel,
+    checkpoint: Checkpoint,
+    tokenizer: PreTrainedTokenizerBase,
+    languages: tuple[str, str] | None,
+) -> dict[Side, Reading]:
+    known = tuple(model.config.languages)
+    source, target = languages or known[:2]
+    if unknown := [language for language in (source, target) if language not in known]:
+        raise InputError(f"{checkpoint.name} has no language {unknown[0]!r}; it has {', '.join(known)}.")
+    beside = checkpoint.folder / SOURCE_TOKENIZER
+    own = AutoTokenizer.from_pretrained(beside) if beside.is_dir() else tokenizer
+    return {"source": Reading(own, language=source), "target": Reading(tokenizer, language=target)}
+
+
+def _rows_of(source: str, width: int, name: str, trust_remote_code: bool) -> Reading:
+    checkpoint = Checkpoint.open(source, trust_remote_code=trust_remote_code)
+    embeddings = cast(nn.Embedding, headless(checkpoint, trust_remote_code).get_input_embeddings())
+    if embeddings.embedding_dim != width:
+        raise InputError(
+            f"The rows of {source} have width {embeddings.embedding_dim}, those of {name} {width}; give the checkpoint "
+            "that the model was made from as its source."
+        )
+    return Reading(checkpoint.tokenizer(), embeddings)

@@ -1,0 +1,186 @@
+"""Extractive question answering: the answer is a span of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.metrics.answers import HAN, AnswerOverlap, Reference
+from hf_xlt.evaluation.tasks.squad import Answer, Question, read_questions
+from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, Task, TaskHead
+
+LONGEST_ANSWER = 30  # tokens, as in BERT's run_squad
+BATCH = 1000
+HAN_SHARE = 0.2  # of a context's letters; of XQuAD's paragraphs the lowest in Chinese is 0.48, the highest else 0.01
+
+
+@dataclass(frozen=True)
+class EncodedContext(Encoded):
+    """A question with its context; the states picked are those of the context's tokens, in order.
+
+    Args:
+        offsets: int64 `(n, 2)`: where in the context each of its tokens begins and ends, in characters.
+    """
+
+    offsets: np.ndarray = field(kw_only=True)
+
+
+class QuestionAnswering(Task[Question]):
+    """Find the answer to a question in a paragraph (SQuAD 1.1, XQuAD)."""
+
+    name = "question-answering"
+    headline = "f1"
+    summary = "Answers found in paragraphs: exact match and F1 (SQuAD 1.1 or XQuAD JSON, PATH or PATH#FIRST-LAST)."
+
+    def read(self, place: str) -> list[Question]:
+        """See `read_questions`."""
+        return read_questions(place)
+
+    def labels(self, train: Sequence[Question], others: Mapping[str, Sequence[Question]]) -> tuple[str, ...]:
+        """None: an answer is a place, not a label."""
+        return ()
+
+    def encode(
+        self, examples: Sequence[Question], labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int
+    ) -> list[Encoded]:
+        """Question and context as a pair; a long context in windows that overlap by half, the question in each.
+
+        A token of the context is picked in the window that shows most of what is around it (BERT's rule of maximum
+        context). The gold answer is the first; where tokens do not end as it does, the fewest tokens that cover it.
+
+        Raises:
+            InputError: If the tokenizer is not a fast one, reads nothing of a context, or a question leaves no room.
+        """
+        if not tokenizer.is_fast:
+            raise InputError("This tokenizer cannot tell where its tokens stand in a text; a fast one can.")
+        batches = (examples[i : i + BATCH] for i in range(0, len(examples), BATCH))
+        return [encoded for batch in batches for encoded in _encoded(batch, tokenizer, longest)]
+
+    def head(self, width: int, labels: Sequence[str]) -> SpanHead:
+        """Scores of the answer's first and last token."""
+        return SpanHead(width)
+
+    def metric(self, labels: Sequence[str]) -> AnswerOverlap:
+        """Exact match and F1."""
+        return AnswerOverlap()
+
+    def compared(
+        self, examples: Sequence[Question], encoded: Sequence[Encoded], answers: Sequence[Any], labels: Sequence[str]
+    ) -> tuple[list[str], list[Reference]]:
+        """Answers as text; they are compared by characters where at least a fifth of the context's letters are Han."""
+        contexts = cast(Sequence[EncodedContext], encoded)
+        texts = [_text(*parts) for parts in zip(examples, contexts, answers, strict=True)]
+        references = [
+            Reference(texts=[answer.text for answer in example.answers], han=is_han(example.context))
+            for example in examples
+        ]
+        return texts, references
+
+
+class SpanHead(TaskHead):
+    """How much each token looks like the first and the last of the answer (Devlin et al. 2019, §4.2).
+
+    Args:
+        width: Of the states.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.ends = nn.Linear(width, 2)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Scores `(b, n, 2)` of being first and last; those of padding are `-inf`."""
+        return self.ends(states).masked_fill(~mask[..., None], -torch.inf)
+
+    def loss(self, scores: Tensor, mask: Tensor, gold: Mapping[str, Tensor]) -> Tensor:
+        """Mean cross-entropy of first and last token over the whole context.
+
+        Args:
+            scores: `(b, n, 2)`.
+            mask: bool `(b, n)`.
+            gold: `first` and `last`, `(b,)`; `IGNORED` where no token covers the answer.
+        """
+        wanted = torch.stack([gold["first"], gold["last"]], dim=1).flatten()
+        every = scores.transpose(1, 2).flatten(0, 1)
+        loss = functional.cross_entropy(every, wanted, ignore_index=IGNORED, reduction="sum")
+        return loss / (wanted != IGNORED).sum().clamp(min=1)
+
+    def decode(self, scores: Tensor, mask: Tensor) -> list[tuple[int, int]]:
+        """First and last token of the span of at most `LONGEST_ANSWER` tokens whose two scores add up to most."""
+        following = functional.pad(scores[..., 1], (0, LONGEST_ANSWER - 1), value=-torch.inf)
+        spans = scores[..., :1] + following.unfold(1, LONGEST_ANSWER, 1)  # (b, n, LONGEST_ANSWER)
+        best = spans.flatten(1).argmax(dim=1)
+        first = best // LONGEST_ANSWER
+        return list(zip(first.tolist(), (first + best % LONGEST_ANSWER).tolist(), strict=True))
+
+
+def is_han(text: str) -> bool:
+    """Whether a text is in Chinese, by the share of Han characters among its letters."""
+    return len(HAN.findall(text)) >= HAN_SHARE * max(1, sum(map(str.isalpha, text)))
+
+
+def _text(example: Question, encoded: EncodedContext, answer: tuple[int, int]) -> str:
+    first, last = answer
+    return example.context[encoded.offsets[first, 0] : encoded.offsets[last, 1]].strip()
+
+
+def _encoded(batch: Sequence[Question], tokenizer: PreTrainedTokenizerBase, longest: int) -> Iterator[EncodedContext]:
+    pairs = tokenizer(
+        [question.text for question in batch],
+        [question.context for question in batch],
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    for row, question in enumerate(batch):
+        ids = np.array(pairs["input_ids"][row], dtype=np.int32)
+        of_context = np.array([part == 1 for part in pairs.sequence_ids(row)])
+        if not of_context.any():
+            raise InputError(f"{question.where}: the tokenizer reads nothing of the context. Choose another tokenizer.")
+        windows, picks = _windows(ids, np.flatnonzero(of_context), longest, question)
+        offsets = np.array(pairs["offset_mapping"][row], dtype=np.int64)[of_context]
+        yield EncodedContext(windows, picks, _gold(question.answers[0], offsets), offsets=offsets)
+
+
+def _windows(
+    ids: np.ndarray, context: np.ndarray, longest: int, question: Question
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Windows on a pair, what is before and after the context around each, and which of its tokens each is to give.
+
+    Args:
+        ids: Of the whole pair.
+        context: Places of the context's tokens in it, a range.
+        longest: Tokens a window may have.
+        question: For messages.
+    """
+    n, before, after = len(context), ids[: context[0]], ids[context[-1] + 1 :]
+    room = longest - len(before) - len(after)
+    if room < 2:
+        raise InputError(
+            f"{question.where}: the question has {len(before) + len(after)} of {longest} tokens that the model reads "
+            "at once, which leaves no room for the context. Shorten it."
+        )
+    starts = np.unique(np.minimum(np.arange(0, n, room // 2), max(0, n - room)))
+    ends = np.minimum(starts + room, n)
+    tokens = np.arange(n)
+    around = np.minimum(tokens - starts[:, None], ends[:, None] - 1 - tokens)  # below 0 outside the window
+    owner = around.argmax(axis=0)
+    parts = [ids[context[0] + start : context[0] + end] for start, end in zip(starts, ends, strict=True)]
+    windows = tuple(np.concatenate([before, part, after]) for part in parts)
+    picks = tuple(np.flatnonzero(owner == i) - start + len(before) for i, start in enumerate(starts))
+    return windows, picks
+
+
+def _gold(answer: Answer, offsets: np.ndarray) -> dict[str, np.ndarray]:
+    covering = np.flatnonzero((offsets[:, 1] > answer.start) & (offsets[:, 0] < answer.start + len(answer.text)))
+    first, last = (covering[0], covering[-1]) if len(covering) else (IGNORED, IGNORED)
+    return {"first": np.array(first, dtype=np.int64), "last": np.array(last, dtype=np.int64)}

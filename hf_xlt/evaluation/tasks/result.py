@@ -1,0 +1,93 @@
+"""What a task on a model came to, over seeds; kept as one JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.metrics.counted import CountedMetric
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One run.
+
+    Args:
+        seed: Of the run.
+        scores: By name.
+        counts: What each test example adds to the metric, `(n, k)`.
+        notes: What was chosen or left out on the way.
+    """
+
+    seed: int
+    scores: Mapping[str, float]
+    counts: Sequence[Sequence[float]]
+    notes: Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """A task on a model, over seeds.
+
+    Args:
+        model: Name of the checkpoint.
+        task: Name of the task.
+        headline: Name of the score to show first.
+        lower_is_better: Whether the headline is.
+        settings: Everything else that the figures depend on: files, budget, languages.
+        runs: One a seed.
+    """
+
+    model: str
+    task: str
+    headline: str
+    lower_is_better: bool
+    settings: Mapping[str, Any]
+    runs: tuple[SeedResult, ...]
+
+    def mean(self, score: str | None = None) -> float:
+        """Over seeds, of the headline or another score."""
+        return fmean(run.scores[score or self.headline] for run in self.runs)
+
+    def spread(self, score: str | None = None) -> float:
+        """Standard deviation over seeds, 0.0 for a single one."""
+        values = [run.scores[score or self.headline] for run in self.runs]
+        return stdev(values) if len(values) > 1 else 0.0
+
+    def counts(self) -> np.ndarray:
+        """float64 `(seeds, n, k)`."""
+        return np.array([run.counts for run in self.runs], dtype=np.float64)
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(self), ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> TaskResult:
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: If it is not one.
+        """
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**fields, "runs": tuple(SeedResult(**run) for run in fields["runs"])})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is no result of `hf-xlt evaluate` ({error}); remove it, or choose another --output."
+            ) from error
+
+
+def scored(metric: CountedMetric, counts: np.ndarray) -> dict[str, float]:
+    """Scores of counts `(n, k)`."""
+    return {name: float(value) for name, value in metric.of_counts(counts.sum(axis=0)).items()}

@@ -1,0 +1,146 @@
+"""Task: what every supervised task on an encoder says of itself; reading, training and scoring follow from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.evaluation.metrics.counted import CountedMetric
+
+IGNORED = -100
+
+E = TypeVar("E")  # an example as its file gives it
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An example as an encoder reads it and a head learns it.
+
+    A text longer than the encoder's positions is cut into windows; the states picked from each are joined again in the
+    order of the windows, so that a head never knows of windows.
+
+    Args:
+        windows: Token ids of each window, special tokens included.
+        picks: Per window, the positions whose states the head gets.
+        gold: What the head learns: name → int64 array, of any shape; padded to the batch's with `IGNORED`.
+    """
+
+    windows: tuple[np.ndarray, ...]
+    picks: tuple[np.ndarray, ...]
+    gold: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def picked(self) -> int:
+        """Number of states the head gets."""
+        return sum(map(len, self.picks))
+
+
+class TaskHead(nn.Module, ABC):
+    """What turns an encoder's states into the answers of a task."""
+
+    @abstractmethod
+    def forward(self, states: Tensor, mask: Tensor) -> Any:
+        """Scores of the possible answers.
+
+        Args:
+            states: `(b, n, d)`, the states picked, padded to the longest example.
+            mask: bool `(b, n)`, False for padding.
+        """
+
+    @abstractmethod
+    def loss(self, scores: Any, mask: Tensor, gold: Mapping[str, Tensor]) -> Tensor:
+        """Mean loss of a batch.
+
+        Args:
+            scores: What `forward` gave.
+            mask: bool `(b, n)`.
+            gold: Name → int64, padded with `IGNORED`.
+        """
+
+    @abstractmethod
+    def decode(self, scores: Any, mask: Tensor) -> list[Any]:
+        """The best answer to each example of a batch, without padding; numpy arrays or plain numbers."""
+
+
+class Task(ABC, Generic[E]):
+    """A supervised task on an encoder.
+
+    Class attributes:
+        name: What it is called on the command line.
+        headline: The score of its metric that selects among checkpoints and is shown first; the higher the better.
+        summary: One line of help.
+    """
+
+    name: ClassVar[str]
+    headline: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def read(self, place: str) -> list[E]:
+        """Examples of a file.
+
+        Args:
+            place: A path; of a table also `PATH:column,column@column=value` (see `hf_xlt.evaluation.tasks.place`).
+
+        Raises:
+            InputError: If there is none or it is not what the task expects; with the line's number.
+        """
+
+    @abstractmethod
+    def labels(self, train: Sequence[E], others: Mapping[str, Sequence[E]]) -> tuple[str, ...]:
+        """The labels to tell apart, sorted; empty for tasks without any.
+
+        Args:
+            train: Training examples, from which labels are taken.
+            others: Role (`dev`, `test`) → examples, whose labels must be among them.
+
+        Raises:
+            InputError: If the others bring labels that training lacks, or there is nothing to tell apart.
+        """
+
+    @abstractmethod
+    def encode(
+        self, examples: Sequence[E], labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int
+    ) -> list[Encoded]:
+        """Examples as the encoder reads them, one for one.
+
+        Args:
+            examples: As read.
+            labels: Of `labels`.
+            tokenizer: Of the language they are in; a fast one.
+            longest: Tokens a window may have, special ones included.
+        """
+
+    @abstractmethod
+    def head(self, width: int, labels: Sequence[str]) -> TaskHead:
+        """A new head on states of a width."""
+
+    def kept(self, states: Tensor) -> Tensor:
+        """What the head needs of an example's states `(n, d)` where these are computed once: `(m, d)`, all by default.
+
+        The head must give the same for these as for all: one that begins with a mean needs the mean alone.
+        """
+        return states
+
+    @abstractmethod
+    def metric(self, labels: Sequence[str]) -> CountedMetric:
+        """What answers are scored with; `headline` is one of its scores."""
+
+    @abstractmethod
+    def compared(
+        self, examples: Sequence[E], encoded: Sequence[Encoded], answers: Sequence[Any], labels: Sequence[str]
+    ) -> tuple[list[Any], list[Any]]:
+        """Predictions and references as the metric takes them, one for one.
+
+        Args:
+            examples: As read.
+            encoded: As `encode` gave them.
+            answers: As `TaskHead.decode` gives them.
+            labels: Of `labels`.
+        """
