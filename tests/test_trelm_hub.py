@@ -25,6 +25,7 @@ CODE = {
     "embeddings_trelm.py",
     "export_trelm.py",
     "heads_trelm.py",
+    "language_layers_trelm.py",
     "layers_trelm.py",
     "modeling_trelm.py",
     "separate_trelm.py",

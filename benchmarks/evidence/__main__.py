@@ -75,10 +75,11 @@ def curve_of(model: Path) -> dict[str, Any]:
 
 def in_english(language: Language, source: Path, data: Path, folder: Path) -> dict[str, Any]:
     """The source itself on the English test files of the same tasks, where these are the same texts."""
-    english = {"zero-shot": {"classification": {role: TOPICS.format("en", role) for role in ("train", "dev", "test")}}}
-    if language.code in ("de", "zh"):
-        questions = dict(language.tasks["zero-shot"]["question-answering"])
-        english["zero-shot"]["question-answering"] = questions | {"test": "eval/xquad/xquad.en.json.gz#193-240"}
+    topics = {"classification": {role: TOPICS.format("en", role) for role in ("train", "dev", "test")}}
+    english = {"zero-shot": dict(topics), "fine-tuned": dict(topics)}
+    if "question-answering" in language.tasks["fine-tuned"]:
+        questions = language.tasks["fine-tuned"]["question-answering"]
+        english["fine-tuned"]["question-answering"] = questions | {"test": "eval/xquad/xquad.en.json.gz#193-240"}
     for task in ("upos", "parsing"):
         if task in language.tasks["zero-shot"]:
             english["zero-shot"][task] = {role: EWT.format(role) for role in ("train", "dev", "test")}

@@ -21,7 +21,8 @@ class Language:
         text: Files of running text; of `.conllu` the words; without any, the target side of the pairs.
         pairs: Translation pairs to learn from, `FILE:english,target`.
         dictionary: English words and their translations.
-        tasks: `TASK.ROLE` → file, of zero-shot and supervised tasks.
+        tasks: Kind → task → role → file; of retrieval role → file. `zero-shot` and `supervised` are probes of the
+            frozen encoder; `fine-tuned` learns all of it, zero-shot too.
         steps: Training steps of every method.
     """
 
@@ -38,20 +39,19 @@ TOPICS = "eval/sib200.tsv.gz:{},category@split={}"
 EWT = "ud/en_ewt-ud-{}.conllu.gz"
 
 
-def _zero_shot(code: str, tagged: str | None, parsed: str | None, questions: bool) -> dict[str, dict[str, str]]:
+def _zero_shot(code: str, tagged: str | None = None) -> dict[str, dict[str, str]]:
     tasks = {"classification": {"train": TOPICS.format("en", "train"), "dev": TOPICS.format("en", "dev")}}
     tasks["classification"]["test"] = TOPICS.format(code, "test")
-    for name, file in (("upos", tagged), ("parsing", parsed)):
-        if file is not None:
-            tasks[name] = {"train": EWT.format("train"), "dev": EWT.format("dev"), "test": file}
-    if questions:
-        english, own = "eval/xquad/xquad.en.json.gz", f"eval/xquad/xquad.{code}.json.gz"
-        tasks["question-answering"] = {
-            "train": f"{english}#1-170",
-            "dev": f"{english}#171-192",
-            "test": f"{own}#193-240",
-        }
+    if tagged is not None:
+        files = {"train": EWT.format("train"), "dev": EWT.format("dev"), "test": tagged}
+        tasks |= {"upos": files, "parsing": files}
     return tasks
+
+
+def _questions(code: str) -> dict[str, dict[str, str]]:
+    """XQuAD has no training part: other paragraphs of the English file serve."""
+    english, own = "eval/xquad/xquad.en.json.gz", f"eval/xquad/xquad.{code}.json.gz"
+    return {"question-answering": {"train": f"{english}#1-170", "dev": f"{english}#171-192", "test": f"{own}#193-240"}}
 
 
 def _supervised(code: str) -> dict[str, dict[str, str]]:
@@ -70,8 +70,9 @@ LANGUAGES = {
         "dict/wiktionary.en-de.tsv.gz",
         {
             "retrieval": {"dev": "parallel/pud_parallel.tsv.gz:en,de", "test": "eval/tatoeba/deu-eng.tsv.gz:eng,deu"},
-            "zero-shot": _zero_shot("de", "ud/de_gsd-ud-test.conllu.gz", "ud/de_gsd-ud-test.conllu.gz", True),
+            "zero-shot": _zero_shot("de", "ud/de_gsd-ud-test.conllu.gz"),
             "supervised": _supervised("de"),
+            "fine-tuned": _zero_shot("de") | _questions("de"),
         },
         120,
     ),
@@ -82,8 +83,9 @@ LANGUAGES = {
         "dict/wiktionary.en-id.tsv.gz",
         {
             "retrieval": {"dev": "parallel/pud_parallel.tsv.gz:en,id", "test": "eval/tatoeba/ind-eng.tsv.gz:eng,ind"},
-            "zero-shot": _zero_shot("id", "ud/id_gsd-ud-test.conllu.gz", "ud/id_gsd-ud-test.conllu.gz", False),
+            "zero-shot": _zero_shot("id", "ud/id_gsd-ud-test.conllu.gz"),
             "supervised": _supervised("id") | {"ner": _splits("eval/indonlu/nergrit.{}.conll.gz")},
+            "fine-tuned": _zero_shot("id"),
         },
         80,
     ),
@@ -97,8 +99,9 @@ LANGUAGES = {
                 "dev": "parallel/pud_parallel.tsv.gz:en,zh",
                 "test": "eval/tatoeba/cmn_simp-eng.tsv.gz:eng,cmn_simp",
             },
-            "zero-shot": _zero_shot("zh", "ud/zh_gsdsimp-ud-test.conllu.gz", "ud/zh_gsdsimp-ud-test.conllu.gz", True),
+            "zero-shot": _zero_shot("zh", "ud/zh_gsdsimp-ud-test.conllu.gz"),
             "supervised": _supervised("zh"),
+            "fine-tuned": _zero_shot("zh") | _questions("zh"),
         },
         60,
     ),
@@ -109,8 +112,9 @@ LANGUAGES = {
         "dict/wiktionary.en-yo.tsv.gz",
         {
             "retrieval": {"test": "eval/sib200.tsv.gz:en,yo"},
-            "zero-shot": _zero_shot("yo", None, None, False),
+            "zero-shot": _zero_shot("yo"),
             "supervised": _supervised("yo") | {"ner": _splits("eval/masakhaner2/yo.{}.conll.gz")},
+            "fine-tuned": _zero_shot("yo"),
         },
         60,
     ),

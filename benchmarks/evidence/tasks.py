@@ -14,22 +14,27 @@ from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 
 PROBE = Budget().probe().quick()
+FINE_TUNING = replace(Budget().quick(), epochs=4, evaluations=1, learning_rate=1e-4)
+FINE_TUNED = ("pooled", "pooled, distilled", "random rows", "from scratch", "source")  # it takes minutes each
 SEEDS = {"classification": (0, 1, 2)}
 LAYERS = {"upos": 3, "parsing": 3}  # of six: the best of the source on the English development files
 
 
 def measured(language: Language, method: str, model: Path, source: Path, data: Path, folder: Path) -> dict[str, Any]:
-    """Scores of a model on every task, kept in `folder`; probes of the frozen encoder."""
+    """Scores of a model on every task, kept in `folder`."""
     bilingual = method in ("RAMEN", "TreLM")
     asked = ModelAsked(str(model), None if bilingual else str(source), ("en", language.code) if bilingual else None)
     found: dict[str, Any] = {}
     for kind, tasks in language.tasks.items():
+        if kind == "fine-tuned" and method not in FINE_TUNED:
+            continue
         if kind == "retrieval":
             tasks = {"retrieval": tasks}
         for task, places in tasks.items():
             given = {task: {role: str(data / place) for role, place in places.items()}}
-            budget = replace(PROBE, layer=LAYERS.get(task))
-            examination = Examination((task,), given, kind == "zero-shot", SEEDS.get(task, (0,)), budget)
+            probe = replace(PROBE, layer=LAYERS.get(task))
+            budget, seeds = (FINE_TUNING, (0,)) if kind == "fine-tuned" else (probe, SEEDS.get(task, (0,)))
+            examination = Examination((task,), given, kind in ("zero-shot", "fine-tuned"), seeds, budget)
             name = task if kind == "retrieval" else f"{task}, {kind}"
             whole = replace(asked, source=None) if kind == "supervised" else asked
             try:

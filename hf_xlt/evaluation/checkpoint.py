@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
-from hf_xlt.checkpoint import Checkpoint, kind_of
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.language_model import Quality, measure
+from hf_xlt.evaluation.tasks.direct import ModelAsked
+from hf_xlt.evaluation.tasks.lm_head import LanguageModel
 
 
 def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_remote_code: bool = False) -> Quality:
@@ -21,13 +20,9 @@ def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_rem
         trust_remote_code: Run code that the checkpoint brings.
 
     Raises:
-        InputError: If the checkpoint or the text cannot be used.
+        InputError: If the checkpoint or the text cannot be used, or the checkpoint has no trained head.
     """
     lines = Corpus(corpus).lines()
-    checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
-    tokenizer, kind = checkpoint.tokenizer(), kind_of(checkpoint.config)
-    objective = objective_for(kind.objective, tokenizer)
-    held_out = HeldOut.cut(lines, tokenizer, length, objective)
-    model = kind.auto_class.from_pretrained(checkpoint.body, trust_remote_code=trust_remote_code)
-    model.to(torch.accelerator.current_accelerator() or "cpu")
-    return measure(model, held_out, tokenizer)
+    opened = LanguageModel.open(ModelAsked(name_or_folder, trust_remote_code=trust_remote_code))
+    held_out = HeldOut.cut(lines, opened.tokenizer, length, objective_for(opened.kind.objective, opened.tokenizer))
+    return measure(opened.model, held_out, opened.tokenizer)

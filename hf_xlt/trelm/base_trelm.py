@@ -10,7 +10,7 @@ from transformers import initialization as init
 from .configuration_trelm import TreLMConfig
 from .embeddings_trelm import LanguageEmbedding
 from .layers_trelm import TreLMAttention, TreLMLayer, TRILayer
-from .separate_trelm import LanguageModules
+from .separate_trelm import LanguageModules, SeparateDecoder
 
 
 class TreLMPreTrainedModel(PreTrainedModel):
@@ -22,7 +22,7 @@ class TreLMPreTrainedModel(PreTrainedModel):
     config: TreLMConfig
     base_model_prefix = "trelm"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["TreLMEmbeddings", "TreLMLayer", "TRILayer"]
+    _no_split_modules = ["TreLMEmbeddings", "TreLMLayer", "LanguageLayer", "TRILayer"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -56,28 +56,29 @@ class TreLMPreTrainedModel(PreTrainedModel):
         to `embeddings`. `head` is empty in a model without one.
 
         Where each language has its own embeddings there is also `embeddings.<language>`: its word embeddings, output
-        weights and output bias. `embeddings` holds what is left of them here, which all languages share.
+        weights and output bias. Where each has layers of its own there is `layers.<language>`, or `lower.<language>`
+        with a TRILayer. `embeddings`, `layers` and `lower` then hold what is left of them, which all languages share.
         """
-        own = self._of_languages()
-        shared = {
-            name: _without(modules.parameters(), own)
-            for name, modules in self.base_model.stacks().items()  # type: ignore[operator]
-        }
-        parts = {"embeddings": shared.pop("embeddings")} | own | shared
+        parts: dict[str, list[nn.Parameter]] = {}
+        for name, stack in self.base_model.stacks().items():  # type: ignore[operator]
+            own = self._of_languages(name, stack)
+            parts |= {name: _without(stack.parameters(), own)} | own
         return parts | {"head": _without(self.parameters(), parts)}
 
-    def _of_languages(self) -> dict[str, list[nn.Parameter]]:
-        """What each language has for itself, by its part; nothing where all share one vocabulary."""
-        if not self.config.separate_embeddings:
+    def _of_languages(self, name: str, stack: nn.Module) -> dict[str, list[nn.Parameter]]:
+        """What each language has for itself of a stack, by its part; of the embeddings, that of the output too."""
+        own = [module for module in stack.modules() if isinstance(module, LanguageModules)]
+        if name == "embeddings":
+            own += [module for module in self.modules() if isinstance(module, SeparateDecoder)]
+        if not own:
             return {}
-        own = [module for module in self.modules() if isinstance(module, LanguageModules)]
         return {
-            f"embeddings.{language}": list({weight: None for each in own for weight in each[language].parameters()})
+            f"{name}.{language}": list({weight: None for each in own for weight in each[language].parameters()})
             for language in self.config.languages
         }
 
     def part(self, name: str) -> list[nn.Parameter]:
-        """The parameters of one of `parts`; of `embeddings` those of every language too.
+        """The parameters of one of `parts`; of `embeddings`, `layers` and `lower` those of every language too.
 
         Raises:
             ValueError: If there is no such part.

@@ -69,6 +69,11 @@ class TreLMConfig(PreTrainedConfig):
             ids of its special tokens, under the same names as here; ids that are left out are None. Languages need not
             agree on any id. Padding is told by a language's own `pad_token_id`, which models that count tokens (see
             `position_offset`) need for all languages.
+        language_specific_layers: Layers of which each language has its own, all others are shared: the number of
+            lowest layers, or indices; kept as indices, ascending. With a TRILayer only layers below it, which are then
+            the source language's. What languages share even if they have all layers and separate embeddings of their
+            own: positions, token types, the norm and projection of the embeddings, and the heads up to the output
+            weights.
         tri_layer_index: Number of layers below the TRILayer; None for a plain encoder without one.
         encoder_type: Model type of the encoder that the model was made of, such as "bert": what `export` makes of one
             language. None for a model made anew.
@@ -110,9 +115,18 @@ class TreLMConfig(PreTrainedConfig):
     default_language: str | None = None
     separate_embeddings: bool = False
     other_vocabularies: dict[str, dict[str, int | None]] | None = None
+    language_specific_layers: int | list[int] | tuple[int, ...] = ()
     tri_layer_index: int | None = None
     encoder_type: str | None = None
     return_logits: bool = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a value; layers given as a number are kept as indices."""
+        if name == "language_specific_layers":
+            lowest = isinstance(value, int) and 0 <= value <= self.num_hidden_layers
+            value = list(range(value)) if lowest else value
+            value = sorted(value) if isinstance(value, list | tuple) else value
+        super().__setattr__(name, value)
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.languages = list(self.languages)
@@ -148,13 +162,34 @@ class TreLMConfig(PreTrainedConfig):
                 f"tri_layer_index is {self.tri_layer_index}; expected from 0 to below num_hidden_layers, "
                 f"{self.num_hidden_layers}, or None. Give the number of layers that are to lie below the TRILayer."
             )
-
+        if self.separate_embeddings or self.language_specific_layers:
+            self._validate_names()
+        self._validate_own_layers()
         if self.separate_embeddings:
             self._validate_vocabularies()
         elif self.other_vocabularies is not None:
             raise ValueError(
                 "other_vocabularies is given without separate_embeddings; expected None. "
                 "Set separate_embeddings, or leave it out."
+            )
+
+    def _validate_names(self) -> None:
+        for language in self.languages:
+            if not re.fullmatch(r"[\w-]+", language):
+                raise ValueError(
+                    f"languages has the code {language!r}; expected letters, digits, - and _, since a language's own "
+                    "modules are named after it. Give for instance 'de' or 'zh-Hant'."
+                )
+
+    def _validate_own_layers(self) -> None:
+        own: Any = self.language_specific_layers
+        index = self.tri_layer_index
+        limit = self.num_hidden_layers if index is None else index
+        if isinstance(own, int) or len(set(own)) < len(own) or not set(own) <= set(range(limit)):
+            there = "the model has" if index is None else "lie below the TRILayer"
+            raise ValueError(
+                f"language_specific_layers is {own}; expected so many lowest layers, or indices from 0 on, each once, "
+                f"of the {limit} layers that {there}. Give for instance 1 or [0], or () for none."
             )
 
     def _validate_vocabularies(self) -> None:
@@ -167,11 +202,6 @@ class TreLMConfig(PreTrainedConfig):
                 f"{self.default_language}. Give the vocab_size of each."
             )
         for language in self.languages:
-            if not re.fullmatch(r"[\w-]+", language):
-                raise ValueError(
-                    f"languages has the code {language!r}; expected letters, digits, - and _, since a language's own "
-                    "modules are named after it. Give for instance 'de' or 'zh-Hant'."
-                )
             self._validate_vocabulary(language)
 
     def _validate_vocabulary(self, language: str) -> None:
@@ -195,6 +225,11 @@ class TreLMConfig(PreTrainedConfig):
                     f"{name} of {language!r} is {number}; expected from 0 to below its vocab_size, {size}, or None. "
                     "Give the id that its own tokenizer has."
                 )
+
+    @property
+    def own_layers(self) -> list[int]:
+        """Indices of the layers of which each language has its own."""
+        return list(self.language_specific_layers)  # type: ignore[arg-type]
 
     def language_id(self, language: str) -> int:
         """The id that stands for a language in `lang_ids`.

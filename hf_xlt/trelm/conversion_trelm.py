@@ -17,8 +17,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from .configuration_trelm import TreLMConfig
+from .separate_trelm import name_of
 from .vocabulary_trelm import (
     OUTPUT,
     TABLE,
@@ -29,6 +31,8 @@ from .vocabulary_trelm import (
     rows_by_spelling,
     separate_vocabularies,
 )
+
+logger = logging.get_logger(__name__)
 
 _ENCODER = {
     r"embeddings\.LayerNorm": "embeddings.norm",
@@ -236,11 +240,22 @@ def _copied_layer(weights: Mapping[str, Tensor], index: int | None) -> dict[str,
     return {name.replace(following, "trelm.tri_layer.layer."): tensor for name, tensor in found.items()}
 
 
+def _own_layers(weights: Mapping[str, Tensor], config: TreLMConfig) -> dict[str, Tensor]:
+    """The weights, those of layers that each language has for itself once for each."""
+    own = tuple(f"trelm.layers.{index}." for index in config.own_layers)
+    return {
+        new: tensor
+        for name, tensor in weights.items()
+        for new in ([name_of(name, code) for code in config.languages] if name.startswith(own) else [name])
+    }
+
+
 def convert(
     checkpoint: str | PreTrainedModel,
     languages: Sequence[str],
     tri_layer_index: int | Literal["middle"] | None,
     *,
+    language_specific_layers: int | Sequence[int],
     tokenizer: PreTrainedTokenizerBase | None,
     tokenizers: Sequence[PreTrainedTokenizerBase] | None,
     rows: Rows | None,
@@ -271,4 +286,29 @@ def convert(
         vocabulary, fields = joint_vocabulary(vocabulary, tokenizer, rows)
     index = middle(source.config.num_hidden_layers) if tri_layer_index == "middle" else tri_layer_index
     fields |= {"languages": list(languages), "default_language": default_language, "tri_layer_index": index}
-    return source.to_config(**fields), weights | _copied_layer(weights, index) | vocabulary
+    own = language_specific_layers
+    fields["language_specific_layers"] = own if isinstance(own, int) else list(own)
+    config = source.to_config(**fields)
+    return config, _own_layers(weights | _copied_layer(weights, index), config) | vocabulary
+
+
+def fill(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
+    """Give a new model the weights that `convert` found; a head the source lacks stays as it is, and the log says so.
+
+    Raises:
+        ValueError: If they are not those of its encoder.
+    """
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    model.tie_weights()
+    headless = "head.dense.weight" not in weights
+    anew = ["trelm.embeddings.language_embeddings.", "trelm.tri_layer.unaligned"]
+    anew += model.all_tied_weights_keys
+    anew += ["head.", "decoder."] if headless else []
+    lost = [name for name in missing if not name.startswith(tuple(anew))]
+    if lost or unexpected:
+        raise ValueError(
+            f"The source's encoder does not fit: {lost or 'nothing'} missing, {unexpected or 'nothing'} left over. "
+            "Give a complete checkpoint of a BERT-like encoder."
+        )
+    if headless:
+        logger.warning("The source has no masked LM head: the model's starts at random, its bias at zero. Train it.")

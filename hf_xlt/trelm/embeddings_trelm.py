@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .configuration_trelm import TreLMConfig
-from .separate_trelm import SeparateEmbedding
+from .separate_trelm import SeparateEmbedding, check_languages
 
 
 class LanguageEmbedding(nn.Embedding):
@@ -72,7 +72,7 @@ class TreLMEmbeddings(nn.Module):
         """
         if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
             return self.word_embeddings(input_ids)
-        self._check_languages(lang_ids)
+        check_languages(lang_ids, self.config)
         return self.word_embeddings(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
 
     def is_token(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
@@ -116,21 +116,8 @@ class TreLMEmbeddings(nn.Module):
         """`(b, s, embedding_size)`, or with 1 for b or s where languages do not differ along it."""
         if lang_ids is None:
             lang_ids = position_ids.new_full((1,), self.config.language_id(str(self.config.default_language)))
-        self._check_languages(lang_ids)
+        check_languages(lang_ids, self.config)
         return self.language_embeddings(lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
-
-    def _check_languages(self, lang_ids: Tensor) -> None:
-        """On an accelerator looking would make the host wait; there the table's own look-up fails."""
-        if not lang_ids.is_cpu or torch.compiler.is_compiling():
-            return
-        known = self.config.languages
-        unknown = lang_ids[(lang_ids < 0) | (lang_ids >= len(known))]
-        if len(unknown):
-            names = ", ".join(f"{number} ({language})" for number, language in enumerate(known))
-            raise ValueError(
-                f"Language id {unknown[0]} is not one of this model's: {names}. "
-                "Take ids from config.language_id, and name every language when the model is made."
-            )
 
 
 __all__ = ["LanguageEmbedding", "TreLMEmbeddings"]

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedConfig, Pre
 
 from .configuration_trelm import TreLMConfig
 from .conversion_trelm import BODIES, SAME, renamed
-from .vocabulary_trelm import TENSORS, name_of
+from .separate_trelm import own_name
 
 _TYPES = "trelm.embeddings.token_type_embeddings.weight"
 _LANGUAGES = "trelm.embeddings.language_embeddings.weight"
@@ -83,13 +83,15 @@ def _stock_config(config: TreLMConfig, vocabulary: Mapping[str, int | None], pos
 
 
 def _weights(config: TreLMConfig, state: Mapping[str, Tensor], language: str, pad: int | None) -> dict[str, Tensor]:
-    """The model's tensors, by their names in a TreLM with one vocabulary and without language embeddings."""
-    weights = dict(state)
-    if config.separate_embeddings:
-        weights |= {name: state[name_of(name, language)] for name in TENSORS}
-        for other in config.languages:
-            for name in TENSORS:
-                del weights[name_of(name, other)]
+    """The language's tensors, by their names in a TreLM that shares all and has no language embeddings."""
+    own = own_name(language)
+    others = {own_name(code) for code in config.languages} - {own}
+    paths = {name: name.split(".") for name in state}
+    weights = {
+        ".".join(part for part in path if part != own): state[name]
+        for name, path in paths.items()
+        if others.isdisjoint(path)
+    }
     spoken = weights.pop(_LANGUAGES)[config.language_id(language)]
     weights[_TYPES] = weights[_TYPES] + spoken
     offset, table = config.position_offset, weights[_POSITIONS]

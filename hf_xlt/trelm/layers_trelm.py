@@ -64,17 +64,25 @@ class TreLMAttention(nn.Module):
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
         """`(b, s, width)` and, where the implementation has them, the weights `(b, heads, s, s)`."""
-        shape = hidden_states.shape[:-1]
+        query, key, value = (linear(hidden_states) for linear in (self.query, self.key, self.value))
+        mixed, weights = self.mix(query, key, value, attention_mask, **kwargs)
+        return self.output(mixed), weights
+
+    def mix(
+        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """Values mixed as queries attend to keys, all `(b, s, width)`; and the weights as `forward` returns them."""
+        shape = query.shape[:-1]
         query, key, value = (
-            linear(hidden_states).view(*shape, -1, self.head_size).transpose(1, 2)  # (b, heads, s, d)
-            for linear in (self.query, self.key, self.value)
+            projected.view(*shape, -1, self.head_size).transpose(1, 2)  # (b, heads, s, d)
+            for projected in (query, key, value)
         )
         attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         dropout = self.dropout if self.training else 0.0
         mixed, weights = attention(
             self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
         )
-        return self.output(mixed.reshape(*shape, -1)), weights
+        return mixed.reshape(*shape, -1), weights
 
 
 class TreLMLayer(GradientCheckpointingLayer):
@@ -93,9 +101,22 @@ class TreLMLayer(GradientCheckpointingLayer):
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
         """`(b, s, width)` to `(b, s, width)`; the mask is one that `create_bidirectional_mask` made."""
         attended, _ = self.attention(hidden_states, attention_mask, **kwargs)
-        hidden_states = self.attention_norm(hidden_states + self.dropout(attended))
-        transformed = self.output(self.activation(self.intermediate(hidden_states)))
-        return self.output_norm(hidden_states + self.dropout(transformed))
+        modules = (self.attention_norm, self.intermediate, self.output, self.output_norm)
+        return self.transform(hidden_states, attended, *modules)
+
+    def transform(
+        self,
+        hidden_states: Tensor,
+        attended: Tensor,
+        attention_norm: nn.Module,
+        intermediate: nn.Module,
+        output: nn.Module,
+        output_norm: nn.Module,
+    ) -> Tensor:
+        """What follows attention, by these modules: states and what they attended to, `(b, s, width)`, to the same."""
+        hidden_states = attention_norm(hidden_states + self.dropout(attended))
+        transformed = output(self.activation(intermediate(hidden_states)))
+        return output_norm(hidden_states + self.dropout(transformed))
 
 
 class TRILayer(nn.Module):

@@ -14,21 +14,19 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .base_trelm import TreLMPreTrainedModel
 from .configuration_trelm import TreLMConfig
-from .conversion_trelm import convert
+from .conversion_trelm import convert, fill
 from .embeddings_trelm import TreLMEmbeddings
 from .export_trelm import stock_model
 from .heads_trelm import ClassificationHead, MaskedLMHead, first_token, task_dropout
-from .layers_trelm import TreLMLayer, TRILayer
+from .language_layers_trelm import LanguageLayer, in_language_order, layer_at
+from .layers_trelm import TRILayer
 from .separate_trelm import SeparateDecoder, SeparateEmbedding, check_ids, own_name
 from .vocabulary_trelm import Rows
-
-logger = logging.get_logger(__name__)
 
 IGNORED = -100
 
@@ -43,7 +41,7 @@ class TreLMModel(TreLMPreTrainedModel):
     def __init__(self, config: TreLMConfig) -> None:
         super().__init__(config)
         self.embeddings = TreLMEmbeddings(config)
-        self.layers = nn.ModuleList(TreLMLayer(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(layer_at(index, config) for index in range(config.num_hidden_layers))
         self.tri_layer = TRILayer(config) if config.tri_layer_index is not None else None
         self.post_init()
 
@@ -68,6 +66,7 @@ class TreLMModel(TreLMPreTrainedModel):
         lower, upper = self.layers[:index], self.layers[index:]
         return {"embeddings": self.embeddings, "lower": lower, "tri_layer": self.tri_layer, "upper": upper}
 
+    @in_language_order
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -95,7 +94,8 @@ class TreLMModel(TreLMPreTrainedModel):
             token_type_ids: int64 `(b, s)`; None for all 0.
             position_ids: int64 `(b, s)`; None to count as the source model does.
             inputs_embeds: Word embeddings `(b, s, embedding_size)` in place of `input_ids`.
-            lang_ids: int64 `(b,)` or `(b, s)`, language of each text or token; None for the default language.
+            lang_ids: int64 `(b,)` or `(b, s)`, language of each text or token; None for the default language. With
+                layers of each language's own, every text is of one language.
             alignment: int64 `(b, t)`, for each target position its source position or -1 for none. None: the target
                 is the source, nothing moves, and what is not given of the target is as in the source.
             target_lang_ids: int64 `(b,)` or `(b, t)`; needed with `alignment`.
@@ -107,7 +107,7 @@ class TreLMModel(TreLMPreTrainedModel):
 
         Raises:
             ValueError: If inputs contradict each other, are too long, or name a language, a position or, with
-                separate embeddings, an id that is not there.
+                separate embeddings, an id that is not there; if a text is of several languages where layers are not.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError(
@@ -120,11 +120,12 @@ class TreLMModel(TreLMPreTrainedModel):
         states = self.embeddings(words, position_ids, token_type_ids, lang_ids)
         mask = create_bidirectional_mask(self.config, states, attention_mask)
         target_lang_ids = lang_ids if target_lang_ids is None else target_lang_ids
+        spoken = {"spoken": kwargs.pop("spoken", None)}  # of `in_language_order`
         for index, layer in enumerate(self.layers):
             if index == self.config.tri_layer_index:
                 target = (position_ids, target_lang_ids, alignment, target_attention_mask)
                 states, mask = self._to_target(states, mask, *target, **kwargs)
-            states = layer(states, mask, **kwargs)
+            states = layer(states, mask, **kwargs | (spoken if isinstance(layer, LanguageLayer) else {}))
         return BaseModelOutput(last_hidden_state=states)
 
     def _to_target(
@@ -203,6 +204,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         tokenizers: Sequence[PreTrainedTokenizerBase] | None = None,
         tri_layer_index: int | Literal["middle"] | None = "middle",
         default_language: str | None = None,
+        language_specific_layers: int | Sequence[int] = (),
         rows: Rows | None = None,
         source_tokenizer: PreTrainedTokenizerBase | None = None,
         seed: int = 42,
@@ -228,6 +230,8 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
                 others are made as above.
             tri_layer_index: Layers below the TRILayer; "middle" for half of them, None for no TRILayer.
             default_language: Of inputs without `lang_ids`; None for the last of `languages`.
+            language_specific_layers: How many lowest layers, or which, each language has for itself; each begins with
+                the source's.
             rows: Makes the rows for `tokenizer`, or the second of two `tokenizers`, in place of the above: takes the
                 source's table `(n, d)` or bias `(n,)` and returns the new one, for instance `transport.apply`.
             source_tokenizer: The source's; None to read it from `checkpoint`.
@@ -239,7 +243,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
                 layers, if the tokenizer of an open model is needed and not given, or if `tokenizers` are not one a
                 language or have ids that there are no rows for.
             StrictDataclassError: If a language is named twice, `default_language` is not among `languages`, or
-                `tri_layer_index` is out of range.
+                `tri_layer_index` or one of `language_specific_layers` is out of range.
         """
         config, weights = convert(
             checkpoint,
@@ -252,36 +256,22 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
             seed=seed,
             given=kwargs,
             default_language=default_language,
+            language_specific_layers=language_specific_layers,
         )
         model = cls(config).to(dtype=next(iter(weights.values())).dtype)  # type: ignore[call-arg]
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-        model.tie_weights()
-        headless = "head.dense.weight" not in weights
-        anew = ["trelm.embeddings.language_embeddings.", "trelm.tri_layer.unaligned"]
-        anew += model.all_tied_weights_keys
-        anew += ["head.", "decoder."] if headless else []
-        lost = [name for name in missing if not name.startswith(tuple(anew))]
-        if lost or unexpected:
-            raise ValueError(
-                f"The source's encoder does not fit: {lost or 'nothing'} missing, {unexpected or 'nothing'} left over. "
-                "Give a complete checkpoint of a BERT-like encoder."
-            )
-        if headless:
-            logger.warning(
-                "The source has no masked LM head: the model's starts at random, its bias at zero. Train it."
-            )
+        fill(model, weights)
         return model.eval()
 
     def export(self, language: str) -> PreTrainedModel:
         """A stock model of one language, of the family that the encoder was of: no code of its own, nothing shared.
 
-        It has the language's word embeddings, output bias and special ids, and its logits are this model's for texts
-        of that language. The language's embedding is part of every position, so it goes into the token types. Where a
-        source that counts tokens (RoBERTa and its kin) had another padding id, positions move to where the stock
-        model looks for them.
+        It has the language's word embeddings, layers, output bias and special ids, and its logits are this model's for
+        texts of that language. The language's embedding is part of every position, so it goes into the token types.
+        Where a source that counts tokens (RoBERTa and its kin) had another padding id, positions move to where the
+        stock model looks for them.
 
         Args:
-            language: Code of one of the model's languages. Where all share one vocabulary, all of it is kept.
+            language: Code of one of the model's languages. What it shares with others is kept whole.
 
         Returns:
             `BertForMaskedLM`, `RobertaForMaskedLM` or the like, on the same device and of the same dtype.

@@ -1,4 +1,4 @@
-"""What each language has for itself where vocabularies are separate: word embeddings, output weights and bias."""
+"""What each language has for itself; where vocabularies are separate, word embeddings, output weights and bias."""
 
 from collections.abc import Callable
 from typing import cast
@@ -12,6 +12,12 @@ from .configuration_trelm import TreLMConfig
 def own_name(language: str) -> str:
     """The name of a language's own modules; the prefix is there since `to`, Tongan, is the name of a method."""
     return f"lang_{language}"
+
+
+def name_of(name: str, language: str) -> str:
+    """What a tensor is called where each language has one of its own."""
+    module, _, tensor = name.rpartition(".")
+    return f"{module}.{own_name(language)}.{tensor}"
 
 
 class LanguageModules(nn.Module):
@@ -129,4 +135,29 @@ def check_ids(ids: Tensor, lang_ids: Tensor | None, config: TreLMConfig) -> None
             )
 
 
-__all__ = ["LanguageModules", "SeparateDecoder", "SeparateEmbedding", "check_ids", "own_name"]
+def check_languages(lang_ids: Tensor, config: TreLMConfig) -> None:
+    """Refuse ids of languages that the model does not have, where looking costs nothing.
+
+    On an accelerator it would make the host wait; there the table's own look-up fails.
+    """
+    if not lang_ids.is_cpu or torch.compiler.is_compiling():
+        return
+    known = config.languages
+    unknown = lang_ids[(lang_ids < 0) | (lang_ids >= len(known))]
+    if len(unknown):
+        names = ", ".join(f"{number} ({language})" for number, language in enumerate(known))
+        raise ValueError(
+            f"Language id {unknown[0]} is not one of this model's: {names}. "
+            "Take ids from config.language_id, and name every language when the model is made."
+        )
+
+
+__all__ = [
+    "LanguageModules",
+    "SeparateDecoder",
+    "SeparateEmbedding",
+    "check_ids",
+    "check_languages",
+    "name_of",
+    "own_name",
+]

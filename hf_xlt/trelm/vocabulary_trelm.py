@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from .separate_trelm import own_name
+from .separate_trelm import name_of
 
 Rows = Callable[[Tensor], Tensor]
 """Makes the new vocabulary's table `(n, d)`, or bias `(n,)`, out of the source's."""
@@ -19,12 +19,6 @@ TENSORS = (TABLE, OUTPUT, "decoder.bias")
 
 _SPECIAL = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
 _STAND_INS = {"bos": "cls", "cls": "bos", "eos": "sep", "sep": "eos"}
-
-
-def name_of(name: str, language: str) -> str:
-    """What one of `TENSORS` is called where it is a language's own."""
-    module, _, tensor = name.rpartition(".")
-    return f"{module}.{own_name(language)}.{tensor}"
 
 
 def joint_vocabulary(
@@ -137,7 +131,6 @@ __all__ = [
     "Rows",
     "check_tokenizers",
     "joint_vocabulary",
-    "name_of",
     "rows_by_spelling",
     "separate_vocabularies",
 ]
