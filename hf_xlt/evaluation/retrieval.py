@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.pooling import mean_pooled
+from hf_xlt.evaluation.positions import positions
 from hf_xlt.geometry.csls import local_means
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.mixture import NEAR_ZERO, row_blocks
@@ -84,7 +85,6 @@ def sentence_vectors(
     sentences: Sequence[str],
     batch_size: int = 64,
     layers: slice = ALL_LAYERS,
-    longest: int | None = None,
 ) -> Tensor:
     """Mean-pooled states of every layer, or of some.
 
@@ -94,15 +94,13 @@ def sentence_vectors(
         sentences: Cut off where the model's positions end.
         batch_size: Sentences at a time, of like length.
         layers: Which of them; the embeddings are the first, before the states after each layer.
-        longest: Tokens a sequence may have, where the caller knows better than the configuration.
 
     Returns:
         float32 `(layers + 1, n, d)` on the CPU, or of the layers wanted: the embeddings first, then the states after
         each layer.
     """
     model.eval()
-    if longest is None:
-        longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
+    longest = min(tokenizer.model_max_length, positions(model))
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
     pooled: list[Tensor] = []
     for start in tqdm(range(0, len(order), batch_size), desc="sentences", unit="batch", disable=None, leave=False):

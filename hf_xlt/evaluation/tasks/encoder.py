@@ -14,6 +14,7 @@ from transformers import logging as transformers_logging
 
 from hf_xlt.checkpoint import Checkpoint, kind_of
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.positions import positions
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.trelm import TreLMPreTrainedModel
 
@@ -113,15 +114,6 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(before)
-
-
-def positions(model: PreTrainedModel) -> int:
-    """Positions of a model that a sequence may use; RoBERTa and its kin count from the padding id on."""
-    limit = getattr(model.config, "max_position_embeddings", None) or 512
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return limit - module.padding_idx - 1
-    return limit
 
 
 def _languages(

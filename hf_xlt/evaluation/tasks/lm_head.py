@@ -9,8 +9,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, ModelKind, kind_of
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.positions import positions
 from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.evaluation.tasks.encoder import positions, quiet
+from hf_xlt.evaluation.tasks.encoder import quiet
 from hf_xlt.trelm import TreLMPreTrainedModel
 
 _NAMED = 3

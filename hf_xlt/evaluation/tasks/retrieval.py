@@ -103,7 +103,7 @@ class _Encoders:
 
 def _vectors(encoder: Encoder, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
     tokenizer = encoder.read(side)
-    return sentence_vectors(encoder.model, tokenizer, texts, layers=layers, longest=encoder.longest)
+    return sentence_vectors(encoder.model, tokenizer, texts, layers=layers)
 
 
 def _too_long(encoder: Encoder, side: Side, texts: Sequence[str]) -> int:

@@ -92,7 +92,7 @@ class _Words:
         written = [word if bare == spaced else f" {word}" for word in words]
         ids = token_ids(tokenizer, written)
         rows = cast(nn.Embedding, encoder.model.get_input_embeddings()).weight
-        states = sentence_vectors(encoder.model, tokenizer, written, layers=LAST_LAYER, longest=encoder.longest)
+        states = sentence_vectors(encoder.model, tokenizer, written, layers=LAST_LAYER)
         unknown = sum(set(of_word) <= {tokenizer.unk_token_id} for of_word in ids)
         return cls((_means(rows.detach().cpu(), ids), states[0]), unknown)
 

@@ -1,0 +1,214 @@
+"""Linear centred kernel alignment: how alike two representations of the same things are, whatever their axes.
+
+`CKA(X, Y) = HSIC(X, Y) / √(HSIC(X, X) · HSIC(Y, Y))` (Kornblith et al., 2019). With linear kernels everything follows
+from products of width × width; no kernel of rows × rows is formed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from hf_xlt.errors import InputError
+
+_ROWS = 2048
+_FEWEST = 2
+_FEWEST_DEBIASED = 4
+
+
+class CKA:
+    """CKA of two representations of the same things, streamed over blocks of rows.
+
+    Rows are multiplied in their own precision, at least float32, and summed in float64. They are taken relative to
+    the first block's mean, so that a mean far from zero costs no digits; what remains of it is taken out at the end.
+    """
+
+    def __init__(self) -> None:
+        self._cross, self._of_x, self._of_y = _HSIC(), _HSIC(), _HSIC()
+        self._origins: tuple[Tensor, ...] = ()
+
+    def update(self, x: Tensor, y: Tensor) -> None:
+        """Add a block of rows.
+
+        Args:
+            x: `(b, d1)`.
+            y: `(b, d2)`, row for row of the same things.
+
+        Raises:
+            InputError: If the shapes do not fit each other or the blocks before.
+        """
+        _check_pair(x, y)
+        if not len(x):
+            return
+        sides = _float(x), _float(y)
+        self._origins = self._origins or tuple(side.mean(0) for side in sides)
+        widths, known = ([rows.shape[-1] for rows in group] for group in (sides, self._origins))
+        if widths != known:
+            raise InputError(
+                f"A block of widths {widths} after others of {known}; expected blocks of the same two representations."
+            )
+        of_x, of_y = (_Block.of(side, origin) for side, origin in zip(sides, self._origins, strict=True))
+        self._cross.add(of_x, of_y)
+        self._of_x.add(of_x, of_x)
+        self._of_y.add(of_y, of_y)
+
+    def value(self) -> float:
+        """`‖X_cᵀY_c‖²_F / (‖X_cᵀX_c‖_F · ‖Y_cᵀY_c‖_F)` of centred columns, from 0 to 1.
+
+        Raises:
+            InputError: If there are fewer than 2 rows, or those of a side are all alike or not finite.
+        """
+        return _share(self._cross.value(), self._of_x.value(), self._of_y.value())
+
+    def debiased(self) -> float:
+        """CKA of unbiased estimates, which does not grow with the width where rows are few; it may be negative.
+
+        Raises:
+            InputError: If there are fewer than 4 rows, or those of a side are all alike or not finite.
+        """
+        return _share(self._cross.unbiased(), self._of_x.unbiased(), self._of_y.unbiased())
+
+
+@dataclass(frozen=True, eq=False)
+class CKAMap:
+    """CKA of every layer of one model with every layer of another.
+
+    Attributes:
+        plain: float64 `(L1, L2)`.
+        debiased: float64 `(L1, L2)`.
+    """
+
+    plain: Tensor
+    debiased: Tensor
+
+
+def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> CKAMap:
+    """CKA of all pairs of layers; the products of a layer with itself are computed once.
+
+    Args:
+        xs: For each layer of one model `(n, d1)`, such as a tensor `(L1, n, d1)`.
+        ys: For each layer of the other `(n, d2)`, of the same things in the same order.
+
+    Raises:
+        InputError: If shapes do not fit, there are fewer than 4 rows, or those of a layer are all alike or not finite.
+    """
+    xs, ys = list(xs), list(ys)
+    for x, y in ((x, y) for x in xs for y in ys):
+        _check_pair(x, y)
+    of_ys = [_hsic(blocks, blocks) for blocks in map(list, map(_blocks, ys))]
+    plain, debiased = torch.empty(2, len(xs), len(ys), dtype=torch.float64)
+    for i, x in enumerate(tqdm(xs, desc="CKA", unit="layer", disable=None, leave=False)):
+        blocks = list(_blocks(x))
+        of_x = _hsic(blocks, blocks)
+        for j, (y, of_y) in enumerate(zip(ys, of_ys, strict=True)):
+            cross = _hsic(blocks, _blocks(y))
+            plain[i, j] = _share(cross.value(), of_x.value(), of_y.value())
+            debiased[i, j] = _share(cross.unbiased(), of_x.unbiased(), of_y.unbiased())
+    return CKAMap(plain, debiased)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Some rows of a representation, relative to its origin.
+
+    Attributes:
+        rows: `(b, d)`.
+        sum: `(d,)`, of the rows.
+        diagonal: `(b,)`, of their kernel: the squares of their lengths.
+    """
+
+    rows: Tensor
+    sum: Tensor
+    diagonal: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, origin: Tensor) -> _Block:
+        rows = rows - origin.to(rows)
+        return cls(rows, rows.sum(0), torch.linalg.vecdot(rows, rows))
+
+
+class _HSIC:
+    """Hilbert-Schmidt independence criterion of paired rows under the kernels `K = XXᵀ` and `L = YYᵀ`, streamed."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+
+    def add(self, x: _Block, y: _Block) -> None:
+        if not self._rows:
+            self._start(x, y)
+        self._rows += len(x.rows)
+        self._cross += x.rows.T @ y.rows.to(x.rows)
+        self._x += x.sum
+        self._y += y.sum
+        self._weighted_x += y.diagonal.to(x.rows) @ x.rows
+        self._weighted_y += x.diagonal.to(y.rows) @ y.rows
+        self._diagonals += torch.stack([x.diagonal.sum(), y.diagonal.sum(), x.diagonal @ y.diagonal.to(x.rows)])
+
+    def _start(self, x: _Block, y: _Block) -> None:
+        self._x, self._weighted_x = torch.zeros(2, len(x.sum), dtype=torch.float64, device=x.sum.device).unbind()
+        self._y, self._weighted_y = torch.zeros(2, len(y.sum), dtype=torch.float64, device=y.sum.device).unbind()
+        self._cross = torch.outer(self._x, self._y)
+        self._diagonals = self._x.new_zeros(3)
+
+    def value(self) -> float:
+        """`‖X_cᵀY_c‖²_F / (n − 1)²`, with the columns of `X_c` and `Y_c` centred."""
+        _check_number(self._rows, _FEWEST)
+        centred = self._cross - torch.outer(self._x, self._y) / self._rows
+        return float(centred.square().sum()) / (self._rows - 1) ** 2
+
+    def unbiased(self) -> float:
+        """The unbiased estimator of Song et al. (2012), which Nguyen et al. (2021) use for CKA.
+
+        With the diagonals of `K̃` and `L̃` set to zero it is
+        `(tr(K̃L̃) + 1ᵀK̃1 · 1ᵀL̃1 / ((n − 1)(n − 2)) − 2/(n − 2) · 1ᵀK̃L̃1) / (n(n − 3))`.
+        """
+        _check_number(self._rows, _FEWEST_DEBIASED)
+        n = self._rows
+        diagonal_x, diagonal_y, both = self._diagonals.tolist()
+        trace = float(self._cross.square().sum()) - both
+        sums = (float(self._x @ self._x) - diagonal_x) * (float(self._y @ self._y) - diagonal_y)
+        product = self._x @ self._cross @ self._y - self._x @ self._weighted_x - self._y @ self._weighted_y
+        return (trace + sums / ((n - 1) * (n - 2)) - 2 / (n - 2) * (float(product) + both)) / (n * (n - 3))
+
+
+def _blocks(rows: Tensor) -> Iterator[_Block]:
+    """A whole representation, about the mean of its first rows."""
+    origin = _float(rows[:_ROWS]).mean(0)
+    return (_Block.of(_float(block), origin) for block in rows.split(_ROWS))
+
+
+def _hsic(xs: Iterable[_Block], ys: Iterable[_Block]) -> _HSIC:
+    sums = _HSIC()
+    for x, y in zip(xs, ys, strict=True):
+        sums.add(x, y)
+    return sums
+
+
+def _float(rows: Tensor) -> Tensor:
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+
+def _share(cross: float, of_x: float, of_y: float) -> float:
+    if not (0 < of_x < float("inf") and 0 < of_y < float("inf")):
+        raise InputError(
+            "CKA is not defined: a representation is the same for all rows, or holds NaN or infinity. Check the model, "
+            "and that the pairs differ."
+        )
+    return cross / (of_x * of_y) ** 0.5
+
+
+def _check_pair(x: Tensor, y: Tensor) -> None:
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+        raise InputError(
+            f"Representations of shapes {tuple(x.shape)} and {tuple(y.shape)}; expected two matrices with as many "
+            "rows, each of the same thing. Give the representations of pairs."
+        )
+
+
+def _check_number(rows: int, fewest: int) -> None:
+    if rows < fewest:
+        raise InputError(f"CKA is asked of {rows} rows; expected at least {fewest}. Give more pairs.")

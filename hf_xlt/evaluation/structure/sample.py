@@ -1,0 +1,146 @@
+"""What two models are compared on: sentence pairs and word pairs, part to learn maps from and part to test them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.structure.words import WordPairs, word_pairs
+from hf_xlt.evidence.text import first_numbers
+
+_FEWEST = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Sentences of one language, and words in them.
+
+    Attributes:
+        sentences: None empty.
+        words: int64 `(w, 3)`: number of a word's sentence, its first character, and the one after its last.
+    """
+
+    sentences: tuple[str, ...]
+    words: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Sentence pairs and word pairs; no sentence of a test pair is one that maps are learned from.
+
+    Attributes:
+        sides: The sentences and words, and their translations.
+        sentence_test: Bool `(n,)`: the sentence pair is for testing.
+        word_test: Bool `(w,)`: the word pair is for testing; empty where no words are wanted.
+        repeated: Pairs left out, since a sentence of theirs came before.
+    """
+
+    sides: tuple[Side, Side]
+    sentence_test: Tensor
+    word_test: Tensor
+    repeated: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        pairs: Sequence[tuple[str, str]],
+        links: Sequence[np.ndarray] | None = None,
+        *,
+        sentences: int = 10_000,
+        words: int = 5_000,
+        test_share: float = 0.2,
+        seed: int = 0,
+    ) -> Sample:
+        """Draw test pairs, and words from both parts: each pair of spellings once in either.
+
+        Args:
+            pairs: Sentences and their translations.
+            links: Linked words of each pair, as for `word_pairs`.
+            sentences: The most sentence pairs, drawn from all.
+            words: The most word pairs in them; 0 for sentences alone.
+            test_share: Share of the pairs to test with.
+            seed: Of the draw.
+
+        Raises:
+            InputError: If a sentence is empty, links do not fit, a setting is out of range, or too few pairs are left
+                to learn from or to test with.
+        """
+        if sentences < 1 or words < 0 or not 0 < test_share < 1:
+            raise InputError(
+                f"sentences={sentences}, words={words}, test_share={test_share}; expected at least 1, 0 or more, and a "
+                "share between 0 and 1."
+            )
+        _check_sentences(pairs)
+        if links is not None and len(links) != len(pairs):
+            raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")
+        different = _without_repetitions(pairs)
+        draw = np.random.default_rng(seed)
+        kept = np.sort(draw.permutation(different)[:sentences])
+        used = [pairs[i] for i in kept]
+        test = draw.permutation(len(used)) < round(test_share * len(used))
+        check_parts(torch.from_numpy(test), "different sentence pairs")
+        first, second = zip(*used, strict=True)
+        spans, word_test = np.empty((2, 0, 3), np.int64), np.empty(0, bool)
+        if words:
+            found = word_pairs(used, None if links is None else [links[i] for i in kept])
+            chosen = found.at(_draw_words(found, test, words, test_share, draw))
+            spans = np.stack([np.column_stack([chosen.sentences, places]) for places in chosen.spans])
+            word_test = test[chosen.sentences]
+            check_parts(torch.from_numpy(word_test), "word pairs", "; or ask for 0 words")
+        sides = Side(first, spans[0]), Side(second, spans[1])
+        return cls(sides, torch.from_numpy(test), torch.from_numpy(word_test), len(pairs) - len(different))
+
+
+def check_parts(test: Tensor, what: str, or_else: str = "") -> None:
+    """Refuse pairs of which too few are for testing (`test`, bool) or for learning."""
+    testing, learning = int(test.sum()), int((~test).sum())
+    if min(testing, learning) < _FEWEST:
+        raise InputError(
+            f"There are {len(test)} {what}: {learning} to learn a map from and {testing} to test it with; expected at "
+            f"least {_FEWEST} of either. Give more sentence pairs, or another test_share{or_else}."
+        )
+
+
+def _check_sentences(pairs: Sequence[tuple[str, str]]) -> None:
+    unpaired = [i for i, pair in enumerate(pairs) if isinstance(pair, str) or len(pair) != 2]
+    if unpaired:
+        raise InputError(
+            f"Of {len(pairs)} pairs, these (from 0) have not two sides: {first_numbers(unpaired)}. Give a sentence and "
+            "its translation each."
+        )
+    empty = [i for i, pair in enumerate(pairs) if not all(map(str.strip, pair))]
+    if empty:
+        raise InputError(
+            f"Of {len(pairs)} pairs, these (from 0) have an empty side: {first_numbers(empty)}. Leave them out; "
+            "read_parallel(…) does so."
+        )
+
+
+def _without_repetitions(pairs: Sequence[tuple[str, str]]) -> list[int]:
+    """Places of the pairs neither side of which came before: else a translation is not the only right answer."""
+    seen: tuple[set[str], set[str]] = set(), set()
+    kept = []
+    for i, pair in enumerate(pairs):
+        if not any(sentence in known for sentence, known in zip(pair, seen, strict=True)):
+            kept.append(i)
+        for sentence, known in zip(pair, seen, strict=True):
+            known.add(sentence)
+    return kept
+
+
+def _draw_words(
+    found: WordPairs, test: np.ndarray, words: int, test_share: float, draw: np.random.Generator
+) -> np.ndarray:
+    """Places of so many word pairs, each pair of spellings once in either part."""
+    order = draw.permutation(len(found))
+    of_test = test[found.sentences]
+    _, first = np.unique(np.column_stack([of_test, found.forms])[order], axis=0, return_index=True)
+    order = order[np.sort(first)]
+    testing = round(test_share * words)
+    parts = order[~of_test[order]][: words - testing], order[of_test[order]][:testing]
+    return np.sort(np.concatenate(parts))

@@ -1,0 +1,141 @@
+"""What a model makes of sentences and of the words in them: the states of every layer, pooled batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.pooling import mean_pooled
+from hf_xlt.evaluation.positions import positions
+from hf_xlt.evaluation.structure.sample import Side
+
+_BATCH_BYTES = 2**13  # of text, padding included: some 2,000 tokens
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """Of every layer, the embeddings first.
+
+    Attributes:
+        sentences: float32 `(layers + 1, n, d)`: means over a sentence's tokens, special ones included.
+        words: float32 `(layers + 1, w, d)`: means over a word's tokens, each in its sentence.
+        found: Bool `(w,)`: the word has tokens; where not, it lies behind the model's last position.
+    """
+
+    sentences: Tensor
+    words: Tensor
+    found: Tensor
+
+
+@torch.no_grad()
+def encode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, side: Side) -> States:
+    """Run a model over sentences of like length together, keeping no more of a batch than its means.
+
+    Args:
+        model: An encoder without a head; of a causal model the states are those of what was read so far.
+        tokenizer: Its tokenizer, with padding on the right.
+        side: What to read; sentences are cut off where the model's positions end.
+
+    Raises:
+        InputError: If there is no sentence, or words are asked for and the tokenizer does not tell where its tokens
+            stand.
+    """
+    if not side.sentences:
+        raise InputError("There is no sentence to read; give at least one.")
+    if len(side.words) and not tokenizer.is_fast:
+        raise InputError(
+            f"{type(tokenizer).__name__} does not tell where its tokens stand in the text, which states of words need; "
+            "expected a tokenizer with a tokenizer.json. Take a checkpoint that has one, or ask for 0 words."
+        )
+    model.eval()
+    longest = min(tokenizer.model_max_length, positions(model))
+    spans = torch.from_numpy(side.words)
+    pooled: States | None = None
+    for numbers in tqdm(list(_batches(side.sentences)), desc="states", unit="batch", disable=None, leave=False):
+        inputs = tokenizer(
+            [side.sentences[i] for i in numbers], padding=True, truncation=True, max_length=longest,
+            return_tensors="pt", return_offsets_mapping=len(spans) > 0,
+        )  # fmt: skip
+        ids, mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
+        layers = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        if pooled is None:
+            pooled = _empty(len(layers), layers[0].shape[-1], side)
+        words, rows = _words_of(spans, numbers)
+        tokens = _WordTokens.of(inputs["offset_mapping"], spans[words], rows) if len(words) else None
+        for layer, states in enumerate(layers):
+            pooled.sentences[layer, numbers] = mean_pooled(states, mask).cpu()
+            if tokens is not None:
+                pooled.words[layer, words] = tokens.means(states).cpu()
+        if tokens is not None:
+            pooled.found[words] = tokens.counts > 0
+    return cast(States, pooled)
+
+
+@dataclass(frozen=True, eq=False)
+class _WordTokens:
+    """Which tokens of a batch make up words.
+
+    Attributes:
+        words: int64 `(t,)`, the word of each token of one, counted in this batch.
+        rows: int64 `(t,)`, the token's sentence, counted in this batch.
+        places: int64 `(t,)`, its place in the sentence.
+        counts: int64 `(w,)`, tokens of each word.
+    """
+
+    words: Tensor
+    rows: Tensor
+    places: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, offsets: Tensor, spans: Tensor, rows: Tensor) -> _WordTokens:
+        """Find the tokens `(b, s)` that share a character with words.
+
+        Args:
+            offsets: int64 `(b, s, 2)`, characters of each token; special tokens have none.
+            spans: int64 `(w, 3)`, as in `Side`.
+            rows: int64 `(w,)`, sentences of the words, counted in this batch.
+        """
+        starts, ends = offsets[rows].unbind(2)  # (w, s)
+        overlap = (starts < spans[:, 2:]) & (ends > spans[:, 1:2])
+        words, places = overlap.nonzero(as_tuple=True)
+        return cls(words, rows[words], places, overlap.sum(1))
+
+    def means(self, states: Tensor) -> Tensor:
+        """Means `(w, d)` over the tokens of each word of states `(b, s, d)`; zero where there is none."""
+        device = states.device
+        sums = torch.zeros(len(self.counts), states.shape[2], device=device)
+        sums.index_add_(0, self.words.to(device), states[self.rows.to(device), self.places.to(device)].float())
+        return sums / self.counts.clamp(min=1)[:, None].to(device)
+
+
+def _empty(layers: int, width: int, side: Side) -> States:
+    sentences, words = len(side.sentences), len(side.words)
+    found = torch.zeros(words, dtype=torch.bool)
+    return States(torch.empty(layers, sentences, width), torch.zeros(layers, words, width), found)
+
+
+def _words_of(spans: Tensor, numbers: list[int]) -> tuple[Tensor, Tensor]:
+    """Places of the words in these sentences, and which of the sentences each is in, counted from 0."""
+    words, rows = (spans[:, :1] == torch.tensor(numbers)).nonzero(as_tuple=True)
+    return words, rows
+
+
+def _batches(sentences: tuple[str, ...]) -> Iterator[list[int]]:
+    """Numbers of sentences of like length, so many that a batch stays small."""
+    lengths = [len(sentence.encode()) for sentence in sentences]
+    batch: list[int] = []
+    for i in sorted(range(len(sentences)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[i] > _BATCH_BYTES:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
