@@ -84,7 +84,8 @@ class Spelling:
         spaced = "".join(split(backend, "a b"))
         space = spaced[spaced.find("a") + 1 : spaced.rfind("b")]
         suffix = model.get("end_of_word_suffix") or ""
-        characters = {c for c in (token.removesuffix(suffix) for token in tokens) if len(c) == 1 and not space}
+        texts = () if space else (token.removesuffix(suffix) for token in tokens)
+        characters = sorted({text for text in texts if len(text) == 1})
         decoded = "" if backend.decoder is None else backend.decoder.decode(["<0x41>"])
         return cls(
             space=space,
@@ -92,7 +93,7 @@ class Spelling:
             suffix=suffix,
             byte_level="Ñı" in "".join(split(backend, "я")),
             byte_fallback=bool(model.get("byte_fallback")) or decoded == "A",
-            standalone=frozenset(characters.intersection(split(backend, "xx".join(["", *sorted(characters), ""])))),
+            standalone=frozenset(characters).intersection(split(backend, "xx".join(["", *characters, ""]))),
         )
 
     def is_byte(self, token: str) -> bool:
@@ -111,7 +112,7 @@ class Spelling:
     def literal(self, token: str, text: bytes) -> Form:
         """The form of a token whose place in a word only its text tells."""
         if self.space:
-            return Form(text.removeprefix(b" "), starts_word=text.startswith(b" "))
+            return Form(text[1:], True) if text[:1] == b" " else Form(text, False)
         return Form(text, starts_word=token not in self.standalone)
 
     def _bytes(self, token: str) -> bytes:
@@ -184,10 +185,11 @@ class Vocabulary:
 
         spelling = Spelling.of(backend, vocab)
         literal = {id_ for id_, token in added.items() if _is_literal(backend, token.content)}
+        ordered = sorted(vocab, key=spelling.is_byte) if spelling.byte_fallback else vocab
         forms = {
-            id_: spelling.literal(token, token.encode()) if id_ in literal else spelling.form(token)
-            for token, id_ in sorted(vocab.items(), key=lambda item: spelling.is_byte(item[0]))
-            if id_ not in special
+            vocab[token]: spelling.literal(token, token.encode()) if vocab[token] in literal else spelling.form(token)
+            for token in ordered
+            if vocab[token] not in special
         }
         return cls(
             forms=forms,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from hf_xlt.data.packing import Frame
+from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.classes import ClassScores
 from hf_xlt.evaluation.tasks.classification import Classification, ClassifiedText, MeanHead

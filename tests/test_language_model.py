@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from hf_xlt.data.objectives import MaskedLM, objective_for
-from hf_xlt.data.packing import token_stream
+from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.evaluation.generation import NEW_TOKENS, continuations

@@ -53,6 +53,15 @@ def test_keys_too_close_for_half_precision_are_told_apart(screening):
     assert_nearest(unit_rows(vectors(4, seed=4) * 0.1 + vectors(1, seed=3)), keys, 5)
 
 
+def test_keys_that_all_point_away_are_found_all_the_same(screening):
+    """Screening puts negative cosines in a wrong order: it is never sure of them."""
+    keys, queries = unit_rows(vectors(600).abs()), unit_rows(-vectors(4, seed=5).abs())
+    found = Nearest(keys, 5)
+    if screening:
+        assert not found._by_screening(queries, found._screen)[2].any()
+    assert_nearest(queries, keys, 5)
+
+
 def test_few_keys_are_not_screened(monkeypatch):
     monkeypatch.setattr(nearest, "_halves_are_faster", lambda device: True)
     assert Nearest(vectors(959), 10)._screen is None
@@ -62,7 +71,7 @@ def test_few_keys_are_not_screened(monkeypatch):
 @settings(max_examples=40)
 @given(st.integers(0, 6), st.integers(1, 8), st.integers(0, 300), st.integers(0, 1000))
 def test_the_largest_of_groups_are_the_largest(rows, k, more, seed):
-    scores = vectors(rows, 16 * k + more, seed).bfloat16()
+    scores = vectors(rows, 16 * k + more, seed).abs().bfloat16()
     largest, columns = nearest._largest(scores, k)
     assert torch.equal(largest, scores.topk(k, dim=1).values)
     assert torch.equal(scores.gather(1, columns), largest)

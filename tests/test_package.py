@@ -1,6 +1,8 @@
 """The package as a whole: what it exports, which way its data flows, what its sample holds."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import hf_xlt
@@ -9,8 +11,8 @@ from hf_xlt.sample import LANGUAGES, sentences
 ROOT = Path(hf_xlt.__file__).parent
 ORDER = (
     "errors", "tensor_file", "tokens", "mixture", "transport", "geometry", "evidence", "checkpoint",
-    "model_card", "hub", "trelm", "data", "evaluation", "initializers", "report", "report_html", "recipes", "sample",
-    "demo", "cli",
+    "model_card", "hub", "trelm", "data", "evaluation", "initializers", "report", "report_html", "recipes", "study",
+    "sample", "demo", "cli",
 )  # fmt: skip
 
 
@@ -32,6 +34,13 @@ def test_every_module_has_its_place_and_imports_only_from_those_above_it():
         own = ORDER.index(room(path))
         below = {name for name in imported_rooms(path) if ORDER.index(name) > own}
         assert not below, f"{path.relative_to(ROOT)} imports {sorted(below)}"
+
+
+def test_rewriting_a_checkpoint_imports_nothing_that_trains_reads_datasets_or_plots():
+    unneeded = {"datasets", "hf_xlt.recipes", "matplotlib", "peft"}
+    program = f"import sys, hf_xlt.checkpoint, hf_xlt.initializers; print(*{unneeded}.intersection(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert result.stdout.split() == []
 
 
 def test_public_names_exist_and_are_sorted():

@@ -9,8 +9,9 @@ from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from hf_xlt.data.corpora import Corpus, Split
-from hf_xlt.data.packing import Frame, blocks, pack, token_stream
+from hf_xlt.data.packing import blocks, pack
 from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.data.token_stream import Frame, token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, processors
 from transformers import PreTrainedTokenizerFast
 
-from hf_xlt.data.packing import Frame
+from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.words import encode_words
 from hf_xlt.sample import sentences

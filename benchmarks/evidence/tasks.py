@@ -15,10 +15,11 @@ from hf_xlt.evaluation.tasks.direct import ModelAsked
 
 PROBE = Budget().probe().quick()
 FINE_TUNING = replace(Budget().quick(), epochs=4, evaluations=1, learning_rate=1e-4)
-# It takes minutes each, and questions, whose texts are long, many of them.
-FINE_TUNED = {
-    "classification": ("pooled", "pooled, distilled", "random rows", "from scratch", "source"),
-    "question-answering": ("pooled", "random rows", "source"),
+# What takes minutes each is done for some methods only.
+ONLY = {
+    ("parsing", "zero-shot"): ("pooled", "pooled, distilled", "random rows", "RAMEN", "source"),
+    ("classification", "fine-tuned"): ("pooled", "pooled, distilled", "random rows", "from scratch", "source"),
+    ("question-answering", "fine-tuned"): ("pooled", "random rows", "source"),
 }
 SEEDS = {"classification": (0, 1, 2)}
 LAYERS = {"upos": 3, "parsing": 3}  # of six: the best of the source on the English development files
@@ -33,7 +34,7 @@ def measured(language: Language, method: str, model: Path, source: Path, data: P
         if kind == "retrieval":
             tasks = {"retrieval": tasks}
         for task, places in tasks.items():
-            if kind == "fine-tuned" and method not in FINE_TUNED[task]:
+            if method not in ONLY.get((task, kind), (method,)):
                 continue
             given = {task: {role: str(data / place) for role, place in places.items()}}
             probe = replace(PROBE, layer=LAYERS.get(task))

@@ -9,9 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from datasets import load_dataset
-from datasets.exceptions import DatasetsError
-
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.text import text_lines
 
@@ -44,6 +41,9 @@ def _dataset_lines(corpus: str, builder: str, **kwargs: Any) -> Iterator[str]:
 
 
 def _dataset_rows(corpus: str, builder: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
+    from datasets import load_dataset  # large, and most corpora are text
+    from datasets.exceptions import DatasetsError
+
     try:
         yield from load_dataset(builder, split="train", streaming=True, **kwargs)
     except (OSError, ValueError, DatasetsError) as error:

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives import special_ids
-from hf_xlt.data.packing import token_stream
+from hf_xlt.data.token_stream import token_stream
 
 
 def frequency_order(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Tensor:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from datasets import Dataset, Features, Sequence, Value
@@ -15,64 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.corpora import Split
+from hf_xlt.data.token_stream import BATCH, Frame, batched, token_stream
 from hf_xlt.errors import InputError
-
-BATCH = 1000
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What a tokenizer puts around a sequence and between documents, as token ids."""
-
-    prefix: tuple[int, ...]
-    suffix: tuple[int, ...]
-    separator: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame:
-        """Read the frame off a tokenizer by encoding a probe with and without special tokens."""
-        probe = "a"
-        bare = tokenizer(probe, add_special_tokens=False)["input_ids"]
-        full = tokenizer(probe)["input_ids"]
-        start = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), 0)
-        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id)
-        separator = tuple(i for i in ends if i is not None)[:1]
-        return cls(tuple(full[:start]), tuple(full[start + len(bare) :]), separator)
-
-    @property
-    def opening(self) -> tuple[int, ...]:
-        """The token a text begins after, for models that read from left to right: one id, or none."""
-        return self.prefix[-1:] or self.separator
-
-    def room(self, length: int) -> int:
-        """Ordinary tokens that fit into a sequence of `length`.
-
-        Raises:
-            InputError: If there are fewer than two.
-        """
-        inner = length - len(self.prefix) - len(self.suffix)
-        if inner < 2:
-            raise InputError(f"sequence_length {length} leaves no room for text between special tokens; raise it.")
-        return inner
-
-    def around(self, ids: np.ndarray) -> np.ndarray:
-        """The sequence of `ids` between prefix and suffix, int32."""
-        return np.concatenate([self.prefix, ids, self.suffix]).astype(np.int32)
-
-
-def token_stream(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[np.ndarray]:
-    """Tokenise lines in batches; each array holds the ids of a batch, a separator after every line."""
-    separator = list(Frame.of(tokenizer).separator)
-    for batch in _batched(lines, BATCH):
-        encoded = tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)
-        yield np.array([i for ids in encoded["input_ids"] for i in ids + separator], dtype=np.int32)
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def blocks(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> Iterator[np.ndarray]:
@@ -114,7 +56,7 @@ def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: i
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         rows = islice(blocks(split.training_lines(), tokenizer, length), limit)
-        for batch in _batched(tqdm(rows, desc="packing", unit=" sequences", disable=None), BATCH):
+        for batch in batched(tqdm(rows, desc="packing", unit=" sequences", disable=None), BATCH):
             yield {"input_ids": np.stack(batch)}
 
     dataset = memory_mapped(cache, name, features, batches)

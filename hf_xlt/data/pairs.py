@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.objectives.cross_lingual import UNALIGNED
-from hf_xlt.data.packing import BATCH, Frame
+from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
 
 TokenPair = tuple[np.ndarray, np.ndarray]

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import DECODER, kind_of
-from hf_xlt.data.packing import Frame
+from hf_xlt.data.token_stream import Frame
 
 NEW_TOKENS = 16
 

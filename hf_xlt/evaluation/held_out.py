@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives import CausalLM, Example, Objective, special_ids
-from hf_xlt.data.packing import Frame, token_stream
+from hf_xlt.data.token_stream import Frame, token_stream
 from hf_xlt.errors import InputError
 
 MASKING_SEED = 20230

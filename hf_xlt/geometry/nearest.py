@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _ROUNDING = 2**-8  # what bfloat16, of 8 significant bits, changes a number by at most, as a share of it
@@ -45,6 +46,11 @@ class Nearest:
             cosines[~sure], places[~sure] = self._by_all_cosines(queries[~sure])
         return cosines, places
 
+    @property
+    def width(self) -> int:
+        """How many float32 numbers the scores of one query take the room of."""
+        return len(self.keys) if self._screen is None else -(-len(self.keys) // 2)
+
     @cached_property
     def _screen(self) -> Tensor | None:
         worthwhile = _CANDIDATES * self.k * _LEAST_SAVING <= len(self.keys)
@@ -63,12 +69,13 @@ class Nearest:
         """Also whether each row is sure, bool `(n,)`: no key that is no candidate can be nearer than the last."""
         rough, candidates = _largest(queries.bfloat16() @ screen.T, _CANDIDATES * self.k)
         parts = zip(queries.split(_SCORED_AT_ONCE), candidates.split(_SCORED_AT_ONCE), strict=True)
-        exact = torch.cat([(self.keys[places] @ rows[:, :, None]).squeeze(2) for rows, places in parts])
+        exact = torch.cat([F.embedding(places, self.keys).mul_(rows[:, None]).sum(2) for rows, places in parts])
         cosines, order = exact.topk(self.k, dim=1)
         beyond = rough[:, -1].float()
         error = _rounded_off(queries) * (1 + self._key_error) + self._key_error
         error += _ROUNDING * (1 + _ROUNDING) * beyond.abs() + _SUMMATION
-        return cosines, candidates.gather(1, order), cosines[:, -1] >= beyond + error
+        sure = (beyond >= 0) & (cosines[:, -1] >= beyond + error)
+        return cosines, candidates.gather(1, order), sure
 
 
 def _rounded_off(rows: Tensor) -> Tensor:
@@ -79,18 +86,22 @@ def _rounded_off(rows: Tensor) -> Tensor:
 def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """What `topk` gives, in less time: the k largest lie in the k groups with the largest maxima.
 
+    Numbers are compared by their bits, as integers, which is faster and the same but among negative ones. So rows are
+    right if their last score is not negative; otherwise a larger one may be missing.
+
     Args:
-        scores: `(n, o)`, with at least k groups; those left over by groups of equal size are looked at anyway.
+        scores: bfloat16 `(n, o)`, with at least k groups; those left over by groups of equal size are looked at anyway.
         k: Number of scores wanted.
     """
+    bits = scores.view(torch.int16)
     count = scores.shape[1] // _GROUP
-    grouped = scores[:, : count * _GROUP].unflatten(1, (_GROUP, count))  # every count-th score: maxima of whole rows
+    grouped = bits[:, : count * _GROUP].unflatten(1, (_GROUP, count))  # every count-th score: maxima of whole rows
     groups = grouped.amax(1).topk(k, dim=1, sorted=False).indices
     members = torch.arange(0, count * _GROUP, count, device=scores.device)
     left_over = torch.arange(count * _GROUP, scores.shape[1], device=scores.device).expand(len(scores), -1)
     columns = torch.cat([(groups[:, :, None] + members).flatten(1), left_over], dim=1)
-    largest, order = scores.gather(1, columns).topk(k, dim=1)
-    return largest, columns.gather(1, order)
+    largest, order = bits.gather(1, columns).topk(k, dim=1)
+    return largest.view(scores.dtype), columns.gather(1, order)
 
 
 @cache

@@ -25,9 +25,12 @@ Entries = tuple[Tensor, Tensor, Tensor]
 Weigh = Callable[[Tensor], Iterator[Entries]]
 """From unit queries to the entries of their rows."""
 
+WeighBy = Callable[[Tensor], tuple[Weigh, int]]
+"""From unit keys to what weighs them, and how many float32 numbers it takes the room of for each query."""
+
 
 def device_blocks(rows: int, columns: int, device: torch.device) -> Iterable[slice]:
-    """Slices that cover `rows`: blocks of `columns` floats a row in 128 MB, or in a share of a GPU's free memory."""
+    """Slices that cover `rows`, as `row_blocks` makes them, or larger ones, in a share of a GPU's free memory."""
     if device.type != "cuda":
         return row_blocks(rows, columns)
     free, _ = torch.cuda.mem_get_info(device)
@@ -60,14 +63,14 @@ def top_k_softmax(
     """
     check_top_k(k, temperature)
 
-    def weigh_by(keys: Tensor) -> Weigh:
+    def weigh_by(keys: Tensor) -> tuple[Weigh, int]:
         nearest = Nearest(keys, k)
 
         def weigh(queries: Tensor) -> Iterator[Entries]:
             cosines, columns = nearest.find(queries)
             yield _entries(torch.arange(len(queries), device=keys.device), columns, (cosines / temperature).softmax(1))
 
-        return weigh
+        return weigh, nearest.width
 
     return _mix(queries, keys, source_ids, source_size, weigh_by)
 
@@ -88,8 +91,8 @@ def sparsemax(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: in
         InputError: If a vector holds NaN or infinity.
     """
 
-    def weigh_by(keys: Tensor) -> Weigh:
-        return lambda queries: _sparsemax_entries(queries @ keys.T)
+    def weigh_by(keys: Tensor) -> tuple[Weigh, int]:
+        return lambda queries: _sparsemax_entries(queries @ keys.T), len(keys)
 
     return _mix(queries, keys, source_ids, source_size, weigh_by)
 
@@ -112,21 +115,15 @@ def check_top_k(k: int, temperature: float) -> None:
         raise InputError(f"The temperature is {temperature}; expected a positive number such as 0.1.")
 
 
-def _mix(
-    queries: Tensor,
-    keys: Tensor,
-    source_ids: Tensor,
-    source_size: int,
-    weigh_by: Callable[[Tensor], Weigh],
-) -> SparseMixture:
+def _mix(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: int, weigh_by: WeighBy) -> SparseMixture:
     """Weigh unit keys for unit queries, a block of these at a time, on the device of the keys."""
     _check("target", queries)
     _check("source", keys)
     has_direction = keys.any(dim=1)
     keys, source_ids = unit_rows(keys[has_direction]), source_ids.to(keys.device)[has_direction]
-    weigh = weigh_by(keys)
+    weigh, width = weigh_by(keys)
     asked = queries.any(dim=1).nonzero().squeeze(1)
-    blocks = device_blocks(len(asked) if len(keys) else 0, len(keys), keys.device)
+    blocks = device_blocks(len(asked) if len(keys) else 0, width, keys.device)
     parts = [_entries(asked[:0], asked[:0, None], keys.new_empty(0, 1))]
     for block in tqdm(list(blocks), desc="similarity", unit="block", disable=None):
         entries = weigh(unit_rows(queries[asked[block]]))
@@ -145,8 +142,6 @@ def _entries(rows: Tensor, columns: Tensor, weights: Tensor) -> Entries:
 
 
 def _check(name: str, vectors: Tensor) -> None:
-    broken = (~vectors.isfinite()).any(dim=1).nonzero()
-    if len(broken):
-        raise InputError(
-            f"Row {int(broken[0])} of the {name} vectors holds NaN or infinity; expected numbers: mend or drop it."
-        )
+    if vectors.numel() and not torch.stack(vectors.aminmax()).isfinite().all():
+        row = int((~vectors.isfinite()).any(dim=1).nonzero()[0])
+        raise InputError(f"Row {row} of the {name} vectors holds NaN or infinity; expected numbers: mend or drop it.")

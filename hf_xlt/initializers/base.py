@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -219,4 +220,4 @@ def _ids(array: Any) -> Tensor:
 
 
 def _names(vocabulary: Vocabulary, size: int) -> tuple[str, ...]:
-    return tuple(vocabulary.names.get(i, "") for i in range(size))
+    return tuple(map(vocabulary.names.get, range(size), repeat("")))

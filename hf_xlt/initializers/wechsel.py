@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -122,30 +123,23 @@ def dictionary_map(source: TextVectors, target: TextVectors, dictionary: WordPai
     Raises:
         InputError: If no entry has a vector on both sides.
     """
-    pairs = [(s, t) for word, translation in dictionary for s in _cases(word) for t in _cases(translation)]
-    (rows, source_places), (images, target_places) = (
-        _placed(vectors, words) for vectors, words in zip((source, target), zip(*pairs, strict=True), strict=True)
-    )
-    known = rows.any(dim=1)[source_places] & images.any(dim=1)[target_places]
-    if not known.any():
+    words, translations = zip(*dictionary, strict=True)
+    # The products of all pairs of an entry add up to one product: of the sums of its two sides.
+    rows, images = _sums_of_cases(source, words), _sums_of_cases(target, translations)
+    if not (rows.any(dim=1) & images.any(dim=1)).any():
         raise InputError(
             f"None of the {len(dictionary)} dictionary entries has a vector on both sides; expected some: check that "
             "its columns are source and target, in this order, and that words are spelled as the vectors' are."
         )
-    pair_numbers, times = (source_places * len(images) + target_places)[known].unique(return_counts=True)
-    image_of_pair = images[pair_numbers % len(images)] * times[:, None]
-    sums = torch.zeros(len(rows), images.shape[1]).index_add_(0, pair_numbers // len(images), image_of_pair)
-    return procrustes(rows, sums)
+    return procrustes(rows, images)
 
 
-def _cases(word: str) -> tuple[str, str, str]:
-    return word, word.lower(), word.title()
-
-
-def _placed(vectors: TextVectors, words: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """The vectors of the different words, and the place of each word's among them."""
-    places = {word: place for place, word in enumerate(dict.fromkeys(words))}
-    return vectors.of_words(list(places)), torch.tensor([places[word] for word in words])
+def _sums_of_cases(vectors: TextVectors, words: Sequence[str]) -> Tensor:
+    """`(n, d)`: for each word, the sum of the vectors of the ways to write it."""
+    written = [case for word in words for case in (word, word.lower(), word.title())]
+    places = {word: place for place, word in enumerate(dict.fromkeys(written))}
+    of_words = torch.tensor([places[word] for word in written]).view(len(words), -1)
+    return F.embedding_bag(of_words, vectors.of_words(list(places)), mode="sum")
 
 
 def _check_dictionary(dictionary: WordPairs) -> None:

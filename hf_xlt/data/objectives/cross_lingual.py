@@ -85,17 +85,20 @@ class DataCollatorForCdLM(_OnPairs):
 
 @dataclass(frozen=True)
 class DataCollatorForTLM(_OnPairs):
-    """Translation language modelling: both sentences in one row, masked alike (Lample & Conneau 2019, §3.3).
+    """Translation language modelling: both sentences in one row, masked alike (Lample & Conneau 2019, §3.4).
 
     Positions begin anew with the translation, and every token carries its own language.
 
     Args:
         tokenizer: The joint tokenizer, with pad and mask tokens.
         mlm_share: Part of the tokens predicted.
+        position_offset: Row of the first position, as `TreLMConfig.position_offset` says.
 
     Raises:
         InputError: If the tokenizer lacks one of these tokens.
     """
+
+    position_offset: int = 0
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate: `input_ids`, `attention_mask`, `labels`, `lang_ids` and `position_ids`, each `(b, n + m)`."""
@@ -112,7 +115,7 @@ class DataCollatorForTLM(_OnPairs):
             "attention_mask": np.ones(len(inputs)),
             "labels": labels,
             "lang_ids": np.repeat([int(example["lang_ids"]), int(example["target_lang_ids"])], lengths),
-            "position_ids": np.concatenate([np.arange(length) for length in lengths]),
+            "position_ids": np.concatenate([self.position_offset + np.arange(length) for length in lengths]),
         }
 
 

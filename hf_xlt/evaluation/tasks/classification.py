@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.packing import Frame
+from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.classes import ClassScores
 from hf_xlt.evaluation.pooling import mean_pooled

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from hf_xlt.checkpoint import ENCODER
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.objectives import IGNORED, objective_for, special_ids
-from hf_xlt.data.packing import Frame
+from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.loss import evaluate_losses, targets

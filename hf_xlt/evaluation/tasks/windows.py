@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hf_xlt.data.packing import Frame
+from hf_xlt.data.token_stream import Frame
 
 
 def text_windows(
