@@ -56,7 +56,7 @@ FULL = CardFacts(
         ResultRow("from | scratch", 2.5, 3, 5.0, 7.5, 1808.042),
     ),
     retrieval=(CardTable("Translations found", ("method", "to source"), (("CLP (paper)", "12.5"),)),),
-    curves="learning_curves.png",
+    pictures={"Learning curves": "learning_curves.png"},
     continuations={
         'Er sagte: "Ja': {"CLP (paper)": "und ging hinaus.", "random rows": "der der der"},
         "Die Sonne": {"CLP (paper)": "schien den ganzen Tag.", "random rows": "war war"},

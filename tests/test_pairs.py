@@ -111,6 +111,9 @@ def test_tlm_masks_both_sides_of_one_row(dataset, joint):
         assert batch["attention_mask"][i].sum() == n + m
         sides |= {bool(predicted[:n].any()), 2 + bool(predicted[n:].any())}
     assert {1, 3} <= sides
+    moved = DataCollatorForTLM(joint, position_offset=2)(examples)  # of RoBERTa and its kin
+    inside = batch["attention_mask"].bool()
+    assert torch.equal(moved["position_ids"][inside], batch["position_ids"][inside] + 2)
 
 
 @pytest.mark.parametrize("collator", [DataCollatorForCdLM, DataCollatorForTLM])

@@ -27,6 +27,8 @@ from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.report import text_table
 from hf_xlt.report_html import write_report
 from hf_xlt.report_html.comparison import comparison_report, curves_of
+from hf_xlt.study import load_study, pictures, run_study
+from hf_xlt.study import tables as study_tables
 
 Tasks = Annotated[str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.")]
 DataOption = Annotated[
@@ -198,6 +200,36 @@ def structure(
     if output is not None:
         output.write_text(found.to_json(), encoding="utf-8")
         say(f"{output}: all figures.")
+
+
+@app.command()
+def study(
+    output: Annotated[Path, typer.Option(help="Folder of the study; what is done there is not done again.")],
+    grid: Annotated[Path | None, typer.Argument(help="A .yaml file; the shipped study without one.")] = None,
+    corpus: Annotated[
+        list[str] | None, typer.Option(help="Twice, LANGUAGE=FILE: text of the first and of the second language.")
+    ] = None,
+    parallel: Annotated[str | None, typer.Option(help="Translation pairs, first language first.")] = None,
+    dictionary: Annotated[str | None, typer.Option(help="Words and translations, for extra anchors.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the study: training.steps=500, seeds=[0,1].")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Cells trained at a time, in processes of their own.", min=1)] = 1,
+) -> None:
+    """Train a grid of small bilingual models, and see what makes their structure emerge.
+
+    What the languages share (layers, embeddings, tokens, the kind of text) is changed one factor at a time. A killed
+    study goes on with the cells that are left.
+
+    Example: hf-xlt study --corpus en=en.txt.gz --corpus de=de.txt.gz --parallel en-de.tsv --output study
+    """
+    given = [f"corpora.{language}" for language in corpus or []]
+    given += [f"{name}={value}" for name, value in (("parallel", parallel), ("dictionary", dictionary)) if value]
+    results = run_study(load_study(grid, [*given, *(settings or [])]), output, workers)
+    for table in study_tables(results):
+        console.print(text_table(table))
+    drawn = pictures(results, output)
+    say(f"{output}: cells/*.json, {', '.join(path.name for path in drawn)}")
 
 
 def _examination(

@@ -35,6 +35,7 @@ from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose,
 from hf_xlt.initializers.evidence import flag
 from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
 from hf_xlt.recipes.card import retrieval_tables
+from hf_xlt.recipes.trade_off import language_tables
 from hf_xlt.report import explanation_table, results_table, text_table
 from hf_xlt.transport import Transport
 
@@ -164,8 +165,10 @@ def run(
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
-    console.print(results_table(results.summaries), *map(text_table, retrieval_tables(results)))
-    say(f"{output}: model, README.md (card), results.json, learning_curves.png, recipe.yaml")
+    tables = (*language_tables(results), *retrieval_tables(results))
+    console.print(results_table(results.summaries), *map(text_table, tables))
+    pictures = ", ".join(sorted(path.name for path in output.glob("*.png")))
+    say(f"{output}: model, README.md (card), results.json, {pictures}, recipe.yaml")
     say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
 
 

@@ -133,14 +133,14 @@ class CardFacts:
         corpus: The text; None if the model was not trained after its vocabulary was made.
         results: Table of results, best told first.
         retrieval: What sentence vectors find, before and after training.
-        curves: Name of the picture of learning curves, a file beside the card.
+        pictures: What a picture shows → its name, a file beside the card.
         continuations: Sentence beginning → method → what the method's model wrote after it.
         versions: Library → version; see `installed_versions`.
         hardware: What the model was trained on.
         citation: BibTeX of the method's paper.
 
     Raises:
-        InputError: If the title or command is not one line, the kind is unknown, `curves` is not a bare file name, or
+        InputError: If the title or command is not one line, the kind is unknown, a picture is not a bare file name, or
             the recipe is not a YAML mapping.
     """
 
@@ -165,7 +165,7 @@ class CardFacts:
     corpus: CorpusFacts | None = None
     results: tuple[ResultRow, ...] = ()
     retrieval: tuple[CardTable, ...] = ()
-    curves: str | None = None
+    pictures: Mapping[str, str] = field(default_factory=dict)
     continuations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     hardware: str | None = None
@@ -178,10 +178,11 @@ class CardFacts:
             raise InputError(f"The model's kind is {self.kind!r}; expected one of {', '.join(KINDS)}.")
         if self.command is not None and len(self.command.splitlines()) != 1:
             raise InputError(f"The command is {self.command!r}; expected one line. Join its words with shlex.join.")
-        if self.curves is not None and Path(self.curves).name != self.curves:
-            raise InputError(
-                f"The picture of the curves is {self.curves!r}; expected a bare file name. Save it beside the card."
-            )
+        for shown, name in self.pictures.items():
+            if Path(name).name != name:
+                raise InputError(
+                    f"The picture of {shown!r} is {name!r}; expected a bare file name. Save it beside the card."
+                )
         if self.recipe is not None and not isinstance(parsed(self.recipe), dict):
             raise InputError(f"The recipe is {self.recipe[:80]!r}; expected a YAML mapping. Pass the resolved recipe.")
 

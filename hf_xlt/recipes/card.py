@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,16 +19,17 @@ from hf_xlt.model_card import CardTable, EvidenceFacts
 from hf_xlt.recipes.load import recipe_from
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results
+from hf_xlt.recipes.trade_off import language_tables
 from hf_xlt.transport import Transport
 
 
-def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
+def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> CardFacts:
     """What the card tells of a run.
 
     Args:
         results: The run.
         title: What the model is called.
-        curves: File name of the picture of learning curves beside the card.
+        pictures: What a picture shows → its file beside the card.
     """
     recipe = recipe_from(results.recipe)
     kept = next(run for run in results.runs if run.curve.method == results.method)
@@ -38,7 +40,7 @@ def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
         method=results.method,
         base_model=recipe.source,
         helper=recipe.helper,
-        brings_code=recipe.trelm is not None,
+        brings_code=recipe.trelm is not None or recipe.multilingual is not None,
         language=recipe.language or (recipe.trelm.languages[1] if recipe.trelm else None),
         license=recipe.license,
         recipe_name=recipe.name,
@@ -48,8 +50,8 @@ def card_facts(results: Results, title: str, curves: str | None) -> CardFacts:
         rows=None if kept.rows is None else RowCounts(**kept.rows),
         corpus=CorpusFacts(**results.corpus),
         results=tuple(result_row(summary) for summary in results.summaries),
-        retrieval=retrieval_tables(results),
-        curves=curves,
+        retrieval=(*language_tables(results), *retrieval_tables(results)),
+        pictures=pictures,
         continuations=_continuations(results),
         versions=results.versions,
         hardware=results.hardware,

@@ -21,9 +21,9 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint import ENCODER, Checkpoint, kind_of
 from hf_xlt.checkpoint.contents import modules
 from hf_xlt.data.arrow import fingerprint, memory_mapped
-from hf_xlt.data.packing import BATCH, Frame
 from hf_xlt.data.pairs import tokenized
 from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.recipes.recipe import Data, Recipe
@@ -138,7 +138,7 @@ def split_pairs(data: Data) -> tuple[list[tuple[str, str]], list[tuple[str, str]
     require(data.held_out_every > 1, "data: held_out_every", data.held_out_every, "a number > 1")
     pairs = data.pairs().pairs
     if len(pairs) < 3:
-        raise InputError(f"{data.parallel} holds {len(pairs)} translation pairs; expected 3 or more to distil from.")
+        raise InputError(f"{data.parallel} holds {len(pairs)} translation pairs; expected 3 or more.")
     limit = data.held_out_every * data.held_out_lines
     held_out = pairs[: limit : data.held_out_every]
     training = [pair for i, pair in enumerate(pairs) if i % data.held_out_every or i >= limit]

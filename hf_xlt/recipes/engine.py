@@ -16,7 +16,6 @@ from peft import LoraModel
 from transformers import PreTrainedModel
 
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
-from hf_xlt.data.objectives import objective_for
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.generation import continuations
@@ -34,12 +33,16 @@ from hf_xlt.recipes.distillation import (
     with_corpus,
 )
 from hf_xlt.recipes.keep import ADAPTERS, check_adapters, kept_class, save_kept
+from hf_xlt.recipes.languages import LanguagePoint, LanguagesText
 from hf_xlt.recipes.methods import BASELINES, Contest, Method, new_model_contest
+from hf_xlt.recipes.multilingual import continued, multilingual_contest, read_contest
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results, Run, hardware
+from hf_xlt.recipes.retrieval_picture import plot_retrieval
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.stages import Lesson, Material, best_device, train_stage
 from hf_xlt.recipes.text import Text, read_text
+from hf_xlt.recipes.trade_off import plot_trade_off
 from hf_xlt.recipes.transfer import transfer_contest
 from hf_xlt.recipes.trelm import trelm_contest
 from hf_xlt.report import plot_learning_curves
@@ -47,6 +50,8 @@ from hf_xlt.trelm import TreLMPreTrainedModel
 from hf_xlt.trelm.combine import State, combine_halves
 
 CURVES_FILE = "learning_curves.png"
+RETRIEVAL_FILE = "retrieval.png"
+TRADE_OFF_FILE = "trade_off.png"
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Plan:
 
     recipe: Recipe
     contest: Contest
-    text: Text
+    text: Text | LanguagesText
     work: Path
     sentence_pairs: SentencePairs | None = None
 
@@ -92,7 +97,7 @@ def run_recipe(
         InputError: If the recipe, its checkpoints, its corpus or the output folder cannot be used.
     """
     check_output(output, overwrite=overwrite)
-    recipe = with_corpus(recipe)
+    recipe = continued(with_corpus(recipe))
     with work_folder(recipe, output, compare) as work:
         plan = prepare(recipe, work, compare)
         runs = [train(plan, method, seed) for seed in recipe.seeds for method in plan.contest.methods]
@@ -133,18 +138,29 @@ def work_folder(recipe: Recipe, output: Path, compare: bool) -> Iterator[Path]:
 def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
     """Open the checkpoints, make the tokenizer, pack the text."""
     check_distillation(recipe)  # refused before anything is opened or learned
-    recipe.data.split()
+    if recipe.multilingual is None:
+        recipe.data.split()
     check_adapters(recipe)
     contest = contest_of(recipe, work, compare)
     check_space(work / "model", training_bytes(contest, runs=len(recipe.seeds) * len(contest.methods)))
     check_length(recipe.stages[0].sequence_length, contest)
-    text = read_text(recipe, contest.tokenizer, work / "packed", contest.source_tokenizer)
+    text = text_of(recipe, contest, work / "packed")
     pairs = read_sentence_pairs(recipe, contest.tokenizer, work / "distillation") if recipe.distils else None
     return Plan(recipe, contest, text, work, pairs)
 
 
+def text_of(recipe: Recipe, contest: Contest, cache: Path) -> Text | LanguagesText:
+    """The text, packed for the model."""
+    if recipe.multilingual is not None:
+        return read_contest(recipe, contest, cache)
+    offset = getattr(contest.config, "position_offset", 0)
+    return read_text(recipe, contest.tokenizer, cache, contest.source_tokenizer, offset)
+
+
 def contest_of(recipe: Recipe, work: Path, compare: bool) -> Contest:
-    """The methods to train: of a new model, of two languages with a vocabulary each or with one, or of one language."""
+    """The methods to train: of many languages, a new model, two languages with a vocabulary each or one, or of one."""
+    if recipe.multilingual is not None:
+        return multilingual_contest(recipe, work, compare)
     if recipe.model is not None:
         return new_model_contest(recipe, work / "tokenizer")
     if recipe.separate:
@@ -190,10 +206,12 @@ def train(plan: Plan, method: Method, seed: int) -> Run:
         parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
         continuations=continuations(trained.model, plan.text.tokenizer, plan.recipe.prompts),
         retrieval=trained.retrieval,
+        languages=trained.languages,
     )
     if trained.adapters is not None:
         write_adapters(trained.adapters, folder / ADAPTERS)
-    trained.model.save_pretrained(folder / "model")
+    published = plan.contest.published
+    (trained.model if published is None else published(trained.model)).save_pretrained(folder / "model")
     record.write_text(json.dumps(asdict(run)), encoding="utf-8")
     shutil.rmtree(folder / "stages")
     return run
@@ -206,6 +224,7 @@ class TrainedModel:
     model: PreTrainedModel
     points: tuple[Point, ...]
     retrieval: tuple[RetrievalPoint, ...]
+    languages: tuple[LanguagePoint, ...]
     seconds: float
     adapters: LoraModel | None
 
@@ -213,11 +232,12 @@ class TrainedModel:
 def train_stages(plan: Plan, method: Method, seed: int, folder: Path) -> TrainedModel:
     """Train through the stages."""
     model = method.start(seed)
-    text, stages = plan.text, plan.recipe.stages
-    held_out = text.held_out(objective_for(plan.contest.kind.objective, text.tokenizer))
+    text, stages = plan.text, method.stages or plan.recipe.stages
+    held_out = text.held_out(plan.contest.kind.objective)
     copied = torch.empty(0, dtype=torch.int64) if method.transport is None else method.transport.copied_target
     points = [Point.at(0, quality_of(model, held_out, text))]
     retrieval = [*retrieval_of(model, plan, step=0)]
+    languages = [*languages_of(model, plan, step=0)]
     seconds, adapters = 0.0, None
     states: dict[str, State] = {}
     for stage in stages:
@@ -234,18 +254,25 @@ def train_stages(plan: Plan, method: Method, seed: int, folder: Path) -> Trained
             trained = train_stage(model, stage, lesson, seed, folder / "stages" / stage.name, label)
             points += [replace(point, step=point.step + done) for point in trained.points]
             retrieval += retrieval_of(model, plan, points[-1].step)
+            languages += languages_of(model, plan, points[-1].step)
             seconds, adapters = seconds + trained.seconds, trained.adapters
         if any(stage.name in later.follows for later in stages):
             states[stage.name] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return TrainedModel(model, tuple(points), tuple(retrieval), seconds, adapters)
+    return TrainedModel(model, tuple(points), tuple(retrieval), tuple(languages), seconds, adapters)
 
 
 def retrieval_of(model: PreTrainedModel, plan: Plan, step: int) -> list[RetrievalPoint]:
-    """How well held-out pairs find each other, where a stage of the recipe distils."""
-    return [] if plan.sentence_pairs is None else [plan.sentence_pairs.measure(model, plan.text.tokenizer, step)]
+    """How well held-out pairs find each other, where a stage distils or a model of many languages has pairs."""
+    pairs = plan.text.translations if isinstance(plan.text, LanguagesText) else plan.sentence_pairs
+    return [] if pairs is None else [pairs.measure(model, plan.text.tokenizer, step)]
 
 
-def quality_of(model: PreTrainedModel, held_out: HeldOut, text: Text) -> Quality:
+def languages_of(model: PreTrainedModel, plan: Plan, step: int) -> tuple[LanguagePoint, ...]:
+    """Held-out quality in each of many languages."""
+    return plan.text.measure(model, step) if isinstance(plan.text, LanguagesText) else ()
+
+
+def quality_of(model: PreTrainedModel, held_out: HeldOut, text: Text | LanguagesText) -> Quality:
     """Held-out quality of a model between stages."""
     model.to(device=best_device())  # type: ignore[call-arg]
     return measure(model, held_out, text.tokenizer)
@@ -267,23 +294,34 @@ def save_model(plan: Plan, folder: Path, name: str) -> None:
 def save_results(plan: Plan, results: Results, folder: Path, title: str) -> None:
     """Write what was measured: `results.json`, the learning curves, the model card."""
     (folder / "results.json").write_text(results.to_json(), encoding="utf-8")
-    heading = f"Learning curves, {results.recipe.get('language') or 'target language'}"
-    plot_learning_curves(results.by_method, BASELINES, heading, folder / CURVES_FILE)
     opened_by = kept_class(plan.recipe, plan.contest.kind).__name__
     start = start_facts(plan.recipe, plan.kept.transport, plan.text.tokenizer, folder)
-    write_card(folder, replace(card_facts(results, title, CURVES_FILE), auto_class=opened_by, **start))
+    facts = card_facts(results, title, draw(results, plan.recipe, folder))
+    write_card(folder, replace(facts, auto_class=opened_by, **start))
+
+
+def draw(results: Results, recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Draw what the run measured; what each picture shows → its file."""
+    if recipe.only_distils:  # the head of a language model is there, but nobody trained it
+        plot_retrieval(results, folder / RETRIEVAL_FILE)
+        return {"Retrieval of held-out translations": RETRIEVAL_FILE}
+    whose = "all languages" if recipe.multilingual else recipe.language or "target language"
+    plot_learning_curves(results.by_method, BASELINES, f"Learning curves, {whose}", folder / CURVES_FILE)
+    pictures = {"Learning curves": CURVES_FILE}
+    if recipe.multilingual:
+        plot_trade_off(results, folder / TRADE_OFF_FILE)
+        pictures["What other languages cost the first"] = TRADE_OFF_FILE
+    return pictures
 
 
 def corpus_facts(plan: Plan) -> dict[str, str | int]:
-    """Name and size of the target's text, for results and card."""
-    name = plan.recipe.data.split().corpus.name
-    length = plan.recipe.stages[0].sequence_length
-    lines = plan.text.held_out_lines
-    sequences = len(plan.text.corpora["target"])
+    """Name and size of the target's text, or of all languages', for results and card."""
+    names = plan.recipe.data.trained_on
+    lines, sequences = plan.text.held_out_lines, plan.text.sequences
     return {
-        "name": Path(name).name if Path(name).exists() else name,
+        "name": ", ".join(Path(name).name if Path(name).exists() else name for name in names),
         "sequences": sequences,
-        "tokens": sequences * length,
+        "tokens": sequences * plan.text.length,
         "held_out_lines": len(lines),
         "held_out_bytes": sum(len(line.encode()) + 1 for line in lines),
     }

@@ -36,15 +36,29 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise InputError(
             f"No recipe {str(name_or_path)!r}: expected one of {', '.join(shipped_recipes())} or a .yaml file."
         )
+    return recipe_from(plain_data(path, "Recipe", overrides))
+
+
+def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The mapping in a YAML file, with overrides.
+
+    Args:
+        path: The file.
+        what: What messages call it.
+        overrides: As for `load_recipe`.
+
+    Raises:
+        InputError: If it is not YAML or no mapping, or an override leads nowhere.
+    """
     try:
         data = plain_yaml.load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from error
+        raise InputError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
-        raise InputError(f"Recipe {path} must be a mapping with a `name`; see the shipped ones.")
+        raise InputError(f"{what} {path} must be a mapping with a `name`; see the shipped ones.")
     for override in overrides:
         set_value(data, override)
-    return recipe_from(data)
+    return data
 
 
 def recipe_from(data: Mapping[str, Any]) -> Recipe:

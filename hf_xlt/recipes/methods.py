@@ -14,12 +14,13 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrain
 from hf_xlt.checkpoint import Checkpoint, atomic_folder
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.data.extension import extend_tokenizer
-from hf_xlt.data.packing import token_stream
+from hf_xlt.data.token_stream import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
+from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.vectors import token_vectors
 from hf_xlt.tensor_file import write_tensors
 from hf_xlt.transport import Transport
@@ -27,7 +28,8 @@ from hf_xlt.transport import Transport
 RANDOM_ROWS = "random rows"
 FROM_SCRATCH = "from scratch"
 VECTORS_FILE = "vectors.safetensors"
-BASELINES = (RANDOM_ROWS, FROM_SCRATCH)
+ONE_PHASE = "one phase"
+BASELINES = (RANDOM_ROWS, FROM_SCRATCH, ONE_PHASE)
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,13 @@ class Method:
         name: As shown in tables.
         start: Seed → starting model in float32.
         transport: How target rows come about; None for a new model.
+        stages: What it is trained in, where that is not the recipe's stages.
     """
 
     name: str
     start: Callable[[int], PreTrainedModel]
     transport: Transport | None = None
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,15 @@ class Contest:
     """Methods that are trained alike: the first is the recipe's own, the rest is what it is compared with.
 
     All share the target tokenizer and the architecture of `config`; where the source language has a vocabulary of its
-    own beside the target's, `source_tokenizer` is its.
+    own beside the target's, `source_tokenizer` is its. `published` makes of a trained model what is kept of it, where
+    that is another.
     """
 
     tokenizer: PreTrainedTokenizerBase
     config: PreTrainedConfig
     methods: tuple[Method, ...]
     source_tokenizer: PreTrainedTokenizerBase | None = None
+    published: Callable[[PreTrainedModel], PreTrainedModel] | None = None
 
     @property
     def kind(self) -> ModelKind:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from typing import Any
 
+from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.data.tokenizer import FAMILIES
@@ -26,24 +28,31 @@ class Data:
 
     Args:
         corpus: File or Hub dataset id to train on; or the file of translation pairs, for its target side.
+        corpora: For a model of many languages, in place of one corpus: language → file or Hub dataset id.
         source_corpus: The same in the source language, for models of both languages.
         parallel: File of translation pairs, source language first.
+        translations: For a model of many languages: language → file of translation pairs, the first language first.
+            With two languages `parallel` says the same.
         dictionary: File of source words and their translations.
         vectors: File of word vectors of the target language.
         source_vectors: File of word vectors of the source language.
         held_out: File or Hub dataset id to measure on; without one, lines of the corpus are held out.
+        held_out_corpora: The same for a model of many languages: language → file or Hub dataset id.
         held_out_every: Hold out every so many-th line.
         held_out_lines: Hold out at most so many lines.
         max_sequences: Read at most so many packed sequences.
     """
 
     corpus: str | None = None
+    corpora: Mapping[str, Any] = field(default_factory=dict)
     source_corpus: str | None = None
     parallel: str | None = None
+    translations: Mapping[str, Any] = field(default_factory=dict)
     dictionary: str | None = None
     vectors: str | None = None
     source_vectors: str | None = None
     held_out: str | None = None
+    held_out_corpora: Mapping[str, Any] = field(default_factory=dict)
     held_out_every: int = 100
     held_out_lines: int = 500
     max_sequences: int = 1_000_000
@@ -51,6 +60,16 @@ class Data:
     def __post_init__(self) -> None:
         for name in ("held_out_lines", "max_sequences"):
             require(getattr(self, name) > 0, f"data: {name}", getattr(self, name), "a number > 0")
+        for name in ("corpora", "translations", "held_out_corpora"):
+            for language, place in getattr(self, name).items():
+                require(isinstance(place, str), f"data: {name}.{language}", place, "a file or a Hub dataset id")
+                known = ", ".join(map(str, self.corpora)) or "none yet"
+                require(language in self.corpora, f"data: {name}: language", language, f"one of corpora ({known})")
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Names of the corpora to train on; the source language's is not among them."""
+        return tuple(self.corpora.values()) or (self.split().corpus.name,)
 
     def split(self) -> Split:
         """The corpus and its held-out part.
@@ -108,18 +127,44 @@ class TreLMOptions:
     """How a source encoder becomes a TreLM: its languages, source first, and where the TRILayer goes.
 
     `tri_layer_index` is a number of layers, `middle` or `none`. With `separate_embeddings` each language has a
-    vocabulary of its own: the source its own, the target what a transfer to it alone would have.
+    vocabulary of its own: the source its own, the target what a transfer to it alone would have. Each language has
+    `language_specific_layers` for itself: so many lowest layers, or those of these indices.
     """
 
     languages: tuple[str, ...]
     tri_layer_index: int | str = "middle"
     separate_embeddings: bool = False
+    language_specific_layers: int | tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         two = len(set(self.languages)) == len(self.languages) == 2
         require(two, "trelm: languages", list(self.languages), "two different")
         known = isinstance(self.tri_layer_index, int) or self.tri_layer_index in ("middle", "none")
         require(known, "trelm: tri_layer_index", self.tri_layer_index, "middle, none or a number of layers")
+
+
+@dataclass(frozen=True)
+class Multilingual:
+    """How one model learns many languages, those of `data.corpora`; the first is the one that a stage calls `source`.
+
+    Args:
+        alpha: How far languages are sampled by their size, for the tokenizer too: 1 wholly, 0 not at all.
+        pair_share: Part of the examples that are translation pairs, trained on as translation language modelling,
+            where there are any of the languages of a stage.
+        anchors: Which tokens languages share: `none` but special ones, those they have in common (`default`), or
+            `extra` ones: words of the first language are replaced by their translations into the second.
+        anchor_probability: Share of the words that `data.dictionary` knows which are replaced.
+    """
+
+    alpha: float = 0.7
+    pair_share: float = 0.5
+    anchors: str = "default"
+    anchor_probability: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "pair_share", "anchor_probability"):
+            require(0 <= getattr(self, name) <= 1, f"multilingual: {name}", getattr(self, name), "a number from 0 to 1")
+        one_of("multilingual: anchors", self.anchors, ANCHORS)
 
 
 @dataclass(frozen=True)
@@ -142,6 +187,8 @@ class Recipe:
         vector_epochs: Begin a new model's embeddings as static vectors, trained on the corpus for so many epochs; 0 for
             random ones. Masked language models of small budgets leave the unigram plateau far sooner with them.
         trelm: Make the source a TreLM of two languages.
+        multilingual: Train one TreLM on many languages: a new one, as `model` and `tokenizer` say; or one that goes on
+            from a `source`, which takes the place of both and of the stages on the first language alone.
         tokenizer: The tokenizer to train on the corpus: a new model's, or the target tokenizer where there is none
             yet; that of a TreLM with one vocabulary on both languages' text.
         data: The text.
@@ -164,6 +211,7 @@ class Recipe:
     model: Mapping[str, Any] | None = None
     vector_epochs: int = 0
     trelm: TreLMOptions | None = None
+    multilingual: Multilingual | None = None
     tokenizer: NewTokenizer | None = None
     data: Data = field(default_factory=Data)
     stages: tuple[Stage, ...] = (Stage(),)
@@ -172,7 +220,8 @@ class Recipe:
     dtype: str = "source"
 
     def __post_init__(self) -> None:
-        if (self.initializer is None) == (self.model is None):
+        self._check_languages()
+        if (self.initializer is None) == (self.model is None) and not self.continues:
             raise InputError(f"Recipe {self.name!r} needs either `initializer` or `model`, and not both.")
         if self.initializer is not None and "method" not in self.initializer:
             raise InputError(f"Recipe {self.name!r}: `initializer` needs a `method`, e.g. clp.")
@@ -183,6 +232,8 @@ class Recipe:
             raise InputError(
                 f"Recipe {self.name!r}: vector_epochs is for a new `model`; an initializer makes its own rows."
             )
+        if self.vector_epochs and self.multilingual is not None:
+            raise InputError(f"Recipe {self.name!r}: vector_epochs is for one language; leave it out with several.")
         self._check_tokenizer()
         if not self.stages or not self.seeds:
             raise InputError(f"Recipe {self.name!r} needs at least one stage and one seed.")
@@ -194,6 +245,27 @@ class Recipe:
         for index, stage in enumerate(self.stages):
             self._check_stage(stage, [earlier.name for earlier in self.stages[:index]])
         one_of(f"recipe {self.name!r}: dtype", self.dtype, DTYPES)
+
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on training a source on many languages."""
+        return self.multilingual is not None and self.source is not None
+
+    def _check_languages(self) -> None:
+        if self.multilingual is None:
+            if self.data.corpora:
+                raise InputError(
+                    f"Recipe {self.name!r}: data.corpora is for a model of many languages; name one corpus as "
+                    "data.corpus, or add `multilingual:`."
+                )
+            return
+        names = ("initializer", "trelm", "helper", "donor", "data.corpus", "data.source_corpus", "data.held_out")
+        for name in names:
+            if attrgetter(name)(self) is not None:
+                raise InputError(
+                    f"Recipe {self.name!r}: {name} is for one target language; leave it out of a model of many "
+                    "languages. Name a corpus a language, as data.corpora.en=FILE."
+                )
 
     @property
     def separate(self) -> bool:
@@ -213,7 +285,7 @@ class Recipe:
                 f"Recipe {self.name!r}: a tokenizer like the source's is for an initializer and one language; choose a "
                 f"family of {', '.join(FAMILIES)}."
             )
-        if self.target_tokenizer:
+        if self.target_tokenizer and self.multilingual is None:
             raise InputError(
                 f"Recipe {self.name!r}: target_tokenizer is for an initializer and one language; here the tokenizer is "
                 "trained, as `tokenizer` says."
@@ -223,10 +295,18 @@ class Recipe:
         for name in stage.follows:
             known = ", ".join(earlier) or "none before it"
             require(name in earlier, f"stage {stage.name!r} follows", name, f"an earlier stage ({known})")
-        if (stage.on_pairs or stage.frozen or stage.combine or "source" in stage.languages) and self.trelm is None:
+        if self.multilingual is not None:
+            one_of(f"stage {stage.name!r} of many languages: objective", stage.objective, MONOLINGUAL)
+            require(stage.combine is None, f"stage {stage.name!r} of many languages: combine", stage.combine, "none")
+        elif (stage.on_pairs or stage.frozen or stage.combine or "source" in stage.languages) and self.trelm is None:
             raise InputError(f"stage {stage.name!r} needs a TreLM; add `trelm:` with its two languages to the recipe.")
         if self.separate and stage.combine is None:
             one_of(f"stage {stage.name!r} of a model with separate embeddings: objective", stage.objective, MONOLINGUAL)
+        if stage.objective == "tlm" and self.trelm and self.trelm.language_specific_layers:
+            raise InputError(
+                f"stage {stage.name!r}: objective is 'tlm', whose rows are of two languages at once; expected another "
+                "with trelm.language_specific_layers, which need rows of one."
+            )
         if stage.distils and (self.initializer is None or self.trelm is not None):
             raise InputError(
                 f"stage {stage.name!r} distils the source; expected a recipe with an `initializer` and without `trelm`."
@@ -251,10 +331,4 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The resolved recipe, which `load_recipe` reads back equal."""
-        return plain_yaml.dump(_plain(asdict(self)))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return plain_yaml.dump(asdict(self))

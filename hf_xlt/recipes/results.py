@@ -16,6 +16,7 @@ from hf_xlt.evaluation.curves import Curve
 from hf_xlt.evaluation.summary import MethodSummary, summarize
 from hf_xlt.model_card import public_command, without_paths
 from hf_xlt.recipes.distillation import RetrievalPoint
+from hf_xlt.recipes.languages import LanguagePoint
 from hf_xlt.recipes.methods import BASELINES
 
 
@@ -28,8 +29,9 @@ class Run:
         rows: How many target rows were copied, mixed and drawn; None for a new model.
         parameters: Number of parameters.
         continuations: Prompt → greedy continuation; empty unless the model is a decoder.
-        retrieval: Where a recipe distils, how well held-out translations find each other, before training and after
+        retrieval: Where there are held-out translations, how well they find each other, before training and after
             every stage.
+        languages: Of a model of many languages, its held-out quality in each of them, likewise; the first one first.
     """
 
     curve: Curve
@@ -37,12 +39,15 @@ class Run:
     parameters: int
     continuations: Mapping[str, str]
     retrieval: tuple[RetrievalPoint, ...] = ()
+    languages: tuple[LanguagePoint, ...] = ()
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Run:
         """Inverse of `dataclasses.asdict`."""
         retrieval = tuple(RetrievalPoint(**point) for point in data.get("retrieval", ()))
-        return cls(**{**data, "curve": Curve.from_dict(data["curve"]), "retrieval": retrieval})
+        languages = tuple(LanguagePoint(**point) for point in data.get("languages", ()))
+        measured = {"curve": Curve.from_dict(data["curve"]), "retrieval": retrieval, "languages": languages}
+        return cls(**{**data, **measured})
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class Stage:
         objective: `auto` (from the kind of model), `clm`, `mlm`, `denoise`; on translation pairs `cdlm` or `tlm`, or
             `distill`: a sentence encoder learns to give a sentence the vector that the source gives its translation.
         languages: `source` and `target`. For `mlm` those to train on, in turn, all there are if none is named; for
-            objectives on pairs the one that is read and the one that is predicted.
+            objectives on pairs the one that is read and the one that is predicted. Of many languages `source` is the
+            first and `target` all others.
         frozen: Parts of a TreLM that stay as they are, e.g. `lower`.
         starts_from: An earlier stage to start from; the one before if none is named.
         combine: In place of training: lower layers from one earlier stage, upper ones from another, the rest averaged.

@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives import Example, MaskedLM, Objective, objective_for
+from hf_xlt.data.objectives import DataCollatorForTLM, Example, MaskedLM, Objective, objective_for
 from hf_xlt.data.objectives.batch import full_batch, generator_for, languages_of
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
@@ -57,6 +57,7 @@ class Text:
         length: Ids a sequence.
         pairs: Language read and language predicted → aligned translation pairs.
         source_tokenizer: Of the source language, where it has a vocabulary of its own.
+        position_offset: The model's row of the first position, see `TreLMConfig`.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -65,15 +66,24 @@ class Text:
     length: int
     pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
     source_tokenizer: PreTrainedTokenizerBase | None = None
+    position_offset: int = 0
 
     def objective(self, name: str) -> Objective:
         """The collator of an objective; with two vocabularies, of masked language modelling in both."""
+        if name == "tlm":
+            return DataCollatorForTLM(self.tokenizer, position_offset=self.position_offset)
         if self.source_tokenizer is None:
             return objective_for(name, self.tokenizer)
         return BilingualMaskedLM(self.tokenizer, source=MaskedLM(self.source_tokenizer))
 
-    def held_out(self, objective: Objective) -> HeldOut:
+    @property
+    def sequences(self) -> int:
+        """Packed sequences of the target language."""
+        return len(self.corpora["target"])
+
+    def held_out(self, name: str) -> HeldOut:
         """The held-out lines cut for an objective."""
+        objective = objective_for(name, self.tokenizer)
         return HeldOut.cut(self.held_out_lines, self.tokenizer, self.length, objective)
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
@@ -90,6 +100,7 @@ def read_text(
     tokenizer: PreTrainedTokenizerBase,
     cache: Path,
     source_tokenizer: PreTrainedTokenizerBase | None = None,
+    position_offset: int = 0,
 ) -> Text:
     """Pack the corpora of a recipe and align its translation pairs.
 
@@ -98,6 +109,7 @@ def read_text(
         tokenizer: Of the target language, or of both.
         cache: Folder for the Arrow files.
         source_tokenizer: Of the source language, where it has a vocabulary of its own.
+        position_offset: The model's row of the first position.
 
     Raises:
         InputError: If one of them cannot be read or is too short.
@@ -116,7 +128,7 @@ def read_text(
             for language, packed in corpora.items()
         }
     pairs = read_pairs(recipe, tokenizer, cache) if any(stage.on_pairs for stage in recipe.stages) else {}
-    return Text(tokenizer, corpora, tuple(split.held_out_lines()), length, pairs, source_tokenizer)
+    return Text(tokenizer, corpora, tuple(split.held_out_lines()), length, pairs, source_tokenizer, position_offset)
 
 
 def read_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> dict[tuple[str, ...], Dataset]:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, atomic_folder
 from hf_xlt.data.frequency import frequency_order
-from hf_xlt.data.packing import token_stream
+from hf_xlt.data.token_stream import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
@@ -81,6 +81,7 @@ def trelm_shape(recipe: Recipe, source: Checkpoint) -> TreLMConfig:
     """The configuration of the model to come, but for its vocabularies, which here are as large as the source's."""
     options = trelm_options(recipe)
     fields: dict[str, Any] = {"languages": list(options.languages), "vocab_size": source.vocab_size}
+    fields["language_specific_layers"] = options.language_specific_layers
     if options.separate_embeddings:
         others = {options.languages[0]: {"vocab_size": source.vocab_size}}
         fields |= {"separate_embeddings": True, "other_vocabularies": others}
@@ -178,6 +179,7 @@ def trelm_model(recipe: Recipe, transport: Transport, **tokens: Any) -> TreLMFor
             str(recipe.source),
             languages=list(options.languages),
             tri_layer_index=layer_index(options.tri_layer_index),
+            language_specific_layers=options.language_specific_layers,
             rows=transport.apply,
             dtype=torch.float32,
             **tokens,

@@ -1,0 +1,154 @@
+"""One cell of a study: train its model or models, measure them, and keep the figures as one JSON file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from hf_xlt.evaluation.structure import Structure, structure
+from hf_xlt.evaluation.tasks.direct import ModelAsked
+from hf_xlt.evaluation.tasks.result import scored
+from hf_xlt.evaluation.tasks.run import Material, Supervised
+from hf_xlt.evaluation.tasks.tagging import UPOSTagging
+from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.recipes import Data, Recipe, Results, run_recipe
+from hf_xlt.recipes.multilingual import MODEL_TYPE
+from hf_xlt.recipes.recipe import Multilingual
+from hf_xlt.study.study import EVERYTHING, Cell, Private, Study
+
+COMMAND = "hf-xlt study"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What was measured of a cell.
+
+    Args:
+        cell: Which one.
+        bits_per_byte: Language → held-out bits per byte after training.
+        structure: The states of translations, layer by layer, before and after alignment.
+        transfer: Share of the second language's words whose part of speech is told, learned in the first; None where
+            it was not measured.
+        learned: The same of the first language's development sentences.
+        seconds: What the cell took.
+    """
+
+    cell: Cell
+    bits_per_byte: Mapping[str, float]
+    structure: Structure
+    transfer: float | None
+    learned: float | None
+    seconds: float
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        data = asdict(self) | {"structure": json.loads(self.structure.to_json())}
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = Structure.from_json(json.dumps(data["structure"]))
+        return cls(**data | {"cell": Cell(**data["cell"]), "structure": found})
+
+
+def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> CellResult:
+    """Train what a cell asks for and measure it; a killed call goes on where it stopped.
+
+    Args:
+        study: Files and settings.
+        cell: Which point of the grid.
+        tokenizer: Folder of the joint tokenizer.
+        folder: Where models go.
+    """
+    begun = time.monotonic()
+    bits: dict[str, float] = {}
+    models = []
+    for number, recipe in enumerate(recipes_of(study, cell, tokenizer)):
+        models.append(str(folder / f"model-{number}"))
+        bits |= bits_of(trained(recipe, Path(models[-1])))
+    found = structure(
+        models[0],
+        models[-1],
+        read_parallel(str(study.parallel)).pairs,
+        languages=study.languages,
+        sentences=study.sentences,
+        words=study.words,
+    )
+    transfer, learned = zero_shot(study, models[0], cell.seed) if len(models) == 1 else (None, None)
+    return CellResult(cell, bits, found, transfer, learned, time.monotonic() - begun)
+
+
+def recipes_of(study: Study, cell: Cell, tokenizer: Path) -> tuple[Recipe, ...]:
+    """How a cell's model is trained; where languages share nothing, one model each, with seeds of their own."""
+    places = dict(study.corpora)
+    if cell.domain == "different":
+        places[study.languages[1]] = study.other_domain
+    if cell.private == EVERYTHING:
+        return tuple(
+            _recipe(study, cell, tokenizer, {language: place}, seed=2 * cell.seed + number)
+            for number, (language, place) in enumerate(places.items())
+        )
+    return (_recipe(study, cell, tokenizer, places, cell.seed),)
+
+
+def trained(recipe: Recipe, output: Path) -> Results:
+    """The results of a recipe, which is carried out if it has not been."""
+    if not output.exists():
+        run_recipe(recipe, output, COMMAND)
+    return Results.load(output / "results.json")
+
+
+def bits_of(results: Results) -> dict[str, float]:
+    """Language → held-out bits per byte after training; of several points of a language the last one counts."""
+    return {point.language: point.bits_per_byte for point in results.runs[0].languages}
+
+
+def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float | None]:
+    """Accuracy of parts of speech, learned in the first language: in the second, and on development in the first."""
+    if not study.tagging:
+        return None, None
+    material = tagging_material(study)
+    outcome = Supervised(material, ModelAsked(model, languages=study.languages), study.budget).outcome(seed)
+    scores = scored(material.task.metric(material.labels), outcome.counts)
+    return scores[material.task.headline], float(outcome.notes["dev"])
+
+
+def tagging_material(study: Study) -> Material:
+    """The treebanks of a study, as much of them as its budget allows.
+
+    Raises:
+        InputError: If one cannot be read.
+    """
+    return Material.read(UPOSTagging(), study.tagging, zero_shot=True).limited(study.budget)
+
+
+def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any], seed: int) -> Recipe:
+    private = Private(cell.private)
+    sharing = {"separate_embeddings": private.embeddings, "language_specific_layers": private.layers}
+    extra = len(places) == 2 and cell.anchors == "extra"
+    anchors = cell.anchors if len(places) == 2 else "default"
+    data = Data(
+        corpora=places,
+        held_out_corpora={language: place for language, place in study.held_out.items() if language in places},
+        dictionary=study.dictionary if extra else None,
+        held_out_every=study.held_out_every,
+        held_out_lines=study.held_out_lines,
+        max_sequences=study.max_sequences,
+    )
+    return Recipe(
+        name=cell.name,
+        model={"model_type": MODEL_TYPE, **study.model, **sharing},
+        multilingual=Multilingual(study.alpha, 0.0, anchors, study.anchor_probability),
+        target_tokenizer=str(tokenizer),
+        data=data,
+        stages=(study.training,),
+        seeds=(seed,),
+    )
