@@ -58,7 +58,7 @@ def tables(results: Sequence[CellResult]) -> tuple[CardTable, ...]:
     )
     told = (
         f"Held-out bits per byte of {first} and {second}; parts of speech of {first}, as learned, and of {second}, "
-        f"zero-shot, in per cent. Means over up to {seeds} seeds"
+        f"zero-shot, in per cent. {'One seed' if seeds == 1 else f'Means over {seeds} seeds'}"
     )
     shown = (
         "The middle layer: debiased CKA of translated sentences; P@1 by CSLS of sentences and of words, as they are "
