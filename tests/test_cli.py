@@ -9,10 +9,13 @@ import tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_xlt import cli
+from hf_xlt.cli.app import console
 from hf_xlt.initializers import METHODS
 from hf_xlt.sample import sentences
 
-COMMANDS = ("demo", "initialize", "run", "evaluate", "explain", "tokenizer", "push")
+COMMANDS = (
+    "demo", "initialize", "run", "evaluate", "compare", "structure", "study", "explain", "tokenizer", "push",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -119,7 +122,7 @@ def test_explain_shows_a_whole_text_and_the_evidence(monkeypatch, capsys, places
     given = ("--source", places / "source", "--tokenizer", places / "helper", "--parallel", places / "p.tsv")
     assert call(monkeypatch, capsys, "initialize", "pooled", *given, "--output", places / "o")[0] == 0
     assert "- **Evidence:** parallel text, `p.tsv` (60 pairs)." in (places / "o" / "README.md").read_text()
-    monkeypatch.setattr(cli.console, "_width", 300)
+    monkeypatch.setattr(console, "_width", 300)
     code, out, _ = call(monkeypatch, capsys, "explain", places / "o", "--text", "Das Wasser ist das Wasser")
     assert code == 0
     assert re.search(r"and the counts behind them\)\s.*mixed.*\(.*links \d", out, re.DOTALL)

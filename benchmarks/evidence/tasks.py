@@ -13,7 +13,12 @@ from hf_xlt.evaluation.evaluate import Examination, evaluate_model
 from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 
-PROBE = Budget().probe().quick()
+PROBE = Budget().probe()
+PROBES = {
+    "upos": replace(PROBE.quick(), layer=3),  # of six: the best of the source on the English development files
+    "parsing": replace(PROBE.quick(), layer=3, head_learning_rate=2e-3),
+    "ner": PROBE.quick(),
+}
 FINE_TUNING = replace(Budget().quick(), epochs=4, evaluations=1, learning_rate=1e-4)
 # What takes minutes each is done for some methods only.
 ONLY = {
@@ -22,7 +27,6 @@ ONLY = {
     ("question-answering", "fine-tuned"): ("pooled", "random rows", "source"),
 }
 SEEDS = {"classification": (0, 1, 2)}
-LAYERS = {"upos": 3, "parsing": 3}  # of six: the best of the source on the English development files
 
 
 def measured(language: Language, method: str, model: Path, source: Path, data: Path, folder: Path) -> dict[str, Any]:
@@ -37,7 +41,7 @@ def measured(language: Language, method: str, model: Path, source: Path, data: P
             if method not in ONLY.get((task, kind), (method,)):
                 continue
             given = {task: {role: str(data / place) for role, place in places.items()}}
-            probe = replace(PROBE, layer=LAYERS.get(task))
+            probe = PROBES.get(task, PROBE)
             budget, seeds = (FINE_TUNING, (0,)) if kind == "fine-tuned" else (probe, SEEDS.get(task, (0,)))
             examination = Examination((task,), given, kind in ("zero-shot", "fine-tuned"), seeds, budget)
             name = task if kind == "retrieval" else f"{task}, {kind}"
