@@ -208,7 +208,7 @@ def test_metadata_leaves_out_a_source_whose_name_cannot_be_an_id():
         ({"title": ""}, "title is ''; expected one line"),
         ({"kind": "speaker"}, "'speaker'; expected one of encoder, decoder, encoder-decoder"),
         ({"command": "a\nb"}, "expected one line. Join its words"),
-        ({"curves": "/tmp/curves.png"}, "expected a bare file name"),
+        ({"pictures": {"Learning curves": "/tmp/curves.png"}}, "expected a bare file name"),
         ({"recipe": "- a\n- b"}, "expected a YAML mapping"),
         ({"recipe": "a: [b"}, "expected a YAML mapping"),
     ],
