@@ -64,7 +64,8 @@ def main(
                 "versions": installed_versions(),
             }
             text = json.dumps(record | {"methods": figures | english}, indent=1, ensure_ascii=False)
-            (results / f"evidence_{code}.json").write_text(text + "\n", encoding="utf-8")
+            without_folders = text.replace(f"{output}/", "")
+            (results / f"evidence_{code}.json").write_text(without_folders + "\n", encoding="utf-8")
 
 
 def curve_of(model: Path) -> dict[str, Any]:

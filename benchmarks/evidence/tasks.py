@@ -54,9 +54,6 @@ def measured(language: Language, method: str, model: Path, source: Path, data: P
                 continue
             scores = dict.fromkeys([result.headline, *result.runs[0].scores])
             found[name] = {score: [round(result.mean(score), 4), round(result.spread(score), 4)] for score in scores}
-            notes = [
-                {note: value for note, value in run.notes.items() if "by" not in note.split()} for run in result.runs
-            ]
-            found[name]["notes"] = notes  # without the folder of what encoded the source sentences
+            found[name]["notes"] = [dict(run.notes) for run in result.runs]
             print(language.code, method, name, result.headline, found[name][result.headline], flush=True)
     return found
