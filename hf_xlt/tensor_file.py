@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_xlt.errors import InputError
+from hf_xlt.whole_file import check_file, whole_file
 
 
 def write_tensors(
@@ -25,13 +25,9 @@ def write_tensors(
         InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder; expected one to write {path.name} to. Make it first.")
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    save_file({name: _own(tensor) for name, tensor in tensors.items()}, unfinished, dict(metadata))
-    os.replace(unfinished, path)
+    check_file(path, overwrite=overwrite)
+    with whole_file(path) as unfinished:
+        save_file({name: _own(tensor) for name, tensor in tensors.items()}, unfinished, dict(metadata))
     return path
 
 

@@ -29,6 +29,7 @@ from hf_xlt.report_html import write_report
 from hf_xlt.report_html.comparison import comparison_report, curves_of
 from hf_xlt.study import load_study, pictures, run_study
 from hf_xlt.study import tables as study_tables
+from hf_xlt.whole_file import check_file, write_whole
 
 Tasks = Annotated[str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.")]
 DataOption = Annotated[
@@ -183,7 +184,7 @@ def structure(
     Example: hf-xlt structure google-bert/bert-base-cased google-bert/bert-base-german-cased --parallel en-de.tsv
     """
     if output is not None:
-        check_output(output, overwrite=overwrite)
+        check_file(output, overwrite=overwrite)
     pairs = read_parallel(parallel).pairs
     found = compare_structure(
         model_a,
@@ -198,7 +199,7 @@ def structure(
     for table in structure_tables(found):
         console.print(text_table(table))
     if output is not None:
-        output.write_text(found.to_json(), encoding="utf-8")
+        write_whole(output, found.to_json())
         say(f"{output}: all figures.")
 
 

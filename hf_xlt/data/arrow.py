@@ -12,6 +12,8 @@ from datasets import Dataset, Features
 from datasets.arrow_writer import ArrowWriter
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.whole_file import whole_file
+
 
 def memory_mapped(
     cache: Path, name: str, features: Features, batches: Callable[[], Iterable[dict[str, Any]]]
@@ -27,12 +29,10 @@ def memory_mapped(
     path = cache / f"{name}.arrow"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        with ArrowWriter(path=str(partial), features=features) as writer:
+        with whole_file(path) as unfinished, ArrowWriter(path=str(unfinished), features=features) as writer:
             for batch in batches():
                 writer.write_batch(batch)
             writer.finalize()
-        partial.replace(path)
     return Dataset.from_file(str(path)).with_format("numpy")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.model_card import CardTable
 from hf_xlt.report_html.colours import COLOURS
 from hf_xlt.report_html.printable import printable
+from hf_xlt.whole_file import check_file, write_whole
 
 TEMPLATE = "template.html.j2"
 _NUMBER = re.compile(r"[-+±−]?\d|[–—-]?$")
@@ -81,13 +81,8 @@ def write_report(path: str | Path, report: Report, *, overwrite: bool = False) -
         InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder; expected one to write {path.name} to. Make it first.")
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(render_report(report), encoding="utf-8")
-    os.replace(unfinished, path)
+    check_file(path, overwrite=overwrite)
+    write_whole(path, render_report(report))
     return path
 
 

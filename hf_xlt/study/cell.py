@@ -19,6 +19,7 @@ from hf_xlt.recipes import Data, Recipe, Results, run_recipe
 from hf_xlt.recipes.multilingual import MODEL_TYPE
 from hf_xlt.recipes.recipe import Multilingual
 from hf_xlt.study.study import EVERYTHING, Cell, Private, Study
+from hf_xlt.whole_file import write_whole
 
 COMMAND = "hf-xlt study"
 
@@ -47,9 +48,7 @@ class CellResult:
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         data = asdict(self) | {"structure": json.loads(self.structure.to_json())}
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, json.dumps(data, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
+from hf_xlt.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,7 @@ class TaskResult:
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, json.dumps(asdict(self), ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> TaskResult:
