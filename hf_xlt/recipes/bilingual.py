@@ -16,9 +16,6 @@ from hf_xlt.recipes.trelm import check_parts, trelm_config, trelm_from_scratch, 
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMConfig
 
-# Where a saved model's folder holds the source language's tokenizer; the target language's lies at its root.
-SOURCE_TOKENIZER = "source_tokenizer"
-
 
 def bilingual_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     """The contest of a transfer to the target language, the source's own vocabulary kept beside the target's.

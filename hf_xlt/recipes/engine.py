@@ -19,11 +19,12 @@ from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.generation import continuations
+from hf_xlt.evaluation.language import SOURCE_TOKENIZER
 from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
 from hf_xlt.hub import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.adapters import write_adapters
-from hf_xlt.recipes.bilingual import SOURCE_TOKENIZER, bilingual_contest
+from hf_xlt.recipes.bilingual import bilingual_contest
 from hf_xlt.recipes.card import card_facts, start_facts
 from hf_xlt.recipes.distillation import (
     RetrievalPoint,

@@ -7,15 +7,14 @@ from typing import cast
 
 import torch
 import transformers
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, auto_class_name
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.language import tokenizer_of
 from hf_xlt.evaluation.structure.sample import Side
 from hf_xlt.evaluation.structure.states import States, encode
 from hf_xlt.trelm import TreLMConfig
-
-SOURCE_TOKENIZER = "source_tokenizer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class Reader:
         """
         checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
         _check_language(checkpoint, language)
-        tokenizer = _tokenizer(checkpoint, language)
+        tokenizer = checkpoint.tokenizer() if language is None else tokenizer_of(checkpoint, language)
         if tokenizer.pad_token is None and tokenizer.eos_token is None:
             raise InputError(
                 f"The tokenizer of {name_or_folder} has neither a padding nor an end-of-text token; expected one to "
@@ -84,16 +83,3 @@ def _check_language(checkpoint: Checkpoint, language: str | None) -> None:
     if language is not None and language not in known:
         has = f"the languages {', '.join(known)}" if known else "no languages of its own"
         raise InputError(f"{checkpoint.name} is to read {language!r}, but has {has}. Name one it has, or none.")
-
-
-def _tokenizer(checkpoint: Checkpoint, language: str | None) -> PreTrainedTokenizerBase:
-    config, beside = checkpoint.config, checkpoint.folder / SOURCE_TOKENIZER
-    if language is None or not config.separate_embeddings or language == config.default_language:
-        return checkpoint.tokenizer()
-    if language != config.languages[0] or not beside.is_dir():
-        raise InputError(
-            f"{checkpoint.name} has a vocabulary for each language, but no tokenizer for {language!r}; expected that "
-            f"of {config.default_language!r} beside the weights, that of {config.languages[0]!r} in "
-            f"{SOURCE_TOKENIZER}. Save it there, or make it the default language and save its tokenizer."
-        )
-    return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(beside))

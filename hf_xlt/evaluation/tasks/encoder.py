@@ -9,18 +9,18 @@ from typing import Literal, cast
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import logging as transformers_logging
 
 from hf_xlt.checkpoint import Checkpoint, kind_of
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.language import require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.trelm import TreLMPreTrainedModel
 
 Side = Literal["source", "target"]
 SIDES: tuple[Side, ...] = ("source", "target")
-SOURCE_TOKENIZER = "source_tokenizer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Encoder:
         model = headless(checkpoint, trust_remote_code)
         tokenizer = checkpoint.tokenizer()
         if isinstance(model, TreLMPreTrainedModel):
-            readings = _languages(model, checkpoint, tokenizer, asked.languages)
+            readings = _languages(checkpoint, asked.languages)
         elif source is not None:
             own = cast(nn.Embedding, model.get_input_embeddings())
             readings = {
@@ -80,7 +80,8 @@ class Encoder:
     @property
     def switches(self) -> bool:
         """Whether the languages have embeddings of their own, so that training must leave these alone."""
-        return self.readings["source"].tokenizer is not self.readings["target"].tokenizer
+        own_rows = any(reading.embeddings is not None for reading in self.readings.values())
+        return own_rows or getattr(self.model.config, "separate_embeddings", False)
 
     @property
     def longest(self) -> int:
@@ -116,19 +117,13 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
-def _languages(
-    model: TreLMPreTrainedModel,
-    checkpoint: Checkpoint,
-    tokenizer: PreTrainedTokenizerBase,
-    languages: tuple[str, str] | None,
-) -> dict[Side, Reading]:
-    known = tuple(model.config.languages)
-    source, target = languages or known[:2]
-    if unknown := [language for language in (source, target) if language not in known]:
-        raise InputError(f"{checkpoint.name} has no language {unknown[0]!r}; it has {', '.join(known)}.")
-    beside = checkpoint.folder / SOURCE_TOKENIZER
-    own = AutoTokenizer.from_pretrained(beside) if beside.is_dir() else tokenizer
-    return {"source": Reading(own, language=source), "target": Reading(tokenizer, language=target)}
+def _languages(checkpoint: Checkpoint, languages: tuple[str, str] | None) -> dict[Side, Reading]:
+    source, target = languages or tuple(checkpoint.config.languages)[:2]
+    require_languages(checkpoint, (source, target))
+    return {
+        "source": Reading(tokenizer_of(checkpoint, source), language=source),
+        "target": Reading(tokenizer_of(checkpoint, target), language=target),
+    }
 
 
 def _rows_of(source: str, width: int, name: str, trust_remote_code: bool) -> Reading:

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, ModelKind, kind_of
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.language import require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.encoder import quiet
@@ -50,7 +51,9 @@ class LanguageModel:
         if missing := sorted(loading["missing_keys"]):
             raise InputError(_headless(checkpoint, type(model).__name__, missing))
         if asked.languages is not None and isinstance(model, TreLMPreTrainedModel):
-            _set_language(model, asked.languages[1], asked.name)
+            require_languages(checkpoint, asked.languages[1:])
+            tokenizer = tokenizer_of(checkpoint, asked.languages[1])
+            model.set_language(asked.languages[1])
         model.to(torch.accelerator.current_accelerator() or "cpu")
         return cls(asked.name, kind, model.eval(), tokenizer)
 
@@ -67,9 +70,3 @@ def _headless(checkpoint: Checkpoint, wanted: str, missing: list[str]) -> str:
         f"{checkpoint.name} was saved as {saved}, without weights that {wanted} would then draw at random: "
         f"{names}. Give a checkpoint saved with a trained language-modelling head, or train one: hf-xlt run --help."
     )
-
-
-def _set_language(model: TreLMPreTrainedModel, language: str, name: str) -> None:
-    if language not in model.config.languages:
-        raise InputError(f"{name} has no language {language!r}; it has {', '.join(model.config.languages)}.")
-    model.set_language(language)
