@@ -1,5 +1,7 @@
 """The shipped recipes of the initializers, carried out on tiny models: what appears, what is refused."""
 
+import json
+
 import pytest
 import tiny
 from test_registry import ENTRIES, write_vectors
@@ -40,6 +42,9 @@ def places(tmp_path_factory):
     write_vectors(folder / "vectors", "de", 0)
     write_vectors(folder / "source_vectors", "en", 1)
     tiny.save(tiny.model("bert", english, seed=1), english, folder / "source")
+    settings = json.loads((folder / "source" / "tokenizer_config.json").read_text(encoding="utf-8"))
+    limited = json.dumps({**settings, "model_max_length": 60})
+    (folder / "source" / "tokenizer_config.json").write_text(limited, encoding="utf-8")
     tiny.save(tiny.model("gpt2", german, seed=2, width=8), german, folder / "helper")
     german.save_pretrained(folder / "tokenizer")
     return folder
@@ -69,7 +74,9 @@ def test_a_comparison_is_on_one_tokenizer_with_both_baselines(places, tmp_path):
     recipe = shipped("pooled", places, f"target_tokenizer={places / 'tokenizer'}", "alternatives=[{method: focus}]")
     results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
     assert results.methods == (LABELS["pooled"], LABELS["focus"], RANDOM_ROWS, FROM_SCRATCH)
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == 500
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert len(tokenizer) == 500
+    assert tokenizer.model_max_length == 60  # the source's
     assert len({run.parameters for run in results.runs}) == 1
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert LABELS["pooled"] in card

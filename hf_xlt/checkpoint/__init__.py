@@ -6,7 +6,7 @@ from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, auto_class_name, kind_of
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.rewrite import revocabulary
+from hf_xlt.checkpoint.rewrite import revocabulary, write_tokenizer
 from hf_xlt.checkpoint.rows import check_finite, check_ids
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "kind_of",
     "revocabulary",
     "target_config",
+    "write_tokenizer",
 ]

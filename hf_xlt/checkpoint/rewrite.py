@@ -74,7 +74,7 @@ def revocabulary(
         for path in carried:
             _copy(checkpoint.folder / path, folder / path, bar.update)
         _write_weights(checkpoint, transport, shapes, body, bar.update)
-        _write_tokenizer(checkpoint, tokenizer, body)
+        write_tokenizer(checkpoint, tokenizer, body)
         for name, content in settings.items():
             _write_json(body / name, content)
         Checkpoint.open(folder, trust_remote_code=checkpoint.trust_remote_code)  # what appears can be opened
@@ -188,8 +188,14 @@ def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint:
     _write_json(folder / index.name, content)
 
 
-def _write_tokenizer(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save the new tokenizer, with the limits that come from the body: its length and its kinds of input."""
+def write_tokenizer(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a new tokenizer of a checkpoint, with the limits of its body: the length and the kinds of its input.
+
+    Args:
+        checkpoint: Whose body the tokenizer is for.
+        tokenizer: The target's.
+        folder: Where its files go.
+    """
     tokenizer.save_pretrained(folder)
     settings = _read_json(folder / "tokenizer_config.json")
     former = checkpoint.body / "tokenizer_config.json"

@@ -7,10 +7,9 @@ from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.errors import InputError
 from hf_xlt.recipes.methods import Contest, Method
 from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.transfer import transfer_contest
 from hf_xlt.recipes.trelm import check_parts, trelm_config, trelm_from_scratch, trelm_method
 from hf_xlt.transport import Transport
@@ -27,10 +26,8 @@ def bilingual_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
         InputError: As for a transfer, if there is no corpus of the source language, or if a stage names a part that
             the model does not have.
     """
-    if recipe.source is None:
-        raise InputError(f"{recipe.name} needs a source checkpoint; name one with --source (a Hub id or a folder).")
+    source = source_checkpoint(recipe)
     recipe.data.source_split()
-    source = Checkpoint.open(recipe.source)
     check_parts(recipe, source)
     transfers = transfer_contest(recipe, work, compare)
     tokenizers = [source.tokenizer(), transfers.tokenizer]

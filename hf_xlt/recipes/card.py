@@ -9,7 +9,6 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.evaluation.health import health, health_tables
 from hf_xlt.evaluation.summary import MethodSummary
@@ -19,6 +18,7 @@ from hf_xlt.model_card import CardTable, EvidenceFacts
 from hf_xlt.recipes.load import recipe_from
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results
+from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.trade_off import language_tables
 from hf_xlt.transport import Transport
 
@@ -72,7 +72,7 @@ def start_facts(
     """
     if transport is None or recipe.source is None:
         return {}
-    found = health(transport, Checkpoint.open(recipe.source), tokenizer, recipe.data.split().corpus)
+    found = health(transport, source_checkpoint(recipe), tokenizer, recipe.data.split().corpus)
     found.save(folder)
     return {"health": health_tables(found), "evidence": _evidence(recipe)}
 

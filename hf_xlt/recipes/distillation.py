@@ -28,6 +28,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.recipes.recipe import Data, Recipe
 from hf_xlt.recipes.schema import require
+from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.stages import best_device
 
@@ -96,7 +97,7 @@ def check_distillation(recipe: Recipe) -> None:
     if notice := recipe.data.pairs().notice:
         logger.warning(notice)
     split_pairs(recipe.data)
-    checkpoint = teacher_checkpoint(recipe)
+    checkpoint = source_checkpoint(recipe)
     if (kind := kind_of(checkpoint.config)) is not ENCODER:
         raise InputError(
             f"{checkpoint.name} is of the kind {kind.name}; expected an encoder to distil sentence vectors from. "
@@ -170,7 +171,7 @@ def read_sentence_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cach
     pairs = [pair for part in parts for pair in part]
 
     def batches() -> Iterator[dict[str, list]]:
-        checkpoint = teacher_checkpoint(recipe)
+        checkpoint = source_checkpoint(recipe)
         model, teacher_tokenizer = teacher_model(checkpoint), checkpoint.tokenizer()
         for start in tqdm(range(0, len(pairs), BATCH), desc="teacher", unit="k pairs", disable=None):
             sources, targets = zip(*pairs[start : start + BATCH], strict=True)
@@ -184,18 +185,6 @@ def read_sentence_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cach
     held_out = both.select(range(border, len(both)))
     vectors = torch.from_numpy(np.stack(list(held_out["teacher"])))
     return SentencePairs(both.select(range(border)), tuple(target for _, target in parts[1]), vectors)
-
-
-def teacher_checkpoint(recipe: Recipe) -> Checkpoint:
-    """The source, open.
-
-    Raises:
-        InputError: If there is none, or it cannot be opened.
-    """
-    if recipe.source is None:
-        raise InputError("distill needs a source checkpoint; name one with --source (a Hub id or a folder).")
-    trusted = bool((recipe.initializer or {}).get("trust_remote_code", False))
-    return Checkpoint.open(recipe.source, trust_remote_code=trusted)
 
 
 def teacher_model(checkpoint: Checkpoint) -> PreTrainedModel:

@@ -11,11 +11,11 @@ import torch
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, ModelKind, auto_class_name, fetch
+from hf_xlt.checkpoint import Checkpoint, ModelKind, auto_class_name, fetch, write_tokenizer
 from hf_xlt.checkpoint.contents import carried_files, modules, transformer_path
 from hf_xlt.errors import InputError
-from hf_xlt.recipes.distillation import teacher_checkpoint
 from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.recipes.source import source_checkpoint
 
 ADAPTERS = "adapters"
 
@@ -38,7 +38,7 @@ def kept_class(recipe: Recipe, kind: ModelKind) -> Any:
 
     Such a head is measured while the model trains, but it is random, and nobody's use.
     """
-    if recipe.only_distils and auto_class_name(teacher_checkpoint(recipe).config) == AutoModel.__name__:
+    if recipe.only_distils and auto_class_name(source_checkpoint(recipe).config) == AutoModel.__name__:
         return AutoModel
     return kind.auto_class
 
@@ -74,10 +74,13 @@ def save_kept(
         body = folder / transformer_path(source)
     model = kind.auto_class.from_pretrained(trained, dtype=dtype)
     if kept_class(recipe, kind) is AutoModel:
-        save_bare(model, teacher_checkpoint(recipe), body)
+        save_bare(model, source_checkpoint(recipe), body)
     else:
         model.save_pretrained(body)
-    tokenizer.save_pretrained(body)
+    if recipe.source is None:
+        tokenizer.save_pretrained(body)
+    else:
+        write_tokenizer(source_checkpoint(recipe), tokenizer, body)
     if (adapters := trained.with_name(ADAPTERS)).is_dir():
         save_adapters(adapters, folder, name)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder
+from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.token_stream import token_stream
@@ -20,6 +20,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
+from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.vectors import token_vectors
 from hf_xlt.tensor_file import write_tensors
@@ -134,7 +135,7 @@ def trained_tokenizer(recipe: Recipe, new: NewTokenizer, folder: Path) -> PreTra
         lines = recipe.data.split().training_lines()
         with atomic_folder(folder) as partial:
             if new.family == SOURCE_FAMILY and recipe.source is not None:
-                like = Checkpoint.open(recipe.source).tokenizer()
+                like = source_checkpoint(recipe).tokenizer()
                 made = (
                     extend_tokenizer(like, lines, new.added)
                     if new.added

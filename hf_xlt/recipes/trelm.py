@@ -23,6 +23,7 @@ from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS, Contest, Method
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe, TreLMOptions
 from hf_xlt.recipes.schema import one_of
+from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.vectors import merged_pairs, token_vectors
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
@@ -40,10 +41,8 @@ def trelm_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     Raises:
         InputError: If the source, a corpus or an option of the recipe cannot be used.
     """
-    if recipe.source is None:
-        raise InputError("trelm needs a source checkpoint; name one with --source (a Hub id or a folder).")
+    source = source_checkpoint(recipe)
     check_evidence(recipe)
-    source = Checkpoint.open(recipe.source)
     check_parts(recipe, source)
     tokenizer = joint_tokenizer(recipe, work / "tokenizer")
     random = RandomInitializer(source, tokenizer).transport()

@@ -1,0 +1,19 @@
+"""The source checkpoint of a recipe."""
+
+from __future__ import annotations
+
+from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.errors import InputError
+from hf_xlt.recipes.recipe import Recipe
+
+
+def source_checkpoint(recipe: Recipe) -> Checkpoint:
+    """The source, open; its own code is trusted where the recipe's initializer is told to.
+
+    Raises:
+        InputError: If there is none, or it cannot be opened.
+    """
+    if recipe.source is None:
+        raise InputError(f"{recipe.name} needs a source checkpoint; name one with --source (a Hub id or a folder).")
+    trusted = bool((recipe.initializer or {}).get("trust_remote_code", False))
+    return Checkpoint.open(recipe.source, trust_remote_code=trusted)
