@@ -99,6 +99,8 @@ class TestARun:
         assert {"trade_off.png", "learning_curves.png", "modeling_trelm.py"} <= {path.name for path in out.iterdir()}
         card = (out / "README.md").read_text(encoding="utf-8")
         assert "| method | en | de | gap |" in card
+        assert "language:\n- en\n- de\n" in card
+        assert "for the languages `en`, `de`" in card
         assert "trust_remote_code=True" in card
         assert results.corpus["name"] == "en.txt, de.txt"
 

@@ -119,7 +119,7 @@ class CardFacts:
         base_model: Source checkpoint, a Hub id or a folder; None for a model trained from scratch.
         brings_code: Whether the model's code lies beside it, and has to be trusted.
         helper: Helper model of the target language, a Hub id or a folder.
-        language: Code of the target language.
+        languages: Codes of the languages that the model is for.
         license: Licence as the Hub spells it, such as `apache-2.0`.
         library_name: Library that opens the model.
         pipeline_tag: The Hub's name for the task, where it does not follow from the Auto class.
@@ -151,7 +151,7 @@ class CardFacts:
     base_model: str | None = None
     brings_code: bool = False
     helper: str | None = None
-    language: str | None = None
+    languages: tuple[str, ...] = ()
     license: str | None = None
     library_name: str = "transformers"
     pipeline_tag: str | None = None

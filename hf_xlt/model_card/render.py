@@ -38,12 +38,13 @@ def installed_versions() -> dict[str, str]:
 def render_card(facts: CardFacts) -> ModelCard:
     """The model card of a set of facts; nothing is looked up on the Hub."""
     title = public_name(facts.title)
+    languages = list(facts.languages or ())
     base_model = None if facts.base_model is None else public_name(facts.base_model)
     on_hub = facts.base_model is not None and not is_local(facts.base_model) and is_repo_id(facts.base_model)
     data = ModelCardData(
         base_model=base_model if on_hub else None,
         base_model_relation="finetune" if on_hub else None,
-        language=facts.language,
+        language=languages[0] if len(languages) == 1 else languages or None,
         license=facts.license,
         library_name=facts.library_name,
         pipeline_tag=facts.pipeline_tag or PIPELINE_TAGS.get(facts.auto_class),

@@ -41,7 +41,7 @@ def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> Car
         base_model=recipe.source,
         helper=recipe.helper,
         brings_code=recipe.trelm is not None or recipe.multilingual is not None,
-        language=recipe.language or (recipe.trelm.languages[1] if recipe.trelm else None),
+        languages=_languages(recipe),
         license=recipe.license,
         recipe_name=recipe.name,
         recipe_description=recipe.description or None,
@@ -89,6 +89,15 @@ def _evidence(recipe: Recipe) -> tuple[EvidenceFacts, ...]:
     )
     method = (recipe.initializer or {}).get("method")
     return evidence.facts(() if recipe.trelm or method is None else METHODS[method].unused(evidence))
+
+
+def _languages(recipe: Recipe) -> tuple[str, ...]:
+    """What the model is for: all languages it was made of, or the target alone."""
+    if recipe.multilingual is not None:
+        return tuple(recipe.data.corpora)
+    if recipe.trelm is not None:
+        return tuple(recipe.trelm.languages)
+    return () if recipe.language is None else (recipe.language,)
 
 
 def _citation(recipe: Recipe) -> str | None:

@@ -65,7 +65,7 @@ class LanguageAttention(TreLMAttention):
 class LanguageLayer(TreLMLayer):
     """An encoder layer with all weights of each language's own, which texts of all languages pass together.
 
-    A language that the batch lacks gets no gradients; in DDP this needs `find_unused_parameters`.
+    A language that the batch lacks gets no gradients; DDP then needs `find_unused_parameters`, as `Trainer` has it.
     """
 
     _transforming = ("attention_norm", "intermediate", "output", "output_norm")

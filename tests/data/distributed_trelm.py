@@ -24,7 +24,8 @@ arguments = TrainingArguments(
     use_cpu=True, data_seed=0, report_to="none", disable_tqdm=True, save_strategy="no", remove_unused_columns=False,
 )  # fmt: skip
 joint = AutoTokenizer.from_pretrained("joint-tokenizer")
-model = TreLMForMaskedLM.from_encoder("source", languages=["en", "de"], tokenizer=joint)
+# CdLM's lower layers read the first language alone: the other's private layer gets no gradients
+model = TreLMForMaskedLM.from_encoder("source", languages=["en", "de"], tokenizer=joint, language_specific_layers=1)
 english, german = zip(*read_parallel("en-de.tsv").pairs, strict=True)
 pairs = list(zip(*(tokenized(side, joint, max_length=32) for side in (english, german)), strict=True))
 with arguments.main_process_first():
