@@ -316,7 +316,13 @@ def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, mo
     text = page.read_text(encoding="utf-8")
     for part in ("classification", "Similarity of layers", "Nearest neighbours", "95 % interval", "<svg"):
         assert part in text
-    assert run("compare", source, renamed, *common) == 2  # report.html is there
+    assert run("compare", source, renamed, *common) == 2
+    assert "report.html exists" in capsys.readouterr().err
+    assert run("compare", source, renamed, *common, "--overwrite") == 0
+    assert "Similarity of layers" not in page.read_text(encoding="utf-8")
+    for command in (("evaluate", source), ("compare", source, renamed)):
+        assert run(*command, *common[:-1], pairs) == 2
+        assert "pairs.tsv" in capsys.readouterr().err
     assert run("compare", source, source, *common) == 2
     assert "name two or more different models" in capsys.readouterr().err
     results = evaluate_model(

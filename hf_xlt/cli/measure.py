@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.checkpoint import check_output
 from hf_xlt.cli.app import app, console, say
 from hf_xlt.cli.options import Trust
 from hf_xlt.errors import InputError
@@ -135,7 +134,8 @@ def compare(
     if len(set(models)) != len(models) or len(models) < 2:
         raise InputError(f"Nothing to compare in {', '.join(models)}; name two or more different models.")
     page = output / "report.html"
-    check_output(page, overwrite=overwrite)
+    if output.exists():
+        check_file(page, overwrite=overwrite)
     examination = _examination(tasks, data, zero_shot, seeds, quick, probe, layer)
     asked = [ModelAsked(model, source, languages, trust_remote_code) for model in models]
     pairs = None if parallel is None else read_parallel(parallel).pairs

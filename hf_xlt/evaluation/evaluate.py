@@ -67,8 +67,10 @@ def evaluate_model(model: ModelAsked, examination: Examination, folder: Path | N
         folder: Where results are kept, `MODEL/TASK.json`; those that are there are not made again. None keeps none.
 
     Raises:
-        InputError: If the model or a file cannot be used, or the folder holds results of other settings.
+        InputError: If the model or a file cannot be used, or the folder is none or holds results of other settings.
     """
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder for results. Choose another --output.")
     return [_kept(task_named(name), model, examination, folder) for name in examination.tasks]
 
 
