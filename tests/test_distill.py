@@ -21,6 +21,7 @@ from hf_xlt.recipes import Data, Results, Stage, load_recipe, run_recipe
 from hf_xlt.recipes.distillation import pooling_of, read_sentence_pairs, split_pairs
 from hf_xlt.recipes.distillation_trainer import DistillationTrainer, distillation_loss
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.report_html.comparison import curves_of
 from hf_xlt.sample import sentences
 
 SMALL = ("stages.0.steps=12", "stages.0.sequence_length=32", "stages.0.batch_size=16", "stages.0.evaluations=2",
@@ -183,6 +184,7 @@ class TestRecipe:
         assert f" | {cells} |" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
         assert [point.step for point in run.curve.points] == [0, 30, 60]
         assert Results.load(tmp_path / "out" / "results.json").runs == results.runs
+        assert curves_of(str(tmp_path / "out")) == []  # its head is not trained
         assert not list(tmp_path.glob(".*"))
 
     def test_only_the_embeddings_change(self, tmp_path, parallel):

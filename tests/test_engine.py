@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelFo
 from hf_xlt.errors import InputError
 from hf_xlt.recipes import Results, load_recipe, run_recipe
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.report_html.comparison import curves_of
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 
@@ -64,6 +65,7 @@ def test_a_run_leaves_a_whole_folder_and_compares_on_equal_terms(tmp_path, corpu
     assert model.config.vocab_size == len(tokenizer)
     present = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"README.md", "results.json", "learning_curves.png", "recipe.yaml", "transport.safetensors"} <= present
+    assert [curve.method for curve in curves_of(str(tmp_path / "out"))] == [results.method] * len(recipe.seeds)
     written = Results.load(tmp_path / "out" / "results.json")
     assert written == replace(results, recipe=written.recipe)
     assert written.recipe["source"] == "source"

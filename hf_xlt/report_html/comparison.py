@@ -55,11 +55,17 @@ _CKA = (
 
 
 def curves_of(model: str) -> list[Curve]:
-    """The learning curves of a model that a recipe made, one a seed; none if there is no record beside it."""
+    """The learning curves of a model that a recipe made, one a seed.
+
+    None if there is no record beside it, or if the recipe only distils: what its curve measures is a head that nobody
+    trained.
+    """
     record = Path(model) / "results.json"
     if not record.is_file():
         return []
     results = json.loads(record.read_text(encoding="utf-8"))
+    if all(stage["objective"] == "distill" for stage in results["recipe"]["stages"]):
+        return []
     curves = [Curve.from_dict(run["curve"]) for run in results["runs"]]
     return [curve for curve in curves if curve.method == results["method"]]
 
