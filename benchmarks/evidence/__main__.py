@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from evidence.languages import EWT, LANGUAGES, TOPICS, Language, prepare
 from evidence.models import learn, recipes, run
+from evidence.table import BASELINES, markdown, rows
 from evidence.tasks import measured
 from minilm_german import real_source
 from rich.console import Console
@@ -29,13 +30,14 @@ from rich.table import Table
 from hf_xlt.evaluation.curves import Curve, steps_saved
 from hf_xlt.hub import installed_versions
 from hf_xlt.recipes.results import hardware
+from hf_xlt.report_html.comparison import curves_of
 
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder of the data.")],
     languages: Annotated[list[str] | None, typer.Option(help="Codes; all that are known by default.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for models and figures.")] = Path("runs/evidence"),
-    results: Annotated[Path | None, typer.Option(help="Folder for evidence_LANGUAGE.json.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Folder for evidence_LANGUAGE.json and .md.")] = None,
 ) -> None:
     """Make the models, then measure them."""
     output.mkdir(parents=True, exist_ok=True)
@@ -52,8 +54,9 @@ def main(
             if not run(recipe, model, folder / "tokenizer"):
                 figures[name] = json.loads(model.with_suffix(".refused.json").read_text(encoding="utf-8"))
                 continue
-            figures[name] = {"curve": curve_of(model)}
-            figures[name]["tasks"] = measured(language, name, model, source, data, folder / "results")
+            figures[name] = {"tasks": measured(language, name, model, source, data, folder / "results")}
+            if curves := curves_of(str(model)):
+                figures[name]["curve"] = asdict(curves[0])
         english = {"all-MiniLM-L6-v2 in English": in_english(language, source, data, folder)}
         show(code, saved(figures) | english)
         if results is not None:
@@ -66,12 +69,7 @@ def main(
             text = json.dumps(record | {"methods": figures | english}, indent=1, ensure_ascii=False)
             without_folders = text.replace(f"{output}/", "")
             (results / f"evidence_{code}.json").write_text(without_folders + "\n", encoding="utf-8")
-
-
-def curve_of(model: Path) -> dict[str, Any]:
-    """The kept method's learning curve."""
-    record = json.loads((model / "results.json").read_text(encoding="utf-8"))
-    return record["runs"][0]["curve"]
+            (results / f"evidence_{code}.md").write_text(markdown(figures | english), encoding="utf-8")
 
 
 def in_english(language: Language, source: Path, data: Path, folder: Path) -> dict[str, Any]:
@@ -84,6 +82,8 @@ def in_english(language: Language, source: Path, data: Path, folder: Path) -> di
     for task in ("upos", "parsing"):
         if task in language.tasks["zero-shot"]:
             english["zero-shot"][task] = {role: EWT.format(role) for role in ("train", "dev", "test")}
+    if "parsing" in english["zero-shot"]:
+        english["fine-tuned"]["parsing"] = english["zero-shot"]["parsing"]
     whole = replace(language, tasks=english)
     return {"tasks": measured(whole, "source", source, source, data, folder.parent / "results-en")}
 
@@ -92,27 +92,18 @@ def saved(figures: dict[str, Any]) -> dict[str, Any]:
     """With the share of steps that each method saves against from scratch and random rows."""
     curves = {name: [Curve.from_dict(figure["curve"])] for name, figure in figures.items() if "curve" in figure}
     for name, curve in curves.items():
-        baselines = [other for other in ("from scratch", "random rows") if other in curves and other != name]
+        baselines = [other for other in BASELINES if other in curves and other != name]
         figures[name]["steps saved"] = {other: steps_saved(curve, curves[other]) for other in baselines}
     return figures
 
 
 def show(code: str, figures: dict[str, Any]) -> None:
     """One line a method."""
-    tasks = list(dict.fromkeys(task for figure in figures.values() for task in figure.get("tasks", {})))
-    table = Table("method", "bits/byte", "saved", *tasks, title=code, box=None)
-    for name, figure in figures.items():
-        end = f"{figure['curve']['points'][-1]['bits_per_byte']:.3f}" if "curve" in figure else ""
-        share = figure.get("steps saved", {}).get("from scratch")
-        cells = [cell(figure.get("tasks", {}).get(task, {})) for task in tasks]
-        table.add_row(name, end, "" if share is None else f"{share:.0%}", *cells)
+    header, *lines = rows(figures)
+    table = Table(*header, title=code, box=None)
+    for line in lines:
+        table.add_row(*line)
     Console(width=200).print(table)
-
-
-def cell(scores: dict[str, Any]) -> str:
-    """The first score in per cent."""
-    values = [value for value in scores.values() if isinstance(value, list) and isinstance(value[0], float)]
-    return f"{100 * values[0][0]:.1f}" if values else ""
 
 
 def slug(name: str) -> str:

@@ -21,6 +21,7 @@ PROBES = {
     "ner": PROBE.quick(),
 }
 FINE_TUNING = replace(Budget().quick(), epochs=4, evaluations=1, learning_rate=1e-4)
+FINE_TUNINGS = {"parsing": replace(Budget(), epochs=5, learning_rate=1e-4, head_learning_rate=2e-3, dev_examples=500)}
 # What takes minutes each is done for some methods only.
 ONLY = {
     ("parsing", "zero-shot"): ("pooled", "pooled, distilled", "random rows", "RAMEN", "source"),
@@ -42,8 +43,10 @@ def measured(language: Language, method: str, model: Path, source: Path, data: P
             if method not in ONLY.get((task, kind), (method,)):
                 continue
             given = {task: {role: str(data / place) for role, place in places.items()}}
-            probe = PROBES.get(task, PROBE)
-            budget, seeds = (FINE_TUNING, (0,)) if kind == "fine-tuned" else (probe, SEEDS.get(task, (0,)))
+            if kind == "fine-tuned":
+                budget, seeds = FINE_TUNINGS.get(task, FINE_TUNING), (0,)
+            else:
+                budget, seeds = PROBES.get(task, PROBE), SEEDS.get(task, (0,))
             examination = Examination((task,), given, kind in ("zero-shot", "fine-tuned"), seeds, budget)
             name = task if kind == "retrieval" else f"{task}, {kind}"
             whole = replace(asked, source=None) if kind == "supervised" else asked

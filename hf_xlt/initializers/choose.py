@@ -30,7 +30,8 @@ def choose(evidence: Evidence) -> Choice:
     """
     translations = [KINDS[name] for name in ("parallel", "dictionary") if name in evidence.given]
     if translations:
-        return Choice("pooled", f"it pools all evidence, and {' and '.join(translations)} is the best there can be")
+        told = " and ".join(translations)
+        return Choice("pooled", f"it counts all evidence together, and nothing tells more of a token than {told}")
     if evidence.helper is not None:
         return Choice("clp", "without translations, the helper's embeddings tell which tokens are alike")
     if evidence.donor is not None:
