@@ -137,7 +137,7 @@ def main(
     options = ["tokenizer.vocab_size=16000", "initializer.ignore_case=true", "initializer.epochs=3"]
     sides = [
         list(map(list, zip(*read.pairs, strict=True)))
-        for read in (read_parallel(dev), read_parallel(test, columns=columns))
+        for read in (read_parallel(dev), read_parallel(f"{test}:{','.join(columns)}"))
     ]
     figures: dict[str, Any] = {}
     for name, recipe in variants(trelm_recipe([*text, *pairs, *options], steps)).items():

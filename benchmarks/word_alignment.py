@@ -38,7 +38,7 @@ def words(text: str) -> list[str]:
 
 
 def training_pairs(data: Path) -> list[Pair]:
-    texts = [read_parallel(data / name, columns=("en", "de")) for name in TEXTS]
+    texts = [read_parallel(f"{data / name}:en,de") for name in TEXTS]
     return [(words(source), words(target)) for text in texts for source, target in text.pairs]
 
 

@@ -195,9 +195,7 @@ def with_parallel_text(given: Given, text: ParallelText) -> Ways:
 
 def read_pairs(spec: str, english: int = 0) -> Pairs:
     """English sentences and their translations from `FILE` or `FILE:english,target`."""
-    path, _, names = spec.partition(":")
-    columns = tuple(names.split(",")) if names else (english, 1 - english)
-    return list(read_parallel(path, columns=columns).pairs)
+    return list(read_parallel(spec, columns=(english, 1 - english)).pairs)
 
 
 def target_text(corpora: list[Path], text: Pairs) -> Iterator[str]:

@@ -40,6 +40,14 @@ def test_evidence_is_named_with_its_size_and_without_its_folder(tmp_path):
     assert str(tmp_path) not in card
 
 
+def test_columns_of_a_table_are_named_without_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "pairs.tsv").write_text("en\tde\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    evidence = (EvidenceFacts("parallel text", "mine/pairs.tsv:en,de", "12 pairs"),)
+    assert "parallel text, `pairs.tsv:en,de` (12 pairs)" in str(render_card(replace(FACTS, evidence=evidence)))
+
+
 def test_health_is_shown_as_tables_whose_text_is_not_taken_for_markdown():
     table = CardTable("Source tokens near", ("word", "near"), (("Haus", "house 0.71, | 0.60"), ("s", "<s> 1.00, _* 0")))
     card = str(render_card(replace(FACTS, health=(table, table))))

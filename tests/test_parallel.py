@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
 
@@ -25,8 +26,21 @@ def test_two_columns_are_pairs(tmp_path, name):
 
 def test_columns_are_found_by_name_or_by_position(tmp_path):
     path = write(tmp_path / "a.tsv", "\ufeffde\tid\ten\nDer Hund\t1\tThe dog\neine Katze\t2\ta cat\n")
-    assert read_parallel(path, columns=("en", "de")).pairs == PAIRS
+    assert read_parallel(f"{path}:en,de").pairs == PAIRS
+    assert read_parallel(f"{path}:en,de@id=2").pairs == PAIRS[1:]
     assert read_parallel(path, columns=(2, 0)).pairs == (("en", "de"), *PAIRS)
+
+
+def test_a_file_may_be_called_like_columns_of_another(tmp_path):
+    write(tmp_path / "a.tsv", "de\ten\n")
+    assert read_parallel(write(tmp_path / "a.tsv:en,de", "The dog\tDer Hund\na cat\teine Katze\n")).pairs == PAIRS
+
+
+def test_the_target_side_of_columns_is_a_corpus(tmp_path):
+    path = write(tmp_path / "a.tsv", "de\ten\nDer Hund\tThe dog\neine Katze\ta cat\n")
+    corpus = TargetSide(f"{path}:en,de")
+    assert list(corpus.lines()) == ["Der Hund", "eine Katze"]
+    assert corpus.path == path
 
 
 def test_two_files_are_pairs_line_by_line(tmp_path):
@@ -68,13 +82,16 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path, name):
 def test_what_is_missing_or_damaged_or_holds_no_pair_is_refused(tmp_path):
     damaged = tmp_path / "b.gz"
     damaged.write_bytes(gzip.compress(b"x\ty\n" * 999)[:-20])
-    for path, columns, message in [
-        (tmp_path / "none.tsv", (0, 1), "is not a file"),
-        (tmp_path, (0, 1), "is not a file"),
-        (damaged, (0, 1), "cannot be read"),
-        (write(tmp_path / "c.tsv", "one column\n"), (0, 1), "holds no sentence pair"),
-        (write(tmp_path / "d.tsv", ""), (0, 1), "holds no sentence pair"),
-        (write(tmp_path / "e.tsv", "en\tde\nx\ty\n"), ("en", "fr"), "no column 'fr'; its header row names en, de"),
+    headed = write(tmp_path / "e.tsv", "en\tde\nx\ty\n")
+    for path, message in [
+        (tmp_path / "none.tsv", "is not a file"),
+        (f"{tmp_path}/none.tsv:en,de", "none.tsv is not a file"),
+        (tmp_path, "is not a file"),
+        (damaged, "cannot be read"),
+        (write(tmp_path / "c.tsv", "one column\n"), "holds no sentence pair"),
+        (write(tmp_path / "d.tsv", ""), "holds no sentence pair"),
+        (f"{headed}:en,fr", "no column 'fr'; its header row names en, de"),
+        (f"{headed}:en", "1 columns named, 2 expected"),
     ]:
         with pytest.raises(InputError, match=message):
-            read_parallel(path, columns=columns)
+            read_parallel(path)

@@ -147,9 +147,7 @@ def prepare(language: Language, data: Path, folder: Path) -> Prepared:
 
 def _pairs(language: Language, data: Path) -> Iterator[tuple[str, str]]:
     for part in language.pairs:
-        path, _, names = part.partition(":")
-        english, target = names.split(",")
-        yield from read_parallel(data / path, columns=(english, target)).pairs
+        yield from read_parallel(data / part).pairs
 
 
 def _text(language: Language, data: Path) -> Iterator[str]:

@@ -168,7 +168,9 @@ def compare(
 def structure(
     model_a: Annotated[str, typer.Argument(help="Reads the first column: a Hub id or a folder.")],
     model_b: Annotated[str, typer.Argument(help="Reads the second column; may be the same.")],
-    parallel: Annotated[str, typer.Option(help="Translation pairs: .tsv, .tsv.gz.")],
+    parallel: Annotated[
+        str, typer.Option(help="Translation pairs: .tsv, .tsv.gz; with a header row FILE:first,second.")
+    ],
     languages: Annotated[
         tuple[str, str] | None, typer.Option(help="Languages of the two columns, for models of several (TreLM).")
     ] = None,

@@ -16,7 +16,10 @@ Tokenizer = Annotated[
     str | None, typer.Option(help="Target tokenizer: a Hub id or a folder; without one, the helper's or the donor's.")
 ]
 DictionaryFile = Annotated[str | None, typer.Option(help="Words and translations, source first: .tsv, .txt, .gz.")]
-ParallelFile = Annotated[str | None, typer.Option(help="Translation pairs, source first: .tsv, .tsv.gz.")]
+ParallelFile = Annotated[
+    str | None,
+    typer.Option(help="Translation pairs: .tsv, .tsv.gz, source first; with a header row FILE:source,target."),
+]
 VectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the target language: .vec, .vec.gz, .bin.")]
 SourceVectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the source language, likewise.")]
 CorpusOption = Annotated[str, typer.Option(help="Text: .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id.")]

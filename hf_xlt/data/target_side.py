@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.place import Place
 
 
 @dataclass(frozen=True)
 class TargetSide(Corpus):
-    """The second column of a file of translation pairs, line by line.
+    """The target sentences of a file of translation pairs, `FILE` or `FILE:source,target`, line by line.
 
     Raises:
         InputError: On construction, if there is no such file.
@@ -22,10 +24,16 @@ class TargetSide(Corpus):
         if not self.path.is_file():
             raise InputError(f"{self.name} is not a file; expected translation pairs. Check the path.")
 
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        whole = super().path
+        return whole if whole.is_file() else Path(Place.parse(self.name).path).expanduser()
+
     def lines(self) -> Iterator[str]:
         """The target sentence of every pair, in order.
 
         Raises:
             InputError: If the file cannot be read or holds no pair.
         """
-        return (target for _, target in read_parallel(self.path).pairs)
+        return (target for _, target in read_parallel(Path(self.name).expanduser()).pairs)

@@ -1,4 +1,4 @@
-"""Read parallel text: one file of two columns, or two files with a sentence a line; gzipped or not."""
+"""Read parallel text: two columns of one file, or two files with a sentence a line; gzipped or not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.place import Place
 from hf_xlt.evidence.text import first_numbers, text_lines
-
-Columns = tuple[int, int] | tuple[str, str]
-"""Two columns by position, from 0, where a file has no header row, or by name where it has one."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,20 @@ class ParallelText:
         return f"{len(self.skipped)} {lines} with an empty side left out of {total}: {first_numbers(self.skipped)}"
 
 
-def read_parallel(source: str | Path, target: str | Path | None = None, columns: Columns = (0, 1)) -> ParallelText:
+def read_parallel(
+    source: str | Path, target: str | Path | None = None, columns: tuple[int, int] = (0, 1)
+) -> ParallelText:
     """Read sentence pairs.
 
     Args:
-        source: A tab-separated file; or, with `target`, a file of source sentences.
+        source: A tab-separated file, where it has a header row `FILE:source,target`, as a `Place` is written; or,
+            with `target`, a file of source sentences.
         target: A file of their translations, with as many lines.
-        columns: Of the tab-separated file, source and target: positions, or names in its header row.
+        columns: Positions of source and target in a tab-separated file without a header row.
 
     Raises:
         InputError: If a file is missing, damaged or not UTF-8, the two files have different numbers of lines, the
-            header row lacks a column, or no line has two sides.
+            header row lacks a column or a line its cell, or no line has two sides.
     """
     rows = _tab_separated(source, columns) if target is None else _side_by_side(source, target)
     pairs, skipped = [], []
@@ -66,18 +67,15 @@ def read_parallel(source: str | Path, target: str | Path | None = None, columns:
     return ParallelText(tuple(pairs), tuple(skipped))
 
 
-def _tab_separated(path: str | Path, columns: Columns) -> Iterator[tuple[int, str, str]]:
-    """Line number and both columns; a missing column is empty."""
-    rows = ((number, line.split("\t")) for number, line in enumerate(text_lines(path), start=1))
-    first, second = columns
-    if isinstance(first, str) or isinstance(second, str):
-        _, header = next(rows, (1, []))
-        if missing := [name for name in columns if name not in header]:
-            raise InputError(f"{path} has no column {missing[0]!r}; its header row names {', '.join(header)}.")
-        first, second = header.index(str(first)), header.index(str(second))
-    for number, cells in rows:
-        cells += [""] * (max(first, second) + 1 - len(cells))
-        yield number, cells[first], cells[second]
+def _tab_separated(source: str | Path, columns: tuple[int, int]) -> Iterator[tuple[int, str, str]]:
+    """Line number and both columns; one that is missing, where there is no header row, is empty."""
+    place = Place.parse(str(source))
+    if place.columns and not Path(source).is_file():
+        yield from ((number, first, second) for number, (first, second) in place.rows(2))
+        return
+    for number, line in enumerate(text_lines(source), start=1):
+        cells = line.split("\t") + [""] * (max(columns) + 1)
+        yield number, cells[columns[0]], cells[columns[1]]
 
 
 def _side_by_side(source: str | Path, target: str | Path) -> Iterator[tuple[int, str, str]]:

@@ -16,9 +16,9 @@ def public_name(name_or_path: str | Path) -> str:
 
 
 def is_local(name_or_path: str | Path) -> bool:
-    """Whether a checkpoint or corpus is a folder or file here."""
+    """Whether a checkpoint or corpus is a folder or file here, or columns of one (`FILE:en,de`)."""
     path = Path(name_or_path).expanduser()
-    return path.is_absolute() or path.exists()
+    return path.is_absolute() or path.exists() or Path(str(path).rpartition(":")[0] or path).exists()
 
 
 def is_repo_id(name: str | None) -> bool:

@@ -13,9 +13,9 @@ from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.classes import ClassScores
 from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.tasks.place import Place
 from hf_xlt.evaluation.tasks.task import Encoded, Task, TaskHead
 from hf_xlt.evaluation.tasks.windows import text_windows
+from hf_xlt.evidence.place import Place
 
 DROPOUT = 0.1
 

@@ -22,8 +22,8 @@ from hf_xlt.evaluation.loss import evaluate_losses, targets
 from hf_xlt.evaluation.metrics.perplexity import Perplexity
 from hf_xlt.evaluation.tasks.direct import DirectTask, ModelAsked, Outcome
 from hf_xlt.evaluation.tasks.lm_head import LanguageModel
-from hf_xlt.evaluation.tasks.place import Place
 from hf_xlt.evaluation.tasks.windows import text_windows
+from hf_xlt.evidence.place import Place
 from hf_xlt.evidence.token_ids import token_ids
 
 _BATCH = 16  # sequences

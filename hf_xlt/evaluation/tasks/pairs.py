@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.place import Place
+from hf_xlt.evidence.place import Place
 
 
 @dataclass(frozen=True)
