@@ -9,6 +9,7 @@ import torch
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import dictionary_counts
+from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.initializers import CITATIONS, INITIALIZERS, METHODS, Evidence, check_initializer, choose, initializer_for
 from hf_xlt.report import explanation_table
 from hf_xlt.sample import sentences
@@ -141,6 +142,15 @@ def test_evidence_that_is_not_there_cannot_be_opened():
     assert Evidence().entries is None
     with pytest.raises(InputError, match="expected a file of word vectors"):
         Evidence(vectors=torch.ones(3, 2)).words  # noqa: B018
+
+
+def test_parallel_text_may_be_columns_of_a_table(places, tmp_path):
+    table = tmp_path / "table.tsv"
+    pairs = read_parallel(places["parallel"]).pairs
+    table.write_text("de\ten\n" + "".join(f"{b}\t{a}\n" for a, b in pairs), encoding="utf-8")
+    columns = Evidence(places["source"], tokenizer=places["tokenizer"], parallel=f"{table}:en,de")
+    assert columns.sentences.pairs == pairs
+    assert columns.facts()[0].size == f"{len(pairs):,} pairs"
 
 
 def test_the_helpers_tokenizer_serves_where_none_is_named(places, german):

@@ -9,7 +9,7 @@ from pathlib import Path
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.place import Place
+from hf_xlt.evidence.place import file_of
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class TargetSide(Corpus):
     @property
     def path(self) -> Path:
         """Where the file is."""
-        whole = super().path
-        return whole if whole.is_file() else Path(Place.parse(self.name).path).expanduser()
+        return file_of(self.name)
 
     def lines(self) -> Iterator[str]:
         """The target sentence of every pair, in order.

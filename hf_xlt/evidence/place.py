@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.text import text_lines
 
 _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^:@=/\\]+)=(?P<value>[^@/\\]*))?")
+
+
+def file_of(place: str | Path) -> Path:
+    """The file of a place: `FILE` of `FILE:column,column`, unless there is a file of that very name."""
+    whole = Path(place).expanduser()
+    return whole if whole.is_file() else Path(Place.parse(str(place)).path).expanduser()
 
 
 @dataclass(frozen=True)

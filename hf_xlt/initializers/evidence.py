@@ -18,6 +18,7 @@ from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
+from hf_xlt.evidence.place import file_of
 from hf_xlt.evidence.text import text_lines
 from hf_xlt.evidence.vectors import TextVectors, text_vectors
 from hf_xlt.initializers.base import open_checkpoint
@@ -81,7 +82,9 @@ class Evidence:
     def __post_init__(self) -> None:
         for name in FILES:
             file = getattr(self, name)
-            if isinstance(file, str | Path) and not Path(file).expanduser().is_file():
+            if not isinstance(file, str | Path):
+                continue
+            if not (file_of(file) if name == "parallel" else _path(file)).is_file():
                 raise InputError(
                     f"{file} is not a file; expected {KINDS[name]}. Check the path given with {flag(name)}."
                 )
