@@ -6,8 +6,9 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import Vectors
 from hf_xlt.evidence.vectors.subword import WordAverages
@@ -120,5 +121,10 @@ def test_what_cannot_be_used_is_refused(source):
     for rank in (0, 17):
         with pytest.raises(InputError, match=f"factorised is {rank}; expected from 1 to 16"):
             OFAInitializer(source, german(), vectors=vectors(), factorised=rank)
+    english = AutoTokenizer.from_pretrained(source)
+    more = extend_tokenizer(english, sentences("de", "train"), 20)
+    with pytest.raises(InputError, match="extends the source's, whose rows are to stay as they are"):
+        OFAInitializer(source, more, vectors=vectors(), factorised=4)
+    assert OFAInitializer(source, more, vectors=vectors(), overlap="none").transport().counts.copied == len(english)
     with pytest.raises(InputError, match="vectors of source and target are 3 and 10 wide"):
         OFAInitializer(source, german(), vectors=vectors(), source_vectors=vectors(3)).transport()

@@ -67,9 +67,10 @@ class OFAInitializer(OverlapInitializer):
         **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
 
     Raises:
-        InputError: If vectors are missing, `factorised` is not a number from 1 to the width of the rows, the source
-            cannot be opened, no token is shared, or the overlap or the weighting is unknown. From `transport()`, if no
-            token of a vocabulary has a vector, or the widths of vectors differ.
+        InputError: If vectors are missing, `factorised` is not a number from 1 to the width of the rows or the target
+            tokenizer extends the source's, the source cannot be opened, no token is shared, or the overlap or the
+            weighting is unknown. From `transport()`, if no token of a vocabulary has a vector, or the widths of vectors
+            differ.
     """
 
     method = "ofa"
@@ -100,6 +101,11 @@ class OFAInitializer(OverlapInitializer):
         width = self.source.weights.tensors[self.source.layout.input_name].shape[1]
         if factorised is not None and not 1 <= factorised <= width:
             raise InputError(f"factorised is {factorised}; expected from 1 to {width}, the width of the source's rows.")
+        if factorised is not None and self.target_vocabulary.extends(self.source_vocabulary):
+            raise InputError(
+                "The tokenizer extends the source's, whose rows are to stay as they are; factorised they would not. "
+                "Leave factorised out."
+            )
         self.factorised = factorised
 
     @property
