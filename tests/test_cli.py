@@ -85,7 +85,7 @@ def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
     [
         (
             ("auto", "--tokenizer", "{}/helper", "--dictionary", "{}/d.tsv"),
-            "Taking pooled: it pools all .* a dictionary",
+            "Taking pooled: it counts all .* a dictionary",
         ),
         (
             ("auto", "--helper", "{}/helper", "--tokenizer", "{}/helper"),

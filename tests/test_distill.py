@@ -181,7 +181,12 @@ class TestRecipe:
         assert all(0 <= share <= 1 for point in run.retrieval for share in (point.to_source, point.from_source))
         found = [100 * share for point in run.retrieval for share in (point.to_source, point.from_source)]
         cells = " | ".join(f"{found[i]:.1f}" for i in (0, 2, 1, 3))
-        assert f" | {cells} |" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+        card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+        assert f" | {cells} |" in card
+        assert "This is a text encoder" in card
+        assert f"It was then trained on `{parallel.name}`" in card
+        assert "228 training sequences" in card
+        assert "bits/byte" not in card  # nothing trained a head
         assert [point.step for point in run.curve.points] == [0, 30, 60]
         assert Results.load(tmp_path / "out" / "results.json").runs == results.runs
         assert curves_of(str(tmp_path / "out")) == []  # its head is not trained

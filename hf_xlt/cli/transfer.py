@@ -165,8 +165,10 @@ def run(
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
-    tables = (*language_tables(results), *retrieval_tables(results))
-    console.print(results_table(results.summaries), *map(text_table, tables))
+    if not loaded.only_distils:
+        console.print(results_table(results.summaries))
+    for table in (*language_tables(results), *retrieval_tables(results)):
+        console.print(text_table(table))
     pictures = ", ".join(sorted(path.name for path in output.glob("*.png")))
     say(f"{output}: model, README.md (card), results.json, {pictures}, recipe.yaml")
     say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")

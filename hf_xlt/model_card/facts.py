@@ -16,6 +16,7 @@ KINDS = {
     "decoder": "a causal language model (decoder)",
     "encoder-decoder": "an encoder-decoder language model",
 }
+BARE = "a text encoder"  # without a head
 
 
 @dataclass(frozen=True)

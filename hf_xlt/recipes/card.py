@@ -49,7 +49,7 @@ def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> Car
         command=results.command,
         rows=None if kept.rows is None else RowCounts(**kept.rows),
         corpus=CorpusFacts(**results.corpus),
-        results=tuple(result_row(summary) for summary in results.summaries),
+        results=result_rows(recipe, results),
         retrieval=(*language_tables(results), *retrieval_tables(results)),
         pictures=pictures,
         continuations=_continuations(results),
@@ -104,6 +104,11 @@ def _citation(recipe: Recipe) -> str | None:
     """The paper of the model where it is a TreLM, else of the initializer."""
     method = "adversarial" if recipe.trelm and not recipe.separate else (recipe.initializer or {}).get("method")
     return CITATIONS.get(method) if method else None
+
+
+def result_rows(recipe: Recipe, results: Results) -> tuple[ResultRow, ...]:
+    """The lines of the card's table; none where nothing trained the head that was measured."""
+    return () if recipe.only_distils else tuple(map(result_row, results.summaries))
 
 
 def result_row(summary: MethodSummary) -> ResultRow:

@@ -23,6 +23,7 @@ from hf_xlt.evaluation.language import SOURCE_TOKENIZER
 from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
 from hf_xlt.hub import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
+from hf_xlt.model_card import public_name
 from hf_xlt.recipes.adapters import write_adapters
 from hf_xlt.recipes.bilingual import bilingual_contest
 from hf_xlt.recipes.card import card_facts, start_facts
@@ -316,13 +317,19 @@ def draw(results: Results, recipe: Recipe, folder: Path) -> dict[str, str]:
 
 
 def corpus_facts(plan: Plan) -> dict[str, str | int]:
-    """Name and size of the target's text, or of all languages', for results and card."""
-    names = plan.recipe.data.trained_on
-    lines, sequences = plan.text.held_out_lines, plan.text.sequences
+    """Name and size of the target's text, of all languages' or of the translation pairs, for results and card."""
+    data, pairs = plan.recipe.data, plan.sentence_pairs
+    names: tuple[str, ...]
+    if plan.recipe.only_distils and pairs is not None:
+        names, lines, sequences = (str(data.parallel),), pairs.held_out, len(pairs.training)
+        tokens = sum(map(len, pairs.training["input_ids"]))
+    else:
+        names, lines, sequences = data.trained_on, tuple(plan.text.held_out_lines), plan.text.sequences
+        tokens = sequences * plan.text.length
     return {
-        "name": ", ".join(Path(name).name if Path(name).exists() else name for name in names),
+        "name": ", ".join(map(public_name, names)),
         "sequences": sequences,
-        "tokens": sequences * plan.text.length,
+        "tokens": tokens,
         "held_out_lines": len(lines),
         "held_out_bytes": sum(len(line.encode()) + 1 for line in lines),
     }
