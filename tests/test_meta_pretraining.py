@@ -297,10 +297,10 @@ class TestRefused:
         with pytest.raises(InputError, match="No corpora given; name one a language, as --set data.corpora.en=FILE"):
             run_recipe(load_recipe("meta_pretraining"), tmp_path / "out", "x")
 
-    def test_other_languages_that_are_not_there(self, shipped, tmp_path):
-        recipe = shipped("stages.1.languages=[target]", languages=("en",))
-        with pytest.raises(InputError, match="of the languages other than en, but there is none"):
-            run_recipe(recipe, tmp_path / "out", "x")
+    @pytest.mark.parametrize("more", [[], ["stages.0.languages=[]", "stages.1.languages=[target]"]])
+    def test_some_languages_of_one(self, shipped, tmp_path, more):
+        with pytest.raises(InputError, match="of some of the languages, but there is only en; add a corpus"):
+            run_recipe(shipped(*more, languages=("en",)), tmp_path / "out", "x")
 
     def test_corpora_of_a_recipe_for_one_language(self):
         with pytest.raises(InputError, match="data.corpora is for a model of many languages"):

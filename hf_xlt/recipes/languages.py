@@ -181,17 +181,16 @@ def languages_of(stage: Stage, languages: Sequence[str]) -> tuple[str, ...]:
     """The languages that a stage trains on: `source` is the first one, `target` all others, none named all.
 
     Raises:
-        InputError: If it names others and there are none.
+        InputError: If it names some and there is only one.
     """
     first, *others = languages
     meant = {"source": (first,), "target": tuple(others)}
-    chosen = tuple(chain.from_iterable(meant[name] for name in stage.languages))
-    if stage.languages and not chosen:
+    if stage.languages and not others:
         raise InputError(
-            f"stage {stage.name!r} is of the languages other than {first}, but there is none; add a corpus, as "
+            f"stage {stage.name!r} is of some of the languages, but there is only {first}; add a corpus, as "
             "--set data.corpora.de=FILE."
         )
-    return chosen
+    return tuple(chain.from_iterable(meant[name] for name in stage.languages))
 
 
 def languages_text(recipe: Recipe) -> MultilingualText:
