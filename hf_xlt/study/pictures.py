@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from statistics import fmean
 
@@ -20,6 +20,7 @@ from hf_xlt.study.tables import ALIGNED, by_setting, cka, label, middle, precisi
 
 TRANSFER_FILE, CKA_FILE, RETRIEVAL_FILE = "transfer.png", "cka.png", "retrieval.png"
 _MARKERS = "os^Dv<>P"
+_LINES = tuple(product(("-", "--"), METHOD_COLOURS))
 Lines = Mapping[str, Sequence[Sequence[float]]]
 """What a line is called → its values by layer, once a seed."""
 
@@ -94,9 +95,9 @@ def _by_layer(panels: Mapping[str, Lines], axis: str, path: Path) -> Path:
     """A panel each, a line a setting: the mean over seeds by layer."""
     figure, found = _figure(len(panels), 6.4)
     for axes, (title, lines) in zip(found, panels.items(), strict=True):
-        for (name, seeds), colour, marker in zip(lines.items(), cycle(METHOD_COLOURS), cycle(_MARKERS), strict=False):
+        for (name, seeds), (style, colour), marker in zip(lines.items(), cycle(_LINES), cycle(_MARKERS), strict=False):
             means = [fmean(values) for values in zip(*seeds, strict=True)]
-            axes.plot(range(len(means)), means, label=name, color=colour, marker=marker, markersize=4)
+            axes.plot(range(len(means)), means, style, label=name, color=colour, marker=marker, markersize=4)
         axes.set_title(title)
         axes.set_xlabel("layer (0: embeddings)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
