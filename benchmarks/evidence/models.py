@@ -44,6 +44,7 @@ def recipes(language: Language, prepared: Prepared, source: Path, folder: Path) 
     yield "RAMEN", ramen([*target, *both], steps)
     yield "WECHSEL", plain("wechsel", [*target, words, *vectors], steps)
     yield "FOCUS", plain("focus", [*target, *vectors[:1]], steps)
+    yield "pooled, vectors", plain("pooled", [*target, pairs, words, *vectors], steps)
     joint = ["tokenizer.vocab_size=24000", "initializer={method: pooled}", f"source={source}"]
     yield "TreLM", trelm_recipe([*text, *both, *joint], steps)
     clp = "initializer={method: clp, weighting: sparsemax, ignore_case: true}"
