@@ -15,7 +15,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder
+from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.data.anchors import SeparateIds, TokenIds, token_ids
 from hf_xlt.data.multilingual import MultilingualText
 from hf_xlt.data.tokenizer import open_tokenizer
@@ -25,6 +25,7 @@ from hf_xlt.recipes.methods import ONE_PHASE, Contest, Method
 from hf_xlt.recipes.own_tables import vocabulary_of, with_own_tables
 from hf_xlt.recipes.recipe import Multilingual, NewTokenizer, Recipe
 from hf_xlt.recipes.schema import one_of, require
+from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.trelm import refused_as_input, trelm_from_scratch
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
@@ -154,7 +155,7 @@ def _published(
 def _continued_contest(recipe: Recipe, name: str, text: MultilingualText, compare: bool) -> Contest:
     options = recipe.multilingual or Multilingual()
     one_of("multilingual: anchors with a source, whose rows are one a token:", options.anchors, ("default", "extra"))
-    source = Checkpoint.open(name)
+    source = source_checkpoint(recipe)
 
     def start(seed: int) -> PreTrainedModel:
         torch.manual_seed(seed)
