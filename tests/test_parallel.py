@@ -33,7 +33,8 @@ def test_columns_are_found_by_name_or_by_position(tmp_path):
 
 def test_a_file_may_be_called_like_columns_of_another(tmp_path):
     write(tmp_path / "a.tsv", "de\ten\n")
-    assert read_parallel(write(tmp_path / "a.tsv:en,de", "The dog\tDer Hund\na cat\teine Katze\n")).pairs == PAIRS
+    for name in ("a.tsv:en,de", "a@split=dev.tsv"):
+        assert read_parallel(write(tmp_path / name, "The dog\tDer Hund\na cat\teine Katze\n")).pairs == PAIRS
 
 
 def test_the_target_side_of_columns_is_a_corpus(tmp_path):

@@ -69,8 +69,8 @@ def read_parallel(
 
 def _tab_separated(source: str | Path, columns: tuple[int, int]) -> Iterator[tuple[int, str, str]]:
     """Line number and both columns; one that is missing, where there is no header row, is empty."""
-    place = Place.parse(str(source))
-    if place.columns and not Path(source).is_file():
+    place = Place(str(source)) if Path(source).is_file() else Place.parse(str(source))
+    if place.columns:
         yield from ((number, first, second) for number, (first, second) in place.rows(2))
         return
     for number, line in enumerate(text_lines(source), start=1):

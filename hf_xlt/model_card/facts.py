@@ -16,7 +16,7 @@ KINDS = {
     "decoder": "a causal language model (decoder)",
     "encoder-decoder": "an encoder-decoder language model",
 }
-BARE = "a text encoder"  # without a head
+WITHOUT_HEAD = "a text encoder"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ from pathlib import Path
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
-from hf_xlt.model_card.facts import BARE, KINDS, CardFacts, CardTable, EvidenceFacts, ResultRow, RowCounts, parsed
+from hf_xlt.model_card.facts import (
+    KINDS,
+    WITHOUT_HEAD,
+    CardFacts,
+    CardTable,
+    EvidenceFacts,
+    ResultRow,
+    RowCounts,
+    parsed,
+)
 from hf_xlt.model_card.public import is_local, is_repo_id, public_command, public_name, without_paths
 
 CARD = "README.md"
@@ -55,7 +64,7 @@ def render_card(facts: CardFacts) -> ModelCard:
         data,
         template_path=str(TEMPLATE),
         facts=facts,
-        kind=BARE if facts.auto_class == "AutoModel" else KINDS[facts.kind],
+        kind=WITHOUT_HEAD if facts.auto_class == "AutoModel" else KINDS[facts.kind],
         source=base_model,
         helper=None if facts.helper is None else public_name(facts.helper),
         corpus_name=None if facts.corpus is None else public_name(facts.corpus.name),
