@@ -17,6 +17,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.compare import compare_results
 from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of, result_file
 from hf_xlt.evaluation.metrics.accuracy import TagAccuracy
+from hf_xlt.evaluation.precision import PRECISIONS
 from hf_xlt.evaluation.tasks.batch import Collator, Features, by_length
 from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.classification import Classification
@@ -105,7 +106,7 @@ def test_what_languages_do_not_share_is_not_trained(source, renamed, topics, mon
     opened = []
     original = Encoder.open.__func__
     monkeypatch.setattr(
-        Encoder, "open", classmethod(lambda cls, asked: opened.append(original(cls, asked)) or opened[0])
+        Encoder, "open", classmethod(lambda cls, *asked: opened.append(original(cls, *asked)) or opened[0])
     )
     supervised(renamed, topics, FINE_TUNING, zero_shot=True, source=str(source)).outcome(0)
     rows = {side: reading.embeddings.weight for side, reading in opened[0].readings.items()}
@@ -151,6 +152,38 @@ def test_a_layer_gives_its_states_and_one_that_is_not_there_is_refused(source):
         TaskModel(encoder.model, head, 3)
 
 
+def test_an_encoder_computes_in_either_precision_and_its_head_in_float32(source):
+    encoder, task = Encoder.open(ModelAsked(str(source))), Classification()
+    ids = torch.arange(5, 11)[None]
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "picks": torch.arange(6)[None]}
+    head = task.head(32, ("a", "b"))
+    with torch.no_grad():
+        full, half = (
+            TaskModel(encoder.model, head, precision=precision).eval().states(**inputs) for precision in PRECISIONS
+        )
+    assert full.dtype == half.dtype == torch.float32
+    assert not torch.equal(full, half)
+    assert torch.allclose(full, half, atol=0.1)
+
+
+def test_dropout_given_takes_the_place_of_the_configurations(source):
+    def trained(dropout):
+        model = Encoder.open(ModelAsked(str(source)), dropout).model.train()
+        torch.manual_seed(0)
+        return model(torch.arange(5, 11)[None]).last_hidden_state
+
+    still = Encoder.open(ModelAsked(str(source))).model(torch.arange(5, 11)[None]).last_hidden_state
+    assert torch.allclose(trained(0.0), still, atol=1e-6)
+    assert torch.equal(trained(None), trained(0.1))  # BERT's own
+    assert not torch.allclose(trained(None), trained(0.5), atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_learning_without_dropout_in_either_precision_reaches_the_labels(source, topics, precision):
+    budget = replace(FINE_TUNING, dropout=0.0, precision=precision)
+    assert accuracy(supervised(source, topics, budget).outcome(0)) > 0.9
+
+
 def test_batches_hold_every_example_once_the_longest_first():
     lengths = [3, 9, 1, 7, 5]
     rows = [Features(Encoded((np.zeros(n, dtype=np.int32),), (np.arange(n),), {})) for n in lengths]
@@ -192,7 +225,13 @@ def test_the_best_state_is_kept_and_learning_stops_when_it_gets_no_better():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"epochs": 0}, "epochs is 0"), ({"learning_rate": 0.0}, "learning_rate"), ({"warmup": 1.0}, "warmup is 1.0")],
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"warmup": 1.0}, "warmup is 1.0"),
+        ({"dropout": 1.0}, "dropout is 1.0; expected a share of the units"),
+        ({"precision": "float16"}, "precision is 'float16'; expected one of float32, bfloat16"),
+    ],
 )
 def test_a_budget_out_of_range_is_refused(change, message):
     with pytest.raises(InputError, match=message):

@@ -27,6 +27,7 @@ from minilm_german import real_source
 from rich.console import Console
 from rich.table import Table
 
+from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, steps_saved
 from hf_xlt.hub import installed_versions
 from hf_xlt.recipes.results import hardware
@@ -51,8 +52,11 @@ def main(
         for name, recipe in recipes(language, prepared, source, folder):
             print(code, name, flush=True)
             model = folder / slug(name)
-            if not run(recipe, model, folder / "tokenizer"):
-                figures[name] = json.loads(model.with_suffix(".refused.json").read_text(encoding="utf-8"))
+            try:
+                run(recipe, model, folder / "tokenizer")
+            except InputError as error:
+                figures[name] = {"refused": str(error)}
+                print(code, name, figures[name], flush=True)
                 continue
             figures[name] = {"tasks": measured(language, name, model, source, data, folder / "results")}
             if curves := curves_of(str(model)):

@@ -97,7 +97,7 @@ LANGUAGES = {
         {
             "retrieval": {
                 "dev": "parallel/pud_parallel.tsv.gz:en,zh",
-                "test": "eval/tatoeba/cmn_simp-eng.tsv.gz:eng,cmn_simp",
+                "test": "eval/tatoeba/cmn_simp-eng.tsv.gz:eng,cmn",
             },
             "zero-shot": _zero_shot("zh", "ud/zh_gsdsimp-ud-test.conllu.gz"),
             "supervised": _supervised("zh"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +12,6 @@ from minilm_trelm import trelm_recipe
 from zero_training_retrieval import uncased_tokenizer
 
 from hf_xlt.checkpoint import atomic_folder
-from hf_xlt.errors import InputError
 from hf_xlt.evidence.text import text_lines
 from hf_xlt.evidence.vectors.train import train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
@@ -101,21 +99,19 @@ def small_helper(language: Language, prepared: Prepared, folder: Path) -> Path:
     return folder / "helper"
 
 
-def run(recipe: Recipe, output: Path, tokenizer: Path | None = None) -> bool:
-    """Carry a recipe out unless that is done; whether it could be. A new model takes the tokenizer it is given."""
-    refused = output.with_suffix(".refused.json")
-    if output.exists() or refused.exists():
-        return output.exists()
+def run(recipe: Recipe, output: Path, tokenizer: Path | None = None) -> None:
+    """Carry a recipe out unless that is done. A new model takes the tokenizer it is given.
+
+    Raises:
+        InputError: If the method refuses what it is given.
+    """
+    if output.exists():
+        return
     work = output.parent / f".{output.name}.work"
     if recipe.model is not None and tokenizer is not None and not work.exists():
         work.mkdir(parents=True)
         shutil.copytree(tokenizer, work / "tokenizer")
-    try:
-        run_recipe(recipe, output, "python benchmarks/evidence")
-    except InputError as error:
-        refused.write_text(json.dumps({"refused": str(error)}), encoding="utf-8")
-        return False
-    return True
+    run_recipe(recipe, output, "python benchmarks/evidence")
 
 
 def _targets(pairs: Path) -> Iterator[str]:

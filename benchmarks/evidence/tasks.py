@@ -54,6 +54,7 @@ def measured(language: Language, method: str, model: Path, source: Path, data: P
                 (result,) = evaluate_model(whole, examination, folder / kind)
             except InputError as error:
                 found[name] = {"refused": str(error).replace(str(data), "DATA")}
+                print(language.code, method, name, found[name], flush=True)
                 continue
             scores = dict.fromkeys([result.headline, *result.runs[0].scores])
             found[name] = {score: [round(result.mean(score), 4), round(result.spread(score), 4)] for score in scores}

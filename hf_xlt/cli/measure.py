@@ -15,6 +15,7 @@ from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.evaluation.compare import compare_results
 from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of
 from hf_xlt.evaluation.neighbours import nearest_tokens
+from hf_xlt.evaluation.precision import PRECISIONS
 from hf_xlt.evaluation.structure import structure as compare_structure
 from hf_xlt.evaluation.structure import tables as structure_tables
 from hf_xlt.evaluation.tables import comparison_table, results_card_table
@@ -52,6 +53,13 @@ Seeds = Annotated[str, typer.Option(help="Seeds of supervised tasks, comma betwe
 Quick = Annotated[bool, typer.Option("--quick", help="A small budget: fewer examples and epochs.")]
 Probe = Annotated[bool, typer.Option("--probe", help="Train only the heads, on the frozen encoder.")]
 Layer = Annotated[int | None, typer.Option(help="Whose states heads get, 0 for the embeddings; the last by default.")]
+Precision = Annotated[
+    str, typer.Option(help=f"What the encoder computes in while a task is learned: {' or '.join(PRECISIONS)}.")
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option(help="Of the encoder while it learns; as its configuration says by default. 0 is faster on a CPU."),
+]
 
 
 @app.command()
@@ -70,6 +78,8 @@ def evaluate(
     quick: Quick = False,
     probe: Probe = False,
     layer: Layer = None,
+    precision: Precision = "float32",
+    dropout: Dropout = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for the results, MODEL/TASK.json; what is there is not done again.")
     ] = None,
@@ -92,7 +102,8 @@ def evaluate(
             f"{quality.bits_per_byte:.4f} bits per byte"
         )
         return
-    examination = _examination(tasks, data, zero_shot, seeds, quick, probe, layer)
+    budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
+    examination = _examination(tasks, data, zero_shot, seeds, budget)
     results = evaluate_model(ModelAsked(model, source, languages, trust_remote_code), examination, output)
     console.print(text_table(results_card_table(results)))
     if output is not None:
@@ -116,6 +127,8 @@ def compare(
     quick: Quick = False,
     probe: Probe = False,
     layer: Layer = None,
+    precision: Precision = "float32",
+    dropout: Dropout = None,
     parallel: Annotated[
         str | None,
         typer.Option(
@@ -136,7 +149,8 @@ def compare(
     page = output / "report.html"
     if output.exists():
         check_file(page, overwrite=overwrite)
-    examination = _examination(tasks, data, zero_shot, seeds, quick, probe, layer)
+    budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
+    examination = _examination(tasks, data, zero_shot, seeds, budget)
     asked = [ModelAsked(model, source, languages, trust_remote_code) for model in models]
     pairs = None if parallel is None else read_parallel(parallel).pairs
     by_model = [evaluate_model(model, examination, output) for model in asked]
@@ -235,14 +249,15 @@ def study(
     say(f"{output}: cells/*.json, {', '.join(path.name for path in drawn)}")
 
 
-def _examination(
-    tasks: str | None, data: list[str] | None, zero_shot: bool, seeds: str, quick: bool, probe: bool, layer: int | None
-) -> Examination:
+def _budget(quick: bool, probe: bool) -> Budget:
     budget = Budget().probe() if probe else Budget()
+    return budget.quick() if quick else budget
+
+
+def _examination(tasks: str | None, data: list[str] | None, zero_shot: bool, seeds: str, budget: Budget) -> Examination:
     try:
         numbers = tuple(int(seed) for seed in seeds.split(","))
     except ValueError as error:
         raise InputError(f"--seeds {seeds!r} is not a list of numbers; expected e.g. 0,1,2.") from error
     names = tuple(tasks.split(",")) if tasks else ()
-    budget = replace(budget.quick() if quick else budget, layer=layer)
     return Examination(names, read_data(data or []), zero_shot, numbers, budget)

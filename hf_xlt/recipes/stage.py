@@ -10,12 +10,12 @@ from transformers import SchedulerType
 from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import DISTILLATION, OBJECTIVES, PAIR_OBJECTIVES
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.precision import PRECISIONS
 from hf_xlt.recipes.schema import one_of, require
 
 TRAINS = ("all", "embeddings", "lora", "new-rows")
 ADAPTERS = ("merged", "kept")
 LANGUAGES = ("source", "target")
-PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = tuple(schedule.value for schedule in SchedulerType)
 
 

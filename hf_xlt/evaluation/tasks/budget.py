@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.precision import PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,12 @@ class Budget:
         dev_examples: Select by the first so many; None for all.
         layer: Whose states the head gets, 0 for the embeddings; None for the last. In frozen encoders syntax lies
             lower than that.
+        precision: What the encoder computes in, `float32` or `bfloat16`; weights and head stay float32.
+        dropout: Of the encoder while it learns, in place of what its configuration says; None for that. Drawing it
+            takes a CPU longer than all the rest.
 
     Raises:
-        InputError: If a number is out of range.
+        InputError: If a number is out of range, or the precision is neither.
     """
 
     frozen: bool = False
@@ -40,6 +44,8 @@ class Budget:
     train_examples: int | None = None
     dev_examples: int | None = None
     layer: int | None = None
+    precision: str = "float32"
+    dropout: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "evaluations", "batch_size", "train_examples", "dev_examples"):
@@ -51,6 +57,10 @@ class Budget:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number > 0.")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}; expected a share of the steps, at least 0 and below 1.")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise InputError(f"dropout is {self.dropout}; expected a share of the units, at least 0 and below 1.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
 
     def probe(self) -> Budget:
         """The encoder as it is: only the head learns, faster and for more epochs, as each is cheap."""

@@ -51,8 +51,12 @@ class Encoder:
     readings: dict[Side, Reading]
 
     @classmethod
-    def open(cls, asked: ModelAsked) -> Encoder:
+    def open(cls, asked: ModelAsked, dropout: float | None = None) -> Encoder:
         """Open a checkpoint.
+
+        Args:
+            asked: Which one, and what reads the source language.
+            dropout: Wherever the checkpoint drops something; None for what its configuration says.
 
         Raises:
             InputError: If it cannot be opened, is no encoder, or source and model do not fit each other.
@@ -62,7 +66,7 @@ class Encoder:
         kind = kind_of(checkpoint.config)
         if kind.name != "encoder":
             raise InputError(f"{name} is a {kind.name}; these tasks are done by encoders (BERT and its kin).")
-        model = headless(checkpoint, trust_remote_code)
+        model = headless(checkpoint, trust_remote_code, dropout)
         tokenizer = checkpoint.tokenizer()
         if isinstance(model, TreLMPreTrainedModel):
             readings = _languages(checkpoint, asked.languages)
@@ -99,10 +103,14 @@ class Encoder:
         return reading.tokenizer
 
 
-def headless(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedModel:
+def headless(checkpoint: Checkpoint, trust_remote_code: bool, dropout: float | None = None) -> PreTrainedModel:
     """The body of a checkpoint, in float32."""
+    settings = {} if dropout is None else checkpoint.config.to_dict()
+    changed = {name: dropout for name, value in settings.items() if "dropout" in name and isinstance(value, float)}
     with quiet():
-        model = AutoModel.from_pretrained(checkpoint.body, dtype=torch.float32, trust_remote_code=trust_remote_code)
+        model = AutoModel.from_pretrained(
+            checkpoint.body, dtype=torch.float32, trust_remote_code=trust_remote_code, **changed
+        )
     return cast(PreTrainedModel, model)
 
 

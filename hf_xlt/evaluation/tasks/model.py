@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.precision import computing
 from hf_xlt.evaluation.tasks.batch import Collator, Features, by_length, to_device
 from hf_xlt.evaluation.tasks.task import TaskHead
 
@@ -24,12 +25,15 @@ class TaskModel(nn.Module):
         encoder: Headless.
         head: Of the task.
         layer: Whose states the head gets; None for the last.
+        precision: What the encoder computes in; the head gets float32.
 
     Raises:
         InputError: If the encoder has no such layer.
     """
 
-    def __init__(self, encoder: PreTrainedModel, head: TaskHead, layer: int | None = None) -> None:
+    def __init__(
+        self, encoder: PreTrainedModel, head: TaskHead, layer: int | None = None, precision: str = "float32"
+    ) -> None:
         super().__init__()
         layers = getattr(encoder.config, "num_hidden_layers", None)
         if layer is not None and layers is not None and not 0 <= layer <= layers:
@@ -37,6 +41,7 @@ class TaskModel(nn.Module):
         self.encoder = encoder
         self.head = head
         self.layer = layer
+        self.precision = precision
 
     def forward(self, mask: Tensor, gold: Mapping[str, Tensor], **inputs: Tensor) -> dict[str, Tensor]:
         """The loss of a batch, as `Trainer` expects it."""
@@ -53,9 +58,10 @@ class TaskModel(nn.Module):
         if states is not None:
             return states
         inner = self.layer is not None
-        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=inner)
+        with computing(self.precision, self.encoder.device):
+            output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=inner)
         hidden = output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
-        return hidden.flatten(0, 1)[picks]
+        return hidden.flatten(0, 1)[picks].float()
 
 
 @torch.inference_mode()

@@ -116,7 +116,7 @@ class Supervised:
         return encoder, features
 
     def _opened(self) -> tuple[Encoder, dict[str, list[Features]]]:
-        encoder, material = Encoder.open(self.model), self.material
+        encoder, material = Encoder.open(self.model, self.budget.dropout), self.material
         features = {}
         for role in ROLES:
             tokenizer = encoder.readings[material.side(role)].tokenizer
@@ -126,7 +126,7 @@ class Supervised:
 
     def _with_head(self, encoder: Encoder) -> TaskModel:
         head = self.material.task.head(encoder.model.config.hidden_size, self.material.labels)
-        return TaskModel(encoder.model, head.to(encoder.model.device), self.budget.layer)
+        return TaskModel(encoder.model, head.to(encoder.model.device), self.budget.layer, self.budget.precision)
 
     def _score(self, model: TaskModel, features: Mapping[str, list[Features]], collator: Collator) -> float:
         totals = self._counts(model, "dev", features, collator).sum(axis=0)
