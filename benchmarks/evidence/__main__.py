@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from evidence.languages import EWT, LANGUAGES, TOPICS, Language, prepare
-from evidence.models import learn, recipes, run
+from evidence.models import learn, recipes, run, small_helper
 from evidence.table import BASELINES, markdown, rows
 from evidence.tasks import measured
 from minilm_german import real_source
@@ -33,47 +34,75 @@ from hf_xlt.hub import installed_versions
 from hf_xlt.recipes.results import hardware
 from hf_xlt.report_html.comparison import curves_of
 
+IN_ENGLISH = "all-MiniLM-L6-v2 in English"
+
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder of the data.")],
     languages: Annotated[list[str] | None, typer.Option(help="Codes; all that are known by default.")] = None,
+    methods: Annotated[list[str] | None, typer.Option(help="As the tables name them; all by default.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for models and figures.")] = Path("runs/evidence"),
-    results: Annotated[Path | None, typer.Option(help="Folder for evidence_LANGUAGE.json and .md.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder for evidence_LANGUAGE.json and .md; methods not run stay as they are.")
+    ] = None,
 ) -> None:
     """Make the models, then measure them."""
     output.mkdir(parents=True, exist_ok=True)
     source = output / "all-MiniLM-L6-v2"  # cards call a folder by its name
     shutil.copytree(real_source(), source, dirs_exist_ok=True)
     for code in languages or list(LANGUAGES):
-        language, folder = LANGUAGES[code], output / code
-        prepared = prepare(language, data, folder)
-        learn(language, prepared, folder)
-        figures: dict[str, Any] = {}
-        for name, recipe in recipes(language, prepared, source, folder):
-            print(code, name, flush=True)
-            model = folder / slug(name)
-            try:
-                run(recipe, model, folder / "tokenizer")
-            except InputError as error:
-                figures[name] = {"refused": str(error)}
-                print(code, name, figures[name], flush=True)
-                continue
-            figures[name] = {"tasks": measured(language, name, model, source, data, folder / "results")}
-            if curves := curves_of(str(model)):
-                figures[name]["curve"] = asdict(curves[0])
-        english = {"all-MiniLM-L6-v2 in English": in_english(language, source, data, folder)}
-        show(code, saved(figures) | english)
+        figures = known(results, code) | measured_methods(LANGUAGES[code], methods, source, data, output / code)
+        show(code, saved(figures))
         if results is not None:
-            record = {
-                "language": code,
-                "steps": language.steps,
-                "hardware": hardware(),
-                "versions": installed_versions(),
-            }
-            text = json.dumps(record | {"methods": figures | english}, indent=1, ensure_ascii=False)
-            without_folders = text.replace(f"{output}/", "")
-            (results / f"evidence_{code}.json").write_text(without_folders + "\n", encoding="utf-8")
-            (results / f"evidence_{code}.md").write_text(markdown(figures | english), encoding="utf-8")
+            publish(results, code, figures, output)
+
+
+def measured_methods(
+    language: Language, methods: Sequence[str] | None, source: Path, data: Path, folder: Path
+) -> dict[str, Any]:
+    """Figures of every method asked for, and of the source in English."""
+    prepared = prepare(language, data, folder)
+    learn(language, prepared, folder)
+    figures: dict[str, Any] = {}
+    for name, recipe in recipes(language, prepared, source, folder):
+        if methods and name not in methods:
+            continue
+        print(language.code, name, flush=True)
+        model = folder / slug(name)
+        try:
+            if recipe.helper is not None:
+                small_helper(language, prepared, folder)
+            run(recipe, model, folder / "tokenizer")
+        except InputError as error:
+            figures[name] = {"refused": str(error)}
+            print(language.code, name, figures[name], flush=True)
+            continue
+        figures[name] = {"tasks": measured(language, name, model, source, data, folder / "results")}
+        if curves := curves_of(str(model)):
+            figures[name]["curve"] = asdict(curves[0])
+    if not methods or IN_ENGLISH in methods:
+        figures[IN_ENGLISH] = in_english(language, source, data, folder)
+    return figures
+
+
+def known(results: Path | None, code: str) -> dict[str, Any]:
+    """The figures of a language that are there from before."""
+    record = results / f"evidence_{code}.json" if results is not None else None
+    return json.loads(record.read_text(encoding="utf-8"))["methods"] if record is not None and record.exists() else {}
+
+
+def publish(results: Path, code: str, figures: dict[str, Any], output: Path) -> None:
+    """Write a language's figures down, as JSON and as a table."""
+    record = {
+        "language": code,
+        "steps": LANGUAGES[code].steps,
+        "hardware": hardware(),
+        "versions": installed_versions(),
+        "methods": figures,
+    }
+    without_folders = json.dumps(record, indent=1, ensure_ascii=False).replace(f"{output}/", "")
+    (results / f"evidence_{code}.json").write_text(without_folders + "\n", encoding="utf-8")
+    (results / f"evidence_{code}.md").write_text(markdown(figures), encoding="utf-8")
 
 
 def in_english(language: Language, source: Path, data: Path, folder: Path) -> dict[str, Any]:

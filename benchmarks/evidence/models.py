@@ -18,7 +18,7 @@ from hf_xlt.evidence.vectors.vectors import Vectors
 from hf_xlt.recipes import Recipe, load_recipe, run_recipe
 
 VOCABULARY = 16_000
-HELPER_STEPS = 250
+HELPER, HELPER_STEPS = "helper", 250
 WIDTH = 100
 SCRATCH = "{model_type: bert, hidden_size: 384, num_hidden_layers: 6, num_attention_heads: 12, intermediate_size: 1536}"
 
@@ -46,8 +46,7 @@ def recipes(language: Language, prepared: Prepared, source: Path, folder: Path) 
     joint = ["tokenizer.vocab_size=24000", "initializer={method: pooled}", f"source={source}"]
     yield "TreLM", trelm_recipe([*text, *both, *joint], steps)
     clp = "initializer={method: clp, weighting: sparsemax, ignore_case: true}"
-    helper = small_helper(language, prepared, folder)
-    yield "CLP", plain("clp", [*text, f"source={source}", f"helper={helper}", clp], steps)
+    yield "CLP", plain("clp", [*text, f"source={source}", f"helper={folder / HELPER}", clp], steps)
 
 
 def distilled(given: list[str], steps: int) -> Recipe:
@@ -89,14 +88,13 @@ def learn(language: Language, prepared: Prepared, folder: Path) -> None:
     _vectors(prepared.corpus, folder / "target.vec")
 
 
-def small_helper(language: Language, prepared: Prepared, folder: Path) -> Path:
+def small_helper(language: Language, prepared: Prepared, folder: Path) -> None:
     """A small model of the target language for CLP, trained on the same text."""
     settings = [f"data.corpus={prepared.corpus}", f"language={language.code}", f"stages.0.steps={HELPER_STEPS}"]
     small = ["model.hidden_size=128", "model.intermediate_size=320", "model.num_hidden_layers=2"]
     recipe = load_recipe("scratch", [*settings, *small, "tokenizer.family=wordpiece", "vector_epochs=3"])
     recipe = replace(recipe, stages=(replace(recipe.stages[0], precision="bfloat16", evaluations=2),))
-    run(recipe, folder / "helper", folder / "tokenizer")
-    return folder / "helper"
+    run(recipe, folder / HELPER, folder / "tokenizer")
 
 
 def run(recipe: Recipe, output: Path, tokenizer: Path | None = None) -> None:
