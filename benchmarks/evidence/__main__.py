@@ -20,6 +20,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from evidence.cards import publish_card
 from evidence.languages import EWT, LANGUAGES, TOPICS, Language, prepare
 from evidence.models import learn, recipes, run, small_helper
 from evidence.table import BASELINES, markdown, rows
@@ -35,6 +36,7 @@ from hf_xlt.recipes.results import hardware
 from hf_xlt.report_html.comparison import curves_of
 
 IN_ENGLISH = "all-MiniLM-L6-v2 in English"
+CARD_OF = "pooled, distilled"  # what does best zero-shot
 
 
 def main(
@@ -45,6 +47,7 @@ def main(
     results: Annotated[
         Path | None, typer.Option(help="Folder for evidence_LANGUAGE.json and .md; methods not run stay as they are.")
     ] = None,
+    cards: Annotated[Path | None, typer.Option(help=f"Folder for a card a language, of {CARD_OF}.")] = None,
 ) -> None:
     """Make the models, then measure them."""
     output.mkdir(parents=True, exist_ok=True)
@@ -55,6 +58,9 @@ def main(
         show(code, saved(figures))
         if results is not None:
             publish(results, code, figures, output)
+        if cards is not None:
+            name = f"{source.name}-{code}-distilled"
+            publish_card(output / code / slug(CARD_OF), name, figures[CARD_OF], cards)
 
 
 def measured_methods(
