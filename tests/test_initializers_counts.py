@@ -14,6 +14,7 @@ from hf_xlt.evidence.dictionary import Dictionary
 from hf_xlt.evidence.links import token_pairs
 from hf_xlt.evidence.parallel import ParallelText
 from hf_xlt.geometry.similarity import top_k_softmax
+from hf_xlt.initializers.clp import CLPInitializer
 from hf_xlt.initializers.dictionary import DictionaryInitializer
 from hf_xlt.initializers.pooled import WEIGHTS, PooledInitializer, at_source_length
 from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
@@ -117,6 +118,27 @@ def test_pooled_adds_weighted_evidence(source, german):
     assert without.label == "pooled (overlap)"
 
 
+def test_pooled_counts_the_tokens_near_each_in_a_helper_as_clp_does(source, german, tmp_path):
+    helper = tiny.save(tiny.model("gpt2", german, rows=504, seed=2, width=8), german, tmp_path / "helper")
+    pooled = PooledInitializer(source, german, helper=helper, weights={"helper": 3.0})
+    assert pooled.label == "pooled (helper, overlap)"
+    table = pooled.evidence()["helper"]
+    assert np.allclose(table.target_totals[table.rows], 3.0, atol=1e-5)
+    clp = CLPInitializer(source, helper, "sparsemax", ignore_case=True)
+    for place, row in list(enumerate(clp.overlap().missing_ids))[::50]:
+        ids, weights = clp.transport().mixture.weights(place)
+        order, here = ids.argsort(), table.target_ids == row
+        assert np.array_equal(table.source_ids[here], ids[order].numpy())
+        assert np.allclose(table.values[here], 3.0 * weights[order].numpy(), atol=1e-5)
+
+
+def test_a_helper_of_another_vocabulary_is_no_evidence(source, german, tmp_path):
+    other = tiny.tokenizer("de", "wordpiece", 400)
+    helper = tiny.save(tiny.model("bert", other), other, tmp_path / "helper")
+    with pytest.raises(InputError, match=r"another vocabulary than the target tokenizer.* Leave out --tokenizer"):
+        PooledInitializer(source, german, helper=helper)
+
+
 def test_pooled_rows_keep_the_length_of_their_parts(source, german):
     pooled = PooledInitializer(source, german, dictionary=WORDS, parallel=TEXT)
     plain = PooledInitializer(source, german, dictionary=WORDS, parallel=TEXT, keep_length=False)
@@ -157,7 +179,7 @@ def test_methods_without_their_evidence_name_the_flag(source, german):
         DictionaryInitializer(source, german)
     with pytest.raises(InputError, match="ramen needs parallel text.*--parallel"):
         RamenInitializer(source, german)
-    with pytest.raises(InputError, match="pooled needs.*--dictionary, --parallel or --vectors"):
+    with pytest.raises(InputError, match="pooled needs.*--dictionary, --parallel, --vectors or --helper"):
         PooledInitializer(source, german)
     with pytest.raises(InputError, match="ramen-vectors needs vectors of the target.*--vectors"):
         RamenVectorsInitializer(source, german, source_vectors=torch.ones(600, 2))

@@ -88,7 +88,7 @@ def test_missing_evidence_is_named_by_its_flag(method, name, places):
 
 def test_pooled_needs_some_evidence_of_translations():
     with pytest.raises(
-        InputError, match="pooled needs evidence of translations; .*--dictionary or --parallel or --vectors"
+        InputError, match="pooled needs evidence of translations; .*--dictionary or --parallel or --vectors or --helper"
     ):
         check_initializer({"method": "pooled"}, Evidence("source"), to_come=("tokenizer",))
 
@@ -172,6 +172,15 @@ def test_pooled_takes_vectors_as_similarities(places):
     assert two.transport().counts.mixed > one.transport().counts.mixed / 2
     with pytest.raises(InputError, match="pooled needs a dictionary to lead .*--dictionary"):
         initializer_for({"method": "pooled"}, Evidence(**both))
+
+
+def test_pooled_takes_a_helper_as_evidence_and_its_tokenizer(places, german):
+    alone = initializer_for({"method": "pooled"}, Evidence(places["source"], helper=places["helper"]))
+    assert alone.label == "pooled (helper, overlap)"
+    assert alone.tokenizer.get_vocab() == german.get_vocab()
+    evidence = Evidence(**{name: places[name] for name in ("source", "tokenizer", "helper", "parallel")})
+    assert METHODS["pooled"].unused(evidence) == ()
+    assert initializer_for({"method": "pooled"}, evidence).label == "pooled (links, helper, overlap)"
 
 
 def test_the_transport_tells_the_evidence_behind_each_source_token(places, tmp_path):

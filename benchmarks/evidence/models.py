@@ -45,8 +45,11 @@ def recipes(language: Language, prepared: Prepared, source: Path, folder: Path) 
     yield "pooled, vectors", plain("pooled", [*target, pairs, words, *vectors], steps)
     joint = ["tokenizer.vocab_size=24000", "initializer={method: pooled}", f"source={source}"]
     yield "TreLM", trelm_recipe([*text, *both, *joint], steps)
+    helper = f"helper={folder / HELPER}"
     clp = "initializer={method: clp, weighting: sparsemax, ignore_case: true}"
-    yield "CLP", plain("clp", [*text, f"source={source}", f"helper={folder / HELPER}", clp], steps)
+    yield "CLP", plain("clp", [*text, f"source={source}", helper, clp], steps)
+    yield "pooled, helper", plain("pooled", [*target, pairs, words, helper], steps)
+    yield "pooled, everything", plain("pooled", [*target, pairs, words, *vectors, helper], steps)
 
 
 def distilled(given: list[str], steps: int) -> Recipe:

@@ -1,10 +1,13 @@
-"""Source tokens near each target token in vectors: evidence of similarity, to be pooled with other kinds."""
+"""Source tokens near each target token, in vectors or a helper: evidence of similarity, to be pooled with others."""
 
 from __future__ import annotations
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.geometry.similarity import top_k_softmax
+from hf_xlt.checkpoint import Checkpoint, check_finite, check_ids
+from hf_xlt.errors import InputError
+from hf_xlt.geometry.similarity import sparsemax, top_k_softmax
 from hf_xlt.initializers.evidence import Evidence
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.wechsel import dictionary_map
@@ -36,3 +39,31 @@ def neighbours(evidence: Evidence) -> SparseMixture | None:
         keys = evidence.source_table @ dictionary_map(evidence.source_words, evidence.words, evidence.entries.entries)
         ids = torch.arange(len(keys))
     return top_k_softmax(evidence.table, keys, ids, vocabulary.size, _NEAREST, _TEMPERATURE)
+
+
+def check_helper(helper: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a helper that does not tell of the tokenizer's tokens.
+
+    Raises:
+        InputError: If its vocabulary is another, has more tokens than rows, or a row is not finite.
+    """
+    vocabulary = tokenizer.get_vocab()
+    if helper.tokenizer().get_vocab() != vocabulary:
+        raise InputError(
+            f"The helper {helper.name} has another vocabulary than the target tokenizer, so its rows tell nothing of "
+            "the tokenizer's tokens; expected the same. Leave out --tokenizer, or the helper."
+        )
+    check_ids(max(vocabulary.values()) + 1, helper.vocab_size, helper.name)
+    check_finite(helper.input_rows(), f"the embedding table of the helper {helper.name}")
+
+
+def neighbours_in_helper(helper: Checkpoint, source: Vocabulary, target: Vocabulary) -> SparseMixture:
+    """The sparsemax of each target token's cosines, in a helper, to the tokens that source and target share (CLP+).
+
+    Raises:
+        InputError: If no token is shared.
+    """
+    overlap = match(source, target, ignore_case=True)
+    rows = helper.input_rows()[: target.size].float()
+    keys, ids = rows[torch.from_numpy(overlap.target_ids)], torch.from_numpy(overlap.source_ids)
+    return sparsemax(rows, keys, ids, source.size)

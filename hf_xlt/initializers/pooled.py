@@ -21,12 +21,14 @@ from hf_xlt.evidence.dictionary import Dictionary, dictionary_counts
 from hf_xlt.evidence.links import link_counts, token_pairs
 from hf_xlt.evidence.parallel import ParallelText
 from hf_xlt.evidence.spelling import relative_counts
+from hf_xlt.initializers.base import open_checkpoint
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
 from hf_xlt.initializers.missing import missing_evidence
+from hf_xlt.initializers.neighbours import check_helper, neighbours_in_helper
 from hf_xlt.mixture import SparseMixture
 
 # What each kind of evidence counts, in links of parallel text.
-WEIGHTS: Mapping[str, float] = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0}
+WEIGHTS: Mapping[str, float] = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, "helper": 5.0}
 
 _SPECIFICITY = 0.5
 
@@ -37,7 +39,7 @@ class PooledInitializer(CountedInitializer):
     Each kind of evidence is a table of counts; they are weighted and added, and relative frequencies are the weights of
     the source tokens. Links count as they are, so that they outweigh the rest once a token is seen often. The others
     are priors worth a fixed number of links: a dictionary's entries, each worth less the more translations its source
-    token has; the source's token of the same text; similarities.
+    token has; the source's token of the same text; similarities, given or in a helper model of the target language.
 
     With both a dictionary and parallel text, the aligner learns from the entries as well as from the sentences. Links
     are those that both directions agree on.
@@ -51,13 +53,14 @@ class PooledInitializer(CountedInitializer):
         dictionary: Source and target words.
         parallel: Sentences of the source language and their translations.
         similarity: A row for each target id, of weights of source ids, such as `top_k_softmax` gives.
+        helper: Small model of the target language with the target's vocabulary: Hub id, folder or `Checkpoint`.
         weights: What the kinds of evidence count, where it is not as in `WEIGHTS`; 0 leaves one out.
         keep_length: Whether mixed rows get the mean length of the rows they are made of.
         **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
 
     Raises:
-        InputError: If there is neither a dictionary nor parallel text nor similarities, they do not fit the tokenizers,
-            or a weight is of an unknown kind or negative.
+        InputError: If there is no dictionary, parallel text, similarities or helper, they do not fit the tokenizers, or
+            a weight is of an unknown kind or negative.
     """
 
     method = "pooled"
@@ -70,12 +73,14 @@ class PooledInitializer(CountedInitializer):
         dictionary: Dictionary | None = None,
         parallel: ParallelText | None = None,
         similarity: SparseMixture | None = None,
+        helper: str | Path | Checkpoint | None = None,
         weights: Mapping[str, float] | None = None,
         keep_length: bool = True,
         **options: Any,
     ) -> None:
-        if dictionary is None and parallel is None and similarity is None:
-            raise missing_evidence(self.method, "evidence of translations", "--dictionary, --parallel or --vectors")
+        if dictionary is None and parallel is None and similarity is None and helper is None:
+            flags = "--dictionary, --parallel, --vectors or --helper"
+            raise missing_evidence(self.method, "evidence of translations", flags)
         self.weights = {**WEIGHTS, **(weights or {})}
         if unknown := sorted(self.weights.keys() - WEIGHTS.keys()):
             raise InputError(f"There is no evidence {unknown[0]!r} to weigh; choose from {', '.join(WEIGHTS)}.")
@@ -89,6 +94,9 @@ class PooledInitializer(CountedInitializer):
             None if dictionary is None else dictionary_counts(dictionary, self.source.tokenizer(), tokenizer)
         )
         self._similarity = None if similarity is None else _as_counts(similarity, self.shape)
+        self.helper = None if helper is None else open_checkpoint(helper, options.get("trust_remote_code", False))
+        if self.helper is not None:
+            check_helper(self.helper, tokenizer)
 
     @property
     def label(self) -> str:
@@ -103,7 +111,7 @@ class PooledInitializer(CountedInitializer):
     @property
     def _tables(self) -> dict[str, Callable[[], TokenCounts]]:
         """How the counts of each kind of evidence that is given are made."""
-        parallel, entries, similarity = self.parallel, self._entries, self._similarity
+        parallel, entries, similarity, helper = self.parallel, self._entries, self._similarity, self.helper
         tables: dict[str, Callable[[], TokenCounts]] = {}
         if parallel is not None:
             tables["links"] = lambda: self._links(parallel)
@@ -111,6 +119,8 @@ class PooledInitializer(CountedInitializer):
             tables["dictionary"] = lambda: entries.specific(_SPECIFICITY).relative()
         if similarity is not None:
             tables["similarity"] = similarity.relative
+        if helper is not None:
+            tables["helper"] = lambda: self._in(helper).relative()
         return tables | {"overlap": lambda: overlap_counts(self.source_vocabulary, self.target_vocabulary)}
 
     def evidence(self) -> dict[str, TokenCounts]:
@@ -135,6 +145,12 @@ class PooledInitializer(CountedInitializer):
         entries = [] if self.dictionary is None else token_pairs(self.dictionary.entries, *tokenizers)
         links = WordAligner.train(sentences + entries).align(sentences, "intersection")
         return link_counts(sentences, links, self.shape)
+
+    def _in(self, helper: Checkpoint) -> TokenCounts:
+        return _as_counts(neighbours_in_helper(helper, self.source_vocabulary, self.target_vocabulary), self.shape)
+
+    def _card_evidence(self) -> dict[str, Any]:
+        return {} if self.helper is None else {"helper": self.helper.name}
 
     def _mixture(self, rows: np.ndarray) -> SparseMixture:
         mixture = super()._mixture(rows)

@@ -69,7 +69,7 @@ def _ofa(evidence: Evidence) -> dict[str, Any]:
 
 
 def _pooled(evidence: Evidence) -> dict[str, Any]:
-    counted = {"dictionary": evidence.entries, "parallel": evidence.sentences}
+    counted = {"dictionary": evidence.entries, "parallel": evidence.sentences, "helper": evidence.helper}
     return counted | {"similarity": neighbours(evidence)}
 
 
@@ -87,7 +87,7 @@ METHODS: dict[str, Entry] = {
         PooledInitializer,
         ("tokenizer",),
         _pooled,
-        needs_one_of=("dictionary", "parallel", "vectors"),
+        needs_one_of=("dictionary", "parallel", "vectors", "helper"),
         may_use=("source_vectors",),
     ),
     "dictionary": Entry(
