@@ -20,6 +20,7 @@ import typer
 from huggingface_hub import metadata_load, metadata_save
 from rich.console import Console
 
+from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.recipes import load_recipe, run_recipe
 from hf_xlt.report import results_table
 from hf_xlt.sample import FOLDER
@@ -44,6 +45,18 @@ def real_source() -> Path:
     return Path(package.origin).parent / "model"
 
 
+def local_source(folder: Path) -> Path:
+    """A copy of the source in a folder, under its name, which cards call it by.
+
+    One that is there stays as it is: another run may have its weights mapped.
+    """
+    source = folder / "all-MiniLM-L6-v2"
+    if not source.exists():
+        with atomic_folder(source) as partial:
+            shutil.copytree(real_source(), partial, dirs_exist_ok=True)
+    return source
+
+
 def main(
     corpus: Annotated[str, typer.Option(help="German text.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("runs/all-MiniLM-L6-v2-german"),
@@ -54,8 +67,7 @@ def main(
 ) -> None:
     """Run CLP with its baselines."""
     command = shlex.join(["python", *sys.argv])
-    source = output.parent / "all-MiniLM-L6-v2"  # cards call a folder by its name
-    shutil.copytree(real_source(), source, dirs_exist_ok=True)
+    source = local_source(output.parent)
     helper = FOLDER / "helper"
     given = [f"source={source}", f"helper={helper}", f"data.corpus={corpus}", f"stages.0.steps={steps}"]
     results = run_recipe(load_recipe("clp", [*TRANSFER, *given]), output, command, compare=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from minilm_german import publish, real_source
+from minilm_german import local_source, publish
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModel, AutoTokenizer
@@ -130,8 +130,7 @@ def main(
     """Run the pipeline, its ablations and CLP, and compare."""
     command = shlex.join(["python", *sys.argv])
     output.mkdir(parents=True, exist_ok=True)
-    source = output / "all-MiniLM-L6-v2"  # cards call a folder by its name
-    shutil.copytree(real_source(), source, dirs_exist_ok=True)
+    source = local_source(output)
     text = [f"source={source}", f"data.corpus={corpus}", f"language={languages[1]}", "data.held_out_lines=200"]
     pairs = [f"data.source_corpus={source_corpus}", f"data.parallel={parallel}", f"trelm.languages={list(languages)}"]
     options = ["tokenizer.vocab_size=16000", "initializer.ignore_case=true", "initializer.epochs=3"]

@@ -9,7 +9,6 @@ not done again.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -25,7 +24,7 @@ from evidence.languages import EWT, LANGUAGES, TOPICS, Language, prepare
 from evidence.models import learn, recipes, run, small_helper
 from evidence.table import BASELINES, markdown, rows
 from evidence.tasks import measured
-from minilm_german import real_source
+from minilm_german import local_source
 from rich.console import Console
 from rich.table import Table
 
@@ -51,8 +50,7 @@ def main(
 ) -> None:
     """Make the models, then measure them."""
     output.mkdir(parents=True, exist_ok=True)
-    source = output / "all-MiniLM-L6-v2"  # cards call a folder by its name
-    shutil.copytree(real_source(), source, dirs_exist_ok=True)
+    source = local_source(output)
     for code in languages or list(LANGUAGES):
         figures = known(results, code) | measured_methods(LANGUAGES[code], methods, source, data, output / code)
         show(code, saved(figures))
