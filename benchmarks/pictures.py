@@ -20,7 +20,7 @@ LANGUAGES = {"de": ("German", "#1f5fa8"), "id": ("Indonesian", "#b8372f"), "yo":
 ROWS = ("random rows", "overlap only", "subtoken mean", "focus", "wechsel", "dictionary, else overlap", "ramen")
 OURS = "pooled"
 BASELINES = ("random rows", "from scratch")
-DRAWN = ("pooled", "RAMEN rows", "WECHSEL", "FOCUS", "CLP")
+DRAWN = ("pooled", "pooled, everything", "RAMEN rows", "WECHSEL", "FOCUS", "CLP")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,6 +20,7 @@ from hf_xlt.transport import Part, Transport
 
 METHOD_COLOURS = ("#1f5fa8", "#b8372f", "#2e8b57", "#7a4fa3", "#00838f")
 BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
+LINE_STYLES = ("-", "--", ":")  # the next where colours have run out
 
 
 def results_table(summaries: Sequence[MethodSummary]) -> Table:
@@ -65,11 +66,11 @@ def plot_learning_curves(
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    ours, muted = cycle(METHOD_COLOURS), cycle(BASELINE_COLOURS)
+    ours, muted = (cycle(product(LINE_STYLES, colours)) for colours in (METHOD_COLOURS, BASELINE_COLOURS))
     for method, runs in curves.items():
-        colour = next(muted if method in baselines else ours)
+        style, colour = next(muted if method in baselines else ours)
         steps, means = zip(*mean_curve(runs), strict=True)
-        axes.plot(steps, means, label=method, color=colour, linewidth=2, marker="o", markersize=3)
+        axes.plot(steps, means, style, label=method, color=colour, linewidth=2, marker="o", markersize=3)
         columns = list(zip(*([point.bits_per_byte for point in run.points] for run in runs), strict=True))
         axes.fill_between(steps, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.15, lw=0)
     if muted_curves := [run for method in baselines for run in curves.get(method, ())]:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.summary import summarize
-from hf_xlt.report import plot_learning_curves, results_table
+from hf_xlt.report import METHOD_COLOURS, plot_learning_curves, results_table
+from hf_xlt.report_html.pictures import learning_curves_svg
 
 
 def curve(method: str, *bits: float, seed: int = 0) -> Curve:
@@ -68,3 +69,12 @@ def test_methods_are_drawn_in_colours_and_baselines_muted(tmp_path: Path):
     for path, baselines in zip(paths, (BASELINES, ()), strict=True):
         plot_learning_curves(CURVES, baselines, "Learning curves", path)
     assert paths[0].read_bytes() != paths[1].read_bytes()
+
+
+def test_methods_beyond_the_colours_get_lines_of_another_style(tmp_path: Path):
+    curves = {f"method {i}": [curve(f"method {i}", 4, 3 - i / 10)] for i in range(len(METHOD_COLOURS) + 1)}
+    few = dict(list(curves.items())[:-1])
+    for drawn, dashed in ((few, False), (curves, True)):
+        plot_learning_curves(drawn, (), "Learning curves", tmp_path / "curves.svg")
+        assert ("stroke-dasharray" in (tmp_path / "curves.svg").read_text(encoding="utf-8")) == dashed
+        assert ("stroke-dasharray" in learning_curves_svg(drawn, (), "Learning curves")) == dashed

@@ -38,7 +38,7 @@ def publish_card(model: Path, name: str, figures: Mapping[str, Any], cards: Path
         kept = RESULTS / f"{name}_{picture}"
         shutil.copy(model / picture, kept)
         text = text.replace(f"({picture})", f"({Path(os.path.relpath(kept, cards)).as_posix()})")
-    tasks = TASKS.format(table=markdown({name: figures}))
+    tasks = TASKS.format(table=markdown({name: figures}).strip())
     card.write_text(text.replace("## Limits\n", f"{tasks}\n## Limits\n"), encoding="utf-8")
     base = {"base_model": HUB_NAME, "base_model_relation": "finetune"}
     metadata_save(card, base | (metadata_load(card) or {}))
