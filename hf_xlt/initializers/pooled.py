@@ -120,7 +120,7 @@ class PooledInitializer(CountedInitializer):
         if similarity is not None:
             tables["similarity"] = similarity.relative
         if helper is not None:
-            tables["helper"] = lambda: self._in(helper).relative()
+            tables["helper"] = lambda: self._near_in(helper).relative()
         return tables | {"overlap": lambda: overlap_counts(self.source_vocabulary, self.target_vocabulary)}
 
     def evidence(self) -> dict[str, TokenCounts]:
@@ -146,7 +146,7 @@ class PooledInitializer(CountedInitializer):
         links = WordAligner.train(sentences + entries).align(sentences, "intersection")
         return link_counts(sentences, links, self.shape)
 
-    def _in(self, helper: Checkpoint) -> TokenCounts:
+    def _near_in(self, helper: Checkpoint) -> TokenCounts:
         return _as_counts(neighbours_in_helper(helper, self.source_vocabulary, self.target_vocabulary), self.shape)
 
     def _card_evidence(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Budget:
             lower than that.
         precision: What the encoder computes in, `float32` or `bfloat16`; weights and head stay float32.
         dropout: Of the encoder while it learns, in place of what its configuration says; None for that. Drawing it
-            takes a CPU longer than all the rest.
+            takes a CPU as long as all the rest.
 
     Raises:
         InputError: If a number is out of range, or the precision is neither.
