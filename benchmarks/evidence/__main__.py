@@ -56,9 +56,9 @@ def main(
         show(code, saved(figures))
         if results is not None:
             publish(results, code, figures, output)
-        if cards is not None:
-            name = f"{source.name}-{code}-distilled"
-            publish_card(output / code / slug(CARD_OF), name, figures[CARD_OF], cards)
+        model = output / code / slug(CARD_OF)
+        if cards is not None and CARD_OF in figures and model.exists():
+            publish_card(model, f"{source.name}-{code}-distilled", figures[CARD_OF], cards)
 
 
 def measured_methods(
