@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.text import text_lines
+from hf_xlt.files.text import text_lines
 from hf_xlt.hub import installed_versions
 from hf_xlt.recipes.results import hardware
 from hf_xlt.report import text_table

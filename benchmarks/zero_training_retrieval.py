@@ -34,8 +34,8 @@ from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
-from hf_xlt.evidence.text import text_lines
 from hf_xlt.evidence.vectors import TextVectors, text_vectors
+from hf_xlt.files.text import text_lines
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
 from hf_xlt.initializers.dictionary import DictionaryInitializer

@@ -1,11 +1,50 @@
 """What hf_xlt raises when it refuses an input, or is refused itself."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 
 class InputError(ValueError):
-    """Input refused before work starts.
+    """Input refused before work starts; the command line prints the message as one line.
 
-    The message names the value, what was expected and what to do next; the command line prints it as it is.
+    The message is composed from what is given: the problem, what was expected, the next step.
+
+    Args:
+        problem: What is wrong, or a whole message.
+        value: The value that is refused.
+        expected: What would have been accepted, after "expected".
+        hint: What to do next, as a sentence.
+        path: The file or folder at fault.
+        line: The line of the file, counted from 1.
+
+    Example:
+        >>> str(InputError("seed is -1", value=-1, expected="a number from 0", hint="Choose another seed."))
+        'seed is -1; expected a number from 0. Choose another seed.'
     """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        value: Any = None,
+        expected: str | None = None,
+        hint: str | None = None,
+        path: str | Path | None = None,
+        line: int | None = None,
+    ) -> None:
+        message = (
+            problem if expected is None else f"{problem.removesuffix('.')}; expected {expected.removesuffix('.')}."
+        )
+        if hint is not None:
+            message = f"{message.removesuffix('.')}. {hint}"
+        super().__init__(message)
+        self.value = value
+        self.expected = expected
+        self.hint = hint
+        self.path = None if path is None else Path(path)
+        self.line = line
 
 
 class UploadError(RuntimeError):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
 from hf_xlt.mixture import MIXTURES, Mixture, SparseMixture, check_ids
-from hf_xlt.tensor_file import from_bytes, read_tensors, to_bytes, write_tensors
 
 _FORMAT = "hf_xlt.transport.1"
 _IDS = ("copied_source", "copied_target", "mixed_target")

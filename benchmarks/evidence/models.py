@@ -12,9 +12,9 @@ from minilm_trelm import trelm_recipe
 from zero_training_retrieval import uncased_tokenizer
 
 from hf_xlt.checkpoint import atomic_folder
-from hf_xlt.evidence.text import text_lines
 from hf_xlt.evidence.vectors.train import train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
+from hf_xlt.files.text import text_lines
 from hf_xlt.recipes import Recipe, load_recipe, run_recipe
 
 VOCABULARY = 16_000

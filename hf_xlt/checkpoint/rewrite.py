@@ -15,13 +15,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint.atomic import atomic_folder, check_output, check_space
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rows import check_finite, check_ids
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered, token_ids
 from hf_xlt.checkpoint.weights import Progress, copy_bytes
 from hf_xlt.errors import InputError
+from hf_xlt.files.folders import atomic_folder, check_output, check_space
 from hf_xlt.transport import Transport
 
 

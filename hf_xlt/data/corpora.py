@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.text import text_lines
+from hf_xlt.files.text import text_lines
 
 TEXT_COLUMN = "text"
 

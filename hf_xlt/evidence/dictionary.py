@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.text import first_numbers, text_lines
 from hf_xlt.evidence.token_ids import flat, token_ids
+from hf_xlt.files.text import first_numbers, text_lines
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.place import Place
-from hf_xlt.evidence.text import first_numbers, text_lines
+from hf_xlt.files.text import first_numbers, text_lines
 
 
 @dataclass(frozen=True)

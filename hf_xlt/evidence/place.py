@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.text import text_lines
+from hf_xlt.files.text import text_lines
 
 _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^:@=/\\]+)=(?P<value>[^@/\\]*))?")
 

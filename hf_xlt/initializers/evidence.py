@@ -19,8 +19,8 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
 from hf_xlt.evidence.place import file_of
-from hf_xlt.evidence.text import text_lines
 from hf_xlt.evidence.vectors import TextVectors, text_vectors
+from hf_xlt.files.text import text_lines
 from hf_xlt.initializers.base import open_checkpoint
 from hf_xlt.initializers.subwords import some_tokens
 from hf_xlt.model_card import EvidenceFacts

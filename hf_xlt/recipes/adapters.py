@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from hf_xlt.checkpoint.kind import DECODER, ENCODER_DECODER, kind_of
-from hf_xlt.tensor_file import write_tensors
+from hf_xlt.files.tensors import write_tensors
 
 NAME = "default"
 PREFIX = "base_model.model."  # what a PeftModel calls the model inside it

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from hf_xlt.errors import InputError
-from hf_xlt.recipes import plain_yaml
+from hf_xlt.files import plain_yaml
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.schema import build
 

@@ -17,13 +17,13 @@ from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
+from hf_xlt.files.tensors import write_tensors
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.vectors import token_vectors
-from hf_xlt.tensor_file import write_tensors
 from hf_xlt.transport import Transport
 
 RANDOM_ROWS = "random rows"

@@ -13,7 +13,7 @@ from hf_xlt.data.target_side import TargetSide
 from hf_xlt.data.tokenizer import FAMILIES
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
-from hf_xlt.recipes import plain_yaml
+from hf_xlt.files import plain_yaml
 from hf_xlt.recipes.schema import one_of, require
 from hf_xlt.recipes.stage import Stage
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.structure.words import WordPairs, word_pairs
-from hf_xlt.evidence.text import first_numbers
+from hf_xlt.files.text import first_numbers
 
 _FEWEST = 2
 

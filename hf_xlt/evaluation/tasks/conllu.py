@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.text import text_lines
+from hf_xlt.files.text import text_lines
 
 COLUMNS = 10
 _ID, _FORM, _UPOS, _HEAD, _DEPREL = 0, 1, 3, 6, 7

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.text import text_lines
+from hf_xlt.files.text import text_lines
 
 _PLACE = re.compile(r"(?P<path>[^#]+)(?:#(?P<first>\d+)-(?P<last>\d+))?")
 

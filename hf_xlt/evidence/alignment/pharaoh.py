@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.text import text_lines
+from hf_xlt.files.text import text_lines
 
 _LINK = re.compile(r"\d+-\d+")
 

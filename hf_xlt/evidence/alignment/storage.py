@@ -15,7 +15,7 @@ from hf_xlt.evidence.alignment.diagonal import Diagonal
 from hf_xlt.evidence.alignment.jumps import Jumps
 from hf_xlt.evidence.alignment.lexicon import Lexicon
 from hf_xlt.evidence.alignment.training import Model
-from hf_xlt.tensor_file import from_bytes, read_tensors, to_bytes, write_tensors
+from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
 
 _FORMAT = "hf_xlt word aligner 1"
 _DIRECTIONS = ("forward", "backward")
