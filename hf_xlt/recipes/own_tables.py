@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.anchors import SeparateIds
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
-from hf_xlt.trelm.separate_trelm import name_of
+from hf_xlt.trelm.modeling_trelm import name_of
 
 ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
 TABLES = ("trelm.embeddings.word_embeddings.weight", "decoder.weight", "decoder.bias")

@@ -27,7 +27,7 @@ from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.vectors import merged_pairs, token_vectors
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
-from hf_xlt.trelm.conversion_trelm import Encoder, middle
+from hf_xlt.trelm.conversion import Encoder, middle
 
 # Initializers that make rows for a TreLM, and what a recipe may say of each.
 OPTIONS = {"adversarial": ("width", "epochs", "start", "ignore_case", "seed"), "pooled": ("seed",), "random": ("seed",)}

@@ -1,8 +1,7 @@
 """TreLM: its models, registered with transformers' Auto classes.
 
-All other files of this package travel: `save_pretrained` copies those that `modeling_trelm.py` imports, and the Auto
-classes open the folder with `trust_remote_code=True` where hf_xlt is not installed. So they import transformers, torch
-and each other, and nothing else.
+`modeling_trelm.py` and `configuration_trelm.py` travel: `save_pretrained` copies them, and the Auto classes open the
+folder with `trust_remote_code=True` where hf_xlt is not installed. Conversion and export stay here.
 """
 
 from typing import Any
@@ -17,7 +16,6 @@ from transformers import (
 )
 
 from hf_xlt.trelm.configuration_trelm import TreLMConfig
-from hf_xlt.trelm.layers_trelm import TRILayer, reorder
 from hf_xlt.trelm.modeling_trelm import (
     TreLMForMaskedLM,
     TreLMForQuestionAnswering,
@@ -25,6 +23,8 @@ from hf_xlt.trelm.modeling_trelm import (
     TreLMForTokenClassification,
     TreLMModel,
     TreLMPreTrainedModel,
+    TRILayer,
+    reorder,
 )
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hf_xlt.trelm.base_trelm import TreLMPreTrainedModel
+from hf_xlt.trelm.modeling_trelm import TreLMPreTrainedModel
 
 State = Mapping[str, Tensor]
 

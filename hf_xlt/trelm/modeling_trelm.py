@@ -1,12 +1,22 @@
-"""TreLM models: BERT-like encoders of several languages, with a TRILayer between their halves."""
+"""TreLM models: BERT-like encoders of several languages, with a TRILayer between their halves.
 
-from collections.abc import Sequence
-from typing import Any, Literal
+This file and `configuration_trelm.py` travel with every saved model: the Auto classes open its folder with
+`trust_remote_code=True` where hf_xlt is not installed. So they need transformers, torch and each other alone.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import initialization as init
+from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -14,21 +24,699 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .base_trelm import TreLMPreTrainedModel
 from .configuration_trelm import TreLMConfig
-from .conversion_trelm import convert, fill
-from .embeddings_trelm import TreLMEmbeddings
-from .export_trelm import stock_model
-from .heads_trelm import ClassificationHead, MaskedLMHead, first_token, task_dropout
-from .language_layers_trelm import LanguageLayer, in_language_order, layer_at
-from .layers_trelm import TRILayer
-from .separate_trelm import SeparateDecoder, SeparateEmbedding, check_ids, own_name
-from .vocabulary_trelm import Rows
 
 IGNORED = -100
+NEEDS_HF_XLT = "{} needs hf_xlt, which is not installed. Install it with `pip install hf-xlt`."
+
+
+def own_name(language: str) -> str:
+    """The name of a language's own modules; the prefix is there since `to`, Tongan, is the name of a method."""
+    return f"lang_{language}"
+
+
+def name_of(name: str, language: str) -> str:
+    """What a tensor is called where each language has one of its own."""
+    module, _, tensor = name.rpartition(".")
+    return f"{module}.{own_name(language)}.{tensor}"
+
+
+class LanguageModules(nn.Module):
+    """One module a language, under `own_name`."""
+
+    def __init__(self, config: TreLMConfig, make: Callable[[str], nn.Module]) -> None:
+        super().__init__()
+        self.config = config
+        for language in config.languages:
+            self[language] = make(language)
+
+    def __getitem__(self, language: str) -> nn.Module:
+        return cast(nn.Module, getattr(self, own_name(language)))
+
+    def __setitem__(self, language: str, module: nn.Module) -> None:
+        setattr(self, own_name(language), module)
+
+    @property
+    def default(self) -> nn.Module:
+        """The default language's."""
+        return self[str(self.config.default_language)]
+
+
+class SeparateEmbedding(LanguageModules):
+    """Word embeddings with a table for each language."""
+
+    def __init__(self, config: TreLMConfig) -> None:
+        width = config.embedding_size or config.hidden_size
+
+        def table(language: str) -> nn.Embedding:
+            vocabulary = config.vocabulary(language)
+            return nn.Embedding(vocabulary["vocab_size"] or 0, width, padding_idx=vocabulary["pad_token_id"])
+
+        super().__init__(config, table)
+
+    def forward(self, input_ids: Tensor, lang_ids: Tensor | None = None) -> Tensor:
+        """Embeddings `(b, s, embedding_size)` of ids `(b, s)`.
+
+        Every table is looked into for every position, with id 0 for texts of other languages: shapes do not depend
+        on who speaks what, so that nothing waits for an accelerator and a compiled model stays one graph.
+
+        Args:
+            input_ids: int64 `(b, s)`, ids of each text's own language.
+            lang_ids: int64 `(b, 1)` or `(b, s)`; None for the default language.
+
+        Raises:
+            ValueError: If an id is not below its language's `vocab_size`. On an accelerator, where looking would make
+                the host wait, and in compiled code the look-up itself fails.
+        """
+        check_ids(input_ids, lang_ids, self.config)
+        if lang_ids is None:
+            return self.default(input_ids)
+        chosen = [lang_ids == number for number in range(len(self.config.languages))]
+        looked_up = [
+            self[language](input_ids.where(which, 0))
+            for language, which in zip(self.config.languages, chosen, strict=True)
+        ]
+        words = looked_up[0]
+        for which, of_language in zip(chosen[1:], looked_up[1:], strict=True):
+            words = torch.where(which[..., None], of_language, words)
+        return words
+
+    def is_token(self, input_ids: Tensor, lang_ids: Tensor) -> Tensor:
+        """Bool `(b, s)`, false where an id is its language's padding; arguments as in `forward`."""
+        is_token = torch.ones_like(input_ids, dtype=torch.bool)
+        for number, language in enumerate(self.config.languages):
+            pad = self.config.vocabulary(language)["pad_token_id"]
+            if pad is not None:
+                is_token = is_token & ((lang_ids != number) | (input_ids != pad))
+        return is_token
+
+
+class SeparateDecoder(LanguageModules):
+    """Output layer with weights and a bias for each language."""
+
+    def __init__(self, config: TreLMConfig) -> None:
+        width = config.embedding_size or config.hidden_size
+        super().__init__(config, lambda language: nn.Linear(width, config.vocabulary(language)["vocab_size"] or 0))
+
+    def forward(self, states: Tensor, lang_ids: Tensor | None = None) -> Tensor:
+        """Logits over the vocabulary of each state's own language.
+
+        Args:
+            states: `(…, embedding_size)`.
+            lang_ids: int64 `(…)`, the language of each; None for the default language.
+
+        Returns:
+            Without `lang_ids` logits `(…, vocab_size)` of the default language; with them `(…, widest)`, as wide as
+            the largest vocabulary of any language: after the end of a smaller one they are the lowest number of their
+            dtype, whose share of a softmax is zero.
+        """
+        if lang_ids is None:
+            return self.default(states)
+        chosen = [lang_ids == number for number in range(len(self.config.languages))]
+        own = [self[language](states[which]) for language, which in zip(self.config.languages, chosen, strict=True)]
+        widest = max(logits.shape[-1] for logits in own)
+        logits = own[0].new_full((*lang_ids.shape, widest), torch.finfo(own[0].dtype).min)
+        for which, of_language in zip(chosen, own, strict=True):
+            logits[..., : of_language.shape[-1]][which] = of_language
+        return logits
+
+
+def check_ids(ids: Tensor, lang_ids: Tensor | None, config: TreLMConfig) -> None:
+    """Refuse ids that the vocabulary of their language does not have, where looking costs nothing."""
+    if not ids.is_cpu or torch.compiler.is_compiling():
+        return
+    for number, language in enumerate(config.languages):
+        size = config.vocabulary(language)["vocab_size"] or 0
+        spoken = language == config.default_language if lang_ids is None else lang_ids == number
+        beyond = ids[(ids >= size) & spoken]
+        if len(beyond):
+            raise ValueError(
+                f"Token id {beyond[0]} stands in a text of {language!r}, whose vocabulary has {size} rows; expected "
+                "ids below. Cut each text with the tokenizer of its own language, and tell the language by lang_ids."
+            )
+
+
+def check_languages(lang_ids: Tensor, config: TreLMConfig) -> None:
+    """Refuse ids of languages that the model does not have, where looking costs nothing.
+
+    On an accelerator it would make the host wait; there the table's own look-up fails.
+    """
+    if not lang_ids.is_cpu or torch.compiler.is_compiling():
+        return
+    known = config.languages
+    unknown = lang_ids[(lang_ids < 0) | (lang_ids >= len(known))]
+    if len(unknown):
+        names = ", ".join(f"{number} ({language})" for number, language in enumerate(known))
+        raise ValueError(
+            f"Language id {unknown[0]} is not one of this model's: {names}. "
+            "Take ids from config.language_id, and name every language when the model is made."
+        )
+
+
+class LanguageEmbedding(nn.Embedding):
+    """One row a language. A class of its own, so that the models can start it at zero."""
+
+
+class TreLMEmbeddings(nn.Module):
+    """What goes into the first layer, and what is added to the states before the TRILayer.
+
+    Both use the same language and position tables, as in the paper. Language rows start at zero: an untrained model
+    with several languages computes what one without them does. Positions added before the TRILayer start as those of
+    the input; beside normalised states they are small.
+    """
+
+    def __init__(self, config: TreLMConfig) -> None:
+        super().__init__()
+        width = config.embedding_size or config.hidden_size
+        self.config = config
+        padding = config.position_offset - 1 if config.position_offset else None
+        self.word_embeddings: nn.Embedding | SeparateEmbedding
+        if config.separate_embeddings:
+            self.word_embeddings = SeparateEmbedding(config)
+        else:
+            self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=padding)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.language_embeddings = LanguageEmbedding(len(config.languages), width)
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.projection = nn.Linear(width, config.hidden_size) if width != config.hidden_size else None
+
+    def forward(
+        self,
+        words: Tensor,
+        position_ids: Tensor,
+        token_type_ids: Tensor | None = None,
+        lang_ids: Tensor | None = None,
+    ) -> Tensor:
+        """The input of the first layer.
+
+        Args:
+            words: Word embeddings `(b, s, embedding_size)`.
+            position_ids: int64 `(b, s)` or `(1, s)`.
+            token_type_ids: int64 `(b, s)`; None for all 0.
+            lang_ids: int64 `(b,)` or `(b, s)`; None for the default language.
+
+        Returns:
+            `(b, s, hidden_size)`.
+
+        Raises:
+            ValueError: If the model does not have a language.
+        """
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(position_ids)
+        types, positions = self.token_type_embeddings(token_type_ids), self.position_embeddings(position_ids)
+        embedded = words + types + positions + self._languages(lang_ids, position_ids)
+        embedded = self.dropout(self.norm(embedded))
+        return embedded if self.projection is None else self.projection(embedded)
+
+    def words(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
+        """Word embeddings `(b, s, embedding_size)` of ids `(b, s)`, each language's from its own table if it has one.
+
+        Raises:
+            ValueError: If the model does not have a language, or a language with its own table not an id.
+        """
+        if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
+            return self.word_embeddings(input_ids)
+        check_languages(lang_ids, self.config)
+        return self.word_embeddings(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+
+    def is_token(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
+        """Bool `(b, s)`, false where an id of `(b, s)` is the padding of its language's vocabulary."""
+        if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
+            pad = self.config.pad_token_id
+            return torch.ones_like(input_ids, dtype=torch.bool) if pad is None else input_ids != pad
+        return self.word_embeddings.is_token(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+
+    def target(self, position_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
+        """What is added before the TRILayer: position and language, broadcast to `(b, t, hidden_size)`.
+
+        Where embeddings are projected, so are these, but without the bias: the states have it already.
+        """
+        embedded = self.position_embeddings(position_ids) + self._languages(lang_ids, position_ids)
+        return embedded if self.projection is None else nn.functional.linear(embedded, self.projection.weight)
+
+    def position_ids(self, is_token: Tensor) -> Tensor:
+        """Positions as the source model counts them, see `position_offset` of the configuration.
+
+        Args:
+            is_token: Bool `(b, s)`, false at padding.
+
+        Returns:
+            int64 `(b, s)` or `(1, s)`.
+
+        Raises:
+            ValueError: If there are more positions than the table has.
+        """
+        offset, length = self.config.position_offset, is_token.shape[1]
+        longest = self.config.max_position_embeddings - offset
+        if length > longest:
+            raise ValueError(
+                f"The input is {length} tokens long; expected at most {longest}. Truncate it when tokenizing."
+            )
+        if not offset:
+            return torch.arange(length, device=is_token.device)[None]
+        return is_token.cumsum(1) * is_token + offset - 1
+
+    def _languages(self, lang_ids: Tensor | None, position_ids: Tensor) -> Tensor:
+        """`(b, s, embedding_size)`, or with 1 for b or s where languages do not differ along it."""
+        if lang_ids is None:
+            lang_ids = position_ids.new_full((1,), self.config.language_id(str(self.config.default_language)))
+        check_languages(lang_ids, self.config)
+        return self.language_embeddings(lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+
+
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
+    """Attention written out, for `attn_implementation="eager"`: the way that also returns its weights.
+
+    Args:
+        module: The attention that calls.
+        query: `(b, heads, s, d)`.
+        key: `(b, heads, s, d)`.
+        value: `(b, heads, s, d)`.
+        attention_mask: Added to the scores, broadcast to `(b, heads, s, s)`.
+        scaling: Factor of the scores.
+        dropout: Dropout of the weights.
+        kwargs: What other implementations take.
+
+    Returns:
+        `(b, s, heads, d)`, and the weights `(b, heads, s, s)`.
+    """
+    scores = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = nn.functional.dropout(scores.softmax(-1), dropout, module.training)
+    return (weights @ value).transpose(1, 2), weights
+
+
+class TreLMAttention(nn.Module):
+    """Self-attention in both directions, through transformers' attention interface."""
+
+    is_causal = False
+
+    def __init__(self, config: TreLMConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.config = config
+        self.head_size = width // config.num_attention_heads
+        self.scaling = self.head_size**-0.5
+        self.dropout = config.attention_probs_dropout_prob
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """`(b, s, width)` and, where the implementation has them, the weights `(b, heads, s, s)`."""
+        query, key, value = (linear(hidden_states) for linear in (self.query, self.key, self.value))
+        mixed, weights = self.mix(query, key, value, attention_mask, **kwargs)
+        return self.output(mixed), weights
+
+    def mix(
+        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """Values mixed as queries attend to keys, all `(b, s, width)`; and the weights as `forward` returns them."""
+        shape = query.shape[:-1]
+        query, key, value = (
+            projected.view(*shape, -1, self.head_size).transpose(1, 2)  # (b, heads, s, d)
+            for projected in (query, key, value)
+        )
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        dropout = self.dropout if self.training else 0.0
+        mixed, weights = attention(
+            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
+        )
+        return mixed.reshape(*shape, -1), weights
+
+
+class TreLMLayer(GradientCheckpointingLayer):
+    """An encoder layer as BERT's: attention and feed-forward, each added to its input and then normalised."""
+
+    def __init__(self, config: TreLMConfig) -> None:
+        super().__init__()
+        self.attention = TreLMAttention(config)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.output_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+        """`(b, s, width)` to `(b, s, width)`; the mask is one that `create_bidirectional_mask` made."""
+        attended, _ = self.attention(hidden_states, attention_mask, **kwargs)
+        modules = (self.attention_norm, self.intermediate, self.output, self.output_norm)
+        return self.transform(hidden_states, attended, *modules)
+
+    def transform(
+        self,
+        hidden_states: Tensor,
+        attended: Tensor,
+        attention_norm: nn.Module,
+        intermediate: nn.Module,
+        output: nn.Module,
+        output_norm: nn.Module,
+    ) -> Tensor:
+        """What follows attention, by these modules: states and what they attended to, `(b, s, width)`, to the same."""
+        hidden_states = attention_norm(hidden_states + self.dropout(attended))
+        transformed = output(self.activation(intermediate(hidden_states)))
+        return output_norm(hidden_states + self.dropout(transformed))
+
+
+class TRILayer(nn.Module):
+    """The layer between the halves: reorders to the target, tells it its language and positions, and transforms.
+
+    Beside an encoder layer of its own it holds `unaligned` `(width,)`, the learned vector of target positions without
+    a link.
+    """
+
+    def __init__(self, config: TreLMConfig) -> None:
+        super().__init__()
+        self.unaligned = nn.Parameter(torch.empty(config.hidden_size))
+        self.layer = TreLMLayer(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None,
+        target_embeddings: Tensor,
+        alignment: Tensor | None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Source states `(b, s, width)` to target states `(b, t, width)`.
+
+        Args:
+            hidden_states: `(b, s, width)`.
+            attention_mask: The target's, as `create_bidirectional_mask` made it.
+            target_embeddings: Of the target's language and positions, added; broadcast to `(b, t, width)`.
+            alignment: int64 `(b, t)`, see `reorder`; None leaves the states where they are.
+            kwargs: For the attention implementation.
+        """
+        if alignment is not None:
+            hidden_states = reorder(hidden_states, alignment, self.unaligned)
+        return self.layer(hidden_states + target_embeddings, attention_mask, **kwargs)
+
+
+def reorder(hidden_states: Tensor, alignment: Tensor, unaligned: Tensor) -> Tensor:
+    """Source states in the order and length of the target, by one gather over the rows of the whole batch.
+
+    Args:
+        hidden_states: `(b, s, width)`.
+        alignment: int64 `(b, t)`: for each target position its source position, or -1 for none.
+        unaligned: `(width,)`, what positions with -1 take.
+
+    Returns:
+        `(b, t, width)`.
+
+    Raises:
+        ValueError: If an entry is below -1 or not below s. On an accelerator, where looking would make the host wait,
+            and in compiled code, such an entry makes the gather itself fail: it never reads a neighbour's states.
+    """
+    batch, length, width = hidden_states.shape
+    in_range = (alignment >= 0) & (alignment < length)
+    _check_links(alignment, length)
+    rows = alignment + length * torch.arange(batch, device=alignment.device)[:, None]
+    nothing = batch * length  # the row after the states'; the one after that does not exist
+    rows = torch.where(in_range, rows, torch.where(alignment == -1, nothing, nothing + 1))
+    table = torch.cat([hidden_states.reshape(-1, width), unaligned.to(hidden_states.dtype)[None]])
+    return table.index_select(0, rows.view(-1)).view(batch, -1, width)
+
+
+def _check_links(alignment: Tensor, length: int) -> None:
+    if not alignment.is_cpu or torch.compiler.is_compiling():
+        return
+    wrong = (alignment < -1) | (alignment >= length)
+    if wrong.any():
+        pair, position = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"alignment of pair {pair}, target position {position} is {alignment[pair, position]}; expected a source "
+            f"position below {length}, or -1 for none. Check that links and tokens come from the same texts."
+        )
+
+
+Spoken = Mapping[str, int]
+"""The languages of a batch in the order their texts stand in, and how many each has; of a single one none is counted.
+"""
+
+
+def by_language(spoken: Spoken, run: Callable[..., Tensor], *states: Tensor) -> Tensor:
+    """What `run(language, *states)` makes of each language's texts, one language after the other.
+
+    Args:
+        spoken: Of the batch.
+        run: Keeps the number of texts.
+        states: Each `(b, …)`, the texts in the order of `spoken`.
+
+    Returns:
+        `(b, …)`. Where all texts are of one language nothing is copied.
+    """
+    if len(spoken) == 1:
+        return run(*spoken, *states)
+    parts = zip(*(state.split(list(spoken.values())) for state in states), strict=True)
+    return torch.cat([run(language, *part) for language, part in zip(spoken, parts, strict=True)])
+
+
+def _copies(module: nn.Module, config: TreLMConfig) -> LanguageModules:
+    return LanguageModules(config, lambda language: copy.deepcopy(module))
+
+
+class LanguageAttention(TreLMAttention):
+    """Self-attention with projections of each language's own; the texts of all languages are attended to at once."""
+
+    def __init__(self, config: TreLMConfig) -> None:
+        super().__init__(config)
+        for name in ("query", "key", "value", "output"):
+            setattr(self, name, _copies(getattr(self, name), config))
+
+    def forward(  # type: ignore[override]
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, *, spoken: Spoken, **kwargs: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `TreLMAttention.forward`, of texts in the order of `spoken`."""
+
+        def projected(name: str, states: Tensor) -> Tensor:
+            own = cast(LanguageModules, getattr(self, name))
+            return by_language(spoken, lambda language, part: own[language](part), states)
+
+        query, key, value = (projected(name, hidden_states) for name in ("query", "key", "value"))
+        mixed, weights = self.mix(query, key, value, attention_mask, **kwargs)
+        return projected("output", mixed), weights
+
+
+class LanguageLayer(TreLMLayer):
+    """An encoder layer with all weights of each language's own, which texts of all languages pass together.
+
+    A language that the batch lacks gets no gradients; DDP then needs `find_unused_parameters`, as `Trainer` has it.
+    """
+
+    _transforming = ("attention_norm", "intermediate", "output", "output_norm")
+
+    def __init__(self, config: TreLMConfig) -> None:
+        super().__init__(config)
+        self.attention = LanguageAttention(config)
+        for name in self._transforming:
+            setattr(self, name, _copies(getattr(self, name), config))
+
+    def forward(  # type: ignore[override]
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, *, spoken: Spoken, **kwargs: Any
+    ) -> Tensor:
+        """As `TreLMLayer.forward`, of texts in the order of `spoken`."""
+        attended, _ = self.attention(hidden_states, attention_mask, spoken=spoken, **kwargs)
+        own = [cast(LanguageModules, getattr(self, name)) for name in self._transforming]
+
+        def transformed(language: str, states: Tensor, attended: Tensor) -> Tensor:
+            return self.transform(states, attended, *(modules[language] for modules in own))
+
+        return by_language(spoken, transformed, hidden_states, attended)
+
+
+def layer_at(index: int, config: TreLMConfig) -> TreLMLayer:
+    """A layer of each language's own or one that all share, as the configuration says."""
+    return LanguageLayer(config) if index in config.own_layers else TreLMLayer(config)
+
+
+def in_language_order(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a model with layers of each language's own see the texts of one language side by side.
+
+    Where a batch mixes languages, every input is put in the order of `lang_ids` once, and every output back into the
+    order the texts came in. What each language has of the batch is handed to `forward` as `spoken`. For that the host
+    has to know the languages: on an accelerator it waits for them once a forward, and compiled code breaks its graph.
+    """
+    names = list(inspect.signature(forward).parameters)[1:]
+
+    @wraps(forward)
+    def ordered(model: Any, *args: Any, **kwargs: Any) -> Any:
+        config = model.config
+        if not config.language_specific_layers:
+            return forward(model, *args, **kwargs)
+        inputs = dict(zip(names, args, strict=False)) | kwargs
+        if inputs.get("lang_ids") is None:
+            return forward(model, **inputs, spoken={config.default_language: 0})
+        languages = _languages_of(inputs["lang_ids"], inputs.get("attention_mask"), config)
+        found, sizes = (each.tolist() for each in languages.unique(return_counts=True))
+        spoken = {config.languages[number]: size for number, size in zip(found, sizes, strict=True)}
+        if (languages[1:] >= languages[:-1]).all():
+            return forward(model, **inputs, spoken=spoken)
+        order = languages.argsort(stable=True)
+        inputs |= {name: _selected(value, order) for name, value in inputs.items() if name in names}
+        return _selected(forward(model, **inputs, spoken=spoken), order.argsort())
+
+    return ordered
+
+
+def _languages_of(lang_ids: Tensor, attention_mask: Tensor | None, config: TreLMConfig) -> Tensor:
+    """The language id of each text `(b,)`, on the host; padding does not count.
+
+    Raises:
+        ValueError: If the model does not have a language, or a text is of several.
+    """
+    lang_ids = lang_ids.cpu()
+    check_languages(lang_ids, config)
+    if lang_ids.ndim == 1:
+        return lang_ids
+    real = torch.ones_like(lang_ids, dtype=torch.bool)
+    if attention_mask is not None and attention_mask.ndim == 2:
+        lang_ids, real = torch.broadcast_tensors(lang_ids, attention_mask.cpu().bool())
+    first = lang_ids.gather(1, real.to(torch.int64).argmax(1, keepdim=True))
+    several = ((lang_ids != first) & real).any(1)
+    if several.any():
+        raise ValueError(
+            f"lang_ids gives text {several.nonzero()[0].item()} several languages; expected one a text, since layers "
+            f"{', '.join(map(str, config.own_layers))} are each language's own. "
+            "Part the text, or make the model without language_specific_layers."
+        )
+    return first[:, 0]
+
+
+def _selected(values: Any, order: Tensor) -> Any:
+    """Every tensor with a row a text, its rows in another order; what has one row for all texts stays as it is."""
+    if isinstance(values, Tensor):
+        return values.index_select(0, order.to(values.device)) if len(values) == len(order) else values
+    if isinstance(values, ModelOutput):
+        return type(values)(**{name: _selected(value, order) for name, value in values.items()})
+    return tuple(_selected(value, order) for value in values) if isinstance(values, tuple) else values
+
+
+class TreLMPreTrainedModel(PreTrainedModel):
+    """Base of all TreLM models.
+
+    Language embeddings start at zero, all other weights as in BERT.
+    """
+
+    config: TreLMConfig
+    base_model_prefix = "trelm"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["TreLMEmbeddings", "TreLMLayer", "LanguageLayer", "TRILayer"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": TreLMLayer, "attentions": TreLMAttention}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, LanguageEmbedding):
+            init.zeros_(module.weight)
+        elif isinstance(module, TRILayer):
+            init.normal_(module.unaligned, std=self.config.initializer_range)
+
+    def set_language(self, language: str) -> None:
+        """Make a language the one of inputs that come without `lang_ids`; it is saved with the model.
+
+        Where languages have their own embeddings, the model's input and output embeddings, `vocab_size` and special
+        ids are from then on this language's: a task learned in one language is done in another after this call.
+
+        Raises:
+            ValueError: If the model does not have the language.
+        """
+        self.config.set_language(language)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Every parameter once, by the part it belongs to.
+
+        With a TRILayer the parts are `embeddings`, `lower` (layers below it), `tri_layer`, `upper` (layers above it)
+        and `head`; without one `embeddings`, `layers` and `head`. Output weights tied to the word embeddings belong
+        to `embeddings`. `head` is empty in a model without one.
+
+        Where each language has its own embeddings there is also `embeddings.<language>`: its word embeddings, output
+        weights and output bias. Where each has layers of its own there is `layers.<language>`, or `lower.<language>`
+        with a TRILayer. `embeddings`, `layers` and `lower` then hold what is left of them, which all languages share.
+        """
+        parts: dict[str, list[nn.Parameter]] = {}
+        for name, stack in self.base_model.stacks().items():  # type: ignore[operator]
+            own = self._of_languages(name, stack)
+            parts |= {name: _without(stack.parameters(), own)} | own
+        return parts | {"head": _without(self.parameters(), parts)}
+
+    def _of_languages(self, name: str, stack: nn.Module) -> dict[str, list[nn.Parameter]]:
+        """What each language has for itself of a stack, by its part; of the embeddings, that of the output too."""
+        own = [module for module in stack.modules() if isinstance(module, LanguageModules)]
+        if name == "embeddings":
+            own += [module for module in self.modules() if isinstance(module, SeparateDecoder)]
+        if not own:
+            return {}
+        return {
+            f"{name}.{language}": list({weight: None for each in own for weight in each[language].parameters()})
+            for language in self.config.languages
+        }
+
+    def part(self, name: str) -> list[nn.Parameter]:
+        """The parameters of one of `parts`; of `embeddings`, `layers` and `lower` those of every language too.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        parts = self.parts()
+        if name not in parts:
+            hint = "" if "lower" in parts else " Without a TRILayer the layers are one part."
+            raise ValueError(f"{name!r} is not a part of this model; expected one of {', '.join(parts)}.{hint}")
+        within = [part for part in parts if part == name or part.startswith(f"{name}.")]
+        return [parameter for part in within for parameter in parts[part]]
+
+    def freeze(self, *names: str) -> None:
+        """Train these parts no more, and leave the others as they are.
+
+        An optimizer takes only what requires a gradient when it is made: with `Trainer`, a part that is to train
+        later has to be frozen after that, in `on_train_begin` of a callback.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        for parameter in [parameter for name in names for parameter in self.part(name)]:
+            parameter.requires_grad_(False)
+
+    def set_trainable(self, names: Iterable[str]) -> None:
+        """Train these parts and no others; see `freeze` for when.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        trained = [parameter for name in names for parameter in self.part(name)]
+        self.requires_grad_(False)
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def _without(parameters: Iterable[nn.Parameter], parts: Mapping[str, list[nn.Parameter]]) -> list[nn.Parameter]:
+    """The parameters that belong to none of the parts."""
+    taken = {id(parameter) for part in parts.values() for parameter in part}
+    return [parameter for parameter in parameters if id(parameter) not in taken]
 
 
 class TreLMModel(TreLMPreTrainedModel):
@@ -174,6 +862,48 @@ class TreLMModel(TreLMPreTrainedModel):
             )
 
 
+class MaskedLMHead(nn.Module):
+    """Transform of the states before the output weights: dense, activation, norm."""
+
+    def __init__(self, config: TreLMConfig) -> None:
+        super().__init__()
+        width = config.embedding_size or config.hidden_size
+        self.dense = nn.Linear(config.hidden_size, width)
+        self.activation = ACT2FN[config.head_act]
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """`(…, hidden_size)` to `(…, embedding_size)`."""
+        return self.norm(self.activation(self.dense(states)))
+
+
+class ClassificationHead(nn.Module):
+    """Transform of one state a text: dropout, dense, tanh, dropout."""
+
+    def __init__(self, config: TreLMConfig) -> None:
+        super().__init__()
+        self.dropout = task_dropout(config)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """`(b, hidden_size)` to `(b, hidden_size)`."""
+        return self.dropout(torch.tanh(self.dense(self.dropout(states))))
+
+
+def task_dropout(config: TreLMConfig) -> nn.Dropout:
+    """The dropout of task heads: `classifier_dropout`, or else that of the layers."""
+    chosen = config.classifier_dropout
+    return nn.Dropout(config.hidden_dropout_prob if chosen is None else chosen)
+
+
+def first_token(states: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """The state of each text's first token `(b, width)`, whichever side `states` `(b, s, width)` is padded on."""
+    if attention_mask is None or attention_mask.ndim != 2:
+        return states[:, 0]
+    first = attention_mask.to(torch.int64).argmax(1)
+    return states[torch.arange(len(states), device=states.device), first]
+
+
 class TreLMForMaskedLM(TreLMPreTrainedModel):
     """The encoder with a masked language modelling head, for CdLM as for MLM."""
 
@@ -205,7 +935,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         tri_layer_index: int | Literal["middle"] | None = "middle",
         default_language: str | None = None,
         language_specific_layers: int | Sequence[int] = (),
-        rows: Rows | None = None,
+        rows: Callable[[Tensor], Tensor] | None = None,
         source_tokenizer: PreTrainedTokenizerBase | None = None,
         seed: int = 42,
         **kwargs: Any,
@@ -239,12 +969,17 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
             kwargs: For `from_pretrained` of the source, such as `revision`, `dtype` or `trust_remote_code`.
 
         Raises:
+            ImportError: Where hf_xlt is not installed: what converts a checkpoint does not travel with the model.
             ValueError: If the source is no such encoder or is incomplete, if "middle" is asked of an odd number of
                 layers, if the tokenizer of an open model is needed and not given, or if `tokenizers` are not one a
                 language or have ids that there are no rows for.
             StrictDataclassError: If a language is named twice, `default_language` is not among `languages`, or
                 `tri_layer_index` or one of `language_specific_layers` is out of range.
         """
+        try:
+            from hf_xlt.trelm.conversion import convert, fill
+        except ImportError as error:
+            raise ImportError(NEEDS_HF_XLT.format("from_encoder")) from error
         config, weights = convert(
             checkpoint,
             languages,
@@ -277,10 +1012,15 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
             `BertForMaskedLM`, `RobertaForMaskedLM` or the like, on the same device and of the same dtype.
 
         Raises:
+            ImportError: Where hf_xlt is not installed.
             ValueError: If the model does not have the language, or no stock model can compute the same: it has a
                 TRILayer, whose positions are added to the states half-way, for which a stock model has no place
                 however deep it is; it was not made of an encoder; or its shape is not that of its encoder's family.
         """
+        try:
+            from hf_xlt.trelm.export import stock_model
+        except ImportError as error:
+            raise ImportError(NEEDS_HF_XLT.format("export")) from error
         return stock_model(self.config, self.state_dict(), language).to(device=self.device, dtype=self.dtype).eval()  # type: ignore[call-arg]
 
     def get_output_embeddings(self) -> nn.Linear:

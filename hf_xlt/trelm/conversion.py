@@ -1,7 +1,4 @@
-"""From a BERT-like checkpoint to the configuration and weights of a TreLM model.
-
-This travels with saved models, so that `from_encoder` is there wherever the classes are.
-"""
+"""From a BERT-like checkpoint to the configuration and weights of a TreLM model."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,9 +16,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from .configuration_trelm import TreLMConfig
-from .separate_trelm import name_of
-from .vocabulary_trelm import (
+from hf_xlt.trelm.configuration_trelm import TreLMConfig
+from hf_xlt.trelm.modeling_trelm import name_of
+from hf_xlt.trelm.vocabulary import (
     OUTPUT,
     TABLE,
     TENSORS,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from .separate_trelm import name_of
+from hf_xlt.trelm.modeling_trelm import name_of
 
 Rows = Callable[[Tensor], Tensor]
 """Makes the new vocabulary's table `(n, d)`, or bias `(n,)`, out of the source's."""
@@ -122,15 +122,3 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """Role → id, for the roles that the tokenizer has."""
     ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in _SPECIAL}
     return {role: number for role, number in ids.items() if number is not None}
-
-
-__all__ = [
-    "OUTPUT",
-    "TABLE",
-    "TENSORS",
-    "Rows",
-    "check_tokenizers",
-    "joint_vocabulary",
-    "rows_by_spelling",
-    "separate_vocabularies",
-]

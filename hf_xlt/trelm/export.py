@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 
-from .configuration_trelm import TreLMConfig
-from .conversion_trelm import BODIES, SAME, renamed
-from .separate_trelm import own_name
+from hf_xlt.trelm.configuration_trelm import TreLMConfig
+from hf_xlt.trelm.conversion import BODIES, SAME, renamed
+from hf_xlt.trelm.modeling_trelm import own_name
 
 _TYPES = "trelm.embeddings.token_type_embeddings.weight"
 _LANGUAGES = "trelm.embeddings.language_embeddings.weight"
@@ -98,6 +98,3 @@ def _weights(config: TreLMConfig, state: Mapping[str, Tensor], language: str, pa
     if offset and pad is not None and pad != offset - 1:  # the row before the first position is the padding's
         weights[_POSITIONS] = torch.cat([table.new_zeros(pad, table.shape[1]), table[offset - 1 :]])
     return weights
-
-
-__all__ = ["stock_model"]
