@@ -18,7 +18,7 @@ class NER(Tagging):
 
     name = "ner"
     headline = "f1"
-    summary = "Named entities: F1 as seqeval counts (a CoNLL file with IOB tags)."
+    summary = "Named entities: F1 as conlleval counts (a CoNLL file with IOB tags)."
 
     def read(self, place: str) -> list[TaggedSentence]:
         """Sentences of a CoNLL file.
