@@ -7,7 +7,7 @@ from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind,
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import revocabulary, target_settings, write_tokenizer
-from hf_xlt.checkpoint.rows import check_finite, check_ids
+from hf_xlt.checkpoint.rows import check_finite, check_ids, rows_of_ids, tokens_without_row
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
 
 __all__ = [
@@ -28,7 +28,9 @@ __all__ = [
     "fetch",
     "kind_of",
     "revocabulary",
+    "rows_of_ids",
     "target_config",
     "target_settings",
+    "tokens_without_row",
     "write_tokenizer",
 ]

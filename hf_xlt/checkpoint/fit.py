@@ -17,10 +17,11 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.renumber import exchanged
-from hf_xlt.checkpoint.settings import SpecialIds, special_tokens
+from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
 from hf_xlt.errors import InputError
 from hf_xlt.tokens import ROLES
 
+_START = "decoder_start_token_id"
 _PADS = ("<pad>", "[PAD]", "<|pad|>")
 
 
@@ -47,12 +48,14 @@ class FittedTokenizer:
 
     Attributes:
         tokenizer: The tokenizer.
+        source: The checkpoint whose body it is fitted to.
         former_size: Largest id + 1 of the one that was given.
         exchanged: The two ids that tokens exchanged, that of the padding token first; None if none did.
         added: The tokens that were added, as they are spelled.
     """
 
     tokenizer: PreTrainedTokenizerBase
+    source: str
     former_size: int
     exchanged: tuple[int, int] | None = None
     added: tuple[str, ...] = ()
@@ -78,7 +81,7 @@ class FittedTokenizer:
         whole = _with_tokens(tokenizer, missing)
         wanted, held = checkpoint.layout.counted_from, whole.pad_token_id
         if wanted is None or wanted == held:
-            return cls(whole, size, None, tuple(token.token for token in missing))
+            return cls(whole, checkpoint.name, size, None, tuple(token.token for token in missing))
         if wanted >= max(whole.get_vocab().values()) + 1:
             raise InputError(
                 f"{checkpoint.name} counts positions from id {wanted:,}, which the padding token has to have, but the "
@@ -87,7 +90,8 @@ class FittedTokenizer:
                 expected=f"more than {wanted:,}",
                 hint="Take a larger vocabulary.",
             )
-        return cls(exchanged(whole, held, wanted), size, (held, wanted), tuple(token.token for token in missing))
+        fitted = exchanged(whole, held, wanted)
+        return cls(fitted, checkpoint.name, size, (held, wanted), tuple(token.token for token in missing))
 
     @property
     def changed(self) -> bool:
@@ -98,13 +102,14 @@ class FittedTokenizer:
     def notices(self) -> tuple[str, ...]:
         """What was changed, a sentence each."""
         vocab = self.tokenizer.get_vocab()
-        told = [f"Added to the tokenizer, as the body needs it: {token!r} (id {vocab[token]:,})." for token in self.added]
+        told = [f"Added to the tokenizer, as {self.source} needs it: {token!r} (id {vocab[token]:,})." for token in self.added]
         if self.exchanged is not None:
             held, wanted = self.exchanged
-            other = self.tokenizer.convert_ids_to_tokens(held)
+            other = next((token for token, id_ in vocab.items() if id_ == held), None)
+            instead = "" if other is None else f", and {other!r} has {held:,} instead"
             told.append(
-                f"The body counts positions from the id of padding, {wanted:,}: in the tokenizer of the result "
-                f"{self.tokenizer.pad_token!r} has this id, and {other!r} has {held:,} instead. Text is cut as before."
+                f"{self.source} counts positions from the id of padding, {wanted:,}: in the tokenizer of the result "
+                f"{self.tokenizer.pad_token!r} has this id{instead}. Text is cut as before."
             )
         return tuple(told)
 
@@ -150,10 +155,12 @@ def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def _missing_pad(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> MissingToken | None:
-    config, former = checkpoint.config, checkpoint.tokenizer()
+    config = checkpoint.config
     if checkpoint.layout.counted_from is not None:
         reason = "positions are counted from the padding token, which therefore is no other"
-        lacking = tokenizer.pad_token_id is None or (_shares_pad(tokenizer) and not _shares_pad(former))
+        lacking = tokenizer.pad_token_id is None or (
+            _shares_pad(tokenizer) and not _shares_pad(checkpoint.tokenizer())
+        )
     elif getattr(config, "is_encoder_decoder", False) or "pad_index" in config.attribute_map:
         reason = "the model finds the end of a text by padding"
         lacking = tokenizer.pad_token_id is None
@@ -163,7 +170,7 @@ def _missing_pad(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> 
         return None
     vocab, special = tokenizer.get_vocab(), special_tokens(tokenizer)
     taken = {token for token in vocab if token not in special} | set(tokenizer.all_special_tokens)
-    names = (former.pad_token, *_PADS)
+    names = (checkpoint.tokenizer().pad_token, *_PADS)
     return MissingToken("pad", next(name for name in names if name is not None and name not in taken), reason)
 
 
@@ -175,13 +182,14 @@ def _shares_pad(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 def _missing_start(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> MissingToken | None:
     config: Any = checkpoint.config
-    start = getattr(config, "decoder_start_token_id", None)
+    start = getattr(config, _START, None)
     if not getattr(config, "is_encoder_decoder", False) or start is None:
         return None
     former = checkpoint.tokenizer()
     ids = SpecialIds.of(tokenizer, [vars(config)], former)
-    held_by_pad = start in (config.pad_token_id, former.pad_token_id)
-    if held_by_pad or ids.successor("decoder_start_token_id", start) is not None:
+    is_pad = start in (config.pad_token_id, former.pad_token_id)
+    is_ordinary = start not in special_tokens(former).values()
+    if is_pad or is_ordinary or keeps_ids(tokenizer, former) or ids.successor(_START, start) is not None:
         return None
     role = next((role for role in ROLES if getattr(former, f"{role}_token_id") == start), None)
     return MissingToken(role, former.convert_ids_to_tokens(start), "the decoder starts with it")

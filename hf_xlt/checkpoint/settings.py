@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
 
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.layout import SIZES, size_fields
 from hf_xlt.tokens import ROLES, STAND_INS
@@ -177,8 +176,10 @@ def _renumbered_part(value: Mapping[str, Any], part: object, ids: SpecialIds) ->
 
 def _implied(settings: Mapping[str, Any], defaults: object) -> dict[str, Any]:
     """Ids that a configuration has and its file leaves to the default."""
+    if not isinstance(defaults, PreTrainedConfig | GenerationConfig):
+        return {}
     by_role = [f"{role}_token_id" for role in ROLES if hasattr(defaults, f"{role}_token_id")]
-    others = [name for name, held in vars(defaults).items() if _is_id(held) and _holds_ids(name)] if defaults else []
+    others = [name for name, held in vars(defaults).items() if _is_id(held) and _holds_ids(name)]
     return {name: getattr(defaults, name) for name in dict.fromkeys([*by_role, *others]) if name not in settings}
 
 
@@ -246,8 +247,8 @@ def _names_tokens(value: Mapping[Any, Any], ids: SpecialIds) -> bool:
 
 def _without_token(defaults: object, name: str) -> int | None:
     """What a setting holds where there is no token: None, or −1 where its configuration wants a number."""
-    hint = get_type_hints(type(defaults)).get(name) if isinstance(defaults, PreTrainedConfig) else None
-    return None if hint is None or NoneType in get_args(hint) else _NO_TOKEN
+    declared = {entry.name: str(entry.type) for entry in fields(defaults)} if is_dataclass(defaults) else {}
+    return _NO_TOKEN if "None" not in declared.get(name, "None") else None
 
 
 def _holds_ids(name: str) -> bool:
