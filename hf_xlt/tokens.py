@@ -215,8 +215,8 @@ def _is_literal(backend: Any, content: str) -> bool:
 
 
 def _roles(tokenizer: PreTrainedTokenizerBase, vocab: Mapping[str, int]) -> dict[str, int]:
-    spelled = {role: str(tokenizer.special_tokens_map.get(f"{role}_token")) for role in ROLES}
-    return {role: vocab[token] for role, token in spelled.items() if token in vocab}
+    spelled = {role: tokenizer.special_tokens_map.get(f"{role}_token") for role in ROLES}
+    return {role: vocab[str(token)] for role, token in spelled.items() if token is not None and str(token) in vocab}
 
 
 @dataclass(frozen=True, eq=False)

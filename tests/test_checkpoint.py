@@ -22,7 +22,7 @@ from transformers import (
     EncoderDecoderModel,
 )
 
-from hf_xlt.checkpoint import Checkpoint, revocabulary
+from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, revocabulary
 from hf_xlt.errors import InputError
 from hf_xlt.transport import Transport
 
@@ -113,6 +113,7 @@ def test_every_other_tensor_keeps_its_bytes(kind, max_shard_size, tmp_path):
     tok, german = tiny.tokenizer("en", FAMILY[kind]), tiny.tokenizer("de", "wordpiece", 500)
     source = tiny.save(tiny.model(kind, tok), tok, tmp_path / "source", max_shard_size=max_shard_size)
     checkpoint = Checkpoint.open(source)
+    german = FittedTokenizer.of(checkpoint, german).tokenizer
     revocabulary(checkpoint, copying(range(len(german)), len(tok)), german, tmp_path / "target")
     before, after = raw(source), raw(tmp_path / "target")
     assert list(before) == list(after)

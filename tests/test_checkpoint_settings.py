@@ -30,19 +30,19 @@ def unigram():
 
 def test_settings_named_by_role_take_the_id_of_the_role(unigram):
     settings = {"pad_token_id": 100, "bos_token_id": None, "eos_token_id": [101, 102], "mask_token_id": 103}
-    expected = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "mask_token_id": 4}
-    assert renumbered(settings, None, ids(unigram)) == expected
+    expected = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": [2], "mask_token_id": 4}
+    assert renumbered(settings, None, ids(unigram)).settings == expected
 
 
 def test_cls_and_sep_stand_in_for_bos_and_eos_that_were_in_use(wordpiece):
     settings = {"bos_token_id": 100, "eos_token_id": 101}
-    assert renumbered(settings, None, ids(wordpiece)) == {"bos_token_id": 2, "eos_token_id": 3}
+    assert renumbered(settings, None, ids(wordpiece)).settings == {"bos_token_id": 2, "eos_token_id": 3}
 
 
 def test_a_role_that_the_new_tokenizer_lacks_becomes_none(wordpiece):
-    assert renumbered({"bos_token_id": None}, None, ids(wordpiece)) == {"bos_token_id": None}
+    assert renumbered({"bos_token_id": None}, None, ids(wordpiece)).settings == {"bos_token_id": None}
     wordless = tiny.tokenizer("de", "byte-level-bpe", 500)
-    assert renumbered({"cls_token_id": None}, None, ids(wordless)) == {"cls_token_id": None}
+    assert renumbered({"cls_token_id": None}, None, ids(wordless)).settings == {"cls_token_id": None}
 
 
 @pytest.mark.parametrize(
@@ -50,28 +50,28 @@ def test_a_role_that_the_new_tokenizer_lacks_becomes_none(wordpiece):
 )
 def test_the_decoder_starts_with_the_same_role_as_before(start, expected, unigram):
     old = {"pad": 50, "bos": 51, "cls": 52, "eos": 53, "sep": 54}
-    result = renumbered({"decoder_start_token_id": old[start]}, None, ids(unigram, **old))
+    result = renumbered({"decoder_start_token_id": old[start]}, None, ids(unigram, **old)).settings
     assert result == {"decoder_start_token_id": UNIGRAM[expected]}
 
 
 def test_an_id_of_no_role_is_forgotten(unigram):
-    result = renumbered({"forced_bos_token_id": 250_004, "forced_eos_token_id": 53}, None, ids(unigram, eos=53))
+    result = renumbered({"forced_bos_token_id": 250_004, "forced_eos_token_id": 53}, None, ids(unigram, eos=53)).settings
     assert result == {"forced_bos_token_id": None, "forced_eos_token_id": 2}
 
 
 def test_lists_of_old_ids_are_dropped_and_unknown_keys_survive(unigram):
     settings = {"suppress_tokens": [5], "bad_words_ids": [[7]], "tokenizer_class": "X", "top_k": 5, "mine": {"a": 1}}
-    assert renumbered(settings, None, ids(unigram)) == {"top_k": 5, "mine": {"a": 1}}
+    assert renumbered(settings, None, ids(unigram)).settings == {"top_k": 5, "mine": {"a": 1}}
 
 
 def test_ids_left_to_the_default_are_written(wordpiece):
     """A GPT-2 configuration without ids means 50256, an id of the old vocabulary."""
-    result = renumbered({}, GPT2Config(), ids(wordpiece))
+    result = renumbered({}, GPT2Config(), ids(wordpiece)).settings
     assert result == {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
 
 
 def test_nested_settings_follow_too(unigram):
-    result = renumbered({"text_config": {"eos_token_id": 9, "width": 3}}, None, ids(unigram))
+    result = renumbered({"text_config": {"eos_token_id": 9, "width": 3}}, None, ids(unigram)).settings
     assert result == {"text_config": {"eos_token_id": 2, "width": 3}}
 
 
@@ -94,7 +94,8 @@ def test_bart_is_configured_for_its_new_tokenizer(tmp_path, wordpiece):
     source = tiny.save(tiny.model("bart", tok), tok, tmp_path / "source")
     change_config(source, my_own_key=[1, "ü"], forced_bos_token_id=599)
     generation = source / "generation_config.json"
-    held = {**json.loads(generation.read_text()), "eos_token_id": [1, 77], "suppress_tokens": [4], "num_beams": 3}
+    held = {**json.loads(generation.read_text()), "eos_token_id": [1, 77], "suppress_tokens": [4, 77]}
+    held |= {"num_beams": 3}
     generation.write_text(json.dumps(held))
     target = revocabulary(Checkpoint.open(source), copying(range(500), 600), wordpiece, tmp_path / "target")
     config = AutoConfig.from_pretrained(target)
@@ -104,9 +105,9 @@ def test_bart_is_configured_for_its_new_tokenizer(tmp_path, wordpiece):
     assert config.my_own_key == [1, "ü"]
     assert "ü" in (target / "config.json").read_text(encoding="utf-8")
     generation = GenerationConfig.from_pretrained(target)
-    assert (generation.pad_token_id, generation.bos_token_id, generation.eos_token_id) == (0, 2, 3)
+    assert (generation.pad_token_id, generation.bos_token_id, generation.eos_token_id) == (0, 2, [3])
     assert generation.decoder_start_token_id == WORDPIECE["sep"]
-    assert generation.suppress_tokens is None
+    assert generation.suppress_tokens == [WORDPIECE["mask"]]
     assert generation.num_beams == 3
 
 

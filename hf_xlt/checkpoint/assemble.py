@@ -14,7 +14,7 @@ from hf_xlt.transport import Transport
 
 def target_config(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
     """The checkpoint's configuration with a table of `rows` and the special ids of a tokenizer."""
-    return type(checkpoint.config).from_dict(target_settings(checkpoint, rows, tokenizer)["config.json"])
+    return type(checkpoint.config).from_dict(target_settings(checkpoint, rows, tokenizer).files["config.json"])
 
 
 def assemble(
@@ -45,7 +45,7 @@ def assemble(
         else checkpoint.weights.load(name)
         for name in checkpoint.weights.tensors
     }
-    settings = target_settings(checkpoint, transport.target_size, tokenizer)
+    settings = target_settings(checkpoint, transport.target_size, tokenizer).files
     config = type(checkpoint.config).from_dict(settings["config.json"])
     stored = state[checkpoint.layout.input_name].dtype
     model = _class_of(config, checkpoint.trust_remote_code).from_pretrained(

@@ -26,11 +26,13 @@ class Layout:
         input_name: Stored name of the input embeddings.
         axes: Stored name → vocabulary axis, for the input embeddings and all that goes with them: tied copies,
             output embeddings, output biases.
+        counted_from: The padding id that the body counts positions from, as RoBERTa does; None where it does not.
     """
 
     rows: int
     input_name: str
     axes: Mapping[str, int]
+    counted_from: int | None = None
 
     @classmethod
     def of(
@@ -58,7 +60,7 @@ class Layout:
                 f"The weights hold no input embeddings ({' or '.join(input_names)}) for {type(model).__name__}. "
                 "Check `architectures` and `vocab_size` in config.json."
             )
-        return cls(rows, tables[0], axes)
+        return cls(rows, tables[0], axes, _counted_from(model))
 
 
 def size_fields(config: PreTrainedConfig) -> list[tuple[PreTrainedConfig, str, int]]:
@@ -115,6 +117,13 @@ def _token_embeddings(model: PreTrainedModel) -> tuple[int, list[str]]:
         raise InputError(f"{type(model).__name__} has no token embeddings. Give a text model.") from error
     names = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
     return len(weight), names
+
+
+def _counted_from(model: PreTrainedModel) -> int | None:
+    """The padding id of the position embeddings: one that the configuration sets, or that is written into the code."""
+    positions = (module for name, module in model.named_modules() if "position" in name.rpartition(".")[2])
+    ids = (getattr(module, "padding_idx", None) for module in positions)
+    return next((id_ for id_ in ids if isinstance(id_, int)), None)
 
 
 def _places(stored: Mapping[str, StoredTensor], model: PreTrainedModel) -> dict[str, str]:

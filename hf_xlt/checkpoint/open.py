@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
 from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.layout import Layout
+from hf_xlt.checkpoint.renumber import without_ids_from
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 
@@ -85,6 +86,14 @@ class Checkpoint:
             return AutoTokenizer.from_pretrained(self.body, trust_remote_code=self.trust_remote_code)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"The tokenizer of {self.folder} cannot be opened ({error}). Save it again.") from error
+
+    def known_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The checkpoint's own tokenizer without the tokens that its table has no row for: nothing is known of them.
+
+        Raises:
+            InputError: As `tokenizer` does.
+        """
+        return without_ids_from(self.tokenizer(), self.vocab_size)
 
 
 def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
+from hf_xlt.checkpoint.fit import check_padding
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rows import check_finite, check_ids
-from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered, token_ids
+from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered
 from hf_xlt.checkpoint.weights import Progress, copy_bytes
 from hf_xlt.errors import InputError
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
 from hf_xlt.transport import Transport
+
+_NAMED = 5  # ids that a notice names
 
 
 def revocabulary(
@@ -75,7 +79,7 @@ def revocabulary(
             _copy(checkpoint.folder / path, folder / path, bar.update)
         _write_weights(checkpoint, transport, shapes, body, bar.update)
         write_tokenizer(checkpoint, tokenizer, body)
-        for name, content in settings.items():
+        for name, content in settings.files.items():
             _write_json(body / name, content)
         Checkpoint.open(folder, trust_remote_code=checkpoint.trust_remote_code)  # what appears can be opened
         add(folder)
@@ -88,22 +92,53 @@ def check_tables(checkpoint: Checkpoint, transport: Transport) -> None:
         check_finite(checkpoint.weights.load(name).movedim(axis, 0)[: transport.source_size], name)
 
 
-def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedTokenizerBase) -> dict[str, dict[str, Any]]:
-    """The files of settings for a table of `rows`, by name.
+@dataclass(frozen=True)
+class TargetSettings:
+    """The files of settings of a checkpoint with another vocabulary.
 
-    generation_config.json, where there was one; config.json last, as without it a folder is no model. Ids are the
-    tokenizer's; where it extends the checkpoint's own with the same special tokens, they stay as they are.
+    Attributes:
+        files: Name → content: generation_config.json, where there was one; config.json last, as without it a folder is
+            no model.
+        source: The checkpoint that they are of.
+        removed: Setting → the old token ids that it held and that the new tokenizer has nothing for, as messages call
+            them.
     """
+
+    files: Mapping[str, dict[str, Any]]
+    source: str
+    removed: Mapping[str, tuple[str, ...]]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is no longer set, a sentence each."""
+        return tuple(
+            f"{name} of {self.source} held {', '.join(ids[:_NAMED])}{', …' * (len(ids) > _NAMED)}, "
+            "for which the new tokenizer has no token: left out."
+            for name, ids in self.removed.items()
+        )
+
+
+def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedTokenizerBase) -> TargetSettings:
+    """The files of settings for a table of `rows`.
+
+    Ids are the tokenizer's; where it extends the checkpoint's own with the same special tokens, they stay as they are.
+
+    Raises:
+        InputError: If the body counts positions from another id than the tokenizer pads with.
+    """
+    check_padding(checkpoint, tokenizer)
     config, body = checkpoint.config, checkpoint.body
     generation = _read_json(body / "generation_config.json") if (body / "generation_config.json").is_file() else {}
     former = checkpoint.tokenizer() if has_tokenizer(body) else None
     resized = recounted(_read_json(body / "config.json"), config, checkpoint.vocab_size, rows)
-    files = {"generation_config.json": generation} if generation else {}
+    files = {"generation_config.json": (generation, GenerationConfig())} if generation else {}
     if former is not None and keeps_ids(tokenizer, former):
-        return {**files, "config.json": resized}
-    ids = SpecialIds.of(tokenizer, old=[vars(config), generation, {} if former is None else token_ids(former)])
-    files = {name: renumbered(content, GenerationConfig(), ids) for name, content in files.items()}
-    return {**files, "config.json": renumbered(resized, config, ids)}
+        kept = {name: content for name, (content, _) in files.items()}
+        return TargetSettings({**kept, "config.json": resized}, checkpoint.name, {})
+    ids = SpecialIds.of(tokenizer, [vars(config), generation], former)
+    found = {name: renumbered(*file, ids) for name, file in {**files, "config.json": (resized, config)}.items()}
+    removed = {setting: gone for file in found.values() for setting, gone in file.removed.items()}
+    return TargetSettings({name: file.settings for name, file in found.items()}, checkpoint.name, removed)
 
 
 def _target_shapes(checkpoint: Checkpoint, rows: int) -> dict[str, tuple[int, ...]]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor
 
 from hf_xlt.errors import InputError
+
+_MOST_WITHOUT_ROW = 0.05  # share of a tokenizer's tokens; where more are beyond a table, it is another model's
 
 
 def check_finite(rows: Tensor, name: str) -> None:
@@ -44,3 +49,29 @@ def check_ids(size: int, rows: int, name: str) -> None:
             f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows. "
             "Give the tokenizer that the checkpoint was trained with."
         )
+
+
+def tokens_without_row(vocab: Mapping[str, int], rows: int, name: str) -> tuple[str, ...]:
+    """The tokens of a checkpoint's tokenizer whose ids lie beyond its table, by id: nothing is known of them.
+
+    Gemma 3 has one of these, and so have tokenizers to which tokens were added without resizing the table.
+
+    Args:
+        vocab: The tokenizer's tokens and their ids.
+        rows: Rows of the table.
+        name: Whose tokenizer and table they are, for the message.
+
+    Raises:
+        InputError: If more than one in twenty tokens has no row.
+    """
+    without = sorted((id_, token) for token, id_ in vocab.items() if id_ >= rows)
+    if len(without) > _MOST_WITHOUT_ROW * len(vocab):
+        check_ids(without[-1][0] + 1, rows, name)
+    return tuple(token for _, token in without)
+
+
+def rows_of_ids(table: Tensor, size: int) -> Tensor:
+    """The first `size` rows of a table, float32; zeros for ids that it has no row for."""
+    rows = table[:size].float()
+    missing = size - len(rows)
+    return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])

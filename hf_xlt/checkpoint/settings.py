@@ -1,68 +1,119 @@
-"""Token counts and special token ids in config.json and generation_config.json, for a new vocabulary."""
+"""Token counts and token ids in config.json and generation_config.json, for a new vocabulary."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint.layout import SIZES
+from hf_xlt.checkpoint.layout import SIZES, size_fields
 from hf_xlt.tokens import ROLES, STAND_INS
 
 PRECEDENCE = ("pad", "bos", "cls", "eos", "sep", "mask", "unk")
-DROPPED = (
-    "suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids", "forced_decoder_ids",
-    "sequence_bias", "tokenizer_class",
-)  # fmt: skip
+DROPPED = ("tokenizer_class",)
+
+# Settings that are one id, or a list of ids or of sequences of ids.
+_HOLDS_IDS = re.compile(rf"(.+_)?token_(ids?|index)|({'|'.join(ROLES)})_index|(begin_)?suppress_tokens|(bad|force)_words_ids")
+# Settings that are pairs, and which half of a pair is ids: a position and an id, a sequence of ids and a bias.
+_PAIRS = {"forced_decoder_ids": 1, "sequence_bias": 0}
+_NO_TOKEN = -1
 
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """The special ids of the new tokenizer by role, and what each old special id becomes."""
+    """The special ids of the new tokenizer by role, and what each old special id becomes.
+
+    Attributes:
+        roles: The new ids by role; None where the tokenizer lacks one.
+        moved: Old id → the new id of the same role.
+        respelled: Old id → the id of the new special token of the same spelling.
+        old_roles: The old tokenizer's own ids by role.
+        names: Old id → how the old tokenizer spells it.
+    """
 
     roles: Mapping[str, int | None]
     moved: Mapping[int, int]
+    respelled: Mapping[int, int] = field(default_factory=dict)
+    old_roles: Mapping[str, int | None] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, new: PreTrainedTokenizerBase, old: Iterable[Mapping[str, Any]]) -> SpecialIds:
-        """Match old and new ids by role.
+    def of(
+        cls,
+        new: PreTrainedTokenizerBase,
+        old: Iterable[Mapping[str, Any]],
+        former: PreTrainedTokenizerBase | None = None,
+    ) -> SpecialIds:
+        """Match old and new ids by role, and by spelling.
 
         Args:
             new: The new tokenizer.
             old: Settings that hold old ids as `bos_token_id` and so on, the most trusted first.
+            former: The old tokenizer, where there is one: the most trusted of all.
         """
-        ids = cls({role: getattr(new, f"{role}_token_id", None) for role in ROLES}, {})
+        roles = _role_ids(new)
+        old_roles = {} if former is None else _role_ids(former)
         moved: dict[int, int] = {}
-        for settings in old:
+        for settings in ({f"{role}_token_id": id_ for role, id_ in old_roles.items()}, *old):
             for role in PRECEDENCE:
-                target = ids.in_place_of(role)
-                for held in _as_list(settings.get(f"{role}_token_id")):
-                    if target is not None:
-                        moved.setdefault(held, target)
-        return replace(ids, moved=moved)
+                target, held = _in_place_of(roles, role), settings.get(f"{role}_token_id")
+                if target is not None and _is_id(held):
+                    moved.setdefault(held, target)
+        before, after = ({} if former is None else special_tokens(former)), special_tokens(new)
+        respelled = {id_: after[token] for token, id_ in before.items() if token in after}
+        return cls(roles, moved, respelled, old_roles, {id_: token for token, id_ in before.items()})
 
     def in_place_of(self, role: str) -> int | None:
         """The id of a role, or where the tokenizer lacks it of the one that serves for it: cls and bos, sep and eos."""
-        own = self.roles[role]
-        return own if own is not None else self.roles.get(STAND_INS.get(role, ""))
+        return _in_place_of(self.roles, role)
 
-    def successor(self, name: str, held: Any) -> int | None:
-        """The new value of a setting `name`, `…_token_id`, that held an old id, a list of them or None.
+    def successor(self, name: str, held: int | None) -> int | None:
+        """The new value of a setting that held an old id or None.
 
-        A setting named by role takes the id of that role, or its stand-in if the setting was in use. Any other
-        (`decoder_start_token_id`, …) follows the role of the id that it held, or becomes None.
+        A setting named by role takes the id of that role, or its stand-in if the setting was in use; only a stop id
+        that is not the old tokenizer's own keeps its spelling, if it can. Any other (`decoder_start_token_id`, …)
+        follows the role of the id that it held, then its spelling, or becomes None.
         """
-        role = name.removesuffix("_token_id")
-        if role not in self.roles:
-            return next((self.moved[old] for old in _as_list(held) if old in self.moved), None)
-        return self.roles[role] if held is None else self.in_place_of(role)
+        role = _role_of(name)
+        if role is None:
+            return None if held is None else self.moved.get(held, self.respelled.get(held))
+        if held is None:
+            return self.roles[role]
+        if role == "eos" and held != self.old_roles.get(role):
+            return self.respelled.get(held, self.in_place_of(role))
+        return self.in_place_of(role)
+
+    def successors(self, name: str, held: Iterable[int]) -> list[int]:
+        """The new ids for a list of old ones: all that the new tokenizer still has, by role or by spelling.
+
+        In a list that is named by role, such as stop ids, the role's own id is first.
+        """
+        role = _role_of(name)
+        own = None if role is None else self.in_place_of(role)
+        kept = [] if own is None else [own]
+        for id_ in held:
+            new = self.respelled.get(id_) if role is not None else self.moved.get(id_, self.respelled.get(id_))
+            kept += [] if new is None else [new]
+        return list(dict.fromkeys(kept))
+
+    def name(self, id_: int) -> str:
+        """How a message calls an old id."""
+        return f"{self.names[id_]!r} ({id_})" if id_ in self.names else str(id_)
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """The ids of special and added tokens by their spelling."""
+    vocab = tokenizer.get_vocab()
+    spelled = dict.fromkeys([*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()])
+    return {token: vocab[token] for token in spelled if token in vocab}
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
     """The special ids of a tokenizer as settings: `bos_token_id` and so on, None where it lacks the role."""
-    return {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id", None) for role in ROLES}
+    return {f"{role}_token_id": id_ for role, id_ in _role_ids(tokenizer).items()}
 
 
 def keeps_ids(new: PreTrainedTokenizerBase, old: PreTrainedTokenizerBase) -> bool:
@@ -70,28 +121,156 @@ def keeps_ids(new: PreTrainedTokenizerBase, old: PreTrainedTokenizerBase) -> boo
     return new.get_vocab().items() > old.get_vocab().items() and token_ids(new) == token_ids(old)
 
 
-def renumbered(settings: Mapping[str, Any], defaults: object, ids: SpecialIds) -> dict[str, Any]:
-    """Settings with the new tokenizer's special ids; keys unknown to us stay as they are.
+@dataclass(frozen=True)
+class Renumbered:
+    """Settings with the new tokenizer's ids.
+
+    Attributes:
+        settings: The settings.
+        removed: Setting → the old ids that it held and that have no counterpart, as messages call them.
+    """
+
+    settings: dict[str, Any]
+    removed: Mapping[str, tuple[str, ...]]
+
+
+def renumbered(settings: Mapping[str, Any], defaults: object, ids: SpecialIds) -> Renumbered:
+    """Settings with the new tokenizer's token ids; keys unknown to us stay as they are.
+
+    What held one id that has no counterpart holds None then, or −1 where the configuration wants a number. Of lists
+    and mappings that survives which has a counterpart; empty ones go.
 
     Args:
         settings: What config.json or generation_config.json holds.
-        defaults: The object that transformers makes of it: ids by role that it has are written even if the file
-            leaves them to the default, which is an id of the old vocabulary.
+        defaults: The object that transformers makes of it: ids that it has are written even if the file leaves them to
+            the default, which is an id of the old vocabulary.
         ids: The new ids.
     """
-    by_role = {f"{role}_token_id" for role in ROLES}
-    implied = {name: getattr(defaults, name) for name in sorted(by_role) if hasattr(defaults, name)}
     result: dict[str, Any] = {}
-    for name, value in {**settings, **{name: settings.get(name, held) for name, held in implied.items()}}.items():
+    removed: dict[str, tuple[str, ...]] = {}
+    for name, value in {**settings, **_implied(settings, defaults)}.items():
         if name in DROPPED:
             continue
-        if name.endswith("_token_id"):
-            result[name] = ids.successor(name, value)
-        elif isinstance(value, Mapping):
-            result[name] = renumbered(value, getattr(defaults, name, None), ids)
-        else:
-            result[name] = value
-    return result
+        part = getattr(defaults, name, None)
+        if isinstance(value, Mapping) and name not in _PAIRS and not _names_tokens(value, ids):
+            inner = _renumbered_part(value, part, ids)
+            result[name] = inner.settings
+            removed |= {f"{name}.{nested}": gone for nested, gone in inner.removed.items()}
+            continue
+        new, gone = _new_value(name, value, ids)
+        if gone:
+            removed[name] = tuple(dict.fromkeys(map(ids.name, gone)))
+        if new is None and gone and _is_id(value):
+            new = _without_token(defaults, name)
+        if not (gone and new is None and not _is_id(value)):  # a list or mapping of which nothing is left goes
+            result[name] = new
+    return Renumbered(result, removed)
+
+
+def _renumbered_part(value: Mapping[str, Any], part: object, ids: SpecialIds) -> Renumbered:
+    """A nested configuration; one of images or sounds, which counts no tokens, stays as it is."""
+    if isinstance(part, PreTrainedConfig) and not size_fields(part):
+        return Renumbered(dict(value), {})
+    return renumbered(value, part, ids)
+
+
+def _implied(settings: Mapping[str, Any], defaults: object) -> dict[str, Any]:
+    """Ids that a configuration has and its file leaves to the default."""
+    if not isinstance(defaults, PreTrainedConfig | GenerationConfig):
+        return {}
+    by_role = [f"{role}_token_id" for role in ROLES if hasattr(defaults, f"{role}_token_id")]
+    others = [name for name, held in vars(defaults).items() if _is_id(held) and _holds_ids(name)]
+    return {name: getattr(defaults, name) for name in dict.fromkeys([*by_role, *others]) if name not in settings}
+
+
+def _new_value(name: str, value: Any, ids: SpecialIds) -> tuple[Any, list[int]]:
+    """What a setting becomes, and which old ids it loses; None where nothing of it is left."""
+    if isinstance(value, Mapping) and name not in _PAIRS:
+        return _new_mapping(value, ids)
+    if name in _PAIRS and value:
+        return _new_pairs(value, _PAIRS[name], ids)
+    if not _holds_ids(name):
+        return value, []
+    if isinstance(value, list | tuple) and value:
+        return _new_list(name, value, ids)
+    if value is not None and not _is_id(value):
+        return value, []
+    new = ids.successor(name, value)
+    return new, [value] if new is None and value is not None and value != _NO_TOKEN else []
+
+
+def _new_list(name: str, value: Iterable[Any], ids: SpecialIds) -> tuple[list[Any] | None, list[int]]:
+    held = list(value)
+    if all(map(_is_id, held)):
+        gone = [id_ for id_ in held if not ids.successors("", [id_])]
+        return ids.successors(name, held) or None, gone
+    found = [(entry, list(_ids_in(entry))) for entry in held]
+    gone = [id_ for _, inside in found for id_ in inside if not ids.successors("", [id_])]
+    return [_moved(entry, ids) for entry, inside in found if not {*inside}.intersection(gone)] or None, gone
+
+
+def _new_pairs(value: Any, half: int, ids: SpecialIds) -> tuple[list[Any] | None, list[int]]:
+    pairs = [list(pair) for pair in (value.items() if isinstance(value, Mapping) else value)]
+    gone = [id_ for pair in pairs for id_ in _ids_in(pair[half]) if not ids.successors("", [id_])]
+    kept = [pair for pair in pairs if not {*_ids_in(pair[half])}.intersection(gone)]
+    for pair in kept:
+        pair[half] = _moved(pair[half], ids)
+    return kept or None, gone
+
+
+def _new_mapping(value: Mapping[str, int], ids: SpecialIds) -> tuple[dict[str, int] | None, list[int]]:
+    found = {key: ids.successors("", [id_]) for key, id_ in value.items()}
+    return {key: new[0] for key, new in found.items() if new} or None, [
+        value[key] for key, new in found.items() if not new
+    ]
+
+
+def _moved(entry: Any, ids: SpecialIds) -> Any:
+    """An id, or a sequence of ids, all of which have a counterpart."""
+    if _is_id(entry):
+        return ids.successors("", [entry])[0]
+    return [_moved(part, ids) for part in entry] if isinstance(entry, list | tuple) else entry
+
+
+def _ids_in(entry: Any) -> Iterator[int]:
+    if _is_id(entry):
+        yield entry
+    elif isinstance(entry, list | tuple):
+        for part in entry:
+            yield from _ids_in(part)
+
+
+def _names_tokens(value: Mapping[Any, Any], ids: SpecialIds) -> bool:
+    """Whether a mapping leads from names to the ids of special tokens spelled like them, as Whisper's languages do."""
+    return bool(value) and all(_is_id(id_) and str(key) in ids.names.get(id_, "") for key, id_ in value.items())
+
+
+def _without_token(defaults: object, name: str) -> int | None:
+    """What a setting holds where there is no token: None, or −1 where its configuration wants a number."""
+    declared = {entry.name: str(entry.type) for entry in fields(defaults)} if is_dataclass(defaults) else {}
+    return _NO_TOKEN if "None" not in declared.get(name, "None") else None
+
+
+def _holds_ids(name: str) -> bool:
+    return _HOLDS_IDS.fullmatch(name) is not None
+
+
+def _role_of(name: str) -> str | None:
+    role = name.removesuffix("_token_id").removesuffix("_index")
+    return role if role in ROLES and name != role else None
+
+
+def _role_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    return {role: getattr(tokenizer, f"{role}_token_id", None) for role in ROLES}
+
+
+def _in_place_of(roles: Mapping[str, int | None], role: str) -> int | None:
+    own = roles[role]
+    return own if own is not None else roles.get(STAND_INS.get(role, ""))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def recounted(settings: Mapping[str, Any], config: PreTrainedConfig, old: int, new: int) -> dict[str, Any]:
@@ -107,9 +286,3 @@ def recounted(settings: Mapping[str, Any], config: PreTrainedConfig, old: int, n
         elif value == old and name in aliases.union(SIZES):
             result[name] = new
     return result
-
-
-def _as_list(value: Any) -> list[int]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]

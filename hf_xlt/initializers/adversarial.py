@@ -72,16 +72,16 @@ class AdversarialInitializer(OverlapInitializer):
         if start not in STARTS:
             raise InputError(f"Unknown start {start!r}; choose one of {', '.join(STARTS)}.")
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
-        if len(vectors) < self.target_vocabulary.size:
+        if len(vectors) < self.fitted.former_size:
             raise InputError(
-                f"There are {len(vectors)} vectors for {self.target_vocabulary.size} token ids; expected one each, "
+                f"There are {len(vectors)} vectors for {self.fitted.former_size} token ids; expected one each, "
                 "zero where a token has none."
             )
         self.start = start
         self.game = game
-        self._vectors = vectors
-        self._order = order
-        self._source_order = source_order
+        self._vectors = self.fitted.rows(vectors)
+        self._order = self.fitted.ids(order)
+        self._source_order = source_order[source_order < self.source_vocabulary.size]
 
     @property
     def label(self) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +18,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, assemble, auto_class_name, check_ids, kind_of, revocabulary, target_config
+from hf_xlt.checkpoint import (
+    Checkpoint,
+    FittedTokenizer,
+    assemble,
+    auto_class_name,
+    kind_of,
+    revocabulary,
+    target_settings,
+    tokens_without_row,
+)
+from hf_xlt.checkpoint.rewrite import TargetSettings
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
@@ -30,6 +41,16 @@ from hf_xlt.transport import Transport
 
 TRANSPORT_FILE = "transport.safetensors"
 
+_NAMED = 3  # tokens that a notice names
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def tell(notice: str) -> None:
+    """Log a notice, once however many methods have it to tell."""
+    logger.warning(notice)
+
 
 class Initializer(ABC):
     """Makes a target-language checkpoint out of a source checkpoint and a target tokenizer.
@@ -37,15 +58,22 @@ class Initializer(ABC):
     A subclass is one method: it turns its evidence into a `Transport`. Everything else follows from that. Where the
     target tokenizer extends the source's, the source's tokens keep their rows, whatever the method.
 
+    Where the body counts positions from the id of padding, `tokenizer` is the target tokenizer with that id for its
+    padding token (`fitted` says what was exchanged). What is given by ids, such as vectors, goes by the ids of the
+    tokenizer that was given.
+
     Args:
         source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
         tokenizer: The target tokenizer.
         pad_to_multiple_of: Pad the target table with drawn rows to a multiple of this, as some hardware likes.
         seed: Seed of the rows that have no evidence.
+        add_missing_tokens: Add special tokens that the body cannot do without, such as padding, where the target
+            tokenizer lacks them.
         trust_remote_code: Run code that the source checkpoint brings.
 
     Raises:
-        InputError: If the source cannot be opened or its tokenizer does not fit it.
+        InputError: If the source cannot be opened, its tokenizer does not fit it, or the target tokenizer lacks tokens
+            that are not to be added.
     """
 
     method: ClassVar[str]
@@ -58,17 +86,22 @@ class Initializer(ABC):
         *,
         pad_to_multiple_of: int = 1,
         seed: int = 42,
+        add_missing_tokens: bool = False,
         trust_remote_code: bool = False,
     ) -> None:
         if pad_to_multiple_of < 1:
             raise InputError(f"pad_to_multiple_of is {pad_to_multiple_of}; expected 1 (no padding) or more.")
         self.source = open_checkpoint(source, trust_remote_code)
-        self.tokenizer = tokenizer
+        self._unknown = unknown_tokens(self.source)
+        self.source_tokenizer = self.source.known_tokenizer()
+        self.fitted = FittedTokenizer.of(self.source, tokenizer, add_missing_tokens)
+        self.tokenizer = self.fitted.tokenizer
         self.pad_to_multiple_of = pad_to_multiple_of
         self.seed = seed
-        self.source_vocabulary = Vocabulary.of(self.source.tokenizer())
-        self.target_vocabulary = Vocabulary.of(tokenizer)
-        check_ids(self.source_vocabulary.size, self.source.vocab_size, self.source.name)
+        self.source_vocabulary = Vocabulary.of(self.source_tokenizer)
+        self.target_vocabulary = Vocabulary.of(self.tokenizer)
+        for notice in self.notices:
+            tell(notice)
 
     @property
     @abstractmethod
@@ -85,12 +118,17 @@ class Initializer(ABC):
         return -(-self.target_vocabulary.size // self.pad_to_multiple_of) * self.pad_to_multiple_of
 
     @cached_property
-    def _target_config(self) -> PreTrainedConfig:
-        return target_config(self.source, self.target_size, self.tokenizer)
+    def notices(self) -> tuple[str, ...]:
+        """What was changed in the tokenizer, what settings were lost, what tokens nothing is known of: a sentence each."""
+        return (*self.fitted.notices, *self._target_settings.notices, *self._unknown)
+
+    @cached_property
+    def _target_settings(self) -> TargetSettings:
+        return target_settings(self.source, self.target_size, self.tokenizer)
 
     def target_config(self) -> PreTrainedConfig:
         """The source's configuration with the target's vocabulary size and special ids."""
-        return self._target_config
+        return type(self.source.config).from_dict(self._target_settings.files["config.json"])
 
     def build_model(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
         """The target model in memory, with a language-modelling head.
@@ -213,6 +251,21 @@ def open_checkpoint(checkpoint: str | Path | Checkpoint, trust_remote_code: bool
     if isinstance(checkpoint, Checkpoint):
         return checkpoint
     return Checkpoint.open(checkpoint, trust_remote_code=trust_remote_code)
+
+
+def unknown_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """A notice of the tokens that a checkpoint's table has no row for; none where there are none.
+
+    Raises:
+        InputError: If they are so many that the tokenizer is another model's.
+    """
+    found = tokens_without_row(checkpoint.tokenizer().get_vocab(), checkpoint.vocab_size, checkpoint.name)
+    if not found:
+        return ()
+    named = ", ".join(map(repr, found[:_NAMED])) + ", …" * (len(found) > _NAMED)
+    return (
+        f"{checkpoint.name} has {len(found):,} tokens without a row in its table ({named}); nothing is made of them.",
+    )
 
 
 def _ids(array: Any) -> Tensor:

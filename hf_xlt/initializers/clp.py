@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_xlt.checkpoint import Checkpoint, check_finite, check_ids
+from hf_xlt.checkpoint import Checkpoint, check_finite, rows_of_ids
 from hf_xlt.geometry.weighting import Weighting
-from hf_xlt.initializers.base import open_checkpoint
+from hf_xlt.initializers.base import open_checkpoint, tell, unknown_tokens
 from hf_xlt.initializers.overlap import OverlapInitializer
 from hf_xlt.mixture import Mixture
 
@@ -83,7 +83,8 @@ class CLPInitializer(OverlapInitializer):
             trust_remote_code=trust_remote_code,
             **options,
         )
-        check_ids(self.target_vocabulary.size, self.helper.vocab_size, self.helper.name)
+        for notice in unknown_tokens(self.helper):
+            tell(notice)
         check_finite(self._helper_rows, f"the embedding table of the helper {self.helper.name}")
 
     @property
@@ -93,7 +94,7 @@ class CLPInitializer(OverlapInitializer):
 
     @cached_property
     def _helper_rows(self) -> Tensor:
-        return self.helper.input_rows()[: self.target_vocabulary.size].float()
+        return self.fitted.rows(rows_of_ids(self.helper.input_rows(), self.fitted.former_size))
 
     def _mixture(self) -> Mixture:
         """Rows for what the helper has and the source lacks (paper, eq. 1 and 2)."""

@@ -43,7 +43,7 @@ class DictionaryInitializer(CountedInitializer):
             raise missing_evidence(self.method, "a bilingual dictionary", "--dictionary")
         super().__init__(source, tokenizer, **options)
         self.dictionary = dictionary
-        self._entries = dictionary_counts(dictionary, self.source.tokenizer(), tokenizer)
+        self._entries = dictionary_counts(dictionary, self.source_tokenizer, self.tokenizer)
 
     @property
     def label(self) -> str:

@@ -167,7 +167,7 @@ class Evidence:
     @cached_property
     def source_table(self) -> Tensor:
         """`(V_s, k)`, the vectors of the source tokens, zero where one has none."""
-        return some_tokens("source", self.source_words, self.checkpoint.tokenizer())
+        return some_tokens("source", self.source_words, self.checkpoint.known_tokenizer())
 
     @cached_property
     def order(self) -> Tensor:
@@ -181,7 +181,7 @@ class Evidence:
         """The source tokens of the source corpus, most frequent first."""
         if self.source_corpus is None:
             raise _missing("source_corpus")
-        return frequency_order(Corpus(str(self.source_corpus)).lines(), self.checkpoint.tokenizer())
+        return frequency_order(Corpus(str(self.source_corpus)).lines(), self.checkpoint.known_tokenizer())
 
 
 def flag(name: str) -> str:

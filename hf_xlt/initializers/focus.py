@@ -86,11 +86,12 @@ class FocusInitializer(OverlapInitializer):
         return f"FOCUS ({self._weighting.name})"
 
     def _check_vectors(self) -> None:
-        if self._vectors.ndim != 2 or len(self._vectors) < self.target_vocabulary.size:
+        if self._vectors.ndim != 2 or len(self._vectors) < self.fitted.former_size:
             raise InputError(
                 f"The vectors are {tuple(self._vectors.shape)}; expected a row for each of the "
-                f"{self.target_vocabulary.size} token ids, zero where a token has no vector."
+                f"{self.fitted.former_size} token ids, zero where a token has no vector."
             )
+        self._vectors = self.fitted.rows(self._vectors)
         if not self._of(self._overlap.target_ids).any():
             raise InputError(
                 f"None of the {len(self._overlap.target_ids)} tokens that source and target share has a vector; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, check_finite, check_ids
+from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.similarity import sparsemax, top_k_softmax
 from hf_xlt.initializers.evidence import Evidence
@@ -29,7 +29,7 @@ def neighbours(evidence: Evidence) -> SparseMixture | None:
     """
     if evidence.vectors is None:
         return None
-    vocabulary = Vocabulary.of(evidence.checkpoint.tokenizer())
+    vocabulary = Vocabulary.of(evidence.checkpoint.known_tokenizer())
     if evidence.source_vectors is None:
         overlap = match(vocabulary, Vocabulary.of(evidence.target_tokenizer), ignore_case=True)
         keys, ids = evidence.table[torch.from_numpy(overlap.target_ids)], torch.from_numpy(overlap.source_ids)
@@ -45,7 +45,7 @@ def check_helper(helper: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None
     """Refuse a helper that does not tell of the tokenizer's tokens.
 
     Raises:
-        InputError: If its vocabulary is another, has more tokens than rows, or a row is not finite.
+        InputError: If its vocabulary is another, has many more tokens than rows, or a row is not finite.
     """
     vocabulary = tokenizer.get_vocab()
     if helper.tokenizer().get_vocab() != vocabulary:
@@ -53,17 +53,25 @@ def check_helper(helper: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None
             f"The helper {helper.name} has another vocabulary than the target tokenizer, so its rows tell nothing of "
             "the tokenizer's tokens; expected the same. Leave out --tokenizer, or the helper."
         )
-    check_ids(max(vocabulary.values()) + 1, helper.vocab_size, helper.name)
+    tokens_without_row(vocabulary, helper.vocab_size, helper.name)
     check_finite(helper.input_rows(), f"the embedding table of the helper {helper.name}")
 
 
-def neighbours_in_helper(helper: Checkpoint, source: Vocabulary, target: Vocabulary) -> SparseMixture:
+def neighbours_in_helper(
+    helper: Checkpoint, source: Vocabulary, target: Vocabulary, fitted: FittedTokenizer
+) -> SparseMixture:
     """The sparsemax of each target token's cosines, in a helper, to the tokens that source and target share (CLP+).
+
+    Args:
+        helper: Has the target tokenizer as it was given.
+        source: The source's vocabulary.
+        target: The target's, with the ids of the fitted tokenizer.
+        fitted: How that came of the helper's.
 
     Raises:
         InputError: If no token is shared.
     """
     overlap = match(source, target, ignore_case=True)
-    rows = helper.input_rows()[: target.size].float()
+    rows = fitted.rows(rows_of_ids(helper.input_rows(), fitted.former_size))
     keys, ids = rows[torch.from_numpy(overlap.target_ids)], torch.from_numpy(overlap.source_ids)
     return sparsemax(rows, keys, ids, source.size)

@@ -119,7 +119,7 @@ class OFAInitializer(OverlapInitializer):
         return whole if self.factorised is None else _CoordinateTransport.of(whole, self.factorised)
 
     def _mixture(self) -> Mixture:
-        keys = some_tokens("source", self._source_vectors, self.source.tokenizer())
+        keys = some_tokens("source", self._source_vectors, self.source_tokenizer)
         queries = some_tokens("target", self._vectors, self.tokenizer)
         if keys.shape[1] != queries.shape[1]:
             raise InputError(

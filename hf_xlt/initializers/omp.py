@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_xlt.checkpoint import Checkpoint, check_finite, check_ids
+from hf_xlt.checkpoint import Checkpoint, check_finite, rows_of_ids
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
-from hf_xlt.initializers.base import open_checkpoint
+from hf_xlt.initializers.base import open_checkpoint, tell, unknown_tokens
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.overlap import OverlapInitializer
 from hf_xlt.mixture import SparseMixture
@@ -79,7 +79,8 @@ class OMPInitializer(OverlapInitializer):
             trust_remote_code=trust_remote_code,
             **options,
         )
-        check_ids(self.target_vocabulary.size, self.donor.vocab_size, self.donor.name)
+        for notice in unknown_tokens(self.donor):
+            tell(notice)
         check_finite(self._donor_rows, f"the embedding table of the donor {self.donor.name}")
 
     @property
@@ -89,7 +90,7 @@ class OMPInitializer(OverlapInitializer):
 
     @cached_property
     def _donor_rows(self) -> Tensor:
-        return self.donor.input_rows()[: self.target_vocabulary.size].float()
+        return self.fitted.rows(rows_of_ids(self.donor.input_rows(), self.fitted.former_size))
 
     def _mixture(self) -> SparseMixture:
         rows = self._donor_rows.to(self.device)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint import Checkpoint, FittedTokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.evidence.counts import TokenCounts
@@ -91,9 +91,9 @@ class PooledInitializer(CountedInitializer):
         self.parallel = parallel
         self.keep_length = keep_length
         self._entries = (
-            None if dictionary is None else dictionary_counts(dictionary, self.source.tokenizer(), tokenizer)
+            None if dictionary is None else dictionary_counts(dictionary, self.source_tokenizer, self.tokenizer)
         )
-        self._similarity = None if similarity is None else _as_counts(similarity, self.shape)
+        self._similarity = None if similarity is None else _as_counts(similarity, self.shape, self.fitted)
         self.helper = None if helper is None else open_checkpoint(helper, options.get("trust_remote_code", False))
         if self.helper is not None:
             check_helper(self.helper, tokenizer)
@@ -140,14 +140,15 @@ class PooledInitializer(CountedInitializer):
         return seen | {kind: table for kind, table in given.items() if table is not None and kind in seen}
 
     def _links(self, parallel: ParallelText) -> TokenCounts:
-        tokenizers = self.source.tokenizer(), self.tokenizer
+        tokenizers = self.source_tokenizer, self.tokenizer
         sentences = token_pairs(parallel.pairs, *tokenizers)
         entries = [] if self.dictionary is None else token_pairs(self.dictionary.entries, *tokenizers)
         links = WordAligner.train(sentences + entries).align(sentences, "intersection")
         return link_counts(sentences, links, self.shape)
 
     def _near_in(self, helper: Checkpoint) -> TokenCounts:
-        return _as_counts(neighbours_in_helper(helper, self.source_vocabulary, self.target_vocabulary), self.shape)
+        near = neighbours_in_helper(helper, self.source_vocabulary, self.target_vocabulary, self.fitted)
+        return _positive(near, torch.arange(near.n_rows), self.shape)
 
     def _card_evidence(self) -> dict[str, Any]:
         return {} if self.helper is None else {"helper": self.helper.name}
@@ -170,12 +171,17 @@ def at_source_length(mixture: SparseMixture, table: Tensor) -> SparseMixture:
     return replace(mixture, values=mixture.values * scale.repeat_interleave(mixture.crow.diff()))
 
 
-def _as_counts(mixture: SparseMixture, shape: tuple[int, int]) -> TokenCounts:
-    """The positive weights of a mixture with a row for each target id."""
+def _as_counts(mixture: SparseMixture, shape: tuple[int, int], fitted: FittedTokenizer) -> TokenCounts:
+    """The positive weights of a mixture with a row for each id of the tokenizer that was given."""
     if mixture.n_rows > shape[0] or mixture.source_size > shape[1]:
         raise InputError(
             f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids; expected at most "
             f"{shape}: make them for these two tokenizers."
         )
-    targets = torch.arange(mixture.n_rows).repeat_interleave(mixture.crow.diff().cpu())
+    return _positive(mixture, fitted.ids(torch.arange(mixture.n_rows)), shape)
+
+
+def _positive(mixture: SparseMixture, ids: Tensor, shape: tuple[int, int]) -> TokenCounts:
+    """The positive weights of a mixture as counts of the target ids that its rows are for."""
+    targets = ids.repeat_interleave(mixture.crow.diff().cpu())
     return TokenCounts.of(targets.numpy(), mixture.col.cpu().numpy(), mixture.values.cpu().clamp(min=0).numpy(), shape)

@@ -87,7 +87,7 @@ class RamenInitializer(CountedInitializer):
 
     @cached_property
     def _links(self) -> TokenCounts:
-        pairs = token_pairs(self.parallel.pairs, self.source.tokenizer(), self.tokenizer)
+        pairs = token_pairs(self.parallel.pairs, self.source_tokenizer, self.tokenizer)
         links = WordAligner.train(pairs, self.aligner).align(pairs, self.symmetrization)
         return link_counts(pairs, links, self.shape)
 
@@ -133,9 +133,9 @@ class RamenVectorsInitializer(OverlapInitializer):
             raise missing_evidence(self.method, "vectors of the source language", "--source-vectors")
         super().__init__(source, tokenizer, overlap=overlap, **options)
         width = target_vectors.shape[-1]
-        _check_vectors("target", target_vectors, self.target_vocabulary.size, width)
+        _check_vectors("target", target_vectors, self.fitted.former_size, width)
         _check_vectors("source", source_vectors, self.source_vocabulary.size, width)
-        self._target_vectors = target_vectors
+        self._target_vectors = self.fitted.rows(target_vectors)
         self._source_vectors = source_vectors
 
     @property

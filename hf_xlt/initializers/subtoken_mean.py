@@ -50,7 +50,7 @@ class SubtokenMeanInitializer(OverlapInitializer):
         return "subtoken mean"
 
     def _mixture(self) -> SparseMixture:
-        missing, tokenizer = self._overlap.missing_ids, self.source.tokenizer()
+        missing, tokenizer = self._overlap.missing_ids, self.source_tokenizer
         forms, texts = self.target_vocabulary.forms, token_texts(self.tokenizer)
         starts = np.array([id_ in forms and forms[id_].starts_word for id_ in missing.tolist()])
         space = _space(tokenizer, self.source_vocabulary)

@@ -107,7 +107,7 @@ class WechselInitializer(OverlapInitializer):
 
     def _mixture(self) -> Mixture:
         map_ = dictionary_map(self._source_vectors, self._target_vectors, self._dictionary)
-        keys = some_tokens("source", self._source_vectors, self.source.tokenizer()) @ map_
+        keys = some_tokens("source", self._source_vectors, self.source_tokenizer) @ map_
         queries = some_tokens("target", self._target_vectors, self.tokenizer)
         queries = queries[torch.from_numpy(self._overlap.missing_ids)]
         ids = torch.arange(len(keys))

@@ -45,7 +45,8 @@ def trelm_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     check_evidence(recipe)
     check_parts(recipe, source)
     tokenizer = joint_tokenizer(recipe, work / "tokenizer")
-    random = RandomInitializer(source, tokenizer).transport()
+    first_rows = RandomInitializer(source, tokenizer)
+    tokenizer, random = first_rows.tokenizer, first_rows.transport()
     config = trelm_config(recipe, source, random, tokenizer=tokenizer)
     first = learned_transport(recipe, source, tokenizer, work / TRANSPORT_FILE)
     methods = [trelm_method(recipe, "TreLM", first, tokenizer=tokenizer)]

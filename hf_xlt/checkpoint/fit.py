@@ -1,0 +1,218 @@
+"""Fit a target tokenizer to a body: the tokens that the body cannot do without, and the id that its padding must have.
+
+Some bodies count positions from the padding id (RoBERTa and its kin, M2M100, ProphetNet; in MPNet it is written into the
+code): with another id every token would stand elsewhere. So the padding token keeps the id that the body counts from.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tokenizers import AddedToken
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.renumber import exchanged
+from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
+from hf_xlt.errors import InputError
+from hf_xlt.tokens import ROLES
+
+_START = "decoder_start_token_id"
+_PADS = ("<pad>", "[PAD]", "<|pad|>")
+
+
+@dataclass(frozen=True)
+class MissingToken:
+    """A token that a body cannot do without and a tokenizer lacks.
+
+    Attributes:
+        role: Its role, one of `ROLES`; None for one that is known by its spelling, such as a language code.
+        token: How to spell it.
+        reason: What the body needs it for.
+    """
+
+    role: str | None
+    token: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class FittedTokenizer:
+    """A target tokenizer that a body can work with, and what was changed for that.
+
+    It cuts text into the same tokens as the one that was given.
+
+    Attributes:
+        tokenizer: The tokenizer.
+        source: The checkpoint whose body it is fitted to.
+        former_size: Largest id + 1 of the one that was given.
+        exchanged: The two ids that tokens exchanged, that of the padding token first; None if none did.
+        added: The tokens that were added, as they are spelled.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    source: str
+    former_size: int
+    exchanged: tuple[int, int] | None = None
+    added: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, add_missing_tokens: bool = False
+    ) -> FittedTokenizer:
+        """Fit a tokenizer to the body of a checkpoint.
+
+        Args:
+            checkpoint: The source.
+            tokenizer: The target tokenizer; it stays as it is.
+            add_missing_tokens: Whether tokens that the body needs and the tokenizer lacks are added, not refused.
+
+        Raises:
+            InputError: If such tokens are not to be added, or no token can have the id that positions are counted from.
+        """
+        size = max(tokenizer.get_vocab().values()) + 1
+        missing = missing_tokens(checkpoint, tokenizer)
+        if missing and not add_missing_tokens:
+            raise _refused(missing)
+        whole = _with_tokens(tokenizer, missing)
+        wanted, held = checkpoint.layout.counted_from, whole.pad_token_id
+        if wanted is None or wanted == held:
+            return cls(whole, checkpoint.name, size, None, tuple(token.token for token in missing))
+        if wanted >= max(whole.get_vocab().values()) + 1:
+            raise InputError(
+                f"{checkpoint.name} counts positions from id {wanted:,}, which the padding token has to have, but the "
+                f"tokenizer has {size:,} ids",
+                value=size,
+                expected=f"more than {wanted:,}",
+                hint="Take a larger vocabulary.",
+            )
+        fitted = exchanged(whole, held, wanted)
+        return cls(fitted, checkpoint.name, size, (held, wanted), tuple(token.token for token in missing))
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is not as it was given."""
+        return self.exchanged is not None or bool(self.added)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was changed, a sentence each."""
+        vocab = self.tokenizer.get_vocab()
+        told = [f"Added to the tokenizer, as {self.source} needs it: {token!r} (id {vocab[token]:,})." for token in self.added]
+        if self.exchanged is not None:
+            held, wanted = self.exchanged
+            other = next((token for token, id_ in vocab.items() if id_ == held), None)
+            instead = "" if other is None else f", and {other!r} has {held:,} instead"
+            told.append(
+                f"{self.source} counts positions from the id of padding, {wanted:,}: in the tokenizer of the result "
+                f"{self.tokenizer.pad_token!r} has this id{instead}. Text is cut as before."
+            )
+        return tuple(told)
+
+    def rows(self, table: Tensor) -> Tensor:
+        """A table `(V, …)` with a row for each id of the tokenizer that was given, by the ids of this one.
+
+        Tokens that were added get zeros. A table with fewer rows is handed back as it is.
+        """
+        if not self.changed or len(table) < self.former_size:
+            return table
+        given = table[: self.former_size]
+        grown = torch.cat([given, given.new_zeros(len(self.added), *given.shape[1:])])
+        return grown[self.ids(torch.arange(len(grown), device=table.device))]
+
+    def ids(self, ids: Tensor) -> Tensor:
+        """Ids of the tokenizer that was given as ids of this one; int64, of any shape."""
+        if self.exchanged is None:
+            return ids
+        first, second = self.exchanged
+        return torch.where(ids == first, second, torch.where(ids == second, first, ids))
+
+
+def missing_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> tuple[MissingToken, ...]:
+    """The tokens that a body cannot do without and a tokenizer lacks."""
+    found = (_missing_pad(checkpoint, tokenizer), _missing_start(checkpoint, tokenizer))
+    return tuple(token for token in found if token is not None)
+
+
+def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer that does not pad with the id that the body counts positions from.
+
+    Raises:
+        InputError: If it pads with another or with none.
+    """
+    wanted = checkpoint.layout.counted_from
+    if wanted is not None and tokenizer.pad_token_id != wanted:
+        raise InputError(
+            f"{checkpoint.name} counts positions from id {wanted}, but the tokenizer pads with {tokenizer.pad_token_id}",
+            value=tokenizer.pad_token_id,
+            expected=f"{wanted}",
+            hint="Fit the tokenizer first: FittedTokenizer.of(checkpoint, tokenizer).tokenizer.",
+        )
+
+
+def _missing_pad(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> MissingToken | None:
+    config = checkpoint.config
+    if checkpoint.layout.counted_from is not None:
+        reason = "positions are counted from the padding token, which therefore is no other"
+        lacking = tokenizer.pad_token_id is None or (
+            _shares_pad(tokenizer) and not _shares_pad(checkpoint.tokenizer())
+        )
+    elif getattr(config, "is_encoder_decoder", False) or "pad_index" in config.attribute_map:
+        reason = "the model finds the end of a text by padding"
+        lacking = tokenizer.pad_token_id is None
+    else:
+        return None
+    if not lacking:
+        return None
+    vocab, special = tokenizer.get_vocab(), special_tokens(tokenizer)
+    taken = {token for token in vocab if token not in special} | set(tokenizer.all_special_tokens)
+    names = (checkpoint.tokenizer().pad_token, *_PADS)
+    return MissingToken("pad", next(name for name in names if name is not None and name not in taken), reason)
+
+
+def _shares_pad(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the padding token is used for something else, such as the end of a text."""
+    others = (getattr(tokenizer, f"{role}_token_id") for role in ROLES if role != "pad")
+    return tokenizer.pad_token_id is not None and tokenizer.pad_token_id in others
+
+
+def _missing_start(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> MissingToken | None:
+    config: Any = checkpoint.config
+    start = getattr(config, _START, None)
+    if not getattr(config, "is_encoder_decoder", False) or start is None:
+        return None
+    former = checkpoint.tokenizer()
+    ids = SpecialIds.of(tokenizer, [vars(config)], former)
+    is_pad = start in (config.pad_token_id, former.pad_token_id)
+    is_ordinary = start not in special_tokens(former).values()
+    if is_pad or is_ordinary or keeps_ids(tokenizer, former) or ids.successor(_START, start) is not None:
+        return None
+    role = next((role for role in ROLES if getattr(former, f"{role}_token_id") == start), None)
+    return MissingToken(role, former.convert_ids_to_tokens(start), "the decoder starts with it")
+
+
+def _with_tokens(tokenizer: PreTrainedTokenizerBase, tokens: tuple[MissingToken, ...]) -> PreTrainedTokenizerBase:
+    if not tokens:
+        return tokenizer
+    changed = copy.deepcopy(tokenizer)
+    changed.add_tokens([AddedToken(token.token, special=True) for token in tokens], special_tokens=True)
+    for token in tokens:
+        if token.role is not None:
+            setattr(changed, f"{token.role}_token", token.token)
+    return changed
+
+
+def _refused(missing: tuple[MissingToken, ...]) -> InputError:
+    first = missing[0]
+    called = f"token for {first.role}" if first.role is not None else f"token {first.token!r}"
+    return InputError(
+        f"The target tokenizer has no {called} of its own, but {first.reason}",
+        value=first.role or first.token,
+        expected=f"a special token such as {first.token!r}",
+        hint="Give it one, or have it added with add_missing_tokens: --set add_missing_tokens=true for initialize, "
+        "--set initializer.add_missing_tokens=true for run.",
+    )

@@ -1,0 +1,142 @@
+"""Tokenizers that cut text as another does, and number their tokens otherwise or leave some out."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from hf_xlt.errors import InputError
+from hf_xlt.tokens import ROLES
+
+Settings = dict[str, Any]
+
+# What a tokenizer was made of, and what would make it anew: the backend holds all of it.
+_MADE_OF = (
+    "vocab", "merges", "vocab_file", "merges_file", "spm_file", "tokenizer_file", "tokenizer_object", "post_processor",
+    "added_tokens_decoder", "add_bos_token", "add_eos_token", "auto_map", "backend", "name_or_path",
+)  # fmt: skip
+
+
+def exchanged(tokenizer: PreTrainedTokenizerBase, first: int, second: int) -> PreTrainedTokenizerBase:
+    """The same tokenizer with two tokens' ids exchanged; it cuts any text into the same tokens.
+
+    Args:
+        tokenizer: Any with a backend.
+        first: The id of a token.
+        second: The id of another.
+
+    Raises:
+        InputError: If the model holds its tokens in a list that the added tokens do not follow.
+    """
+    ids = {first: second, second: first}
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = whole_model(settings["model"], tokenizer.get_vocab())
+    settings["model"] = _renumbered_model(model, ids)
+    for token in settings["added_tokens"]:
+        token["id"] = ids.get(token["id"], token["id"])
+    settings["added_tokens"].sort(key=lambda token: token["id"])
+    if settings["post_processor"] is not None:
+        settings["post_processor"] = _renumbered_frame(settings["post_processor"], ids)
+    if settings["padding"] is not None:
+        settings["padding"]["pad_id"] = ids.get(settings["padding"]["pad_id"], settings["padding"]["pad_id"])
+    return _with_backend(tokenizer, settings)
+
+
+def without_ids_from(tokenizer: PreTrainedTokenizerBase, rows: int) -> PreTrainedTokenizerBase:
+    """A tokenizer without the tokens whose ids a table of `rows` has no row for; itself where there are none."""
+    vocab = tokenizer.get_vocab()
+    if max(vocab.values()) < rows:
+        return tokenizer
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings["model"] = _cut_model(settings["model"], rows)
+    settings["added_tokens"] = [token for token in settings["added_tokens"] if token["id"] < rows]
+    gone = {role for role in ROLES if (id_ := getattr(tokenizer, f"{role}_token_id")) is not None and id_ >= rows}
+    return _with_backend(tokenizer, settings, without=gone)
+
+
+def whole_model(model: Settings, vocab: Mapping[str, int]) -> Settings:
+    """A tokenizer's model with all its tokens in it, those added beside it too, so that ids can be given to them.
+
+    Args:
+        model: As tokenizer.json holds it.
+        vocab: All tokens and their ids.
+
+    Raises:
+        InputError: If the model is a list, and ids of added tokens do not follow it.
+    """
+    pieces = model["vocab"]
+    if not isinstance(pieces, list):
+        return model | {"vocab": dict(vocab)}
+    beside = sorted((id_, token) for token, id_ in vocab.items() if id_ >= len(pieces))
+    if [id_ for id_, _ in beside] != list(range(len(pieces), len(pieces) + len(beside))):
+        raise InputError(
+            f"The tokenizer's model has {len(pieces)} tokens, and tokens were added with ids that do not follow them",
+            expected=f"ids from {len(pieces)} on, without a hole",
+            hint="Save the tokenizer again with its tokens numbered one after the other.",
+        )
+    lowest = min(score for _, score in pieces)
+    return model | {"vocab": [*pieces, *([token, lowest] for _, token in beside)]}
+
+
+def _renumbered_model(model: Settings, ids: Mapping[int, int]) -> Settings:
+    vocab = model["vocab"]
+    if isinstance(vocab, list):
+        unknown = model.get("unk_id")
+        pieces = [vocab[ids.get(id_, id_)] for id_ in range(len(vocab))]
+        return model | {"vocab": pieces, "unk_id": ids.get(unknown, unknown)}
+    return model | {"vocab": {token: ids.get(id_, id_) for token, id_ in vocab.items()}}
+
+
+def _renumbered_frame(processor: Settings, ids: Mapping[int, int]) -> Settings:
+    """A post-processor, which may be a sequence of such, with the new ids of the special tokens it puts around text."""
+    result = dict(processor)
+    if "processors" in processor:
+        result["processors"] = [_renumbered_frame(part, ids) for part in processor["processors"]]
+    for name in {"cls", "sep"} & processor.keys():
+        token, id_ = processor[name]
+        result[name] = [token, ids.get(id_, id_)]
+    if processor["type"] == "TemplateProcessing":
+        result["special_tokens"] = {
+            name: special | {"ids": [ids.get(id_, id_) for id_ in special["ids"]]}
+            for name, special in processor["special_tokens"].items()
+        }
+    return result
+
+
+def _cut_model(model: Settings, rows: int) -> Settings:
+    vocab = model["vocab"]
+    if isinstance(vocab, list):
+        return model | {"vocab": vocab[:rows]}
+    kept = {token: id_ for token, id_ in vocab.items() if id_ < rows}
+    if "merges" not in model:
+        return model | {"vocab": kept}
+    merges = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
+    whole = [merge for merge in merges if {*merge, "".join(merge)} <= kept.keys()]
+    return model | {"vocab": kept, "merges": whole}
+
+
+def _with_backend(
+    tokenizer: PreTrainedTokenizerBase, settings: Settings, without: Collection[str] = ()
+) -> PreTrainedTokenizerBase:
+    """A tokenizer with another backend, and with no special token in the roles `without`.
+
+    A class of one of transformers' models makes its backend of a vocabulary when it opens, with ids of its own for
+    unknown tokens; so the result is a plain one, which opens what is saved.
+    """
+    backend = Tokenizer.from_str(json.dumps(settings))
+    roles = {f"{role}_token": None for role in without}
+    if type(tokenizer).__module__.startswith("transformers.models."):
+        kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _MADE_OF}
+        kept |= {name: getattr(tokenizer, name) for name in ("model_input_names", "padding_side", "truncation_side")}
+        kept |= {"model_max_length": tokenizer.model_max_length, "chat_template": tokenizer.chat_template}
+        kept |= {**tokenizer.special_tokens_map, **roles}
+        return PreTrainedTokenizerFast(tokenizer_object=backend, **kept)
+    changed = copy.deepcopy(tokenizer, {id(tokenizer.backend_tokenizer): backend})
+    for name in roles:
+        setattr(changed, name, None)
+    return changed
