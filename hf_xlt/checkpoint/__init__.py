@@ -2,7 +2,7 @@
 
 from hf_xlt.checkpoint.assemble import assemble, target_config
 from hf_xlt.checkpoint.fetch import fetch
-from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, auto_class_name, kind_of
+from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, auto_class_name, has_other_head, kind_of
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import revocabulary, write_tokenizer
@@ -24,6 +24,7 @@ __all__ = [
     "check_output",
     "check_space",
     "fetch",
+    "has_other_head",
     "kind_of",
     "revocabulary",
     "target_config",

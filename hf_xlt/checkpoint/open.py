@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
 from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.layout import Layout
+from hf_xlt.checkpoint.names import places
+from hf_xlt.checkpoint.skeleton import skeleton
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 
@@ -56,6 +59,7 @@ class Checkpoint:
             )
         config = _config(body, trust_remote_code)
         weights = Weights.open(body)
+        config = _with_stored_head(config, weights.tensors, trust_remote_code)
         layout = Layout.of(config, weights.tensors, trust_remote_code=trust_remote_code)
         return cls(str(name_or_folder), folder, config, weights, layout, trust_remote_code)
 
@@ -88,13 +92,32 @@ class Checkpoint:
 
 
 def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
-    if not (folder / "config.json").is_file():
+    path = folder / "config.json"
+    if not path.is_file():
         raise InputError(f"{folder} has no config.json. Give a folder that save_pretrained(…) wrote.")
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, StrictDataclassError) as error:
+    except Exception as error:  # whatever transformers makes of values that it did not expect
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"{folder / 'config.json'} cannot be opened ({reason}). If the checkpoint brings its own code and you "
-            "trust it, allow it with trust_remote_code."
-        ) from error
+        code = "trust_remote_code" in reason and not trust_remote_code
+        hint = (
+            "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
+            if code
+            else "Correct it, or download the checkpoint again."
+        )
+        raise InputError(f"{path} cannot be opened ({reason}).", path=path, hint=hint) from error
+
+
+def _with_stored_head(
+    config: PreTrainedConfig, stored: Iterable[str], trust_remote_code: bool
+) -> PreTrainedConfig:
+    """The configuration under which the stored head has its place.
+
+    DeBERTa has two heads, with names of their own; `legacy` chooses, and the published checkpoints leave it out.
+    """
+    if not isinstance(getattr(config, "legacy", None), bool):
+        return config
+    other = copy.deepcopy(config)
+    other.legacy = not config.legacy
+    placed, placed_by_other = (len(places(stored, skeleton(each, trust_remote_code))) for each in (config, other))
+    return other if placed_by_other > placed else config

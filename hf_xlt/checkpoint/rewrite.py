@@ -98,6 +98,8 @@ def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedToke
     generation = _read_json(body / "generation_config.json") if (body / "generation_config.json").is_file() else {}
     former = checkpoint.tokenizer() if has_tokenizer(body) else None
     resized = recounted(_read_json(body / "config.json"), config, checkpoint.vocab_size, rows)
+    if hasattr(config, "legacy"):
+        resized["legacy"] = config.legacy  # the head that is stored; the file may leave it out
     files = {"generation_config.json": generation} if generation else {}
     if former is not None and keeps_ids(tokenizer, former):
         return {**files, "config.json": resized}
