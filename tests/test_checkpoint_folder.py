@@ -14,10 +14,12 @@ import pytest
 import tiny
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from safetensors.torch import load_file, save_file
 from test_checkpoint import copying, permuting
 from transformers import AutoModelForMaskedLM
 
 from hf_xlt.checkpoint import Checkpoint, atomic_folder, check_output, check_space, fetch, revocabulary
+from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.errors import InputError
 
 fetching = importlib.import_module("hf_xlt.checkpoint.fetch")
@@ -168,7 +170,9 @@ def test_a_tensor_that_is_not_where_the_index_says_is_named(sharded):
         Checkpoint.open(sharded)
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+@pytest.mark.parametrize(
+    "content", ["{", "{}", "[]", '{"weight_map": {"a": 1}}', '{"weight_map": ["a"]}', '{"weight_map": {"a": null}}']
+)
 def test_an_index_that_cannot_be_read_is_refused(content, sharded):
     (sharded / "model.safetensors.index.json").write_text(content)
     with pytest.raises(InputError, match="is not an index of shards"):
@@ -215,17 +219,75 @@ def test_a_sentence_transformer_keeps_its_modules(path, source, tok, tmp_path):
     assert Checkpoint.open(target).tokenizer().get_vocab() == tok.get_vocab()
 
 
-def test_nothing_of_the_old_language_is_carried_over(source, tok, tmp_path):
-    stale = ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.fp16.safetensors", "optimizer.pt"]
-    stale += ["README.md", "vocab.txt", "spiece.model", "onnx/model.onnx", "onnx/config.json", "openvino/model.xml"]
-    stale += ["checkpoint-500/config.json", ".git/HEAD"]
-    kept = ["LICENSE", "modeling_mine.py", "notes/training.txt"]
-    for name in stale + kept:
+STALE = (
+    "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.fp16.safetensors", "consolidated.safetensors",
+    "optimizer.pt", "trainer_state.json", "training_args.bin", "README.md",
+    "vocab.txt", "merges.txt", "vocab.bpe", "encoder.json", "bpe.codes", "dict.txt", "spiece.model", "spm.model",
+    "source.spm", "tokenizer.model", "sentencepiece.bpe.model", "tekken.json", "params.json", "qwen.tiktoken",
+    "special_tokens_map.json", "added_tokens.json", "tokenizer_config.json.bak", "anything.else",
+    "onnx/model.onnx", "onnx/config.json", "openvino/model.xml", "original/tokenizer.model", "original/params.json",
+    "checkpoint-500/config.json", ".git/HEAD",
+)  # fmt: skip
+KEPT = (
+    "LICENSE", "LICENSE.txt", "USE_POLICY.md", "Notice", "modeling_mine.py", "preprocessor_config.json",
+    "processor_config.json", "video_preprocessor_config.json", "custom_generate/generate.py",
+)  # fmt: skip
+
+
+def test_code_licenses_and_settings_are_carried_over_and_nothing_else(source, tok, tmp_path):
+    for name in STALE + KEPT:
         (source / name).parent.mkdir(exist_ok=True)
-        (source / name).write_text(name)
+        (source / name).write_text("{}")
     target = revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
-    assert [name for name in stale if (target / name).exists()] == []
-    assert [(target / name).read_text() for name in kept] == kept
+    assert [name for name in STALE if (target / name).exists()] == []
+    assert {(target / name).read_text() for name in KEPT} == {"{}"}
+    gone = left_behind(source, target)
+    assert {"tekken.json", "anything.else", "original/", "onnx/"} <= set(gone)
+    assert not set(KEPT).union({"config.json", "tokenizer.json"}).intersection(gone)
+
+
+def test_the_old_tokenizer_of_a_module_is_not_carried_over(source, tok, tmp_path):
+    sentence_transformer(source, "0_Transformer")
+    for name in ("tekken.json", "sentencepiece.bpe.model", "modeling_mine.py"):
+        (source / "0_Transformer" / name).write_text(name)
+    target = revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
+    gone = left_behind(source, target)
+    assert gone == ["0_Transformer/sentencepiece.bpe.model", "0_Transformer/tekken.json"]
+    assert (target / "0_Transformer" / "modeling_mine.py").exists()
+
+
+def test_shards_may_lie_in_a_folder_of_their_own(sharded, tok, tmp_path):
+    in_folder(sharded, "shards/")
+    (sharded / "shards").mkdir()
+    for path in sharded.glob("*.safetensors"):
+        path.rename(sharded / "shards" / path.name)
+    target = revocabulary(Checkpoint.open(sharded), permuting(600), tok, tmp_path / "target")
+    before, after = (AutoModelForMaskedLM.from_pretrained(folder) for folder in (sharded, target))
+    rows = before.get_input_embeddings().weight[permuting(600).copied_source]
+    assert torch.equal(after.get_input_embeddings().weight, rows)
+
+
+@pytest.mark.parametrize("place", ["../", "/tmp/", "a/../../"])
+def test_shards_outside_of_the_folder_are_refused(place, sharded):
+    in_folder(sharded, place)
+    with pytest.raises(InputError, match="leads out of the folder"):
+        Checkpoint.open(sharded)
+
+
+def test_a_tensor_that_two_shards_hold_is_refused(sharded):
+    first, second, *_ = sorted(sharded.glob("*.safetensors"))
+    save_file({**load_file(first), **load_file(second)}, second, {"format": "pt"})
+    with pytest.raises(InputError, match="is stored twice") as refused:
+        Checkpoint.open(sharded)
+    assert refused.value.value in load_file(first)
+
+
+def in_folder(sharded, place):
+    """Let an index name all shards in another place."""
+    index = sharded / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"] = {name: place + file for name, file in content["weight_map"].items()}
+    index.write_text(json.dumps(content))
 
 
 def test_a_module_path_that_leads_out_of_the_folder_is_refused(source):

@@ -7,6 +7,7 @@ from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import revocabulary, write_tokenizer
 from hf_xlt.checkpoint.rows import check_finite, check_ids
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "fetch",
     "has_other_head",
     "kind_of",
+    "open_tokenizer",
     "revocabulary",
     "target_config",
     "write_tokenizer",

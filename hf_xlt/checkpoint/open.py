@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
+from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.names import places
 from hf_xlt.checkpoint.skeleton import skeleton
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 
@@ -81,14 +82,9 @@ class Checkpoint:
         """The checkpoint's own tokenizer.
 
         Raises:
-            InputError: If the folder has none or it cannot be opened.
+            InputError: As `open_tokenizer` does.
         """
-        if not has_tokenizer(self.body):
-            raise InputError(f"{self.folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).")
-        try:
-            return AutoTokenizer.from_pretrained(self.body, trust_remote_code=self.trust_remote_code)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"The tokenizer of {self.folder} cannot be opened ({error}). Save it again.") from error
+        return open_tokenizer(self.body, trust_remote_code=self.trust_remote_code)
 
 
 def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:

@@ -37,8 +37,8 @@ def revocabulary(
     """Write the checkpoint with every vocabulary-sized tensor transported and all else as it was.
 
     The tables get `transport.target_size` rows in their stored type, some rows in memory at a time; every other
-    tensor is copied byte for byte. The configuration follows the new tokenizer, which replaces the old one. Other
-    files of the folder are carried over, except those that hold or describe the old model (`carried_files`).
+    tensor is copied byte for byte. The configuration follows the new tokenizer, which replaces the old one. Of
+    the other files of the folder, code, licenses and settings are carried over (`carried_files`).
 
     Args:
         checkpoint: The source.
@@ -133,11 +133,11 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def _copies(paths: list[Path], folder: Path, progress: Progress) -> Iterator[None]:
-    """Copy files in a thread beside the block, which meanwhile computes with one thread less."""
+def _copies(files: Mapping[Path, Path], progress: Progress) -> Iterator[None]:
+    """Copy files, source → target, in a thread beside the block, which meanwhile computes with one thread less."""
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(max_workers=1) as beside:
-        copies = [beside.submit(_copy, path, folder / path.name, progress) for path in paths]
+        copies = [beside.submit(_copy, source, target, progress) for source, target in files.items()]
         torch.set_num_threads(max(1, threads - bool(copies)))  # threads that wait for work take the copy's time
         try:
             yield
@@ -162,10 +162,13 @@ def _write_weights(
         return [transported(tensor, transport, axis)]
 
     changed = [shard for shard in checkpoint.weights.shards if not shapes.keys().isdisjoint(shard.tensors)]
-    unchanged = [shard.path for shard in checkpoint.weights.shards if shard not in changed]
-    with _copies(unchanged, folder, progress):
+    targets = {shard.path: folder / shard.path.relative_to(checkpoint.body) for shard in checkpoint.weights.shards}
+    for target in targets.values():
+        target.parent.mkdir(parents=True, exist_ok=True)  # an index may name shards in folders of their own
+    unchanged = {shard.path: targets[shard.path] for shard in checkpoint.weights.shards if shard not in changed}
+    with _copies(unchanged, progress):
         for shard in changed:
-            shard.rewrite(folder / shard.path.name, shapes, make, progress)
+            shard.rewrite(targets[shard.path], shapes, make, progress)
     if checkpoint.weights.index is not None:
         _write_index(checkpoint.weights.index, shapes, checkpoint, folder)
 

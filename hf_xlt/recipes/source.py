@@ -8,12 +8,11 @@ from hf_xlt.recipes.recipe import Recipe
 
 
 def source_checkpoint(recipe: Recipe) -> Checkpoint:
-    """The source, open; its own code is trusted where the recipe's initializer is told to.
+    """The source, open; its own code runs where the recipe says so.
 
     Raises:
         InputError: If there is none, or it cannot be opened.
     """
     if recipe.source is None:
         raise InputError(f"{recipe.name} needs a source checkpoint; name one with --source (a Hub id or a folder).")
-    trusted = bool((recipe.initializer or {}).get("trust_remote_code", False))
-    return Checkpoint.open(recipe.source, trust_remote_code=trusted)
+    return Checkpoint.open(recipe.source, trust_remote_code=recipe.trusts_code)
