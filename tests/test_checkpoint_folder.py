@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from test_checkpoint import copying, permuting
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder, check_output, check_space, fetch, revocabulary
+from hf_xlt.checkpoint import Checkpoint, atomic_folder, check_body, check_output, check_space, fetch, revocabulary
 from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.errors import InputError
 
@@ -445,12 +445,38 @@ def test_overwrite_replaces_folders_only(kind, tmp_path, monkeypatch):
         check_output(output, overwrite=True)
 
 
-def test_the_body_is_copied_whatever_it_holds(source, tok, tmp_path):
-    path = source / "model.safetensors"
-    content = bytearray(path.read_bytes())
-    data = 8 + int.from_bytes(content[:8], "little")
-    start, end = json.loads(content[8:data])["bert.encoder.layer.0.output.dense.weight"]["data_offsets"]
-    content[data + start : data + end] = b"\xff" * (end - start)  # NaN throughout
-    path.write_bytes(content)
-    target = revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
-    assert b"\xff" * (end - start) in (target / "model.safetensors").read_bytes()
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_body_that_is_not_finite_is_refused_by_name(value, dtype, tok, tmp_path):
+    model = tiny.model("bert", tok).to(dtype)
+    model.bert.encoder.layer[1].output.dense.weight.data[3, 5] = value
+    source = tiny.save(model, tok, tmp_path / "source", max_shard_size="20KB")
+    with pytest.raises(InputError, match="holds NaN or infinity") as refused:
+        revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
+    assert refused.value.value == "bert.encoder.layer.1.output.dense.weight"
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_large_numbers_are_finite(tok, tmp_path):
+    model = tiny.model("bert", tok).half()
+    model.bert.encoder.layer[0].output.dense.weight.data[:] = 60_000
+    source = tiny.save(model, tok, tmp_path / "source")
+    check_body(Checkpoint.open(source))
+
+
+def test_a_body_of_zeros_is_refused_by_name(tok, tmp_path):
+    model = tiny.model("bert", tok)
+    for name, weight in model.named_parameters():
+        if "word_embeddings" not in name:
+            weight.data.zero_()
+    source = tiny.save(model, tok, tmp_path / "source")
+    with pytest.raises(InputError, match="are zero") as refused:
+        revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
+    assert refused.value.value in load_file(source / "model.safetensors")
+
+
+def test_single_tensors_may_be_zero(tok, tmp_path):
+    model = tiny.model("bert", tok)
+    for layer in model.bert.encoder.layer:
+        layer.output.dense.weight.data.zero_()
+    check_body(Checkpoint.open(tiny.save(model, tok, tmp_path / "source")))

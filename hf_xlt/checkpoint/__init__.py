@@ -1,8 +1,18 @@
 """Open checkpoints and give them another vocabulary, without loading their bodies."""
 
 from hf_xlt.checkpoint.assemble import assemble, target_config
+from hf_xlt.checkpoint.body import check_body
 from hf_xlt.checkpoint.fetch import fetch
-from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, auto_class_name, has_other_head, kind_of
+from hf_xlt.checkpoint.kind import (
+    DECODER,
+    ENCODER,
+    ENCODER_DECODER,
+    TRAINED,
+    ModelKind,
+    auto_class_name,
+    has_other_head,
+    kind_of,
+)
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import revocabulary, write_tokenizer
@@ -14,12 +24,14 @@ __all__ = [
     "DECODER",
     "ENCODER",
     "ENCODER_DECODER",
+    "TRAINED",
     "Checkpoint",
     "Layout",
     "ModelKind",
     "assemble",
     "atomic_folder",
     "auto_class_name",
+    "check_body",
     "check_finite",
     "check_ids",
     "check_output",

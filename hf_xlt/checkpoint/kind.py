@@ -68,8 +68,10 @@ def has_other_head(config: PreTrainedConfig) -> bool:
 
 def _classes(auto_class: Any, config: PreTrainedConfig) -> tuple[str, ...]:
     """Names of the classes that an Auto class takes for a configuration."""
+    own_code = (getattr(config, "auto_map", None) or {}).get(auto_class.__name__)
     found = auto_class._model_mapping.get(type(config), ())
-    return tuple(cls.__name__ for cls in (found if isinstance(found, (tuple, list)) else (found,)))
+    classes = found if isinstance(found, (tuple, list)) else (found,)
+    return (*([own_code.rpartition(".")[2]] if own_code else []), *(each.__name__ for each in classes))
 
 
 def kind_of(config: PreTrainedConfig) -> ModelKind:

@@ -104,9 +104,7 @@ def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
         raise InputError(f"{path} cannot be opened ({reason}).", path=path, hint=hint) from error
 
 
-def _with_stored_head(
-    config: PreTrainedConfig, stored: Iterable[str], trust_remote_code: bool
-) -> PreTrainedConfig:
+def _with_stored_head(config: PreTrainedConfig, stored: Iterable[str], trust_remote_code: bool) -> PreTrainedConfig:
     """The configuration under which the stored head has its place.
 
     DeBERTa has two heads, with names of their own; `legacy` chooses, and the published checkpoints leave it out.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint.body import check_body
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rows import check_finite, check_ids
@@ -52,8 +54,8 @@ def revocabulary(
         The output folder.
 
     Raises:
-        InputError: If transport, tokenizer and tables do not fit each other, source rows are not finite, or the
-            output cannot be written there; nothing is left behind.
+        InputError: If transport, tokenizer and tables do not fit each other, source rows or the body are not finite,
+            the body is all zeros, or the output cannot be written there; nothing is left behind.
     """
     output = Path(output)
     check_output(output, overwrite=overwrite, sources=[checkpoint.folder])
@@ -133,16 +135,16 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def _copies(files: Mapping[Path, Path], progress: Progress) -> Iterator[None]:
-    """Copy files, source → target, in a thread beside the block, which meanwhile computes with one thread less."""
+def _beside(jobs: Iterable[Callable[[], object]]) -> Iterator[None]:
+    """Do jobs in a thread beside the block, which meanwhile computes with one thread less."""
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(max_workers=1) as beside:
-        copies = [beside.submit(_copy, source, target, progress) for source, target in files.items()]
-        torch.set_num_threads(max(1, threads - bool(copies)))  # threads that wait for work take the copy's time
+        begun = [beside.submit(job) for job in jobs]
+        torch.set_num_threads(max(1, threads - 1))  # threads that wait for work take the jobs' time
         try:
             yield
-            for copy in copies:
-                copy.result()
+            for job in begun:
+                job.result()
         finally:
             torch.set_num_threads(threads)
             beside.shutdown(cancel_futures=True)
@@ -166,7 +168,8 @@ def _write_weights(
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)  # an index may name shards in folders of their own
     unchanged = {shard.path: targets[shard.path] for shard in checkpoint.weights.shards if shard not in changed}
-    with _copies(unchanged, progress):
+    copies = [partial(_copy, source, target, progress) for source, target in unchanged.items()]
+    with _beside([partial(check_body, checkpoint), *copies]):
         for shard in changed:
             shard.rewrite(targets[shard.path], shapes, make, progress)
     if checkpoint.weights.index is not None:

@@ -45,9 +45,7 @@ def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = Fals
     if folder.is_dir() and not has_tokenizer(folder):
         folder /= transformer_path(folder)
     if folder.is_dir() and not has_tokenizer(folder):
-        raise InputError(
-            f"{folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).", path=folder
-        )
+        raise InputError(f"{folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).", path=folder)
     place = folder if folder.is_dir() else str(name_or_folder)
     try:
         if not trust_remote_code and _brings_code(place):
