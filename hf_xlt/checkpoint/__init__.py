@@ -15,7 +15,7 @@ from hf_xlt.checkpoint.kind import (
 )
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.rewrite import revocabulary, write_tokenizer
+from hf_xlt.checkpoint.rewrite import chat_of, revocabulary, write_tokenizer
 from hf_xlt.checkpoint.rows import check_finite, check_ids
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
@@ -31,6 +31,7 @@ __all__ = [
     "assemble",
     "atomic_folder",
     "auto_class_name",
+    "chat_of",
     "check_body",
     "check_finite",
     "check_ids",

@@ -49,10 +49,8 @@ def auto_class_name(config: PreTrainedConfig) -> str:
     """Name of the Auto class that opens a checkpoint as it was saved, with its head: a classifier as a classifier."""
     saved_as = (config.architectures or [None])[0]
     kind = kind_of(config)
-    if saved_as is None or saved_as in _classes(kind.auto_class, config):
-        return str(kind.auto_class.__name__)
-    auto_classes = (value for name, value in vars(modeling_auto).items() if name.startswith("AutoModel"))
-    found = (auto for auto in auto_classes if saved_as in _classes(auto, config))
+    others = (value for name, value in vars(modeling_auto).items() if name.startswith("AutoModel"))
+    found = (auto for auto in (AutoModel, kind.auto_class, *others) if saved_as in _classes(auto, config))
     return str(next(found, kind.auto_class).__name__)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.fetch import fetch
@@ -20,6 +23,14 @@ from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 
 ADAPTERS = "adapter_config.json"
+COUNTS = {
+    "vocab_size": 1,
+    "hidden_size": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "num_hidden_layers": 0,
+    "intermediate_size": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -92,9 +103,13 @@ def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
     if not path.is_file():
         raise InputError(f"{folder} has no config.json. Give a folder that save_pretrained(…) wrote.")
     try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        _check_counts(settings, path)
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except InputError:
+        raise
     except Exception as error:  # whatever transformers makes of values that it did not expect
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).removesuffix(".")
         code = "trust_remote_code" in reason and not trust_remote_code
         hint = (
             "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
@@ -102,6 +117,29 @@ def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
             else "Correct it, or download the checkpoint again."
         )
         raise InputError(f"{path} cannot be opened ({reason}).", path=path, hint=hint) from error
+
+
+def _check_counts(settings: Any, path: Path) -> None:
+    """Refuse a count that is too small by its name; transformers and torch would speak of a division or a dimension."""
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} is no mapping of settings", path=path, hint="Download the checkpoint again.")
+    model_type = str(settings.get("model_type"))
+    aliases = CONFIG_MAPPING[model_type].attribute_map if model_type in CONFIG_MAPPING else {}
+    for field, least in COUNTS.items():
+        for name in dict.fromkeys([field, aliases.get(field, field)]):
+            value = settings.get(name)
+            for count in value if isinstance(value, list) else [value]:
+                if isinstance(count, int) and count < least:
+                    raise InputError(
+                        f"{name} is {count} in {path}",
+                        value=count,
+                        expected=f"a number from {least}",
+                        hint="Correct it, or download the checkpoint again.",
+                        path=path,
+                    )
+    for part in settings.values():
+        if isinstance(part, dict):
+            _check_counts(part, path)
 
 
 def _with_stored_head(config: PreTrainedConfig, stored: Iterable[str], trust_remote_code: bool) -> PreTrainedConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.body import check_body
+from hf_xlt.checkpoint.chat import Chat
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rows import check_finite, check_ids
@@ -34,6 +36,7 @@ def revocabulary(
     output: str | Path,
     *,
     overwrite: bool = False,
+    chat_template: str | None = None,
     add: Callable[[Path], object] = lambda folder: None,
 ) -> Path:
     """Write the checkpoint with every vocabulary-sized tensor transported and all else as it was.
@@ -48,6 +51,7 @@ def revocabulary(
         tokenizer: The target tokenizer.
         output: The folder to write. It appears when it is complete.
         overwrite: Whether an existing folder may be replaced.
+        chat_template: As `Chat.choose` takes it.
         add: Called with the folder before it appears, to put further files there.
 
     Returns:
@@ -76,7 +80,7 @@ def revocabulary(
         for path in carried:
             _copy(checkpoint.folder / path, folder / path, bar.update)
         _write_weights(checkpoint, transport, shapes, body, bar.update)
-        write_tokenizer(checkpoint, tokenizer, body)
+        write_tokenizer(checkpoint, tokenizer, body, chat_template)
         for name, content in settings.items():
             _write_json(body / name, content)
         Checkpoint.open(folder, trust_remote_code=checkpoint.trust_remote_code)  # what appears can be opened
@@ -196,15 +200,32 @@ def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint:
     _write_json(folder / index.name, content)
 
 
-def write_tokenizer(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save a new tokenizer of a checkpoint, with the limits of its body: the length and the kinds of its input.
+def chat_of(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, asked: str | None) -> Chat:
+    """The chat template that a new tokenizer of a checkpoint gets.
+
+    Raises:
+        InputError: As `Chat.choose` does.
+    """
+    return Chat.choose(asked, tokenizer, checkpoint.tokenizer() if has_tokenizer(checkpoint.body) else None)
+
+
+def write_tokenizer(
+    checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path, chat_template: str | None = None
+) -> None:
+    """Save a new tokenizer of a checkpoint, with its chat and the limits of its body: length and kinds of input.
 
     Args:
         checkpoint: Whose body the tokenizer is for.
         tokenizer: The target's.
         folder: Where its files go.
+        chat_template: As `Chat.choose` takes it.
+
+    Raises:
+        InputError: As `Chat.choose` does.
     """
-    tokenizer.save_pretrained(folder)
+    talking = copy.copy(tokenizer)
+    talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
+    talking.save_pretrained(folder)
     settings = _read_json(folder / "tokenizer_config.json")
     former = checkpoint.body / "tokenizer_config.json"
     length = _read_json(former).get("model_max_length") if former.is_file() else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,8 +12,6 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_PRETRAINING_MAPPING
 
 from hf_xlt.checkpoint.kind import kind_of
 from hf_xlt.errors import InputError
-
-COUNTS = ("vocab_size", "hidden_size", "num_attention_heads", "num_key_value_heads")
 
 
 def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:
@@ -26,7 +23,6 @@ def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedMod
     Raises:
         InputError: If transformers has no such model, or cannot build it from these values.
     """
-    _check_counts(config)
     name = (config.architectures or [""])[0]
     native = getattr(transformers, name, None) if name else None
     is_native = isinstance(native, type) and issubclass(native, PreTrainedModel)
@@ -63,28 +59,6 @@ def _auto_class(config: PreTrainedConfig, name: str) -> Any:
             expected="a language model",
             hint="Set `architectures` in config.json to the class that the weights were saved from.",
         ) from error
-
-
-def _check_counts(config: PreTrainedConfig) -> None:
-    """Refuse a count below 1; torch would speak of a dimension, and not of the field."""
-    for part in _parts(config):
-        for name in COUNTS:
-            value = getattr(part, name, None)
-            for count in value if isinstance(value, list) else [value]:
-                if isinstance(count, int) and count < 1:
-                    raise InputError(
-                        f"{part.attribute_map.get(name, name)} is {count} in config.json ({part.model_type})",
-                        value=count,
-                        expected="a number from 1",
-                        hint="Correct config.json, or download the checkpoint again.",
-                    )
-
-
-def _parts(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
-    yield config
-    for value in vars(config).values():
-        if isinstance(value, PreTrainedConfig):
-            yield from _parts(value)
 
 
 def _hint(config: PreTrainedConfig, trust_remote_code: bool) -> str:

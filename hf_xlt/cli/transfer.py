@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.checkpoint import atomic_folder, open_tokenizer
+from hf_xlt.checkpoint import atomic_folder, chat_of, open_tokenizer
 from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.cli.app import app, command_line, console, say
 from hf_xlt.cli.options import (
+    ChatTemplate,
     CorpusOption,
     DictionaryFile,
     Donor,
@@ -36,6 +37,7 @@ from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose,
 from hf_xlt.initializers.evidence import flag
 from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
 from hf_xlt.recipes.card import retrieval_tables
+from hf_xlt.recipes.source import chat_for
 from hf_xlt.recipes.trade_off import language_tables
 from hf_xlt.report import explanation_table, results_table, text_table
 from hf_xlt.transport import Transport
@@ -75,6 +77,7 @@ def initialize(
     temperature: Annotated[float | None, typer.Option(help="What similarities are divided by, for top-k.")] = None,
     ignore_case: Annotated[bool, typer.Option("--ignore-case", help="Match tokens that differ in case only.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Another option of the method: seed=1.")] = None,
+    chat_template: ChatTemplate = None,
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,
 ) -> None:
@@ -112,13 +115,21 @@ def initialize(
     initializer = initializer_for(options, evidence)
     if unused := METHODS[method].unused(evidence):
         say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
+    chat = chat_of(initializer.source, initializer.tokenizer, chat_template)
     built = initializer.build(
-        output, overwrite=overwrite, command=command_line(), corpus=corpus, evidence=evidence.facts(unused)
+        output,
+        overwrite=overwrite,
+        chat_template=chat_template,
+        command=command_line(),
+        corpus=corpus,
+        evidence=evidence.facts(unused),
     )
     for table in health_tables(Health.load(built)):
         console.print(text_table(table))
     counts = asdict(initializer.transport().counts)
     say(f"{built}: {', '.join(f'{count:,} {origin}' for origin, count in counts.items() if count)} rows.")
+    if chat.notice is not None:
+        say(chat.notice)
     if gone := left_behind(initializer.source.folder, built):
         say(f"Left behind, as of the old model or of no known use to the new one: {', '.join(gone)}.")
     say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
@@ -151,6 +162,7 @@ def run(
     license: Annotated[str | None, typer.Option(help="Licence, for the card.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Also train the baselines on the same data.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: stages.0.steps=500.")] = None,
+    chat_template: ChatTemplate = None,
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,
 ) -> None:
@@ -166,7 +178,7 @@ def run(
              "data.corpus": corpus, "data.source_corpus": source_corpus, "data.parallel": parallel,
              "data.dictionary": dictionary, "data.vectors": vectors, "data.source_vectors": source_vectors,
              "data.held_out": held_out, "trelm.languages": languages and list(languages),
-             "trust_remote_code": trust_remote_code or None}  # fmt: skip
+             "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
@@ -174,6 +186,9 @@ def run(
         console.print(results_table(results.summaries))
     for table in (*language_tables(results), *retrieval_tables(results)):
         console.print(text_table(table))
+    chat = chat_for(loaded, open_tokenizer(output, trust_remote_code=loaded.trusts_code))
+    if chat.notice is not None:
+        say(chat.notice)
     pictures = ", ".join(sorted(path.name for path in output.glob("*.png")))
     say(f"{output}: model, README.md (card), results.json, {pictures}, recipe.yaml")
     say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hf_xlt.checkpoint import TRAINED, Checkpoint, check_body, has_other_head, kind_of
+from transformers import PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import TRAINED, Checkpoint, chat_of, check_body, has_other_head, kind_of
+from hf_xlt.checkpoint.chat import Chat
 from hf_xlt.errors import InputError
 from hf_xlt.recipes.recipe import Recipe
 
@@ -16,6 +19,17 @@ def source_checkpoint(recipe: Recipe) -> Checkpoint:
     if recipe.source is None:
         raise InputError(f"{recipe.name} needs a source checkpoint; name one with --source (a Hub id or a folder).")
     return Checkpoint.open(recipe.source, trust_remote_code=recipe.trusts_code)
+
+
+def chat_for(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Chat:
+    """The chat template that the model of a recipe gets.
+
+    Raises:
+        InputError: As `Chat.choose` does, or if one of a source is asked for where there is no source.
+    """
+    if recipe.source is not None:
+        return chat_of(source_checkpoint(recipe), tokenizer, recipe.chat_template)
+    return Chat.choose(recipe.chat_template, tokenizer, None)
 
 
 def check_source(recipe: Recipe) -> None:
