@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint import check_output
+from hf_xlt.checkpoint import check_output, open_tokenizer
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.generation import continuations
@@ -162,7 +162,7 @@ def reopen(model: Path, results: Results, console: Console) -> None:
     auto_class = KINDS[results.kind].auto_class
     opened = auto_class.from_pretrained(model)
     prompt = results.recipe["prompts"][0]
-    text = continuations(opened, AutoTokenizer.from_pretrained(model), [prompt])[prompt]
+    text = continuations(opened, open_tokenizer(model), [prompt])[prompt]
     console.print(
         f'\n{auto_class.__name__}.from_pretrained("{model}"): {type(opened).__name__}, '
         f"{opened.num_parameters():,} parameters. “{prompt}” → “{text}”"
@@ -171,7 +171,7 @@ def reopen(model: Path, results: Results, console: Console) -> None:
 
 def show_translations(model: Path, console: Console) -> None:
     """Open the folder as anyone would; how many held-out sentences find their translation, and what fills a gap."""
-    opened, tokenizer = AutoModelForMaskedLM.from_pretrained(model), AutoTokenizer.from_pretrained(model)
+    opened, tokenizer = AutoModelForMaskedLM.from_pretrained(model), open_tokenizer(model)
     vectors = {}
     for language in opened.config.languages:
         opened.set_language(language)

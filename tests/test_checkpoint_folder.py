@@ -14,10 +14,12 @@ import pytest
 import tiny
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from safetensors.torch import load_file, save_file
 from test_checkpoint import copying, permuting
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder, check_output, check_space, fetch, revocabulary
+from hf_xlt.checkpoint import Checkpoint, atomic_folder, check_body, check_output, check_space, fetch, revocabulary
+from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.errors import InputError
 
 fetching = importlib.import_module("hf_xlt.checkpoint.fetch")
@@ -119,8 +121,8 @@ def test_a_configuration_that_cannot_be_read_is_refused(content, source):
 
 
 def test_an_architecture_that_nothing_is_known_of_is_refused(source):
-    (source / "config.json").write_text('{"model_type": "modernbert", "architectures": ["MyOwnModel"]}')
-    with pytest.raises(InputError, match="Architecture MyOwnModel of model type 'modernbert' is not known"):
+    (source / "config.json").write_text('{"model_type": "vit", "architectures": ["MyOwnModel"]}')
+    with pytest.raises(InputError, match="Architecture MyOwnModel of model type 'vit' is not known"):
         Checkpoint.open(source)
 
 
@@ -168,7 +170,9 @@ def test_a_tensor_that_is_not_where_the_index_says_is_named(sharded):
         Checkpoint.open(sharded)
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+@pytest.mark.parametrize(
+    "content", ["{", "{}", "[]", '{"weight_map": {"a": 1}}', '{"weight_map": ["a"]}', '{"weight_map": {"a": null}}']
+)
 def test_an_index_that_cannot_be_read_is_refused(content, sharded):
     (sharded / "model.safetensors.index.json").write_text(content)
     with pytest.raises(InputError, match="is not an index of shards"):
@@ -215,17 +219,75 @@ def test_a_sentence_transformer_keeps_its_modules(path, source, tok, tmp_path):
     assert Checkpoint.open(target).tokenizer().get_vocab() == tok.get_vocab()
 
 
-def test_nothing_of_the_old_language_is_carried_over(source, tok, tmp_path):
-    stale = ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.fp16.safetensors", "optimizer.pt"]
-    stale += ["README.md", "vocab.txt", "spiece.model", "onnx/model.onnx", "onnx/config.json", "openvino/model.xml"]
-    stale += ["checkpoint-500/config.json", ".git/HEAD"]
-    kept = ["LICENSE", "modeling_mine.py", "notes/training.txt"]
-    for name in stale + kept:
+STALE = (
+    "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.fp16.safetensors", "consolidated.safetensors",
+    "optimizer.pt", "trainer_state.json", "training_args.bin", "README.md",
+    "vocab.txt", "merges.txt", "vocab.bpe", "encoder.json", "bpe.codes", "dict.txt", "spiece.model", "spm.model",
+    "source.spm", "tokenizer.model", "sentencepiece.bpe.model", "tekken.json", "params.json", "qwen.tiktoken",
+    "special_tokens_map.json", "added_tokens.json", "tokenizer_config.json.bak", "anything.else",
+    "onnx/model.onnx", "onnx/config.json", "openvino/model.xml", "original/tokenizer.model", "original/params.json",
+    "checkpoint-500/config.json", ".git/HEAD",
+)  # fmt: skip
+KEPT = (
+    "LICENSE", "LICENSE.txt", "USE_POLICY.md", "Notice", "modeling_mine.py", "preprocessor_config.json",
+    "processor_config.json", "video_preprocessor_config.json", "custom_generate/generate.py",
+)  # fmt: skip
+
+
+def test_code_licenses_and_settings_are_carried_over_and_nothing_else(source, tok, tmp_path):
+    for name in STALE + KEPT:
         (source / name).parent.mkdir(exist_ok=True)
-        (source / name).write_text(name)
+        (source / name).write_text("{}")
     target = revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
-    assert [name for name in stale if (target / name).exists()] == []
-    assert [(target / name).read_text() for name in kept] == kept
+    assert [name for name in STALE if (target / name).exists()] == []
+    assert {(target / name).read_text() for name in KEPT} == {"{}"}
+    gone = left_behind(source, target)
+    assert {"tekken.json", "anything.else", "original/", "onnx/"} <= set(gone)
+    assert not set(KEPT).union({"config.json", "tokenizer.json"}).intersection(gone)
+
+
+def test_the_old_tokenizer_of_a_module_is_not_carried_over(source, tok, tmp_path):
+    sentence_transformer(source, "0_Transformer")
+    for name in ("tekken.json", "sentencepiece.bpe.model", "modeling_mine.py"):
+        (source / "0_Transformer" / name).write_text(name)
+    target = revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
+    gone = left_behind(source, target)
+    assert gone == ["0_Transformer/sentencepiece.bpe.model", "0_Transformer/tekken.json"]
+    assert (target / "0_Transformer" / "modeling_mine.py").exists()
+
+
+def test_shards_may_lie_in_a_folder_of_their_own(sharded, tok, tmp_path):
+    in_folder(sharded, "shards/")
+    (sharded / "shards").mkdir()
+    for path in sharded.glob("*.safetensors"):
+        path.rename(sharded / "shards" / path.name)
+    target = revocabulary(Checkpoint.open(sharded), permuting(600), tok, tmp_path / "target")
+    before, after = (AutoModelForMaskedLM.from_pretrained(folder) for folder in (sharded, target))
+    rows = before.get_input_embeddings().weight[permuting(600).copied_source]
+    assert torch.equal(after.get_input_embeddings().weight, rows)
+
+
+@pytest.mark.parametrize("place", ["../", "/tmp/", "a/../../"])
+def test_shards_outside_of_the_folder_are_refused(place, sharded):
+    in_folder(sharded, place)
+    with pytest.raises(InputError, match="leads out of the folder"):
+        Checkpoint.open(sharded)
+
+
+def test_a_tensor_that_two_shards_hold_is_refused(sharded):
+    first, second, *_ = sorted(sharded.glob("*.safetensors"))
+    save_file({**load_file(first), **load_file(second)}, second, {"format": "pt"})
+    with pytest.raises(InputError, match="is stored twice") as refused:
+        Checkpoint.open(sharded)
+    assert refused.value.value in load_file(first)
+
+
+def in_folder(sharded, place):
+    """Let an index name all shards in another place."""
+    index = sharded / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"] = {name: place + file for name, file in content["weight_map"].items()}
+    index.write_text(json.dumps(content))
 
 
 def test_a_module_path_that_leads_out_of_the_folder_is_refused(source):
@@ -383,12 +445,38 @@ def test_overwrite_replaces_folders_only(kind, tmp_path, monkeypatch):
         check_output(output, overwrite=True)
 
 
-def test_the_body_is_copied_whatever_it_holds(source, tok, tmp_path):
-    path = source / "model.safetensors"
-    content = bytearray(path.read_bytes())
-    data = 8 + int.from_bytes(content[:8], "little")
-    start, end = json.loads(content[8:data])["bert.encoder.layer.0.output.dense.weight"]["data_offsets"]
-    content[data + start : data + end] = b"\xff" * (end - start)  # NaN throughout
-    path.write_bytes(content)
-    target = revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
-    assert b"\xff" * (end - start) in (target / "model.safetensors").read_bytes()
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_body_that_is_not_finite_is_refused_by_name(value, dtype, tok, tmp_path):
+    model = tiny.model("bert", tok).to(dtype)
+    model.bert.encoder.layer[1].output.dense.weight.data[3, 5] = value
+    source = tiny.save(model, tok, tmp_path / "source", max_shard_size="20KB")
+    with pytest.raises(InputError, match="holds NaN or infinity") as refused:
+        revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
+    assert refused.value.value == "bert.encoder.layer.1.output.dense.weight"
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_large_numbers_are_finite(tok, tmp_path):
+    model = tiny.model("bert", tok).half()
+    model.bert.encoder.layer[0].output.dense.weight.data[:] = 60_000
+    source = tiny.save(model, tok, tmp_path / "source")
+    check_body(Checkpoint.open(source))
+
+
+def test_a_body_of_zeros_is_refused_by_name(tok, tmp_path):
+    model = tiny.model("bert", tok)
+    for name, weight in model.named_parameters():
+        if "word_embeddings" not in name:
+            weight.data.zero_()
+    source = tiny.save(model, tok, tmp_path / "source")
+    with pytest.raises(InputError, match="are zero") as refused:
+        revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
+    assert refused.value.value in load_file(source / "model.safetensors")
+
+
+def test_single_tensors_may_be_zero(tok, tmp_path):
+    model = tiny.model("bert", tok)
+    for layer in model.bert.encoder.layer:
+        layer.output.dense.weight.data.zero_()
+    check_body(Checkpoint.open(tiny.save(model, tok, tmp_path / "source")))

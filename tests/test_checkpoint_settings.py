@@ -55,7 +55,9 @@ def test_the_decoder_starts_with_the_same_role_as_before(start, expected, unigra
 
 
 def test_an_id_of_no_role_is_forgotten(unigram):
-    result = renumbered({"forced_bos_token_id": 250_004, "forced_eos_token_id": 53}, None, ids(unigram, eos=53)).settings
+    result = renumbered(
+        {"forced_bos_token_id": 250_004, "forced_eos_token_id": 53}, None, ids(unigram, eos=53)
+    ).settings
     assert result == {"forced_bos_token_id": None, "forced_eos_token_id": 2}
 
 

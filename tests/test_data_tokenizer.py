@@ -3,7 +3,8 @@
 import pytest
 import tiny
 
-from hf_xlt.data.tokenizer import FAMILIES, open_tokenizer, train_tokenizer, train_tokenizer_like
+from hf_xlt.checkpoint import open_tokenizer
+from hf_xlt.data.tokenizer import FAMILIES, train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
 
@@ -76,17 +77,3 @@ def test_a_tokenizer_that_cannot_be_retrained_is_refused():
 
     with pytest.raises(InputError, match="Slow cannot be retrained: it has no fast backend"):
         train_tokenizer_like(Slow(), iter(GERMAN), 600)
-
-
-class TestOpening:
-    def test_a_missing_or_empty_folder_is_refused(self, tmp_path):
-        for name in (tmp_path, tmp_path / "none", "nobody/nothing"):
-            with pytest.raises(InputError, match="No tokenizer in"):
-                open_tokenizer(str(name))
-
-    @pytest.mark.parametrize("content", ['{"version": "1.0", "mod', "{}", '{"model": {"type": "Nonsense"}}'])
-    def test_a_broken_file_is_refused(self, tmp_path, content):
-        tiny.tokenizer("de", "wordpiece").save_pretrained(tmp_path)
-        (tmp_path / "tokenizer.json").write_text(content)
-        with pytest.raises(InputError, match="No tokenizer in"):
-            open_tokenizer(str(tmp_path))

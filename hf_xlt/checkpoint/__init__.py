@@ -1,19 +1,31 @@
 """Open checkpoints and give them another vocabulary, without loading their bodies."""
 
 from hf_xlt.checkpoint.assemble import assemble, target_config
+from hf_xlt.checkpoint.body import check_body
 from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.fit import FittedTokenizer
-from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, auto_class_name, kind_of
+from hf_xlt.checkpoint.kind import (
+    DECODER,
+    ENCODER,
+    ENCODER_DECODER,
+    TRAINED,
+    ModelKind,
+    auto_class_name,
+    has_other_head,
+    kind_of,
+)
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.rewrite import revocabulary, target_settings, write_tokenizer
+from hf_xlt.checkpoint.rewrite import chat_of, revocabulary, target_settings, write_tokenizer
 from hf_xlt.checkpoint.rows import check_finite, check_ids, rows_of_ids, tokens_without_row
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
 
 __all__ = [
     "DECODER",
     "ENCODER",
     "ENCODER_DECODER",
+    "TRAINED",
     "Checkpoint",
     "FittedTokenizer",
     "Layout",
@@ -21,12 +33,16 @@ __all__ = [
     "assemble",
     "atomic_folder",
     "auto_class_name",
+    "chat_of",
+    "check_body",
     "check_finite",
     "check_ids",
     "check_output",
     "check_space",
     "fetch",
+    "has_other_head",
     "kind_of",
+    "open_tokenizer",
     "revocabulary",
     "rows_of_ids",
     "target_config",

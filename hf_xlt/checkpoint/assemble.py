@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint.body import check_body
 from hf_xlt.checkpoint.kind import kind_of
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import check_tables, target_settings, transported
@@ -35,9 +36,10 @@ def assemble(
         dtype: Type of the weights; by default the one they are stored in.
 
     Raises:
-        InputError: If source rows in use are not finite.
+        InputError: If source rows in use or the body are not finite, or the body is all zeros.
     """
     check_tables(checkpoint, transport)
+    check_body(checkpoint)
     axes = checkpoint.layout.axes
     state: dict[str, Tensor] = {
         name: transported(checkpoint.weights.load(name), transport, axes[name])

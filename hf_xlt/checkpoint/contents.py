@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from fnmatch import fnmatch
 from pathlib import Path
 
 from hf_xlt.errors import InputError
 
-WEIGHTS = (
-    "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.h5",
-    "*.msgpack", "*.ot", "*.onnx", "*.gguf", "*.tflite",
+CODE = ("*.py",)
+TERMS = ("licen[sc]e*", "*licen[sc]e", "*licen[sc]e.*", "notice*", "copying*", "use_policy*", "copyright*")
+SETTINGS = (
+    "*preprocessor_config.json", "processor_config.json", "*_processor_config.json", "quant*_config.json",
+    "hf_quant_config.json", "modules.json", "config_sentence_transformers.json", "sentence_*_config.json",
 )  # fmt: skip
+CARRIED = (*CODE, *TERMS, *SETTINGS)
+CUSTOM_GENERATION = "custom_generate"
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json", "merges.txt", "*.tiktoken",
-    "spiece.model", "sentencepiece.*", "special_tokens_map.json", "added_tokens.json", "chat_template.*",
+    "tekken.json", "spiece.model", "*.spm", "spm.model", "sentencepiece.*", "vocab.bpe", "encoder.json", "bpe.codes",
+    "dict.txt",
 )  # fmt: skip
-REWRITTEN = ("config.json", "generation_config.json")
-SKIPPED_FOLDERS = ("onnx", "openvino", "coreml", "additional_chat_templates", "checkpoint-*", ".*")
 
 
 def modules(folder: Path) -> dict[str, str]:
@@ -65,26 +67,38 @@ def has_tokenizer(folder: Path) -> bool:
 def carried_files(folder: Path) -> list[Path]:
     """The files, relative to `folder`, that a model in another language keeps byte for byte.
 
-    Left behind are: the weights in any format and exports of them, the tokenizer, the two configuration files
-    (these are written anew), the model card (it describes the old model), training checkpoints and hidden files.
-    The folders of further sentence-transformers modules are kept whole.
+    These are code, licenses, and settings that know nothing of a vocabulary; the folders of further
+    sentence-transformers modules and of custom generation are kept whole. All else is written anew, as the weights are,
+    or stays behind, as it may describe the old model or be a tokenizer that libraries would open before the new one.
     """
     body = transformer_path(folder)
-    kept_whole = tuple(Path(path) for path in modules(folder) if path not in ("", body))
-    carried = []
-    for place, folders, files in os.walk(folder):
-        here = Path(place).relative_to(folder)
-        folders[:] = [name for name in sorted(folders) if not _matches(name, SKIPPED_FOLDERS)]
-        whole = any(here.is_relative_to(path) for path in kept_whole)
-        carried += [here / name for name in sorted(files) if whole or _is_carried(here, name, Path(body))]
+    places = dict.fromkeys([Path(), Path(body)])
+    carried = [path for place in places for path in _files(folder, place) if _matches(path.name, CARRIED)]
+    for whole in (*(path for path in modules(folder) if path not in ("", body)), str(Path(body, CUSTOM_GENERATION))):
+        carried += sorted(
+            path.relative_to(folder)
+            for path in (folder / whole).rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        )
     return carried
 
 
-def _is_carried(here: Path, name: str, body: Path) -> bool:
-    written_anew = here == body and (name in REWRITTEN or _matches(name, TOKENIZER))
-    card = here == Path() and name == "README.md"
-    return not (written_anew or card or name.startswith(".") or _matches(name, WEIGHTS))
+def left_behind(source: Path, output: Path) -> list[str]:
+    """Names in a checkpoint's folder, and in that of its transformer, that a model made of it does not have.
+
+    Args:
+        source: The checkpoint's folder.
+        output: The folder of the new model.
+    """
+    places = dict.fromkeys([Path(), Path(transformer_path(source))])
+    entries = (path for place in places for path in sorted((source / place).iterdir()))
+    gone = (path.relative_to(source) for path in entries if not (output / path.relative_to(source)).exists())
+    return [f"{path}/" if (source / path).is_dir() else str(path) for path in gone if not path.name.startswith(".")]
+
+
+def _files(folder: Path, place: Path) -> list[Path]:
+    return [place / path.name for path in sorted((folder / place).iterdir()) if path.is_file()]
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
+    return not name.startswith(".") and any(fnmatch(name.lower(), pattern) for pattern in patterns)

@@ -24,16 +24,26 @@ def fetch(name_or_folder: str | Path) -> Path:
     Raises:
         InputError: If a local path is missing or not a folder, or the Hub does not give the repository.
     """
+    check_local(name_or_folder)
+    folder = Path(name_or_folder).expanduser()
+    return folder if folder.is_dir() else _snapshot(str(name_or_folder))
+
+
+def check_local(name_or_folder: str | Path) -> None:
+    """Refuse what is neither a folder nor can be a Hub id.
+
+    Raises:
+        InputError: If it is a file, or a path that is missing.
+    """
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
-        return folder
+        return
     if folder.exists():
         raise InputError(f"{name_or_folder} is a file; expected a model folder. Give the folder that holds it.")
     if _looks_local(str(name_or_folder)):
         raise InputError(
             f"{name_or_folder} does not exist. Check the path, or give a Hub id such as google-bert/bert-base-cased."
         )
-    return _snapshot(str(name_or_folder))
 
 
 def _looks_local(name: str) -> bool:

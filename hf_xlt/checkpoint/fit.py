@@ -102,7 +102,10 @@ class FittedTokenizer:
     def notices(self) -> tuple[str, ...]:
         """What was changed, a sentence each."""
         vocab = self.tokenizer.get_vocab()
-        told = [f"Added to the tokenizer, as {self.source} needs it: {token!r} (id {vocab[token]:,})." for token in self.added]
+        told = [
+            f"Added to the tokenizer, as {self.source} needs it: {token!r} (id {vocab[token]:,})."
+            for token in self.added
+        ]
         if self.exchanged is not None:
             held, wanted = self.exchanged
             other = next((token for token, id_ in vocab.items() if id_ == held), None)
@@ -158,9 +161,7 @@ def _missing_pad(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> 
     config = checkpoint.config
     if checkpoint.layout.counted_from is not None:
         reason = "positions are counted from the padding token, which therefore is no other"
-        lacking = tokenizer.pad_token_id is None or (
-            _shares_pad(tokenizer) and not _shares_pad(checkpoint.tokenizer())
-        )
+        lacking = tokenizer.pad_token_id is None or (_shares_pad(tokenizer) and not _shares_pad(checkpoint.tokenizer()))
     elif getattr(config, "is_encoder_decoder", False) or "pad_index" in config.attribute_map:
         reason = "the model finds the end of a text by padding"
         lacking = tokenizer.pad_token_id is None

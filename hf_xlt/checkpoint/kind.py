@@ -1,16 +1,27 @@
-"""Encoder, decoder or encoder-decoder: which language model a checkpoint is, and the Auto class that opens it."""
+"""Which language model a checkpoint is, and the Auto class that opens it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedConfig
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForMultimodalLM,
+    AutoModelForPreTraining,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSpeechSeq2Seq,
+    PreTrainedConfig,
+)
+from transformers.models.auto import modeling_auto
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_MAPPING_NAMES,
+    MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
 )
 
 from hf_xlt.errors import InputError
@@ -28,13 +39,37 @@ class ModelKind:
 ENCODER = ModelKind("encoder", "mlm", AutoModelForMaskedLM)
 DECODER = ModelKind("decoder", "clm", AutoModelForCausalLM)
 ENCODER_DECODER = ModelKind("encoder-decoder", "denoise", AutoModelForSeq2SeqLM)
-KINDS = {kind.name: kind for kind in (ENCODER, DECODER, ENCODER_DECODER)}
+MULTIMODAL = ModelKind("multimodal", "clm", AutoModelForMultimodalLM)
+SPEECH = ModelKind("speech", "denoise", AutoModelForSpeechSeq2Seq)
+TRAINED = (ENCODER, DECODER, ENCODER_DECODER)
+KINDS = {kind.name: kind for kind in (*TRAINED, MULTIMODAL, SPEECH)}
 
 
 def auto_class_name(config: PreTrainedConfig) -> str:
-    """Name of the Auto class that opens a checkpoint as it was saved: with its language-modelling head or without."""
-    bare = MODEL_MAPPING_NAMES.get(config.model_type)
-    return "AutoModel" if bare in (config.architectures or ()) else kind_of(config).auto_class.__name__
+    """Name of the Auto class that opens a checkpoint as it was saved, with its head: a classifier as a classifier."""
+    saved_as = (config.architectures or [None])[0]
+    kind = kind_of(config)
+    others = (value for name, value in vars(modeling_auto).items() if name.startswith("AutoModel"))
+    found = (auto for auto in (AutoModel, kind.auto_class, *others) if saved_as in _classes(auto, config))
+    return str(next(found, kind.auto_class).__name__)
+
+
+def has_other_head(config: PreTrainedConfig) -> bool:
+    """Whether a checkpoint was saved with a head that is no language model's, such as a classifier's."""
+    saved_as = (config.architectures or [None])[0]
+    known = (AutoModel, AutoModelForPreTraining, *(kind.auto_class for kind in TRAINED))
+    other = (value for name, value in vars(modeling_auto).items() if name.startswith("AutoModel"))
+    if saved_as is None or any(saved_as in _classes(auto, config) for auto in known):
+        return False
+    return any(saved_as in _classes(auto, config) for auto in other)
+
+
+def _classes(auto_class: Any, config: PreTrainedConfig) -> tuple[str, ...]:
+    """Names of the classes that an Auto class takes for a configuration."""
+    own_code = (getattr(config, "auto_map", None) or {}).get(auto_class.__name__)
+    found = auto_class._model_mapping.get(type(config), ())
+    classes = found if isinstance(found, (tuple, list)) else (found,)
+    return (*([own_code.rpartition(".")[2]] if own_code else []), *(each.__name__ for each in classes))
 
 
 def kind_of(config: PreTrainedConfig) -> ModelKind:
@@ -56,7 +91,11 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
         return ENCODER
     if causal:
         return DECODER
-    for kind in KINDS.values():  # types that transformers does not bring: registered here, or with code of their own
+    if model_type in MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES:
+        return MULTIMODAL
+    if model_type in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
+        return SPEECH
+    for kind in TRAINED:  # types that transformers does not bring: registered here, or with code of their own
         registered = type(config) in kind.auto_class._model_mapping
         if registered or kind.auto_class.__name__ in (getattr(config, "auto_map", None) or ()):
             return kind

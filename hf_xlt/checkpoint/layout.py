@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from hf_xlt.checkpoint.names import Place, places
+from hf_xlt.checkpoint.skeleton import skeleton
 from hf_xlt.checkpoint.weights import StoredTensor
 from hf_xlt.errors import InputError
 
@@ -40,25 +42,27 @@ class Layout:
     ) -> Layout:
         """Find them by building the model twice on the meta device, the second time with one token more.
 
-        What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not.
+        What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not. Stored
+        names become the model's as transformers itself maps them on opening.
 
         Raises:
-            InputError: If the model has no token embeddings or several vocabularies, if they are not stored as
-                configured, or if a stored tensor looks vocabulary-sized but has no place in the architecture.
+            InputError: If the model cannot be built, has no token embeddings or several vocabularies, if tensors are
+                not stored as configured, or if one looks vocabulary-sized but has no place in the architecture.
         """
-        model = _skeleton(config, trust_remote_code)
+        model = skeleton(config, trust_remote_code)
         rows, input_names = _token_embeddings(model)
-        larger = _skeleton(_with_rows(config, rows, rows + 1), trust_remote_code).state_dict()
-        places = _places(stored, model)
-        growing = {name: _growing_axis(model.state_dict()[place], larger[place]) for name, place in places.items()}
-        axes = {name: axis for name, axis in growing.items() if axis is not None}
-        _check_stored(stored, places, axes, model)
-        _check_unplaced(stored.keys() - places.keys(), stored, rows, type(model).__name__)
-        tables = [name for name in axes if places[name] in input_names]
+        growing = _growing_axes(config, rows, model, trust_remote_code)
+        found = places(stored, model)
+        _check_whole(found, growing)
+        axes = {name: growing[place.name] for name, place in found.items() if place.name in growing}
+        _check_stored(stored, found, axes, model)
+        _check_unplaced(stored, found, rows, model)
+        tables = [name for name in axes if found[name].name in input_names]
         if not tables:
             raise InputError(
-                f"The weights hold no input embeddings ({' or '.join(input_names)}) for {type(model).__name__}. "
-                "Check `architectures` and `vocab_size` in config.json."
+                f"The weights hold no input embeddings ({' or '.join(input_names)}) for {type(model).__name__}; they "
+                f"hold {', '.join(sorted(stored)[:3])} …",
+                hint="Check `architectures` in config.json, and that all weights are there.",
             )
         return cls(rows, tables[0], axes, _counted_from(model))
 
@@ -74,39 +78,27 @@ def size_fields(config: PreTrainedConfig) -> list[tuple[PreTrainedConfig, str, i
     return found
 
 
-def _with_rows(config: PreTrainedConfig, old: int, new: int) -> PreTrainedConfig:
-    """A copy of the configuration with `new` tokens for `old`."""
+def _growing_axes(
+    config: PreTrainedConfig, rows: int, model: PreTrainedModel, trust_remote_code: bool
+) -> dict[str, int]:
+    """Name in the model → axis that grows with one token more.
+
+    A field that counts otherwise than the table is no matter if it shapes nothing: image models have some.
+    """
     changed = copy.deepcopy(config)
-    fields = size_fields(changed)
-    sizes = sorted({value for _, _, value in fields})
-    if sizes != [old]:
+    for owner, name, value in size_fields(changed):
+        setattr(owner, name, value + 1)
+    state, larger = model.state_dict(), skeleton(changed, trust_remote_code).state_dict()
+    found = ((name, _growing_axis(tensor, larger[name])) for name, tensor in state.items())
+    axes = {name: axis for name, axis in found if axis is not None}
+    sizes = sorted({state[name].shape[axis] for name, axis in axes.items()})
+    if sizes != [rows]:
         raise InputError(
             f"The configuration counts {' and '.join(map(str, sizes)) or 'no'} tokens where the embedding table has "
-            f"{old} rows. Only models with one vocabulary are supported."
+            f"{rows} rows. Only models with one vocabulary are supported.",
+            value=sizes,
         )
-    for owner, name, _ in fields:
-        setattr(owner, name, new)
-    return changed
-
-
-def _skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:
-    """The model of a configuration without storage for its weights, as the class it was saved from."""
-    name = (config.architectures or [""])[0]
-    native = getattr(transformers, name, None) if name else None
-    with torch.device("meta"):
-        if isinstance(native, type) and issubclass(native, PreTrainedModel):
-            return native(copy.deepcopy(config))
-        auto_map = getattr(config, "auto_map", None) or {}
-        saved_for = (auto for auto, code in auto_map.items() if name and str(code).endswith(f".{name}"))
-        auto_class = getattr(transformers, next(saved_for, "AutoModelForPreTraining"))
-        try:
-            return auto_class.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
-        except ValueError as error:
-            raise InputError(
-                f"Architecture {name or 'none'} of model type {config.model_type!r} is not known to transformers. Set "
-                "`architectures` in config.json to the class that the weights were saved from; if the checkpoint "
-                "brings its own code and you trust it, allow it with trust_remote_code."
-            ) from error
+    return axes
 
 
 def _token_embeddings(model: PreTrainedModel) -> tuple[int, list[str]]:
@@ -126,43 +118,73 @@ def _counted_from(model: PreTrainedModel) -> int | None:
     return next((id_ for id_ in ids if isinstance(id_, int)), None)
 
 
-def _places(stored: Mapping[str, StoredTensor], model: PreTrainedModel) -> dict[str, str]:
-    """Stored name → name in the model: the same, or with the base model's prefix added or taken away."""
-    state, prefix = model.state_dict(), f"{model.base_model_prefix}."
-    candidates = ((name, (name, prefix + name, name.removeprefix(prefix))) for name in stored)
-    found = ((name, next((place for place in places if place in state), None)) for name, places in candidates)
-    return {name: place for name, place in found if place is not None}
-
-
 def _growing_axis(tensor: torch.Tensor, larger: torch.Tensor) -> int | None:
     return next((axis for axis, size in enumerate(tensor.shape) if size != larger.shape[axis]), None)
 
 
+def _check_whole(found: Mapping[str, Place], growing: Mapping[str, int]) -> None:
+    """Refuse a vocabulary-sized tensor that is joined of stored parts, or cut out of a stored whole."""
+    for name, place in found.items():
+        for made in place.made:
+            if made in growing:
+                raise InputError(
+                    f"{name} is not the whole {made}: transformers converts it on opening",
+                    value=name,
+                    expected="vocabulary-sized tensors stored one by one",
+                    hint="This layout of weights is not supported.",
+                )
+
+
 def _check_stored(
-    stored: Mapping[str, StoredTensor], places: Mapping[str, str], axes: Mapping[str, int], model: PreTrainedModel
+    stored: Mapping[str, StoredTensor], found: Mapping[str, Place], axes: Mapping[str, int], model: PreTrainedModel
 ) -> None:
-    state = model.state_dict()
-    for name in axes:
-        expected = tuple(state[places[name]].shape)
-        if stored[name].shape != expected:
+    """Refuse tensors of other shapes than the model's, and tables that cannot be computed with."""
+    state, packed = model.state_dict(), _is_quantized(model)
+    for name, place in found.items():
+        expected, given = tuple(state[place.name].shape), stored[name].shape
+        differs = given != expected if name in axes else math.prod(given) != math.prod(expected)
+        if differs and not place.made and (name in axes or not packed):
+            fields = "`vocab_size`" if name in axes else "the sizes"
             raise InputError(
-                f"{name} is stored as {stored[name].shape}, but config.json asks for {expected}. "
-                "Correct `vocab_size` there, or give a whole checkpoint."
+                f"{name} is stored as {given}, but config.json asks for {expected}. Correct {fields} there, or give a "
+                "whole checkpoint.",
+                value=given,
             )
-        if stored[name].dtype not in FLOATS:
+        if name in axes and stored[name].dtype not in FLOATS:
             raise InputError(
                 f"{name} is stored as {stored[name].dtype}; expected one of {', '.join(FLOATS)}. "
-                "Give the checkpoint before quantization."
+                "Give the checkpoint before quantization.",
+                value=stored[name].dtype,
             )
 
 
-def _check_unplaced(names: set[str], stored: Mapping[str, StoredTensor], rows: int, architecture: str) -> None:
-    """Refuse leftovers of another head that would keep the old vocabulary; int64 buffers hold positions."""
-    for name in sorted(names):
+def _check_unplaced(
+    stored: Mapping[str, StoredTensor], found: Mapping[str, Place], rows: int, model: PreTrainedModel
+) -> None:
+    """Refuse leftovers that would keep the old vocabulary; int64 buffers hold positions."""
+    for name in sorted(stored.keys() - found.keys()):
         shape = stored[name].shape
         if rows in shape and len(shape) <= 2 and stored[name].dtype != "I64":
             raise InputError(
-                f"The stored tensor {name} {shape} has an entry for each of the {rows} tokens, but {architecture} has "
-                "no such part, so it would keep the old vocabulary. Set `architectures` in config.json to the class "
-                "that the weights were saved from, or save them again without it."
+                f"The stored tensor {name} {shape} has an entry for each of the {rows} tokens, but "
+                f"{type(model).__name__} has no such part: transformers leaves it unread, and it would keep the old "
+                "vocabulary",
+                value=name,
+                hint=_way_out(name, stored[name], model),
             )
+
+
+def _way_out(name: str, tensor: StoredTensor, model: PreTrainedModel) -> str:
+    first, _, rest = name.partition(".")
+    if rest and places([rest], model):
+        return f"Take `{first}.` off the stored names, as by saving the model inside of the wrapper that puts it there."
+    if _is_quantized(model) or tensor.dtype not in FLOATS:
+        return "Give the checkpoint before quantization."
+    return (
+        "Open the model with transformers and save it again, which leaves it out; or, if the weights are another "
+        "class's, name that in `architectures` in config.json."
+    )
+
+
+def _is_quantized(model: PreTrainedModel) -> bool:
+    return getattr(model.config, "quantization_config", None) is not None

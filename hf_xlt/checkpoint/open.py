@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
+from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.layout import Layout
+from hf_xlt.checkpoint.names import places
 from hf_xlt.checkpoint.renumber import without_ids_from
+from hf_xlt.checkpoint.skeleton import skeleton
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 
 ADAPTERS = "adapter_config.json"
+COUNTS = {
+    "vocab_size": 1,
+    "hidden_size": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "num_hidden_layers": 0,
+    "intermediate_size": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class Checkpoint:
             )
         config = _config(body, trust_remote_code)
         weights = Weights.open(body)
+        config = _with_stored_head(config, weights.tensors, trust_remote_code)
         layout = Layout.of(config, weights.tensors, trust_remote_code=trust_remote_code)
         return cls(str(name_or_folder), folder, config, weights, layout, trust_remote_code)
 
@@ -78,14 +94,9 @@ class Checkpoint:
         """The checkpoint's own tokenizer.
 
         Raises:
-            InputError: If the folder has none or it cannot be opened.
+            InputError: As `open_tokenizer` does.
         """
-        if not has_tokenizer(self.body):
-            raise InputError(f"{self.folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).")
-        try:
-            return AutoTokenizer.from_pretrained(self.body, trust_remote_code=self.trust_remote_code)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"The tokenizer of {self.folder} cannot be opened ({error}). Save it again.") from error
+        return open_tokenizer(self.body, trust_remote_code=self.trust_remote_code)
 
     def known_tokenizer(self) -> PreTrainedTokenizerBase:
         """The checkpoint's own tokenizer without the tokens that its table has no row for: nothing is known of them.
@@ -97,13 +108,57 @@ class Checkpoint:
 
 
 def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
-    if not (folder / "config.json").is_file():
+    path = folder / "config.json"
+    if not path.is_file():
         raise InputError(f"{folder} has no config.json. Give a folder that save_pretrained(…) wrote.")
     try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        _check_counts(settings, path)
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{folder / 'config.json'} cannot be opened ({reason}). If the checkpoint brings its own code and you "
-            "trust it, allow it with trust_remote_code."
-        ) from error
+    except InputError:
+        raise
+    except Exception as error:  # whatever transformers makes of values that it did not expect
+        reason = " ".join(str(error).split()).removesuffix(".")
+        code = "trust_remote_code" in reason and not trust_remote_code
+        hint = (
+            "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
+            if code
+            else "Correct it, or download the checkpoint again."
+        )
+        raise InputError(f"{path} cannot be opened ({reason}).", path=path, hint=hint) from error
+
+
+def _check_counts(settings: Any, path: Path) -> None:
+    """Refuse a count that is too small by its name; transformers and torch would speak of a division or a dimension."""
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} is no mapping of settings", path=path, hint="Download the checkpoint again.")
+    model_type = str(settings.get("model_type"))
+    aliases = CONFIG_MAPPING[model_type].attribute_map if model_type in CONFIG_MAPPING else {}
+    for field, least in COUNTS.items():
+        for name in dict.fromkeys([field, aliases.get(field, field)]):
+            value = settings.get(name)
+            for count in value if isinstance(value, list) else [value]:
+                if isinstance(count, int) and count < least:
+                    raise InputError(
+                        f"{name} is {count} in {path}",
+                        value=count,
+                        expected=f"a number from {least}",
+                        hint="Correct it, or download the checkpoint again.",
+                        path=path,
+                    )
+    for part in settings.values():
+        if isinstance(part, dict):
+            _check_counts(part, path)
+
+
+def _with_stored_head(config: PreTrainedConfig, stored: Iterable[str], trust_remote_code: bool) -> PreTrainedConfig:
+    """The configuration under which the stored head has its place.
+
+    DeBERTa has two heads, with names of their own; `legacy` chooses, and the published checkpoints leave it out.
+    """
+    if not isinstance(getattr(config, "legacy", None), bool):
+        return config
+    other = copy.deepcopy(config)
+    other.legacy = not config.legacy
+    placed, placed_by_other = (len(places(stored, skeleton(each, trust_remote_code))) for each in (config, other))
+    return other if placed_by_other > placed else config

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint.body import check_body
+from hf_xlt.checkpoint.chat import Chat
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
 from hf_xlt.checkpoint.fit import check_padding
 from hf_xlt.checkpoint.open import Checkpoint
@@ -36,13 +40,14 @@ def revocabulary(
     output: str | Path,
     *,
     overwrite: bool = False,
+    chat_template: str | None = None,
     add: Callable[[Path], object] = lambda folder: None,
 ) -> Path:
     """Write the checkpoint with every vocabulary-sized tensor transported and all else as it was.
 
     The tables get `transport.target_size` rows in their stored type, some rows in memory at a time; every other
-    tensor is copied byte for byte. The configuration follows the new tokenizer, which replaces the old one. Other
-    files of the folder are carried over, except those that hold or describe the old model (`carried_files`).
+    tensor is copied byte for byte. The configuration follows the new tokenizer, which replaces the old one. Of
+    the other files of the folder, code, licenses and settings are carried over (`carried_files`).
 
     Args:
         checkpoint: The source.
@@ -50,14 +55,15 @@ def revocabulary(
         tokenizer: The target tokenizer.
         output: The folder to write. It appears when it is complete.
         overwrite: Whether an existing folder may be replaced.
+        chat_template: As `Chat.choose` takes it.
         add: Called with the folder before it appears, to put further files there.
 
     Returns:
         The output folder.
 
     Raises:
-        InputError: If transport, tokenizer and tables do not fit each other, source rows are not finite, or the
-            output cannot be written there; nothing is left behind.
+        InputError: If transport, tokenizer and tables do not fit each other, source rows or the body are not finite,
+            the body is all zeros, or the output cannot be written there; nothing is left behind.
     """
     output = Path(output)
     check_output(output, overwrite=overwrite, sources=[checkpoint.folder])
@@ -78,7 +84,7 @@ def revocabulary(
         for path in carried:
             _copy(checkpoint.folder / path, folder / path, bar.update)
         _write_weights(checkpoint, transport, shapes, body, bar.update)
-        write_tokenizer(checkpoint, tokenizer, body)
+        write_tokenizer(checkpoint, tokenizer, body, chat_template)
         for name, content in settings.files.items():
             _write_json(body / name, content)
         Checkpoint.open(folder, trust_remote_code=checkpoint.trust_remote_code)  # what appears can be opened
@@ -131,6 +137,8 @@ def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedToke
     generation = _read_json(body / "generation_config.json") if (body / "generation_config.json").is_file() else {}
     former = checkpoint.tokenizer() if has_tokenizer(body) else None
     resized = recounted(_read_json(body / "config.json"), config, checkpoint.vocab_size, rows)
+    if hasattr(config, "legacy"):
+        resized["legacy"] = config.legacy  # the head that is stored; the file may leave it out
     files = {"generation_config.json": (generation, GenerationConfig())} if generation else {}
     if former is not None and keeps_ids(tokenizer, former):
         kept = {name: content for name, (content, _) in files.items()}
@@ -166,16 +174,16 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def _copies(paths: list[Path], folder: Path, progress: Progress) -> Iterator[None]:
-    """Copy files in a thread beside the block, which meanwhile computes with one thread less."""
+def _beside(jobs: Iterable[Callable[[], object]]) -> Iterator[None]:
+    """Do jobs in a thread beside the block, which meanwhile computes with one thread less."""
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(max_workers=1) as beside:
-        copies = [beside.submit(_copy, path, folder / path.name, progress) for path in paths]
-        torch.set_num_threads(max(1, threads - bool(copies)))  # threads that wait for work take the copy's time
+        begun = [beside.submit(job) for job in jobs]
+        torch.set_num_threads(max(1, threads - 1))  # threads that wait for work take the jobs' time
         try:
             yield
-            for copy in copies:
-                copy.result()
+            for job in begun:
+                job.result()
         finally:
             torch.set_num_threads(threads)
             beside.shutdown(cancel_futures=True)
@@ -195,10 +203,14 @@ def _write_weights(
         return [transported(tensor, transport, axis)]
 
     changed = [shard for shard in checkpoint.weights.shards if not shapes.keys().isdisjoint(shard.tensors)]
-    unchanged = [shard.path for shard in checkpoint.weights.shards if shard not in changed]
-    with _copies(unchanged, folder, progress):
+    targets = {shard.path: folder / shard.path.relative_to(checkpoint.body) for shard in checkpoint.weights.shards}
+    for target in targets.values():
+        target.parent.mkdir(parents=True, exist_ok=True)  # an index may name shards in folders of their own
+    unchanged = {shard.path: targets[shard.path] for shard in checkpoint.weights.shards if shard not in changed}
+    copies = [partial(_copy, source, target, progress) for source, target in unchanged.items()]
+    with _beside([partial(check_body, checkpoint), *copies]):
         for shard in changed:
-            shard.rewrite(folder / shard.path.name, shapes, make, progress)
+            shard.rewrite(targets[shard.path], shapes, make, progress)
     if checkpoint.weights.index is not None:
         _write_index(checkpoint.weights.index, shapes, checkpoint, folder)
 
@@ -223,15 +235,32 @@ def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint:
     _write_json(folder / index.name, content)
 
 
-def write_tokenizer(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save a new tokenizer of a checkpoint, with the limits of its body: the length and the kinds of its input.
+def chat_of(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, asked: str | None) -> Chat:
+    """The chat template that a new tokenizer of a checkpoint gets.
+
+    Raises:
+        InputError: As `Chat.choose` does.
+    """
+    return Chat.choose(asked, tokenizer, checkpoint.tokenizer() if has_tokenizer(checkpoint.body) else None)
+
+
+def write_tokenizer(
+    checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path, chat_template: str | None = None
+) -> None:
+    """Save a new tokenizer of a checkpoint, with its chat and the limits of its body: length and kinds of input.
 
     Args:
         checkpoint: Whose body the tokenizer is for.
         tokenizer: The target's.
         folder: Where its files go.
+        chat_template: As `Chat.choose` takes it.
+
+    Raises:
+        InputError: As `Chat.choose` does.
     """
-    tokenizer.save_pretrained(folder)
+    talking = copy.copy(tokenizer)
+    talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
+    talking.save_pretrained(folder)
     settings = _read_json(folder / "tokenizer_config.json")
     former = checkpoint.body / "tokenizer_config.json"
     length = _read_json(former).get("model_max_length") if former.is_file() else None

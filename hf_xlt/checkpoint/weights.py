@@ -139,12 +139,21 @@ class Weights:
             raise _no_weights(folder)
         try:
             weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{index} is not an index of shards. Download or save it again.") from error
-        shards = {name: Shard.open(folder / name) for name in sorted(set(weight_map.values()))}
+            files = sorted(set(weight_map.values()))
+            _check_inside(files, index)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{index} is not an index of shards. Download or save it again.",
+                path=index,
+                expected="names of tensors and, for each, of a file",
+            ) from error
+        shards = {name: Shard.open(folder / name) for name in files}
         for tensor, name in weight_map.items():
             if tensor not in shards[name].tensors:
                 raise InputError(f"{index} says that {name} holds {tensor}, which it does not. Download both again.")
+        _check_once(shards, index)
         return cls(tuple(shards.values()), index)
 
     @property
@@ -155,6 +164,30 @@ class Weights:
     def load(self, name: str) -> torch.Tensor:
         """One tensor, as stored."""
         return next(shard for shard in self.shards if name in shard.tensors).load(name)
+
+
+def _check_inside(files: Iterable[str], index: Path) -> None:
+    for name in files:
+        path = Path(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(
+                f"{index} names the shard {name!r}, which leads out of the folder. Do not use this model.",
+                value=name,
+                path=index,
+            )
+
+
+def _check_once(shards: Mapping[str, Shard], index: Path) -> None:
+    holder: dict[str, str] = {}
+    for file, shard in shards.items():
+        for tensor in shard.tensors:
+            if tensor in holder:
+                raise InputError(
+                    f"{tensor} is stored twice, in {holder[tensor]} and {file}. Save the model again.",
+                    value=tensor,
+                    path=index,
+                )
+            holder[tensor] = file
 
 
 def copy_bytes(source: BinaryIO, target: BinaryIO, count: int, progress: Progress) -> None:

@@ -23,4 +23,11 @@ ParallelFile = Annotated[
 VectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the target language: .vec, .vec.gz, .bin.")]
 SourceVectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the source language, likewise.")]
 CorpusOption = Annotated[str, typer.Option(help="Text: .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id.")]
+ChatTemplate = Annotated[
+    str | None,
+    typer.Option(
+        help="Chat template of the model: tokenizer, source or a file. By default the tokenizer's own; where it has "
+        "none, the source's if the tokenizer has its special tokens."
+    ),
+]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the checkpoint brings.")]

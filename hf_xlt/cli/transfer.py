@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.checkpoint import atomic_folder, chat_of, open_tokenizer
+from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.cli.app import app, command_line, console, say
 from hf_xlt.cli.options import (
+    ChatTemplate,
     CorpusOption,
     DictionaryFile,
     Donor,
@@ -26,7 +28,7 @@ from hf_xlt.cli.options import (
 )
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.extension import extend_tokenizer
-from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
+from hf_xlt.data.tokenizer import train_tokenizer, train_tokenizer_like
 from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.health import Health, health_tables
@@ -35,6 +37,7 @@ from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose,
 from hf_xlt.initializers.evidence import flag
 from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
 from hf_xlt.recipes.card import retrieval_tables
+from hf_xlt.recipes.source import chat_for
 from hf_xlt.recipes.trade_off import language_tables
 from hf_xlt.report import explanation_table, results_table, text_table
 from hf_xlt.transport import Transport
@@ -74,6 +77,7 @@ def initialize(
     temperature: Annotated[float | None, typer.Option(help="What similarities are divided by, for top-k.")] = None,
     ignore_case: Annotated[bool, typer.Option("--ignore-case", help="Match tokens that differ in case only.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Another option of the method: seed=1.")] = None,
+    chat_template: ChatTemplate = None,
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,
 ) -> None:
@@ -89,7 +93,7 @@ def initialize(
     """
     evidence = Evidence(
         source=source,
-        tokenizer=None if tokenizer is None else open_tokenizer(tokenizer),
+        tokenizer=None if tokenizer is None else open_tokenizer(tokenizer, trust_remote_code=trust_remote_code),
         helper=helper,
         donor=donor,
         dictionary=dictionary,
@@ -111,13 +115,23 @@ def initialize(
     initializer = initializer_for(options, evidence)
     if unused := METHODS[method].unused(evidence):
         say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
+    chat = chat_of(initializer.source, initializer.tokenizer, chat_template)
     built = initializer.build(
-        output, overwrite=overwrite, command=command_line(), corpus=corpus, evidence=evidence.facts(unused)
+        output,
+        overwrite=overwrite,
+        chat_template=chat_template,
+        command=command_line(),
+        corpus=corpus,
+        evidence=evidence.facts(unused),
     )
     for table in health_tables(Health.load(built)):
         console.print(text_table(table))
     counts = asdict(initializer.transport().counts)
     say(f"{built}: {', '.join(f'{count:,} {origin}' for origin, count in counts.items() if count)} rows.")
+    if chat.notice is not None:
+        say(chat.notice)
+    if gone := left_behind(initializer.source.folder, built):
+        say(f"Left behind, as of the old model or of no known use to the new one: {', '.join(gone)}.")
     say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
 
 
@@ -148,7 +162,9 @@ def run(
     license: Annotated[str | None, typer.Option(help="Licence, for the card.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Also train the baselines on the same data.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: stages.0.steps=500.")] = None,
+    chat_template: ChatTemplate = None,
     overwrite: Overwrite = False,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Carry out a recipe: initialise, train on the target language, measure, write model, card and pictures.
 
@@ -161,7 +177,8 @@ def run(
              "language": language, "license": license,
              "data.corpus": corpus, "data.source_corpus": source_corpus, "data.parallel": parallel,
              "data.dictionary": dictionary, "data.vectors": vectors, "data.source_vectors": source_vectors,
-             "data.held_out": held_out, "trelm.languages": languages and list(languages)}  # fmt: skip
+             "data.held_out": held_out, "trelm.languages": languages and list(languages),
+             "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
@@ -169,6 +186,9 @@ def run(
         console.print(results_table(results.summaries))
     for table in (*language_tables(results), *retrieval_tables(results)):
         console.print(text_table(table))
+    chat = chat_for(loaded, open_tokenizer(output, trust_remote_code=loaded.trusts_code))
+    if chat.notice is not None:
+        say(chat.notice)
     pictures = ", ".join(sorted(path.name for path in output.glob("*.png")))
     say(f"{output}: model, README.md (card), results.json, {pictures}, recipe.yaml")
     say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
@@ -180,6 +200,7 @@ def explain(
     tokens: Annotated[list[str] | None, typer.Argument(help="Tokens of its vocabulary.")] = None,
     text: Annotated[str | None, typer.Option(help="A text whose tokens to show, each once.")] = None,
     k: Annotated[int, typer.Option(help="Source tokens to show.", min=1)] = 5,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Show what source tokens the rows of a model's tokens are made of, and by what evidence.
 
@@ -188,7 +209,8 @@ def explain(
     transport = Transport.load(folder / TRANSPORT_FILE)
     asked = list(tokens or [])
     if text is not None:
-        ids = open_tokenizer(str(folder))(text, add_special_tokens=False)["input_ids"]
+        cut = open_tokenizer(folder, trust_remote_code=trust_remote_code)
+        ids = cut(text, add_special_tokens=False)["input_ids"]
         asked += [transport.target_names[id_] for id_ in ids]
     if not asked:
         raise InputError("There is nothing to explain; name tokens of the model, or give a text with --text.")
@@ -209,6 +231,7 @@ def tokenizer(
     ] = "byte-level-bpe",
     vocab_size: Annotated[int, typer.Option(help="Entries wanted, but for --extend.")] = 32000,
     overwrite: Overwrite = False,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Train a tokenizer on a corpus: like an existing model's, as more tokens for it, or of one of the known families.
 
@@ -219,9 +242,9 @@ def tokenizer(
     lines = Corpus(corpus).lines()
     with atomic_folder(output, overwrite=overwrite) as folder:
         if extend is not None:
-            trained = extend_tokenizer(open_tokenizer(extend), lines, added)
+            trained = extend_tokenizer(open_tokenizer(extend, trust_remote_code=trust_remote_code), lines, added)
         elif like is not None:
-            trained = train_tokenizer_like(open_tokenizer(like), lines, vocab_size)
+            trained = train_tokenizer_like(open_tokenizer(like, trust_remote_code=trust_remote_code), lines, vocab_size)
         else:
             trained = train_tokenizer(lines, vocab_size, family)
         trained.save_pretrained(folder)

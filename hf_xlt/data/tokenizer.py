@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hf_xlt.errors import InputError
 
@@ -130,18 +130,3 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
     if first is None:
         raise InputError("There is no text to train a tokenizer on; give a corpus with text in it.")
     return chain([first], kept)
-
-
-def open_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint, which may have no weights.
-
-    Raises:
-        InputError: If there is none to open.
-    """
-    try:
-        return AutoTokenizer.from_pretrained(name_or_folder)
-    except Exception as error:  # whatever a broken file makes of it: tokenizers raises Exception itself
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"No tokenizer in {name_or_folder!r} ({reason}). Give a folder or Hub id that has a tokenizer.json."
-        ) from error

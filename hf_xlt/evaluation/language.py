@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint import Checkpoint, open_tokenizer
 from hf_xlt.errors import InputError
 
 # Where a saved model keeps the first language's tokenizer, if each has one; the default one's lies at the root.
@@ -40,4 +39,4 @@ def tokenizer_of(checkpoint: Checkpoint, language: str) -> PreTrainedTokenizerBa
             f"of {config.default_language!r} beside the weights, that of {config.languages[0]!r} in "
             f"{SOURCE_TOKENIZER}. Save it there, or make it the default language and save its tokenizer."
         )
-    return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(beside))
+    return open_tokenizer(beside, trust_remote_code=checkpoint.trust_remote_code)

@@ -23,6 +23,7 @@ from hf_xlt.checkpoint import (
     FittedTokenizer,
     assemble,
     auto_class_name,
+    chat_of,
     kind_of,
     revocabulary,
     target_settings,
@@ -156,6 +157,7 @@ class Initializer(ABC):
         output: str | Path,
         *,
         overwrite: bool = False,
+        chat_template: str | None = None,
         command: str | None = None,
         corpus: str | Path | None = None,
         evidence: Sequence[EvidenceFacts] = (),
@@ -168,6 +170,8 @@ class Initializer(ABC):
         Args:
             output: The folder to write; it appears when it is complete.
             overwrite: Whether an existing folder may be replaced.
+            chat_template: `tokenizer`, `source` or a file. By default the tokenizer's own; where it has none, those of
+                the source whose special tokens it has.
             command: The command to print on the card.
             corpus: Text to judge the rows by, as `health` takes it.
             evidence: What to name on the card, as `Evidence.facts` gives it.
@@ -177,6 +181,7 @@ class Initializer(ABC):
                 finite.
         """
         text = None if corpus is None else Corpus(str(corpus))  # refused before work starts
+        chat_of(self.source, self.tokenizer, chat_template)
 
         def add(folder: Path) -> None:
             self.transport().save(folder / TRANSPORT_FILE)
@@ -186,7 +191,15 @@ class Initializer(ABC):
             found.save(folder)
             write_card(folder, self._card_facts(Path(output).name, command, found, tuple(evidence)))
 
-        return revocabulary(self.source, self.transport(), self.tokenizer, output, overwrite=overwrite, add=add)
+        return revocabulary(
+            self.source,
+            self.transport(),
+            self.tokenizer,
+            output,
+            overwrite=overwrite,
+            chat_template=chat_template,
+            add=add,
+        )
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Build and upload in one go; if the upload fails, the built folder stays and the error names it.

@@ -15,8 +15,16 @@ KINDS = {
     "encoder": "a masked language model (encoder)",
     "decoder": "a causal language model (decoder)",
     "encoder-decoder": "an encoder-decoder language model",
+    "multimodal": "a language model of text and images or sound",
+    "speech": "an encoder-decoder that writes down speech",
 }
-WITHOUT_HEAD = "a text encoder"
+HEADS = {
+    "AutoModel": "a text encoder",
+    "AutoModelForSequenceClassification": "a text classifier",
+    "AutoModelForTokenClassification": "a token classifier",
+    "AutoModelForQuestionAnswering": "a question answering model",
+    "AutoModelForMultipleChoice": "a multiple choice model",
+}
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 from hf_xlt.model_card.facts import (
+    HEADS,
     KINDS,
-    WITHOUT_HEAD,
     CardFacts,
     CardTable,
     EvidenceFacts,
@@ -29,7 +29,13 @@ from hf_xlt.model_card.public import is_local, is_repo_id, public_command, publi
 CARD = "README.md"
 TEMPLATE = Path(__file__).with_name("template.md")
 LIBRARIES = ("hf-xlt", "transformers", "torch", "tokenizers", "datasets", "safetensors", "huggingface_hub")
-PIPELINE_TAGS = {"AutoModelForMaskedLM": "fill-mask", "AutoModelForCausalLM": "text-generation"}
+PIPELINE_TAGS = {
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+    "AutoModelForQuestionAnswering": "question-answering",
+}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
 
 
@@ -64,7 +70,7 @@ def render_card(facts: CardFacts) -> ModelCard:
         data,
         template_path=str(TEMPLATE),
         facts=facts,
-        kind=WITHOUT_HEAD if facts.auto_class == "AutoModel" else KINDS[facts.kind],
+        kind=HEADS.get(facts.auto_class, KINDS[facts.kind]),
         source=base_model,
         helper=None if facts.helper is None else public_name(facts.helper),
         corpus_name=None if facts.corpus is None else public_name(facts.corpus.name),

@@ -41,6 +41,7 @@ from hf_xlt.recipes.multilingual import continued, multilingual_contest, read_co
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results, Run, hardware
 from hf_xlt.recipes.retrieval_picture import plot_retrieval
+from hf_xlt.recipes.source import chat_for, check_source
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.stages import Lesson, Material, best_device, train_stage
 from hf_xlt.recipes.text import Text, read_text
@@ -143,9 +144,11 @@ def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
     if recipe.multilingual is None:
         recipe.data.split()
     check_adapters(recipe)
+    check_source(recipe)
     contest = contest_of(recipe, work, compare)
     check_space(work / "model", training_bytes(contest, runs=len(recipe.seeds) * len(contest.methods)))
     check_length(recipe.stages[0].sequence_length, contest)
+    chat_for(recipe, contest.tokenizer)
     text = text_of(recipe, contest, work / "packed")
     pairs = read_sentence_pairs(recipe, contest.tokenizer, work / "distillation") if recipe.distils else None
     return Plan(recipe, contest, text, work, pairs)

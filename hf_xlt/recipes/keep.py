@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from hf_xlt.checkpoint import Checkpoint, ModelKind, auto_class_name, fetch, wri
 from hf_xlt.checkpoint.contents import carried_files, modules, transformer_path
 from hf_xlt.errors import InputError
 from hf_xlt.recipes.recipe import Recipe
-from hf_xlt.recipes.source import source_checkpoint
+from hf_xlt.recipes.source import chat_for, source_checkpoint
 
 ADAPTERS = "adapters"
 
@@ -78,9 +79,11 @@ def save_kept(
     else:
         model.save_pretrained(body)
     if recipe.source is None:
-        tokenizer.save_pretrained(body)
+        talking = copy.copy(tokenizer)
+        talking.chat_template = chat_for(recipe, tokenizer).templates
+        talking.save_pretrained(body)
     else:
-        write_tokenizer(source_checkpoint(recipe), tokenizer, body)
+        write_tokenizer(source_checkpoint(recipe), tokenizer, body, recipe.chat_template)
     if (adapters := trained.with_name(ADAPTERS)).is_dir():
         save_adapters(adapters, folder, name)
 

@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.token_stream import token_stream
-from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer, train_tokenizer_like
+from hf_xlt.data.tokenizer import train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
 from hf_xlt.files.tensors import write_tensors
 from hf_xlt.geometry.similarity import unit_rows

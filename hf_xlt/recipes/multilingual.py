@@ -15,10 +15,9 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.data.anchors import SeparateIds, TokenIds, token_ids
 from hf_xlt.data.multilingual import MultilingualText
-from hf_xlt.data.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.recipes.languages import LanguagesText, languages_of, languages_text, read_languages
 from hf_xlt.recipes.methods import ONE_PHASE, Contest, Method
@@ -174,7 +173,7 @@ def _continued_contest(recipe: Recipe, name: str, text: MultilingualText, compar
 def _joint_tokenizer(recipe: Recipe, text: MultilingualText, folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer that the recipe names; or one trained on all corpora, and then read from `folder`."""
     if recipe.target_tokenizer is not None:
-        return open_tokenizer(recipe.target_tokenizer)
+        return open_tokenizer(recipe.target_tokenizer, trust_remote_code=recipe.trusts_code)
     if not folder.exists():
         new = recipe.tokenizer or NewTokenizer("wordpiece", 16_000)
         with atomic_folder(folder) as partial:

@@ -196,6 +196,9 @@ class Recipe:
         seeds: Every method is trained once a seed; the first one's model is kept.
         prompts: Sentence beginnings that decoders continue after training, recorded with the results.
         dtype: Type of the saved weights, or `source` for the source checkpoint's own (float32 for a new model).
+        chat_template: `tokenizer`, `source` or a file; by default the target tokenizer's own, or where it has none
+            those of the source whose special tokens it has.
+        trust_remote_code: Run code that the source, the helper, the donor and the target tokenizer bring.
     """
 
     name: str
@@ -218,6 +221,8 @@ class Recipe:
     seeds: tuple[int, ...] = (0,)
     prompts: tuple[str, ...] = ()
     dtype: str = "source"
+    chat_template: str | None = None
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         self._check_languages()
@@ -245,6 +250,11 @@ class Recipe:
         for index, stage in enumerate(self.stages):
             self._check_stage(stage, [earlier.name for earlier in self.stages[:index]])
         one_of(f"recipe {self.name!r}: dtype", self.dtype, DTYPES)
+
+    @property
+    def trusts_code(self) -> bool:
+        """Whether code that a checkpoint brings may run: the recipe says so, or its initializer does."""
+        return self.trust_remote_code or bool((self.initializer or {}).get("trust_remote_code", False))
 
     @property
     def continues(self) -> bool:

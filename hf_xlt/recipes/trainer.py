@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from transformers import (
 
 from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
+from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import HeldOut, measure
 from hf_xlt.evaluation.loss import token_losses
 
@@ -63,6 +65,7 @@ class LanguageModelTrainer(Trainer):
         self.tokenizer = tokenizer
         self.held_out = held_out
         self.stream = stream
+        self._last_loss: Tensor | None = None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         return SequentialSampler(self.stream)
@@ -82,10 +85,32 @@ class LanguageModelTrainer(Trainer):
         replicas = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
         return losses.sum() / num_items_in_batch * replicas
 
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """A training step, refused if the loss of the one before was not finite: by now it is known, without a wait.
+
+        Raises:
+            InputError: If it was not.
+        """
+        if self._last_loss is not None:
+            self._check_finite(float(self._last_loss))
+        self._last_loss = super().training_step(*args, **kwargs)
+        return self._last_loss
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The loss is {loss} after step {self.state.global_step} of {self.state.max_steps} in "
+                f"{self.args.output_dir}",
+                value=loss,
+                expected="a finite loss",
+                hint="Train with a smaller learning_rate, a longer warmup, or in float32.",
+            )
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure held-out quality and log it as `eval_loss`, `eval_perplexity` and `eval_bits_per_byte`."""
         with self.compute_loss_context_manager():
             quality = measure(self.measured(), self.held_out, self.tokenizer)
+        self._check_finite(quality.loss)
         metrics = {f"eval_{name}": value for name, value in vars(quality).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

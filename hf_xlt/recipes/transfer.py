@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hf_xlt.data.tokenizer import open_tokenizer
+from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import Evidence, Initializer, RandomInitializer, check_initializer, initializer_for
 from hf_xlt.recipes.distillation import write_training_pairs
@@ -57,8 +57,10 @@ def transfer_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
 
 def given_evidence(recipe: Recipe) -> Evidence:
     """What a recipe names; of a target tokenizer that is still to be trained, nothing."""
-    tokenizer = None if recipe.target_tokenizer is None else open_tokenizer(recipe.target_tokenizer)
-    data = recipe.data
+    data, trust = recipe.data, recipe.trusts_code
+    tokenizer = (
+        None if recipe.target_tokenizer is None else open_tokenizer(recipe.target_tokenizer, trust_remote_code=trust)
+    )
     return Evidence(
         source=recipe.source,
         tokenizer=tokenizer,
@@ -70,6 +72,7 @@ def given_evidence(recipe: Recipe) -> Evidence:
         source_vectors=data.source_vectors,
         corpus=data.corpus,
         source_corpus=data.source_corpus,
+        trust_remote_code=trust,
     )
 
 

@@ -13,10 +13,10 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder
+from hf_xlt.checkpoint import Checkpoint, atomic_folder, open_tokenizer
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.data.token_stream import token_stream
-from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
+from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
 from hf_xlt.initializers.pooled import PooledInitializer

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from hf_xlt.checkpoint import atomic_folder
-from hf_xlt.data.tokenizer import open_tokenizer
+from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.recipes import Recipe

@@ -9,7 +9,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, auto_class_name
+from hf_xlt.checkpoint import Checkpoint, auto_class_name, check_body
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import tokenizer_of
 from hf_xlt.evaluation.structure.sample import Side
@@ -42,10 +42,12 @@ class Reader:
             trust_remote_code: Run code that the checkpoint brings.
 
         Raises:
-            InputError: If it cannot be opened, cannot pad, or the language does not fit the model.
+            InputError: If it cannot be opened, cannot pad, its body is not finite or all zeros, or the language does
+                not fit the model.
         """
         checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
         _check_language(checkpoint, language)
+        check_body(checkpoint)
         tokenizer = checkpoint.tokenizer() if language is None else tokenizer_of(checkpoint, language)
         if tokenizer.pad_token is None and tokenizer.eos_token is None:
             raise InputError(

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import logging as transformers_logging
 
-from hf_xlt.checkpoint import Checkpoint, kind_of
+from hf_xlt.checkpoint import Checkpoint, check_body, kind_of
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions
@@ -104,7 +104,12 @@ class Encoder:
 
 
 def headless(checkpoint: Checkpoint, trust_remote_code: bool, dropout: float | None = None) -> PreTrainedModel:
-    """The body of a checkpoint, in float32."""
+    """The body of a checkpoint, in float32.
+
+    Raises:
+        InputError: If it is not finite, or all zeros.
+    """
+    check_body(checkpoint)
     settings = {} if dropout is None else checkpoint.config.to_dict()
     changed = {name: dropout for name, value in settings.items() if "dropout" in name and isinstance(value, float)}
     with quiet():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, ModelKind, kind_of
+from hf_xlt.checkpoint import Checkpoint, ModelKind, check_body, kind_of
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions
@@ -44,9 +44,14 @@ class LanguageModel:
         trust = asked.trust_remote_code
         checkpoint = Checkpoint.open(asked.name, trust_remote_code=trust)
         tokenizer, kind = checkpoint.tokenizer(), kind_of(checkpoint.config)
+        check_body(checkpoint)
         with quiet():
             model, loading = kind.auto_class.from_pretrained(
-                checkpoint.body, dtype=torch.float32, trust_remote_code=trust, output_loading_info=True
+                checkpoint.body,
+                config=checkpoint.config,
+                dtype=torch.float32,
+                trust_remote_code=trust,
+                output_loading_info=True,
             )
         if missing := sorted(loading["missing_keys"]):
             raise InputError(_headless(checkpoint, type(model).__name__, missing))

@@ -1,0 +1,110 @@
+"""Open the tokenizer of a checkpoint, which may have no weights; nothing else in the package does."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import transformers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
+from hf_xlt.checkpoint.fetch import check_local
+from hf_xlt.errors import InputError
+
+SHOWN = 300  # characters of a library's own words
+# What reads a file, where there is no tokenizer.json: the libraries' own messages name another package, or none.
+READERS = {
+    "tekken.json": ("mistral_common", "mistral-common"),
+    "*.tiktoken": ("tiktoken", "tiktoken"),
+    "*.model": ("sentencepiece", "sentencepiece"),
+    "*.spm": ("sentencepiece", "sentencepiece"),
+}
+ASKED = (
+    r"pip install (?:-[\w-]+ )*[`'\"]?([\w.-]+)",
+    r"requires? the ([\w.-]+) (?:library|package)",
+    r"need to install ([\w.-]+)",
+)
+
+
+def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or Hub id. No question is ever asked.
+
+    Args:
+        name_or_folder: A local folder, or a Hub id.
+        trust_remote_code: Whether code that the tokenizer brings may run.
+
+    Raises:
+        InputError: If there is none, it is broken or empty, it brings code that may not run, or it needs a package
+            that is not installed.
+    """
+    check_local(name_or_folder)
+    folder = Path(name_or_folder).expanduser()
+    if folder.is_dir() and not has_tokenizer(folder):
+        folder /= transformer_path(folder)
+    if folder.is_dir() and not has_tokenizer(folder):
+        raise InputError(f"{folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).", path=folder)
+    place = folder if folder.is_dir() else str(name_or_folder)
+    try:
+        if not trust_remote_code and _brings_code(place):
+            raise _untrusted(name_or_folder)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
+        empty = not tokenizer.get_vocab()
+    except Exception as error:  # whatever a broken file makes of it: tokenizers raises Exception itself
+        raise error if isinstance(error, InputError) else _refused(name_or_folder, folder, error) from error
+    if empty:
+        raise InputError(
+            f"The tokenizer of {name_or_folder} has no tokens",
+            expected="a tokenizer.json, or the files of a class that transformers knows",
+            hint="Save it again with tokenizer.save_pretrained(…).",
+            path=name_or_folder,
+        )
+    return tokenizer
+
+
+def _brings_code(place: str | Path) -> bool:
+    """Whether a tokenizer is of a class of its own; transformers may take another one for it without a word."""
+    settings = get_tokenizer_config(place)
+    named = settings.get("tokenizer_class")
+    return "AutoTokenizer" in (settings.get("auto_map") or {}) and not hasattr(transformers, str(named))
+
+
+def _untrusted(name_or_folder: str | Path) -> InputError:
+    return InputError(
+        f"The tokenizer of {name_or_folder} brings its own code",
+        hint="If you trust it, allow it with --trust-remote-code (trust_remote_code=True in Python).",
+        path=name_or_folder,
+    )
+
+
+def _refused(name_or_folder: str | Path, folder: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())
+    if "trust_remote_code" in reason:
+        return _untrusted(name_or_folder)
+    problem = f"The tokenizer of {name_or_folder} cannot be opened"
+    if package := _missing_package(folder, error, reason):
+        return InputError(
+            f"{problem}: it needs the package {package}, which is not installed",
+            value=package,
+            hint=f"Install it with `pip install {package}`.",
+            path=name_or_folder,
+        )
+    return InputError(
+        f"{problem} ({reason[:SHOWN] or type(error).__name__}).",
+        hint="Download it or save it again.",
+        path=name_or_folder,
+    )
+
+
+def _missing_package(folder: Path, error: Exception, reason: str) -> str | None:
+    """The package that a file of the folder or an error asks for."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return error.name.partition(".")[0].replace("_", "-")
+    if folder.is_dir() and not (folder / "tokenizer.json").is_file():
+        for pattern, (module, package) in READERS.items():
+            if any(folder.glob(pattern)) and find_spec(module) is None:
+                return package
+    found = next(filter(None, (re.search(pattern, reason) for pattern in ASKED)), None)
+    return found[1].rstrip(".").lower() if found else None
