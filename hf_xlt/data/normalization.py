@@ -72,9 +72,7 @@ def _spelled_out(step: Step) -> list[Step]:
     return [*cleaned, NFC, {**step, "clean_text": False, "strip_accents": strips}]
 
 
-def _mended(
-    steps: Sequence[Step], harms: Callable[[Step], bool], setting: Step, instead: Sequence[Step]
-) -> list[Step]:
+def _mended(steps: Sequence[Step], harms: Callable[[Step], bool], setting: Step, instead: Sequence[Step]) -> list[Step]:
     """The steps without the harm: BERT's by a setting, others replaced."""
     return [new for step in steps for new in (_without(step, setting, instead) if harms(step) else [step])]
 
@@ -99,8 +97,15 @@ def _strips_accents(*steps: Step) -> bool:
 
 
 def _normalized(steps: Sequence[Step], text: str) -> str:
-    settings = {"version": "1.0", "added_tokens": [], **_NOTHING_ELSE, "model": {"type": "BPE", "vocab": {}, "merges": []}}
-    backend = Tokenizer.from_str(json.dumps(settings | {"normalizer": {"type": "Sequence", "normalizers": list(steps)}}))
+    settings = {
+        "version": "1.0",
+        "added_tokens": [],
+        **_NOTHING_ELSE,
+        "model": {"type": "BPE", "vocab": {}, "merges": []},
+    }
+    backend = Tokenizer.from_str(
+        json.dumps(settings | {"normalizer": {"type": "Sequence", "normalizers": list(steps)}})
+    )
     return str(backend.normalizer.normalize_str(text))
 
 

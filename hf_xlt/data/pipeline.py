@@ -2,8 +2,8 @@
 
 What is around the model stays: normalizer, pre-tokenizer, post-processor, decoder. A model of the same type is trained
 with what it needs: all bytes, where it works on bytes or falls back to them; the token for what it does not know; the
-tokens that the post-processor adds. Entries are words or parts of words, also where nothing cuts the text at words: then
-it is cut for training alone. A model that learned no entry across a cut makes none there later.
+tokens that the post-processor adds. Entries are words or parts of words, also where nothing cuts the text at words:
+then it is cut for training alone. A model that learned no entry across a cut makes none there later.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _VISIBLE_ASCII = tuple(map(chr, range(0x21, 0x7F)))
 # A word with its marks and joiners, one digit, other visible characters; with the space before them, but for further
 # spaces, and other white space.
-_WORDS = r"{0}?[\p{{L}}\p{{M}}\x{{200C}}\x{{200D}}]+|{0}?\p{{N}}|{0}?[^\s{0}\p{{L}}\p{{M}}\p{{N}}]+|{0}+(?={0})|{0}+|\s+"
+_WORDS = (
+    r"{0}?[\p{{L}}\p{{M}}\x{{200C}}\x{{200D}}]+|{0}?\p{{N}}|{0}?[^\s{0}\p{{L}}\p{{M}}\p{{N}}]+|{0}+(?={0})|{0}+|\s+"
+)
 _SPACED = r"{0}?[^{0}]+|{0}+(?={0})|{0}+"
 
 
@@ -73,8 +75,8 @@ class Pipeline:
             raise InputError(
                 f"vocab_size is {vocab_size}",
                 value=vocab_size,
-                expected=f"at least {len(reserved) + len(alphabet) + 1}, as {len(reserved)} special tokens and bytes and "
-                f"{len(alphabet)} letters come first",
+                expected=f"at least {len(reserved) + len(alphabet) + 1}, as {len(reserved)} special tokens and bytes "
+                f"and {len(alphabet)} letters come first",
             )
         blank.pre_tokenizer = _for_training(blank, self._type)
         lines = tqdm(short_lines(texts), desc="training tokenizer", unit=" lines", disable=None)
@@ -86,8 +88,9 @@ class Pipeline:
         trained = self._filled(json.loads(blank.model.__getstate__()), vocab_size)
         if trained.get_vocab_size() < vocab_size:
             logger.warning(
-                f"The tokenizer has {trained.get_vocab_size():,} entries, {vocab_size:,} were asked for: the text has no "
-                f"more that it has at least {max(1, min_frequency)} times. Give more text, or a smaller min_frequency."
+                f"The tokenizer has {trained.get_vocab_size():,} entries, {vocab_size:,} were asked for: the text has "
+                f"no more that occur at least {max(1, min_frequency)} times. Give more text, or a smaller "
+                "min_frequency."
             )
         return trained
 

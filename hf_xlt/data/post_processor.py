@@ -54,8 +54,7 @@ def frame_like(source: PreTrainedTokenizerBase, roles: Mapping[str, str]) -> Pro
     """
     used: set[str] = set()
     template = {
-        name: list(_template(source, texts, roles, used))
-        for name, texts in (("single", ("a",)), ("pair", ("a", "a")))
+        name: list(_template(source, texts, roles, used)) for name, texts in (("single", ("a",)), ("pair", ("a", "a")))
     }
     tokens = {token: {"id": token, "ids": [0], "tokens": [token]} for token in sorted(used)}
     return {"type": "TemplateProcessing", **template, "special_tokens": tokens}

@@ -114,7 +114,7 @@ def train_tokenizer(
     """
     if family not in FAMILIES:
         raise InputError(f"Unknown tokenizer family {family!r}; choose one of {', '.join(FAMILIES)}.", value=family)
-    _check_numbers(vocab_size, min_frequency)
+    check_numbers(vocab_size, min_frequency)
     backend, normalizer, roles = FAMILIES[family]()
     settings = json.loads(backend.to_str()) | {"normalizer": adapted(normalizer, lowercase, strip_accents)}
     named = {f"{role}_token": token for role, token in roles.items()}
@@ -157,7 +157,7 @@ def train_tokenizer_like(
         InputError: If the tokenizer has no trainable (fast) backend, the vocabulary cannot hold its special tokens and
             alphabet, a number is out of range, or there is no text.
     """
-    _check_numbers(vocab_size, min_frequency)
+    check_numbers(vocab_size, min_frequency)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise InputError(
@@ -200,7 +200,9 @@ def _kept_tokens(
     tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any], vocab_size: int
 ) -> tuple[AddedToken, ...]:
     """The added tokens that a new tokenizer has too, in the order of their ids."""
-    added = {token.content: token for _, token in sorted(tokenizer.backend_tokenizer.get_added_tokens_decoder().items())}
+    added = {
+        token.content: token for _, token in sorted(tokenizer.backend_tokenizer.get_added_tokens_decoder().items())
+    }
     templates = str(tokenizer.chat_template or "")
     asked = {*tokenizer.all_special_tokens, *named_tokens(settings["post_processor"])}
     asked |= {content for content in added if content.strip() and content in templates}
@@ -237,7 +239,8 @@ def _wrapped(backend: Tokenizer, source: PreTrainedTokenizerBase) -> PreTrainedT
     )
 
 
-def _check_numbers(vocab_size: int, min_frequency: int) -> None:
+def check_numbers(vocab_size: int, min_frequency: int) -> None:
+    """Refuse sizes that no tokenizer can be trained with: InputError."""
     if not FEWEST_ENTRIES <= vocab_size <= MOST_ENTRIES:
         expected = f"at least {FEWEST_ENTRIES} (256 bytes and special tokens), and no more than {MOST_ENTRIES:,}"
         raise InputError(f"vocab_size is {vocab_size}", value=vocab_size, expected=expected)

@@ -102,16 +102,16 @@ class Initializer(ABC):
         """
         return assemble(self.source, self.transport(), self.tokenizer, dtype)
 
-    def health(self, corpus: str | Path | None = None) -> Health:
+    def health(self, corpus: str | Path | Sequence[str | Path] | None = None) -> Health:
         """What the rows of the target are like beside the source's, before training.
 
         Args:
-            corpus: Text of the target language, a file or a Hub dataset id, to weight rows by how often they occur.
+            corpus: Text of the target language, files or Hub dataset ids, to weight rows by how often they occur.
 
         Raises:
             InputError: If the text cannot be read, or the source's rows are not finite.
         """
-        return health(self.transport(), self.source, self.tokenizer, None if corpus is None else Corpus(str(corpus)))
+        return health(self.transport(), self.source, self.tokenizer, None if corpus is None else Corpus.of(corpus))
 
     def build(
         self,
@@ -119,7 +119,7 @@ class Initializer(ABC):
         *,
         overwrite: bool = False,
         command: str | None = None,
-        corpus: str | Path | None = None,
+        corpus: str | Path | Sequence[str | Path] | None = None,
         evidence: Sequence[EvidenceFacts] = (),
     ) -> Path:
         """Write the target checkpoint without loading the source's body.
@@ -138,7 +138,7 @@ class Initializer(ABC):
             InputError: If the output cannot be written there, the text cannot be read, or the source's rows are not
                 finite.
         """
-        text = None if corpus is None else Corpus(str(corpus))  # refused before work starts
+        text = None if corpus is None else Corpus.of(corpus)  # refused before work starts
 
         def add(folder: Path) -> None:
             self.transport().save(folder / TRANSPORT_FILE)
