@@ -10,6 +10,7 @@ from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.joint_tokenizer import train_joint_tokenizer
 from hf_xlt.data.multilingual import MultilingualText
 from hf_xlt.data.objectives import IGNORED, DataCollatorForMultilingualMLM, DataCollatorForTLM, MaskedLM
+from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText
 from hf_xlt.sample import sentences
@@ -166,7 +167,7 @@ def test_trainer_resumes_where_it_stopped(packed, tmp_path):
 def test_the_joint_tokenizer_is_trained_with_the_same_smoothing(text):
     own = dict(zip(text.languages, text.splits, strict=True))
     same, other = (train_joint_tokenizer(own, alpha, 500, "byte-level-bpe") for alpha in (0.3, 1.0))
-    vocabulary = text.tokenizer(500, "byte-level-bpe").get_vocab()
+    vocabulary = train_tokenizer(text.smoothed_lines(), 500, "byte-level-bpe").get_vocab()
     assert vocabulary == same.get_vocab() != other.get_vocab()
 
 

@@ -15,19 +15,28 @@ Donor = Annotated[str | None, typer.Option(help="Model with the wanted tokenizer
 Tokenizer = Annotated[
     str | None, typer.Option(help="Target tokenizer: a Hub id or a folder; without one, the helper's or the donor's.")
 ]
-DictionaryFile = Annotated[str | None, typer.Option(help="Words and translations, source first: .tsv, .txt, .gz.")]
-ParallelFile = Annotated[
-    str | None,
-    typer.Option(help="Translation pairs: .tsv, .tsv.gz, source first; with a header row FILE:source,target."),
+DictionaryFiles = Annotated[
+    list[str] | None,
+    typer.Option(help="Words and translations, source first: .tsv, .txt, .gz. May be given several times."),
+]
+ParallelFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Translation pairs: .tsv, .tsv.gz, source first; with a header row FILE:source,target. May be given "
+        "several times."
+    ),
 ]
 VectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the target language: .vec, .vec.gz, .bin.")]
 SourceVectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the source language, likewise.")]
-CorpusOption = Annotated[str, typer.Option(help="Text: .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id.")]
 ChatTemplate = Annotated[
     str | None,
     typer.Option(
         help="Chat template of the model: tokenizer, source or a file. By default the tokenizer's own; where it has "
         "none, the source's if the tokenizer has its special tokens."
     ),
+]
+CorpusFiles = Annotated[
+    list[str],
+    typer.Option(help="Text: .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id. May be given several times."),
 ]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the checkpoint brings.")]

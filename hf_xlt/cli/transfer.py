@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +15,13 @@ from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.cli.app import app, command_line, console, say
 from hf_xlt.cli.options import (
     ChatTemplate,
-    CorpusOption,
-    DictionaryFile,
+    CorpusFiles,
+    DictionaryFiles,
     Donor,
     Helper,
     Output,
     Overwrite,
-    ParallelFile,
+    ParallelFiles,
     Source,
     SourceVectorsFile,
     Tokenizer,
@@ -28,10 +30,11 @@ from hf_xlt.cli.options import (
 )
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.extension import extend_tokenizer
-from hf_xlt.data.tokenizer import train_tokenizer, train_tokenizer_like
+from hf_xlt.data.tokenizer import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
 from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.health import Health, health_tables
+from hf_xlt.evidence.dictionary import read_dictionaries
 from hf_xlt.hub import push as upload
 from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
 from hf_xlt.initializers.evidence import flag
@@ -62,12 +65,13 @@ def initialize(
     tokenizer: Tokenizer = None,
     helper: Helper = None,
     donor: Donor = None,
-    dictionary: DictionaryFile = None,
-    parallel: ParallelFile = None,
+    dictionary: DictionaryFiles = None,
+    parallel: ParallelFiles = None,
     vectors: VectorsFile = None,
     source_vectors: SourceVectorsFile = None,
     corpus: Annotated[
-        str | None, typer.Option(help="Text of the target language, to judge the rows by: a file or a Hub dataset id.")
+        list[str] | None,
+        typer.Option(help="Text of the target language, to judge the rows by: files or Hub dataset ids."),
     ] = None,
     source_corpus: Annotated[str | None, typer.Option(help="Text of the source language, for adversarial.")] = None,
     weighting: Annotated[
@@ -96,11 +100,11 @@ def initialize(
         tokenizer=None if tokenizer is None else open_tokenizer(tokenizer, trust_remote_code=trust_remote_code),
         helper=helper,
         donor=donor,
-        dictionary=dictionary,
-        parallel=parallel,
+        dictionary=dictionary or None,
+        parallel=parallel or None,
         vectors=vectors,
         source_vectors=source_vectors,
-        corpus=corpus,
+        corpus=corpus or None,
         source_corpus=source_corpus,
         trust_remote_code=trust_remote_code,
     )
@@ -121,7 +125,7 @@ def initialize(
         overwrite=overwrite,
         chat_template=chat_template,
         command=command_line(),
-        corpus=corpus,
+        corpus=corpus or None,
         evidence=evidence.facts(unused),
     )
     for table in health_tables(Health.load(built)):
@@ -146,12 +150,15 @@ def run(
     ] = None,
     helper: Helper = None,
     donor: Donor = None,
-    corpus: Annotated[str | None, typer.Option(help="Text to train on: a file or a Hub dataset id.")] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(help="Text to train on: a file or a Hub dataset id. May be given several times."),
+    ] = None,
     source_corpus: Annotated[
         str | None, typer.Option(help="The same in the source language, for trelm and ramen.")
     ] = None,
-    parallel: ParallelFile = None,
-    dictionary: DictionaryFile = None,
+    parallel: ParallelFiles = None,
+    dictionary: DictionaryFiles = None,
     vectors: VectorsFile = None,
     source_vectors: SourceVectorsFile = None,
     languages: Annotated[
@@ -175,8 +182,8 @@ def run(
     """
     given = {"source": source, "target_tokenizer": tokenizer, "helper": helper, "donor": donor,
              "language": language, "license": license,
-             "data.corpus": corpus, "data.source_corpus": source_corpus, "data.parallel": parallel,
-             "data.dictionary": dictionary, "data.vectors": vectors, "data.source_vectors": source_vectors,
+             "data.corpus": _named(corpus), "data.source_corpus": source_corpus, "data.parallel": _named(parallel),
+             "data.dictionary": _named(dictionary), "data.vectors": vectors, "data.source_vectors": source_vectors,
              "data.held_out": held_out, "trelm.languages": languages and list(languages),
              "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
@@ -217,36 +224,80 @@ def explain(
     console.print(explanation_table(transport, list(dict.fromkeys(asked)), k))
 
 
+def _named(files: list[str] | None) -> str | None:
+    """An option that may be given several times, as a recipe's value: a name, or a list of names."""
+    if not files:
+        return None
+    return files[0] if len(files) == 1 else json.dumps(files, ensure_ascii=False)
+
+
 @app.command()
 def tokenizer(
-    corpus: CorpusOption,
+    corpus: CorpusFiles,
     output: Output,
     like: Annotated[str | None, typer.Option(help="Model whose tokenizer to imitate: a Hub id or a folder.")] = None,
     extend: Annotated[
         str | None, typer.Option(help="Model whose tokenizer to keep and add tokens to: a Hub id or a folder.")
     ] = None,
-    added: Annotated[int, typer.Option(help="With --extend: tokens to add.")] = 5000,
+    added: Annotated[int | None, typer.Option(help="With --extend: tokens to add; 5000 unless given.")] = None,
     family: Annotated[
-        str, typer.Option(help="Without --like or --extend: byte-level-bpe, unigram or wordpiece.")
-    ] = "byte-level-bpe",
-    vocab_size: Annotated[int, typer.Option(help="Entries wanted, but for --extend.")] = 32000,
+        str | None,
+        typer.Option(help=f"Without --like or --extend: {', '.join(FAMILIES)}; {next(iter(FAMILIES))} unless given."),
+    ] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Entries, 32000 unless given; not for --extend.")] = None,
+    dictionary: Annotated[
+        list[str] | None,
+        typer.Option(help="Words and translations, source first: translations are text too. May be given again."),
+    ] = None,
+    min_frequency: Annotated[
+        int | None,
+        typer.Option(help=f"Text seen less often becomes no entry; {MIN_FREQUENCY} unless given. Not for --extend."),
+    ] = None,
+    lowercase: Annotated[
+        bool | None,
+        typer.Option("--lowercase/--cased", help="Make capital letters small; unless given, as --like does, or not."),
+    ] = None,
+    strip_accents: Annotated[
+        bool,
+        typer.Option("--strip-accents/--keep-accents", help="Take accents, vowel signs and tone marks away."),
+    ] = False,
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,
 ) -> None:
     """Train a tokenizer on a corpus: like an existing model's, as more tokens for it, or of one of the known families.
 
+    It keeps accents and whatever else tells words apart, also where the model that it is like does not.
+
     Example: hf-xlt tokenizer --extend google-bert/bert-base-cased --added 5000 --corpus de.txt.gz --output bert-german
     """
     if like is not None and extend is not None:
         raise InputError("--like trains a new tokenizer and --extend keeps the old one; give one of them.")
-    lines = Corpus(corpus).lines()
+    new = {"--vocab-size": vocab_size, "--min-frequency": min_frequency, "--lowercase or --cased": lowercase,
+           "--strip-accents": strip_accents or None}  # fmt: skip
+    refused = {
+        "--extend, which keeps the tokenizer as it is": {} if extend is None else {"--family": family, **new},
+        "--like, which says the family": {} if like is None else {"--family": family},
+        "a new tokenizer": {} if extend is not None else {"--added": added},
+    }
+    for use, options in refused.items():
+        if given := [name for name, value in options.items() if value is not None]:
+            raise InputError(f"{given[0]} is not for {use}", expected="other options", hint=f"Leave {given[0]} out.")
+    words = () if not dictionary else (target for _, target in read_dictionaries(dictionary).entries)
+    lines = chain(Corpus.of(corpus).lines(), words)
+    size = 32_000 if vocab_size is None else vocab_size
+    options = {"min_frequency": MIN_FREQUENCY if min_frequency is None else min_frequency,
+               "strip_accents": strip_accents}  # fmt: skip
+    check_numbers(size, options["min_frequency"])
     with atomic_folder(output, overwrite=overwrite) as folder:
         if extend is not None:
-            trained = extend_tokenizer(open_tokenizer(extend, trust_remote_code=trust_remote_code), lines, added)
+            kept = open_tokenizer(extend, trust_remote_code=trust_remote_code)
+            trained = extend_tokenizer(kept, lines, 5000 if added is None else added)
         elif like is not None:
-            trained = train_tokenizer_like(open_tokenizer(like, trust_remote_code=trust_remote_code), lines, vocab_size)
+            model = open_tokenizer(like, trust_remote_code=trust_remote_code)
+            trained = train_tokenizer_like(model, lines, size, lowercase=lowercase, **options)
         else:
-            trained = train_tokenizer(lines, vocab_size, family)
+            chosen = family or next(iter(FAMILIES))
+            trained = train_tokenizer(lines, size, chosen, lowercase=bool(lowercase), **options)
         trained.save_pretrained(folder)
     say(f"{output}: {len(trained):,} entries.")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.place import several
 from hf_xlt.files.text import text_lines
 
 TEXT_COLUMN = "text"
@@ -89,10 +90,25 @@ class Corpus:
         if self.path.stat().st_size == 0:
             raise InputError(f"Corpus {self.name} is empty. Give a file with text in it.")
 
+    @classmethod
+    def of(cls, names: str | Path | Sequence[str | Path]) -> Corpus:
+        """The corpus of that name, or several read one after the other.
+
+        Raises:
+            InputError: If there is none, one is named twice, or one cannot be used.
+        """
+        parts = tuple(cls(str(name)) for name in several(names, "corpus"))
+        return parts[0] if len(parts) == 1 else Corpora(", ".join(part.name for part in parts), parts)
+
     @property
     def path(self) -> Path:
         """Where it is, if it is a file."""
         return Path(self.name).expanduser()
+
+    @property
+    def parts(self) -> tuple[Corpus, ...]:
+        """What it is made of: itself, or the corpora that are read one after the other."""
+        return (self,)
 
     @property
     def _looks_local(self) -> bool:
@@ -110,6 +126,25 @@ class Corpus:
         """
         lines = _hub_lines(self.name) if self._suffix is None else READERS[self._suffix](self.path)
         return (stripped for line in lines if (stripped := line.strip()))
+
+
+@dataclass(frozen=True)
+class Corpora(Corpus):
+    """Several corpora, read one after the other; `Corpus.of` makes them."""
+
+    several: tuple[Corpus, ...]
+
+    def __post_init__(self) -> None:
+        """Nothing to check: each part did."""
+
+    @property
+    def parts(self) -> tuple[Corpus, ...]:
+        """The corpora, in order."""
+        return self.several
+
+    def lines(self) -> Iterator[str]:
+        """The lines of all corpora, one after the other; see `Corpus.lines`."""
+        return chain.from_iterable(part.lines() for part in self.several)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.corpora import Split
-from hf_xlt.data.joint_tokenizer import train_joint_tokenizer
+from hf_xlt.data.joint_tokenizer import smoothed_lines
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.sampling import MixedStream, language_probabilities, require_share
@@ -107,11 +107,9 @@ class MultilingualText:
                 f"There are {len(self.splits)} corpora for {len(self.languages)} languages; expected one each."
             )
 
-    def tokenizer(self, vocab_size: int, family: str) -> PreTrainedTokenizerFast:
-        """A joint tokenizer, trained on text that is sampled with the same α; see `train_joint_tokenizer`."""
-        return train_joint_tokenizer(
-            dict(zip(self.languages, self.splits, strict=True)), self.alpha, vocab_size, family
-        )
+    def smoothed_lines(self) -> Iterator[str]:
+        """What a joint tokenizer is trained on: text that is sampled with the same α."""
+        return smoothed_lines(dict(zip(self.languages, self.splits, strict=True)), self.alpha)
 
     def packed(self, tokenizer: PreTrainedTokenizerBase, length: int, limit: int, cache: Path) -> PackedLanguages:
         """All text as memory-mapped sequences.

@@ -70,6 +70,5 @@ def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: i
 
 def _state_of(split: Split) -> str:
     """The corpus of a split as it is now."""
-    path = split.corpus.path
-    stat = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else ()
-    return repr((split, stat))
+    files = [part.path for part in split.corpus.parts if part.path.is_file()]
+    return repr((split, *((file.stat().st_size, file.stat().st_mtime_ns) for file in files)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.place import several
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.files.text import first_numbers, text_lines
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,23 @@ def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
             "tab and its translation on each line."
         )
     return Dictionary(tuple(entries), tuple(skipped))
+
+
+def read_dictionaries(paths: str | Path | Sequence[str | Path]) -> Dictionary:
+    """Read the entries of one or several files, each as `read_dictionary` does; each entry once.
+
+    Lines of several that are left out are told of at once.
+
+    Raises:
+        InputError: If none is named, one twice, or one cannot be read.
+    """
+    read = {path: read_dictionary(Path(path).expanduser()) for path in several(paths, "dictionary")}
+    if len(read) == 1:
+        return next(iter(read.values()))
+    for path, dictionary in read.items():
+        if dictionary.notice:
+            logger.warning(f"{path}: {dictionary.notice}")
+    return Dictionary(tuple(dict.fromkeys(chain.from_iterable(dictionary.entries for dictionary in read.values()))))
 
 
 def dictionary_counts(

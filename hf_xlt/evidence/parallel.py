@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.place import Place
+from hf_xlt.evidence.place import Place, several
 from hf_xlt.files.text import first_numbers, text_lines
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,23 @@ def read_parallel(
             "separated by a tab, or a second file."
         )
     return ParallelText(tuple(pairs), tuple(skipped))
+
+
+def read_parallels(places: str | Path | Sequence[str | Path]) -> ParallelText:
+    """Read sentence pairs of one or several files, each as `read_parallel` does, one after the other.
+
+    Lines of several that are left out are told of at once.
+
+    Raises:
+        InputError: If none is named, one twice, or one cannot be read.
+    """
+    texts = {place: read_parallel(Path(place).expanduser()) for place in several(places, "file of translation pairs")}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    for place, text in texts.items():
+        if text.notice:
+            logger.warning(f"{place}: {text.notice}")
+    return ParallelText(tuple(chain.from_iterable(text.pairs for text in texts.values())))
 
 
 def _tab_separated(source: str | Path, columns: tuple[int, int]) -> Iterator[tuple[int, str, str]]:

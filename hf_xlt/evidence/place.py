@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,24 @@ from hf_xlt.errors import InputError
 from hf_xlt.files.text import text_lines
 
 _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^:@=/\\]+)=(?P<value>[^@/\\]*))?")
+
+
+def several(places: str | Path | Sequence[str | Path], what: str) -> tuple[str | Path, ...]:
+    """One or several places, as a tuple.
+
+    Args:
+        places: One, or a list.
+        what: What messages call one of them.
+
+    Raises:
+        InputError: If there is none, or one is named twice.
+    """
+    named = (places,) if isinstance(places, str | Path) else tuple(places)
+    if not named:
+        raise InputError(f"No {what} is named", value=places, expected="one or more")
+    if twice := [place for number, place in enumerate(named) if str(place) in map(str, named[:number])]:
+        raise InputError(f"The {what} {twice[0]} is named twice", value=twice[0], expected="each once")
+    return named
 
 
 def file_of(place: str | Path) -> Path:

@@ -141,16 +141,16 @@ class Initializer(ABC):
         """
         return assemble(self.source, self.transport(), self.tokenizer, dtype)
 
-    def health(self, corpus: str | Path | None = None) -> Health:
+    def health(self, corpus: str | Path | Sequence[str | Path] | None = None) -> Health:
         """What the rows of the target are like beside the source's, before training.
 
         Args:
-            corpus: Text of the target language, a file or a Hub dataset id, to weight rows by how often they occur.
+            corpus: Text of the target language, files or Hub dataset ids, to weight rows by how often they occur.
 
         Raises:
             InputError: If the text cannot be read, or the source's rows are not finite.
         """
-        return health(self.transport(), self.source, self.tokenizer, None if corpus is None else Corpus(str(corpus)))
+        return health(self.transport(), self.source, self.tokenizer, None if corpus is None else Corpus.of(corpus))
 
     def build(
         self,
@@ -159,7 +159,7 @@ class Initializer(ABC):
         overwrite: bool = False,
         chat_template: str | None = None,
         command: str | None = None,
-        corpus: str | Path | None = None,
+        corpus: str | Path | Sequence[str | Path] | None = None,
         evidence: Sequence[EvidenceFacts] = (),
     ) -> Path:
         """Write the target checkpoint without loading the source's body.
@@ -180,7 +180,7 @@ class Initializer(ABC):
             InputError: If the output cannot be written there, the text cannot be read, or the source's rows are not
                 finite.
         """
-        text = None if corpus is None else Corpus(str(corpus))  # refused before work starts
+        text = None if corpus is None else Corpus.of(corpus)  # refused before work starts
         chat_of(self.source, self.tokenizer, chat_template)
 
         def add(folder: Path) -> None:

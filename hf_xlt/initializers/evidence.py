@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,9 @@ from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
-from hf_xlt.evidence.parallel import ParallelText, read_parallel
-from hf_xlt.evidence.place import file_of
+from hf_xlt.evidence.dictionary import Dictionary, read_dictionaries
+from hf_xlt.evidence.parallel import ParallelText, read_parallels
+from hf_xlt.evidence.place import file_of, several
 from hf_xlt.evidence.vectors import TextVectors, text_vectors
 from hf_xlt.files.text import text_lines
 from hf_xlt.initializers.base import open_checkpoint
@@ -54,12 +54,12 @@ class Evidence:
         tokenizer: The target tokenizer; without one, the helper's or the donor's.
         helper: Small model of the target language: Hub id, folder or `Checkpoint`.
         donor: Model with the wanted tokenizer: Hub id, folder or `Checkpoint`.
-        dictionary: File of source words and their translations, as `read_dictionary` takes it.
-        parallel: File of sentences and their translations, source first, as `read_parallel` takes it.
+        dictionary: File of source words and their translations, as `read_dictionary` takes it; or several.
+        parallel: File of sentences and their translations, source first, as `read_parallel` takes it; or several.
         vectors: File of word vectors of the target language, as `text_vectors` takes it; or a table `(V_t, k)` of the
             vectors of the target tokens.
         source_vectors: File of word vectors of the source language.
-        corpus: Text of the target language, a file or a Hub dataset id.
+        corpus: Text of the target language, a file or a Hub dataset id; or several.
         source_corpus: The same of the source language.
         trust_remote_code: Run code that the checkpoints bring.
 
@@ -71,18 +71,17 @@ class Evidence:
     tokenizer: PreTrainedTokenizerBase | None = None
     helper: str | Path | Checkpoint | None = None
     donor: str | Path | Checkpoint | None = None
-    dictionary: str | Path | None = None
-    parallel: str | Path | None = None
+    dictionary: str | Path | Sequence[str | Path] | None = None
+    parallel: str | Path | Sequence[str | Path] | None = None
     vectors: str | Path | Tensor | None = None
     source_vectors: str | Path | None = None
-    corpus: str | Path | None = None
+    corpus: str | Path | Sequence[str | Path] | None = None
     source_corpus: str | Path | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        for name in FILES:
-            file = getattr(self, name)
-            if not isinstance(file, str | Path):
+        for name, file in self._places(FILES):
+            if isinstance(file, Tensor):
                 continue
             if not (file_of(file) if name == "parallel" else _path(file)).is_file():
                 raise InputError(
@@ -103,12 +102,20 @@ class Evidence:
         Raises:
             InputError: If a file cannot be read.
         """
-        places = {name: getattr(self, name) for name in ("donor", *FILES) if name not in unused}
         return tuple(
             EvidenceFacts(KINDS[name], place.name if isinstance(place, Checkpoint) else str(place), _size(name, place))
-            for name, place in places.items()
-            if place is not None and not isinstance(place, Tensor)
+            for name, place in self._places(("donor", *FILES))
+            if name not in unused and not isinstance(place, Tensor)
         )
+
+    def _places(self, names: Sequence[str]) -> Iterator[tuple[str, str | Path | Checkpoint | Tensor]]:
+        """Everything given under some names, each of several by itself."""
+        for name in names:
+            given = getattr(self, name)
+            if isinstance(given, Checkpoint | Tensor):
+                yield name, given
+            elif given is not None:
+                yield from ((name, place) for place in several(given, KINDS[name].removeprefix("a ")))
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -132,14 +139,14 @@ class Evidence:
         """The dictionary, read."""
         if self.dictionary is None:
             return None
-        return _noticed(read_dictionary(Path(self.dictionary).expanduser()))
+        return _noticed(read_dictionaries(self.dictionary))
 
     @cached_property
     def sentences(self) -> ParallelText | None:
         """The parallel text, read."""
         if self.parallel is None:
             return None
-        return _noticed(read_parallel(Path(self.parallel).expanduser()))
+        return _noticed(read_parallels(self.parallel))
 
     @cached_property
     def words(self) -> TextVectors:
@@ -174,7 +181,7 @@ class Evidence:
         """The target tokens of the corpus, most frequent first."""
         if self.corpus is None:
             raise _missing("corpus")
-        return frequency_order(Corpus(str(self.corpus)).lines(), self.target_tokenizer)
+        return frequency_order(Corpus.of(self.corpus).lines(), self.target_tokenizer)
 
     @cached_property
     def source_order(self) -> Tensor:
@@ -192,9 +199,9 @@ def flag(name: str) -> str:
 def _size(name: str, file: str | Path | Checkpoint) -> str | None:
     """How much there is in a file; of vectors what the first line of a text file says."""
     if name == "dictionary":
-        return f"{len(read_dictionary(_path(file))):,} entries"
+        return f"{len(read_dictionaries(_path(file))):,} entries"
     if name == "parallel":
-        return f"{len(read_parallel(_path(file))):,} pairs"
+        return f"{len(read_parallels(_path(file))):,} pairs"
     if name == "donor" or _path(file).name.endswith(".bin"):
         return None
     count, _, _ = next(text_lines(_path(file)), "").partition(" ")

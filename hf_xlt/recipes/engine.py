@@ -21,6 +21,7 @@ from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.language import SOURCE_TOKENIZER
 from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
+from hf_xlt.evidence.place import several
 from hf_xlt.hub import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.model_card import public_name
@@ -324,7 +325,8 @@ def corpus_facts(plan: Plan) -> dict[str, str | int]:
     data, pairs = plan.recipe.data, plan.sentence_pairs
     names: tuple[str, ...]
     if plan.recipe.only_distils and pairs is not None:
-        names, lines, sequences = (str(data.parallel),), pairs.held_out, len(pairs.training)
+        files = several(data.parallel or (), "file of translation pairs")
+        names, lines, sequences = tuple(map(str, files)), pairs.held_out, len(pairs.training)
         tokens = sum(map(len, pairs.training["input_ids"]))
     else:
         names, lines, sequences = data.trained_on, tuple(plan.text.held_out_lines), plan.text.sequences

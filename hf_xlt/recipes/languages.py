@@ -25,7 +25,7 @@ from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.language_model import measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
-from hf_xlt.evidence.dictionary import read_dictionary
+from hf_xlt.evidence.dictionary import read_dictionaries
 from hf_xlt.evidence.parallel import ParallelText
 from hf_xlt.recipes.distillation import RetrievalPoint, split_pairs
 from hf_xlt.recipes.recipe import Data, Multilingual, Recipe
@@ -289,4 +289,4 @@ def _anchored(split: Split, data: Data, options: Multilingual) -> Split:
             f"{'no' if data.dictionary is None else 'a'} dictionary; expected two languages, and a dictionary of words "
             "of the first and their translations. Name its file as data.dictionary."
         )
-    return AnchoredSplit.of(split, ExtraAnchors(read_dictionary(data.dictionary), options.anchor_probability))
+    return AnchoredSplit.of(split, ExtraAnchors(read_dictionaries(data.dictionary), options.anchor_probability))

@@ -13,14 +13,12 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrain
 
 from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
-from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.token_stream import token_stream
-from hf_xlt.data.tokenizer import train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
 from hf_xlt.files.tensors import write_tensors
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
-from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
+from hf_xlt.recipes.recipe import NewTokenizer, Recipe
 from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.vectors import token_vectors
@@ -132,18 +130,9 @@ def trained_vectors(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, width: i
 def trained_tokenizer(recipe: Recipe, new: NewTokenizer, folder: Path) -> PreTrainedTokenizerBase:
     """A tokenizer of the corpus; trained once, and then read from `folder`."""
     if not folder.exists():
-        lines = recipe.data.split().training_lines()
+        like = None if recipe.source is None else source_checkpoint(recipe).tokenizer()
         with atomic_folder(folder) as partial:
-            if new.family == SOURCE_FAMILY and recipe.source is not None:
-                like = source_checkpoint(recipe).tokenizer()
-                made = (
-                    extend_tokenizer(like, lines, new.added)
-                    if new.added
-                    else train_tokenizer_like(like, lines, new.vocab_size)
-                )
-                made.save_pretrained(partial)
-            else:
-                train_tokenizer(lines, new.vocab_size, new.family).save_pretrained(partial)
+            new.trained(recipe.data.split().training_lines(), like).save_pretrained(partial)
     return open_tokenizer(str(folder))
 
 

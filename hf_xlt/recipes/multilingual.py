@@ -177,5 +177,5 @@ def _joint_tokenizer(recipe: Recipe, text: MultilingualText, folder: Path) -> Pr
     if not folder.exists():
         new = recipe.tokenizer or NewTokenizer("wordpiece", 16_000)
         with atomic_folder(folder) as partial:
-            text.tokenizer(new.vocab_size, new.family).save_pretrained(partial)
+            new.trained(text.smoothed_lines()).save_pretrained(partial)
     return open_tokenizer(str(folder))

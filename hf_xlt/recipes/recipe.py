@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from operator import attrgetter
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.data.corpora import Corpus, Split
+from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.target_side import TargetSide
-from hf_xlt.data.tokenizer import FAMILIES
+from hf_xlt.data.tokenizer import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.parallel import ParallelText, read_parallel
+from hf_xlt.evidence.parallel import ParallelText, read_parallels
 from hf_xlt.files import plain_yaml
 from hf_xlt.recipes.schema import one_of, require
 from hf_xlt.recipes.stage import Stage
@@ -27,13 +30,14 @@ class Data:
     """The text of a transfer.
 
     Args:
-        corpus: File or Hub dataset id to train on; or the file of translation pairs, for its target side.
+        corpus: File or Hub dataset id to train on, or a list of them; or the file of translation pairs, for its target
+            side.
         corpora: For a model of many languages, in place of one corpus: language → file or Hub dataset id.
         source_corpus: The same in the source language, for models of both languages.
-        parallel: File of translation pairs, source language first.
+        parallel: File of translation pairs, source language first, or a list of them.
         translations: For a model of many languages: language → file of translation pairs, the first language first.
             With two languages `parallel` says the same.
-        dictionary: File of source words and their translations.
+        dictionary: File of source words and their translations, or a list of them.
         vectors: File of word vectors of the target language.
         source_vectors: File of word vectors of the source language.
         held_out: File or Hub dataset id to measure on; without one, lines of the corpus are held out.
@@ -43,12 +47,12 @@ class Data:
         max_sequences: Read at most so many packed sequences.
     """
 
-    corpus: str | None = None
+    corpus: str | tuple[str, ...] | None = None
     corpora: Mapping[str, Any] = field(default_factory=dict)
     source_corpus: str | None = None
-    parallel: str | None = None
+    parallel: str | tuple[str, ...] | None = None
     translations: Mapping[str, Any] = field(default_factory=dict)
-    dictionary: str | None = None
+    dictionary: str | tuple[str, ...] | None = None
     vectors: str | None = None
     source_vectors: str | None = None
     held_out: str | None = None
@@ -69,7 +73,7 @@ class Data:
     @property
     def trained_on(self) -> tuple[str, ...]:
         """Names of the corpora to train on; the source language's is not among them."""
-        return tuple(self.corpora.values()) or (self.split().corpus.name,)
+        return tuple(self.corpora.values()) or tuple(part.name for part in self.split().corpus.parts)
 
     def split(self) -> Split:
         """The corpus and its held-out part.
@@ -79,7 +83,7 @@ class Data:
         """
         if self.corpus is None:
             raise InputError("No corpus given; name one with --corpus (a .txt, .txt.gz, .jsonl, .parquet or Hub id).")
-        corpus = TargetSide(self.corpus) if self.corpus == self.parallel else Corpus(self.corpus)
+        corpus = TargetSide.of(self.corpus) if self.corpus == self.parallel else Corpus.of(self.corpus)
         held_out = None if self.held_out is None else Corpus(self.held_out)
         return Split(corpus, held_out, self.held_out_every, self.held_out_lines)
 
@@ -91,7 +95,7 @@ class Data:
         """
         if self.parallel is None:
             raise InputError("The recipe trains on translation pairs; name a file of them with --parallel.")
-        return read_parallel(self.parallel)
+        return read_parallels(self.parallel)
 
     def source_split(self) -> Split:
         """The corpus of the source language; its held-out lines are not trained on either.
@@ -108,18 +112,52 @@ class Data:
 class NewTokenizer:
     """A tokenizer to train on the corpus: its family, or `source` for one like the source's; and its size.
 
-    With `added`, it is the source's own with so many tokens more; its size follows.
+    With `added`, it is the source's own with so many tokens more; its size follows, and the rest does not matter.
+
+    Args:
+        family: One of `FAMILIES`, or `source`.
+        vocab_size: Number of entries wanted.
+        added: Tokens to add to the source's own.
+        min_frequency: What the corpus has less often becomes no entry.
+        lowercase: Whether capital letters become small ones; None for what the source's tokenizer does, or not.
+        strip_accents: Whether accents, vowel signs and tone marks are taken away.
     """
 
     family: str = "byte-level-bpe"
     vocab_size: int = 8000
     added: int = 0
+    min_frequency: int = MIN_FREQUENCY
+    lowercase: bool | None = None
+    strip_accents: bool = False
 
     def __post_init__(self) -> None:
         one_of("tokenizer: family", self.family, (*FAMILIES, SOURCE_FAMILY))
         require(self.added >= 0, "tokenizer: added", self.added, "a number ≥ 0")
+        check_numbers(self.vocab_size, self.min_frequency)
         if self.added and self.family != SOURCE_FAMILY:
             raise InputError(f"tokenizer: added is for the source's tokenizer; set family to {SOURCE_FAMILY!r}.")
+        if self.added and (self.lowercase is not None or self.strip_accents):
+            raise InputError(
+                "tokenizer: added keeps the source's tokenizer as it is; leave lowercase and strip_accents out."
+            )
+
+    def trained(self, texts: Iterable[str], source: PreTrainedTokenizerBase | None = None) -> PreTrainedTokenizerBase:
+        """The tokenizer.
+
+        Args:
+            texts: What it is trained on.
+            source: The source's tokenizer, if there is one: what the new one is like, or puts around a text.
+
+        Raises:
+            InputError: If it cannot be trained.
+        """
+        options: dict[str, Any] = {"min_frequency": self.min_frequency, "strip_accents": self.strip_accents}
+        if self.family != SOURCE_FAMILY or source is None:
+            options |= {"lowercase": bool(self.lowercase), "framed_like": source}
+            return train_tokenizer(texts, self.vocab_size, self.family, **options)
+        if self.added:
+            return extend_tokenizer(source, texts, self.added)
+        return train_tokenizer_like(source, texts, self.vocab_size, lowercase=self.lowercase, **options)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint import Checkpoint, atomic_folder, open_tokenizer
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.data.token_stream import token_stream
-from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
 from hf_xlt.initializers.pooled import PooledInitializer
@@ -123,7 +122,7 @@ def joint_tokenizer(recipe: Recipe, folder: Path) -> PreTrainedTokenizerBase:
     if not folder.exists():
         new = recipe.tokenizer or NewTokenizer("wordpiece", 16_000)
         with atomic_folder(folder) as partial:
-            train_tokenizer(both_languages(recipe), new.vocab_size, new.family).save_pretrained(partial)
+            new.trained(both_languages(recipe), source_checkpoint(recipe).tokenizer()).save_pretrained(partial)
     return open_tokenizer(str(folder))
 
 

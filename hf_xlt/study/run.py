@@ -86,7 +86,7 @@ def make_tokenizer(study: Study, folder: Path) -> None:
     """Train the joint tokenizer that all cells share, on the corpora as they are."""
     plain = Cell(NOTHING, "default", "same", seed=0)
     text = languages_text(recipes_of(study, plain, folder)[0])
-    text.tokenizer(study.tokenizer.vocab_size, study.tokenizer.family).save_pretrained(folder)
+    study.tokenizer.trained(text.smoothed_lines()).save_pretrained(folder)
 
 
 def check_models(study: Study, tokenizer: Path) -> None:

@@ -130,7 +130,9 @@ class Health:
 def _table_health(data: Mapping[str, Any]) -> TableHealth:
     fertility = data["fertility"]
     return TableHealth(
-        Lengths(**data["lengths"]), Isotropy(**data["isotropy"]), None if fertility is None else Fertility(**fertility)
+        Lengths(**data["lengths"]),
+        Isotropy(**data["isotropy"]),
+        None if fertility is None else Fertility(**fertility | {"examples": tuple(fertility.get("examples", ()))}),
     )
 
 

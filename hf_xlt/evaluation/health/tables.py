@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unicodedata import combining
+
 from hf_xlt.evaluation.health.health import Health, Neighbours, TableHealth
 from hf_xlt.evaluation.health.rows import Lengths
+from hf_xlt.evaluation.health.text import Fertility
 from hf_xlt.model_card import CardTable
 
 
@@ -33,6 +36,7 @@ def _source_and_target(health: Health) -> CardTable:
         ("variance along first component", *(_share(side.isotropy.first_component) for side in sides)),
         ("tokens a word", *_fertility(sides, "tokens_per_word", ".2f")),
         ("unknown tokens", *_fertility(sides, "unknown", ".2%")),
+        ("text lost", *_lost(sides)),
     ]
     return CardTable(
         "Embedding table and tokenizer, source against target",
@@ -43,6 +47,22 @@ def _source_and_target(health: Health) -> CardTable:
 
 def _fertility(sides: tuple[TableHealth, ...], name: str, form: str) -> list[str]:
     return [format(getattr(side.fertility, name), form) for side in sides if side.fertility is not None]
+
+
+def _lost(sides: tuple[TableHealth, ...]) -> list[str]:
+    """How much text does not come back, how much of that are accents, and the characters most often lost."""
+    return [
+        _lost_by(side.fertility) for side in sides if side.fertility is not None and side.fertility.lost is not None
+    ]
+
+
+def _lost_by(fertility: Fertility) -> str:
+    share = f"{fertility.lost:.2%}"
+    if not fertility.lost:
+        return share
+    accents = f", accents {fertility.accents_lost:.2%}" if fertility.accents_lost else ""
+    shown = (f"\N{DOTTED CIRCLE}{character}" if combining(character) else character for character in fertility.examples)
+    return f"{share}{accents}: {' '.join(shown)}"
 
 
 def _neighbours(neighbours: tuple[Neighbours, ...], counted: bool) -> CardTable:

@@ -1,26 +1,29 @@
-"""What two tokenizers make of a text: tokens a word, unknown tokens, and how often each token and word occurs."""
+"""What two tokenizers make of a text: tokens a word, unknown tokens, text lost, how often tokens and words occur."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from unicodedata import category
+from unicodedata import category, normalize
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.corpora import Corpus
+from hf_xlt.data.normalization import JOINERS
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.model_card import public_name
+from hf_xlt.tokens import Form, Vocabulary
 
 # How much of a text is looked at: its beginning, which takes a tokenizer a second or two.
 CHARACTERS = 2_000_000
 
 _BATCH = 1000
 _COMMON_WORDS = 5000
+_EXAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,18 @@ class Fertility:
     Attributes:
         tokens_per_word: Tokens for each stretch of text between spaces.
         unknown: Share of the tokens that stand for text the tokenizer does not know.
+        lost: Share of the visible characters, accents and vowel signs among them, that the tokens do not give back:
+            unknown or dropped; None where it was not measured. A change of case or to a compatible character is no
+            loss.
+        accents_lost: The same share, of accents and vowel signs alone.
+        examples: The characters most often lost.
     """
 
     tokens_per_word: float
     unknown: float
+    lost: float | None = None
+    accents_lost: float | None = None
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +55,30 @@ class TokenizedText:
         counts: int64 `(size,)`, by token id.
         words: Number of stretches of text between spaces.
         unknown_id: The id that stands for unknown text, if there is one.
+        characters: How often each visible character occurs, marks apart from their letters.
+        lost: How many of each do not come back.
     """
 
     counts: np.ndarray
     words: int
     unknown_id: int | None
+    characters: Mapping[str, int]
+    lost: Mapping[str, int]
 
     @property
     def fertility(self) -> Fertility:
-        """Tokens a word, and the share of unknown ones."""
+        """Tokens a word, the share of unknown ones, and what is lost."""
         total = int(self.counts.sum())
         unknown = 0 if self.unknown_id is None else int(self.counts[self.unknown_id])
-        return Fertility(total / self.words, unknown / total)
+        characters = max(1, sum(self.characters.values()))
+        marks = sum(times for character, times in self.lost.items() if category(character)[0] == "M")
+        return Fertility(
+            tokens_per_word=total / self.words,
+            unknown=unknown / total,
+            lost=sum(self.lost.values()) / characters,
+            accents_lost=marks / characters,
+            examples=tuple(sorted(self.lost, key=lambda character: -self.lost[character])[:_EXAMPLES]),
+        )
 
     def share(self, rows: np.ndarray) -> float:
         """Share of the text's tokens that are among some rows, bool `(size,)`."""
@@ -91,23 +114,44 @@ def count_text(corpus: Corpus, source: PreTrainedTokenizerBase, target: PreTrain
     """
     tokenizers = source, target
     counts = [np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64) for tokenizer in tokenizers]
+    forms = [Vocabulary.of(tokenizer).forms for tokenizer in tokenizers]
+    lost: list[Counter[str]] = [Counter(), Counter()]
     words: Counter[str] = Counter()
+    characters: Counter[str] = Counter()
     read = 0
     beginning = first_lines(corpus.lines(), CHARACTERS)
     while batch := list(islice(beginning, _BATCH)):
         read += len(batch)
         words.update(word for line in batch for word in line.split())
-        for total, tokenizer in zip(counts, tokenizers, strict=True):
-            ids, _ = flat(token_ids(tokenizer, batch))
+        visible = [_visible(line) for line in batch]
+        for of_line in visible:
+            characters.update(of_line)
+        for total, tokenizer, of_ids, gone in zip(counts, tokenizers, forms, lost, strict=True):
+            rows = token_ids(tokenizer, batch)
+            ids, _ = flat(rows)
             total += np.bincount(ids, minlength=len(total))
+            for row, of_line in zip(rows, visible, strict=True):
+                gone.update(of_line - _visible(_spelled(row, of_ids)))
     if not all(total.any() for total in counts):
         raise InputError(f"{corpus.name} has no word to count; expected text of the target language.")
     source_text, target_text = (
-        TokenizedText(total, words.total(), tokenizer.unk_token_id)
-        for total, tokenizer in zip(counts, tokenizers, strict=True)
+        TokenizedText(total, words.total(), tokenizer.unk_token_id, characters, gone)
+        for total, tokenizer, gone in zip(counts, tokenizers, lost, strict=True)
     )
     common = tuple(islice((word for word, _ in words.most_common() if is_letters(word)), _COMMON_WORDS))
-    return CountedText(public_name(corpus.name), read, words.total(), common, source_text, target_text)
+    name = ", ".join(public_name(part.name) for part in corpus.parts)
+    return CountedText(name, read, words.total(), common, source_text, target_text)
+
+
+def _visible(text: str) -> Counter[str]:
+    """The characters of a text whatever their case and compatible form, marks apart; no spaces, no controls."""
+    apart = normalize("NFKD", normalize("NFKD", text).casefold())
+    return Counter(character for character in apart if category(character)[0] not in "ZC" or character in JOINERS)
+
+
+def _spelled(ids: Sequence[int], forms: Mapping[int, Form]) -> str:
+    """The text that tokens give back; special ones, and the unknown one, give none."""
+    return b"".join(forms[id_].text for id_ in ids if id_ in forms).decode("utf-8", "ignore")
 
 
 def is_letters(word: str) -> bool:
