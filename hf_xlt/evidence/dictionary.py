@@ -10,9 +10,14 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.columns import find_columns
 from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.skipped import check_skipped
 from hf_xlt.evidence.token_ids import flat, token_ids
-from hf_xlt.files.text import first_numbers, text_lines
+from hf_xlt.files.table import SEEN, Table
+from hf_xlt.files.text import first_numbers
+
+_SEPARATORS = ("\t", "|||", ",", ";", " ")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Dictionary:
     Attributes:
         entries: Source and target words, one or several a side; each entry once.
         skipped: Numbers of the lines, from 1, that were left out because they are no entry.
+        reading: How the file was read, as one line, where that is not plain.
 
     Raises:
         InputError: If there is no entry, or one without a source or a target side.
@@ -29,6 +35,7 @@ class Dictionary:
 
     entries: tuple[tuple[str, str], ...]
     skipped: tuple[int, ...] = ()
+    reading: str = ""
 
     def __post_init__(self) -> None:
         if not self.entries:
@@ -41,42 +48,67 @@ class Dictionary:
 
     @property
     def notice(self) -> str:
-        """One line that counts and names what was left out; empty where nothing was."""
-        if not self.skipped:
-            return ""
-        lines = "line that is no entry" if len(self.skipped) == 1 else "lines that are no entries"
-        return f"{len(self.skipped)} {lines} left out of the dictionary: {first_numbers(self.skipped)}"
+        """One line that says how the file was read, and counts and names what was left out; empty where all is plain."""
+        told = [self.reading] * bool(self.reading)
+        if self.skipped:
+            lines = "line that is no entry" if len(self.skipped) == 1 else "lines that are no entries"
+            told.append(f"{len(self.skipped)} {lines} left out of the dictionary: {first_numbers(self.skipped)}")
+        return "; ".join(told)
 
 
 def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
-    """Read a dictionary: an entry a line, a word in each of the first two columns.
+    """Read a dictionary: an entry a line, a word in each of two columns.
 
-    Columns are separated by a tab (words may then have spaces, as in Wiktionary's entries; further columns, such as the
-    split of the MUSE dictionaries, are ignored), or, on lines without a tab, by a space (MUSE: exactly two words).
+    Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
+    entries; further columns, such as the split of the MUSE dictionaries, are ignored); or by a space (MUSE: exactly two
+    words), also on single lines of another file. Columns of numbers, and a first row of names, are left out.
 
     Args:
-        path: UTF-8, gzipped if its name ends in `.gz`.
+        path: A table, as `Table.of` takes it.
         source_column: 0 if the words of the source language come first, 1 if they come second.
 
     Raises:
-        InputError: If the file cannot be read, the column is neither, or no line has a word on both sides.
+        InputError: If the file cannot be read, the column is neither, no line has a word on both sides, or more lines
+            have to be left out than can be read.
     """
     if source_column not in (0, 1):
-        raise InputError(f"source_column is {source_column}; expected 0 or 1, one of the first two columns.")
+        raise InputError(
+            f"source_column is {source_column}; expected 0 or 1, one of the first two columns.", value=source_column
+        )
+    table = Table.of(path, _SEPARATORS)
     entries: dict[tuple[str, str], None] = {}
+    numbered = ((number, _cells(table, cells)) for number, cells in table.rows())
+    rows = [(number, cells) for number, cells in numbered if any(cells)]
+    if not rows or all(len(cells) < 2 for _, cells in rows):
+        raise _no_entry(path, len(rows))
+    found = find_columns([row for row in rows[:SEEN] if len(row[1]) > 1], path, table.keys, alike_from=SEEN)
+    columns = (found.source, found.target)[:: 1 - 2 * source_column]
     skipped = []
-    for number, line in enumerate(text_lines(path), start=1):
-        cells = [cell.strip() for cell in line.split("\t")[:2]] if "\t" in line else line.split()
-        if len(cells) == 2 and all(cells):
-            entries[cells[source_column], cells[1 - source_column]] = None
-        elif line.strip():
+    for number, cells in rows[found.headed :]:
+        pair = tuple(cells[place] if place < len(cells) else "" for place in columns)
+        if all(pair) and not (table.separator == " " and len(cells) > found.width):
+            entries[pair[0], pair[1]] = None
+        else:
             skipped.append(number)
     if not entries:
-        raise InputError(
-            f"{path} holds no dictionary entry ({len(skipped)} lines without a word on both sides); expected a word, a "
-            "tab and its translation on each line."
-        )
-    return Dictionary(tuple(entries), tuple(skipped))
+        raise _no_entry(path, len(skipped))
+    check_skipped(path, skipped, len(rows) - len(skipped), "have no word on both sides")
+    return Dictionary(tuple(entries), tuple(skipped), found.notice)
+
+
+def _cells(table: Table, cells: Sequence[str]) -> list[str]:
+    """The cells of a line, stripped; of one without the table's separator its words, if it has two and is no comment."""
+    stripped = [cell.strip() for cell in cells]
+    words = stripped[0].split(" ")
+    return words if len(stripped) == 1 and len(words) == 2 and words[0] != "#" else stripped
+
+
+def _no_entry(path: str | Path, skipped: int) -> InputError:
+    return InputError(
+        f"{path} holds no dictionary entry ({skipped} lines without a word on both sides); expected a word, a tab and "
+        "its translation on each line.",
+        path=path,
+    )
 
 
 def dictionary_counts(
