@@ -21,6 +21,7 @@ SEEN = 1000
 
 _JSON, _BARS, _SPACES = "JSON", "|||", " "
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_SPACE = re.compile("[ \u3000]+")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 Row = tuple[int, list[str]]
@@ -68,7 +69,7 @@ class Table:
             if separator in (",", ";"):
                 if len(lines) > 1 and _regular(lines, separator) == 1:
                     return cls(path, separator, True)
-            elif 2 * sum(separator in line for line in lines) >= max(1, len(lines)):
+            elif lines and 2 * sum(_holds(line, separator) for line in lines) >= len(lines):
                 return cls(path, separator, separator == "\t" and _has_quoted_cells(lines))
         return cls(path, "\t")
 
@@ -92,7 +93,7 @@ class Table:
 
     def _cells(self, line: str) -> list[str]:
         if self.separator == _SPACES:
-            return re.split("[ \u3000]+", line.strip(" \u3000"))
+            return _SPACE.split(line.strip(" \u3000"))
         cells = line.split(self.separator)
         return [_unquoted(cell) for cell in cells] if self.quoted else cells
 
@@ -115,6 +116,10 @@ class Table:
         for number, value in json_lines(self.path):
             record = _flat(value, self.path, number)
             yield number, [_cell(record.get(key), key, self.path, number) for key in self.keys]
+
+
+def _holds(line: str, separator: str) -> bool:
+    return bool(_SPACE.search(line)) if separator == _SPACES else separator in line
 
 
 def _is_object(line: str) -> bool:

@@ -19,8 +19,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
 from hf_xlt.evidence.place import file_of
-from hf_xlt.evidence.vectors import TextVectors, text_vectors
-from hf_xlt.files.text import text_lines
+from hf_xlt.evidence.vectors import TextVectors, text_vectors, vector_count
 from hf_xlt.initializers.base import open_checkpoint
 from hf_xlt.initializers.subwords import some_tokens
 from hf_xlt.model_card import EvidenceFacts
@@ -195,10 +194,8 @@ def _size(name: str, file: str | Path | Checkpoint) -> str | None:
         return f"{len(read_dictionary(_path(file))):,} entries"
     if name == "parallel":
         return f"{len(read_parallel(_path(file))):,} pairs"
-    if name == "donor" or _path(file).name.endswith(".bin"):
-        return None
-    count, _, _ = next(text_lines(_path(file)), "").partition(" ")
-    return f"{int(count):,} vectors" if count.isdigit() else None
+    count = None if name == "donor" else vector_count(_path(file))
+    return None if count is None else f"{count:,} vectors"
 
 
 def _path(file: object) -> Path:
