@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^
 
 def file_of(place: str | Path) -> Path:
     """The file of a place: `FILE` of `FILE:column,column`, unless there is a file of that very name."""
-    whole = Path(place).expanduser()
-    return whole if whole.is_file() else Path(Place.parse(str(place)).path).expanduser()
+    whole = Path(os.path.expanduser(place))
+    return whole if whole.is_file() else Path(os.path.expanduser(Place.parse(str(place)).path))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
     path = Path(path)
     try:
         if not path.is_file():
-            raise InputError(f"{path} is not a file; expected text. Check the path.", path=path)
+            raise InputError(f"{path} is not a file. Check the path.", path=path)
         with path.open("rb") as file:
             opener = _opener(path, file.read(16))
         with opener(path) as file:
