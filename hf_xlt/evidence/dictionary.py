@@ -12,6 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.columns import find_columns
 from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.direction import check_direction
+from hf_xlt.evidence.place import Place
 from hf_xlt.evidence.skipped import check_skipped
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.files.table import SEEN, Table
@@ -48,7 +50,7 @@ class Dictionary:
 
     @property
     def notice(self) -> str:
-        """One line that says how the file was read, and counts and names what was left out; empty where all is plain."""
+        """How the file was read and what was left out of it, as one line; empty where all is plain."""
         told = [self.reading] * bool(self.reading)
         if self.skipped:
             lines = "line that is no entry" if len(self.skipped) == 1 else "lines that are no entries"
@@ -64,7 +66,8 @@ def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
     words), also on single lines of another file. Columns of numbers, and a first row of names, are left out.
 
     Args:
-        path: A table, as `Table.of` takes it.
+        path: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
+            columns.
         source_column: 0 if the words of the source language come first, 1 if they come second.
 
     Raises:
@@ -75,29 +78,42 @@ def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
         raise InputError(
             f"source_column is {source_column}; expected 0 or 1, one of the first two columns.", value=source_column
         )
-    table = Table.of(path, _SEPARATORS)
+    rows, reading = _rows(path)
     entries: dict[tuple[str, str], None] = {}
-    numbered = ((number, _cells(table, cells)) for number, cells in table.rows())
-    rows = [(number, cells) for number, cells in numbered if any(cells)]
-    if not rows or all(len(cells) < 2 for _, cells in rows):
-        raise _no_entry(path, len(rows))
-    found = find_columns([row for row in rows[:SEEN] if len(row[1]) > 1], path, table.keys, alike_from=SEEN)
-    columns = (found.source, found.target)[:: 1 - 2 * source_column]
     skipped = []
-    for number, cells in rows[found.headed :]:
-        pair = tuple(cells[place] if place < len(cells) else "" for place in columns)
-        if all(pair) and not (table.separator == " " and len(cells) > found.width):
-            entries[pair[0], pair[1]] = None
+    for number, pair in rows:
+        if all(pair):
+            entries[pair[source_column], pair[1 - source_column]] = None
         else:
             skipped.append(number)
     if not entries:
         raise _no_entry(path, len(skipped))
     check_skipped(path, skipped, len(rows) - len(skipped), "have no word on both sides")
-    return Dictionary(tuple(entries), tuple(skipped), found.notice)
+    return Dictionary(tuple(entries), tuple(skipped), reading)
+
+
+def _rows(path: str | Path) -> tuple[list[tuple[int, tuple[str, str]]], str]:
+    """Line number and both words of each line that is not blank, empty where one is missing; and what is to be told."""
+    place = Place(str(path)) if Path(path).is_file() else Place.parse(str(path))
+    if place.columns:
+        return [(number, (first.strip(), second.strip())) for number, (first, second) in place.rows(2)], ""
+    table = Table.of(path, _SEPARATORS)
+    numbered = ((number, _cells(table, cells)) for number, cells in table.rows())
+    rows = [(number, cells) for number, cells in numbered if any(cells)]
+    if all(len(cells) < 2 for _, cells in rows):
+        raise _no_entry(path, len(rows))
+    found = find_columns([row for row in rows[:SEEN] if len(row[1]) > 1], path, table.keys, alike_from=SEEN)
+    most = found.width if table.separator == " " else None  # where words have no spaces, more of them are no entry
+    return [
+        (number, (cells[found.source], cells[found.target]))
+        if len(cells) > found.target and (most is None or len(cells) <= most)
+        else (number, ("", ""))
+        for number, cells in rows[found.headed :]
+    ], found.notice
 
 
 def _cells(table: Table, cells: Sequence[str]) -> list[str]:
-    """The cells of a line, stripped; of one without the table's separator its words, if it has two and is no comment."""
+    """The cells of a line, stripped; its two words, if it is no comment and lacks the table's separator."""
     stripped = [cell.strip() for cell in cells]
     words = stripped[0].split(" ")
     return words if len(stripped) == 1 and len(words) == 2 and words[0] != "#" else stripped
@@ -123,8 +139,9 @@ def dictionary_counts(
         Counts of shape `(V_t, V_s)`.
 
     Raises:
-        InputError: If no entry has a known token on both sides.
+        InputError: If no entry has a known token on both sides, or source and target are exchanged.
     """
+    check_direction(dictionary.entries, source, target)
     written = _written(dictionary.entries, source, target)
     sources, targets = (
         _known_ids(tokenizer, [entry[side] for entry in written]) for side, tokenizer in enumerate((source, target))

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.direction import check_direction
 from hf_xlt.evidence.token_ids import token_ids
 from hf_xlt.files.text import first_numbers
 
@@ -44,10 +45,11 @@ def token_pairs(
         int64 ids of the source and of the target sentence.
 
     Raises:
-        InputError: If all pairs that have two sides are longer.
+        InputError: If all pairs that have two sides are longer, or source and target are exchanged.
     """
     if not texts:
         return []
+    check_direction(texts, source, target)
     tokenizers = source, target
     sides = (token_ids(tokenizer, side) for tokenizer, side in zip(tokenizers, zip(*texts, strict=True), strict=True))
     pairs, long = [], []

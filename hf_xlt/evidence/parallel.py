@@ -37,13 +37,13 @@ class ParallelText:
 
     @property
     def notice(self) -> str:
-        """One line that says how the file was read, and counts and names what was left out; empty where all is plain."""
+        """How the file was read and what was left out of it, as one line; empty where all is plain."""
         told = [self.reading] * bool(self.reading)
         if self.skipped:
             lines = "line" if len(self.skipped) == 1 else "lines"
             total = len(self.pairs) + len(self.skipped)
             told.append(
-                f"{len(self.skipped)} {lines} with an empty side or too many cells left out of {total}: "
+                f"{len(self.skipped)} {lines} with an empty side or a cell too many left out of {total}: "
                 f"{first_numbers(self.skipped)}"
             )
         return "; ".join(told)
@@ -107,7 +107,7 @@ def _paired(
             skipped.append(number)
     if not pairs:
         raise _no_pair(path, len(skipped))
-    check_skipped(path, skipped, len(pairs), "have an empty side or too many cells")
+    check_skipped(path, skipped, len(pairs), "have an empty side or a cell too many")
     return ParallelText(tuple(pairs), tuple(skipped), tuple(lines), reading)
 
 

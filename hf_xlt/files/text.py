@@ -59,9 +59,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
         with opener(path) as file:
             yield file
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}). Check that it is whole and readable.", path=path
-        ) from error
+        raise InputError(f"{path} cannot be read ({error}). Check that it is whole and readable.", path=path) from error
 
 
 def text_lines(path: str | Path) -> Iterator[str]:

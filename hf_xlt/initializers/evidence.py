@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -19,14 +17,11 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
 from hf_xlt.evidence.place import file_of
+from hf_xlt.evidence.skipped import told
 from hf_xlt.evidence.vectors import TextVectors, text_vectors, vector_count
 from hf_xlt.initializers.base import open_checkpoint
 from hf_xlt.initializers.subwords import some_tokens
 from hf_xlt.model_card import EvidenceFacts
-
-logger = logging.getLogger(__name__)
-
-Read = TypeVar("Read", Dictionary, ParallelText)
 
 # What messages call each piece of evidence.
 KINDS = {
@@ -83,7 +78,7 @@ class Evidence:
             file = getattr(self, name)
             if not isinstance(file, str | Path):
                 continue
-            if not (file_of(file) if name == "parallel" else _path(file)).is_file():
+            if not (file_of(file) if name in ("dictionary", "parallel") else _path(file)).is_file():
                 raise InputError(
                     f"{file} is not a file; expected {KINDS[name]}. Check the path given with {flag(name)}."
                 )
@@ -131,14 +126,14 @@ class Evidence:
         """The dictionary, read."""
         if self.dictionary is None:
             return None
-        return _noticed(read_dictionary(Path(self.dictionary).expanduser()))
+        return told(read_dictionary(Path(self.dictionary).expanduser()))
 
     @cached_property
     def sentences(self) -> ParallelText | None:
         """The parallel text, read."""
         if self.parallel is None:
             return None
-        return _noticed(read_parallel(Path(self.parallel).expanduser()))
+        return told(read_parallel(Path(self.parallel).expanduser()))
 
     @cached_property
     def words(self) -> TextVectors:
@@ -200,13 +195,6 @@ def _size(name: str, file: str | Path | Checkpoint) -> str | None:
 
 def _path(file: object) -> Path:
     return Path(str(file)).expanduser()
-
-
-def _noticed(read: Read) -> Read:
-    """Tell of lines that were left out."""
-    if read.notice:
-        logger.warning(read.notice)
-    return read
 
 
 def _missing(name: str) -> InputError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.skipped import told
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Pairs:
         Raises:
             InputError: If the place or the file cannot be read, or there are fewer than two pairs.
         """
-        text = read_parallel(place)
+        text = told(read_parallel(place))
         if len(text) < 2:
             raise InputError(
                 f"{place}: {len(text)} pairs and {len(text.skipped)} lines with an empty side; expected two pairs or "

@@ -140,18 +140,14 @@ def _dictionary(file: BinaryIO, path: Path, words: set[str]) -> tuple[dict[str, 
         word = bytearray()
         while (character := file.read(1)) != b"\0":
             if not character:
-                raise InputError(
-                    f"{path} breaks off in its dictionary; check that the download is whole.", path=path
-                )
+                raise InputError(f"{path} breaks off in its dictionary; check that the download is whole.", path=path)
             word += character
         file.seek(9, 1)  # int64 count, int8 type
         decoded = word.decode("utf-8", "replace")
         if row < count and decoded in words:
             known[decoded] = row
     if pruned > 0 or file.read(1) != b"\0":
-        raise InputError(
-            f"{path} is a quantised fastText model; expected a full one (.bin) or its .vec.", path=path
-        )
+        raise InputError(f"{path} is a quantised fastText model; expected a full one (.bin) or its .vec.", path=path)
     return known, count
 
 
