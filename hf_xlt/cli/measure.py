@@ -24,6 +24,7 @@ from hf_xlt.evaluation.tasks.data import read_data
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.registry import TASKS
 from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.skipped import told
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.report import text_table
 from hf_xlt.report_html import write_report
@@ -152,7 +153,7 @@ def compare(
     budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
     examination = _examination(tasks, data, zero_shot, seeds, budget)
     asked = [ModelAsked(model, source, languages, trust_remote_code) for model in models]
-    pairs = None if parallel is None else read_parallel(parallel).pairs
+    pairs = None if parallel is None else told(read_parallel(parallel)).pairs
     by_model = [evaluate_model(model, examination, output) for model in asked]
     compared = {
         name: compare_results(results, metric_of(results[0]))
@@ -201,7 +202,7 @@ def structure(
     """
     if output is not None:
         check_file(output, overwrite=overwrite)
-    pairs = read_parallel(parallel).pairs
+    pairs = told(read_parallel(parallel)).pairs
     found = compare_structure(
         model_a,
         model_b,

@@ -1,8 +1,8 @@
-"""Read a corpus line by line: text, gzipped text, JSON lines, Parquet, or a dataset on the Hub."""
+"""Read a corpus line by line: text, JSON lines, packed or not, Parquet, or a dataset on the Hub."""
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -11,24 +11,35 @@ from typing import Any
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.place import several
-from hf_xlt.files.text import text_lines
+from hf_xlt.files.json_text import json_lines
+from hf_xlt.files.text import COMPRESSED, check_text, opened, suffix_of, text_lines
 
 TEXT_COLUMN = "text"
 
 
 def _json_lines(path: Path) -> Iterator[str]:
-    for number, line in enumerate(text_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} is not JSON at line {number} ({error}). Write one object a line.") from error
-        yield from _lines_of(row, f"{path}, line {number}")
+    for number, row in json_lines(path):
+        yield from _lines_of(row, path, number, "line")
 
 
 def _parquet_lines(path: Path) -> Iterator[str]:
-    return _dataset_lines(str(path), "parquet", data_files=str(path))
+    from pyarrow import ArrowException, parquet  # large, and most corpora are text
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if names.count(TEXT_COLUMN) != 1:
+                raise _no_text(dict.fromkeys(names), path, 1, "row")
+            row = 0
+            for batch in file.iter_batches(columns=[TEXT_COLUMN]):
+                for text in batch.column(0).to_pylist():
+                    row += 1
+                    yield from _lines_of({TEXT_COLUMN: text}, path, row, "row")
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"Corpus {path} cannot be read ({reason}). Check that it is a whole Parquet file.", path=path
+        ) from error
 
 
 def _hub_lines(name: str) -> Iterator[str]:
@@ -37,8 +48,8 @@ def _hub_lines(name: str) -> Iterator[str]:
 
 
 def _dataset_lines(corpus: str, builder: str, **kwargs: Any) -> Iterator[str]:
-    for row in _dataset_rows(corpus, builder, **kwargs):
-        yield from _lines_of(row, corpus)
+    for number, row in enumerate(_dataset_rows(corpus, builder, **kwargs), start=1):
+        yield from _lines_of(row, corpus, number, "row")
 
 
 def _dataset_rows(corpus: str, builder: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
@@ -54,20 +65,39 @@ def _dataset_rows(corpus: str, builder: str, **kwargs: Any) -> Iterator[dict[str
         ) from error
 
 
-def _lines_of(row: Any, where: str) -> list[str]:
-    if not isinstance(row, dict) or not isinstance(row.get(TEXT_COLUMN), str):
-        found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-        raise InputError(f"{where}: no text in column {TEXT_COLUMN!r}; found {found}. Rename the column.")
-    return row[TEXT_COLUMN].split("\n")
+def _lines_of(row: Any, corpus: str | Path, number: int, unit: str) -> list[str]:
+    text = row.get(TEXT_COLUMN) if isinstance(row, dict) else None
+    if not isinstance(text, str):
+        raise _no_text(row, corpus, number, unit)
+    return check_text(text, corpus, number, unit).split("\n")
+
+
+def _no_text(row: Any, corpus: str | Path, number: int, unit: str) -> InputError:
+    """What is wrong with a row: there is no such column, or no text in it."""
+    hint = "Name the column of texts so."
+    if not isinstance(row, dict):
+        found = type(row).__name__
+    elif TEXT_COLUMN in row:
+        value = row[TEXT_COLUMN]
+        found = "null there" if value is None else f"{type(value).__name__} there"
+        hint = f"Take such {unit}s out, or give them text."
+    else:
+        found = ", ".join(row).encode("ascii", "backslashreplace").decode()
+    return InputError(
+        f"{corpus}, {unit} {number}: no text in column {TEXT_COLUMN!r}; found {found}",
+        hint=hint,
+        path=corpus,
+        line=number,
+    )
 
 
 READERS: dict[str, Callable[[Path], Iterator[str]]] = {
     ".txt": text_lines,
-    ".txt.gz": text_lines,
     ".jsonl": _json_lines,
-    ".jsonl.gz": _json_lines,
     ".parquet": _parquet_lines,
 }
+PACKED = (".txt", ".jsonl")
+FORMATS = (*(suffix + packed for suffix in PACKED for packed in ("", *COMPRESSED)), ".parquet")
 
 
 @dataclass(frozen=True)
@@ -81,14 +111,19 @@ class Corpus:
     name: str
 
     def __post_init__(self) -> None:
-        if not (self._looks_local or self.path.exists()):
+        if not (self._is_format or self._looks_local or self.path.exists()):
             return
         if not self.path.is_file():
-            raise InputError(f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id.")
-        if self._suffix is None:
-            raise InputError(f"Corpus {self.name}: unknown format; expected one of {', '.join(READERS)}.")
-        if self.path.stat().st_size == 0:
-            raise InputError(f"Corpus {self.name} is empty. Give a file with text in it.")
+            raise InputError(
+                f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id.", path=self.path
+            )
+        if not self._is_format:
+            raise InputError(
+                f"Corpus {self.name}: unknown format; expected one of {', '.join(FORMATS)}.", path=self.path
+            )
+        with opened(self.path) as file:
+            if not file.read(1):
+                raise InputError(f"Corpus {self.name} is empty. Give a file with text in it.", path=self.path)
 
     @classmethod
     def of(cls, names: str | Path | Sequence[str | Path]) -> Corpus:
@@ -103,7 +138,7 @@ class Corpus:
     @property
     def path(self) -> Path:
         """Where it is, if it is a file."""
-        return Path(self.name).expanduser()
+        return Path(os.path.expanduser(self.name))  # which leaves the home of an unknown user as it is
 
     @property
     def parts(self) -> tuple[Corpus, ...]:
@@ -112,19 +147,20 @@ class Corpus:
 
     @property
     def _looks_local(self) -> bool:
-        return self._suffix is not None or self.name.startswith((".", "/", "~")) or self.name.count("/") > 1
+        return self.name.startswith((".", "/", "~")) or self.name.count("/") > 1
 
     @property
-    def _suffix(self) -> str | None:
-        return next((suffix for suffix in READERS if self.name.endswith(suffix)), None)
+    def _is_format(self) -> bool:
+        return self.name.lower().endswith(FORMATS)
 
     def lines(self) -> Iterator[str]:
         """The non-empty lines, stripped of surrounding white space, in order, streamed.
 
         Raises:
-            InputError: At the first line that cannot be read: not UTF-8, not JSON, or without a `text` column.
+            InputError: At the first line that cannot be read: not UTF-8, not JSON, without a `text` column, or with
+                what is no text in it.
         """
-        lines = _hub_lines(self.name) if self._suffix is None else READERS[self._suffix](self.path)
+        lines = READERS[suffix_of(self.path)](self.path) if self._is_format else _hub_lines(self.name)
         return (stripped for line in lines if (stripped := line.strip()))
 
 

@@ -12,10 +12,16 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.columns import find_columns
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.place import several
+from hf_xlt.evidence.direction import check_direction
+from hf_xlt.evidence.place import Place, several
+from hf_xlt.evidence.skipped import check_skipped
 from hf_xlt.evidence.token_ids import flat, token_ids
-from hf_xlt.files.text import first_numbers, text_lines
+from hf_xlt.files.table import SEEN, Table
+from hf_xlt.files.text import first_numbers
+
+_SEPARATORS = ("\t", "|||", ",", ";", " ")
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +33,7 @@ class Dictionary:
     Attributes:
         entries: Source and target words, one or several a side; each entry once.
         skipped: Numbers of the lines, from 1, that were left out because they are no entry.
+        reading: How the file was read, as one line, where that is not plain.
 
     Raises:
         InputError: If there is no entry, or one without a source or a target side.
@@ -34,6 +41,7 @@ class Dictionary:
 
     entries: tuple[tuple[str, str], ...]
     skipped: tuple[int, ...] = ()
+    reading: str = ""
 
     def __post_init__(self) -> None:
         if not self.entries:
@@ -46,42 +54,81 @@ class Dictionary:
 
     @property
     def notice(self) -> str:
-        """One line that counts and names what was left out; empty where nothing was."""
-        if not self.skipped:
-            return ""
-        lines = "line that is no entry" if len(self.skipped) == 1 else "lines that are no entries"
-        return f"{len(self.skipped)} {lines} left out of the dictionary: {first_numbers(self.skipped)}"
+        """How the file was read and what was left out of it, as one line; empty where all is plain."""
+        told = [self.reading] * bool(self.reading)
+        if self.skipped:
+            lines = "line that is no entry" if len(self.skipped) == 1 else "lines that are no entries"
+            told.append(f"{len(self.skipped)} {lines} left out of the dictionary: {first_numbers(self.skipped)}")
+        return "; ".join(told)
 
 
 def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
-    """Read a dictionary: an entry a line, a word in each of the first two columns.
+    """Read a dictionary: an entry a line, a word in each of two columns.
 
-    Columns are separated by a tab (words may then have spaces, as in Wiktionary's entries; further columns, such as the
-    split of the MUSE dictionaries, are ignored), or, on lines without a tab, by a space (MUSE: exactly two words).
+    Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
+    entries; further columns, such as the split of the MUSE dictionaries, are ignored); or by a space (MUSE: exactly two
+    words), also on single lines of another file. Columns of numbers, and a first row of names, are left out.
 
     Args:
-        path: UTF-8, gzipped if its name ends in `.gz`.
+        path: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
+            columns.
         source_column: 0 if the words of the source language come first, 1 if they come second.
 
     Raises:
-        InputError: If the file cannot be read, the column is neither, or no line has a word on both sides.
+        InputError: If the file cannot be read, the column is neither, no line has a word on both sides, or more lines
+            have to be left out than can be read.
     """
     if source_column not in (0, 1):
-        raise InputError(f"source_column is {source_column}; expected 0 or 1, one of the first two columns.")
+        raise InputError(
+            f"source_column is {source_column}; expected 0 or 1, one of the first two columns.", value=source_column
+        )
+    rows, reading = _rows(path)
     entries: dict[tuple[str, str], None] = {}
     skipped = []
-    for number, line in enumerate(text_lines(path), start=1):
-        cells = [cell.strip() for cell in line.split("\t")[:2]] if "\t" in line else line.split()
-        if len(cells) == 2 and all(cells):
-            entries[cells[source_column], cells[1 - source_column]] = None
-        elif line.strip():
+    for number, pair in rows:
+        if all(pair):
+            entries[pair[source_column], pair[1 - source_column]] = None
+        else:
             skipped.append(number)
     if not entries:
-        raise InputError(
-            f"{path} holds no dictionary entry ({len(skipped)} lines without a word on both sides); expected a word, a "
-            "tab and its translation on each line."
-        )
-    return Dictionary(tuple(entries), tuple(skipped))
+        raise _no_entry(path, len(skipped))
+    check_skipped(path, skipped, len(rows) - len(skipped), "have no word on both sides")
+    return Dictionary(tuple(entries), tuple(skipped), reading)
+
+
+def _rows(path: str | Path) -> tuple[list[tuple[int, tuple[str, str]]], str]:
+    """Line number and both words of each line that is not blank, empty where one is missing; and what is to be told."""
+    place = Place(str(path)) if Path(path).is_file() else Place.parse(str(path))
+    if place.columns:
+        return [(number, (first.strip(), second.strip())) for number, (first, second) in place.rows(2)], ""
+    table = Table.of(path, _SEPARATORS)
+    numbered = ((number, _cells(table, cells)) for number, cells in table.rows())
+    rows = [(number, cells) for number, cells in numbered if any(cells)]
+    if all(len(cells) < 2 for _, cells in rows):
+        raise _no_entry(path, len(rows))
+    found = find_columns([row for row in rows[:SEEN] if len(row[1]) > 1], path, table.keys, alike_from=SEEN)
+    most = found.width if table.separator == " " else None  # where words have no spaces, more of them are no entry
+    return [
+        (number, (cells[found.source], cells[found.target]))
+        if len(cells) > found.target and (most is None or len(cells) <= most)
+        else (number, ("", ""))
+        for number, cells in rows[found.headed :]
+    ], found.notice
+
+
+def _cells(table: Table, cells: Sequence[str]) -> list[str]:
+    """The cells of a line, stripped; its two words, if it is no comment and lacks the table's separator."""
+    stripped = [cell.strip() for cell in cells]
+    words = stripped[0].split(" ")
+    return words if len(stripped) == 1 and len(words) == 2 and words[0] != "#" else stripped
+
+
+def _no_entry(path: str | Path, skipped: int) -> InputError:
+    return InputError(
+        f"{path} holds no dictionary entry ({skipped} lines without a word on both sides); expected a word, a tab and "
+        "its translation on each line.",
+        path=path,
+    )
 
 
 def read_dictionaries(paths: str | Path | Sequence[str | Path]) -> Dictionary:
@@ -113,8 +160,9 @@ def dictionary_counts(
         Counts of shape `(V_t, V_s)`.
 
     Raises:
-        InputError: If no entry has a known token on both sides.
+        InputError: If no entry has a known token on both sides, or source and target are exchanged.
     """
+    check_direction(dictionary.entries, source, target)
     written = _written(dictionary.entries, source, target)
     sources, targets = (
         _known_ids(tokenizer, [entry[side] for entry in written]) for side, tokenizer in enumerate((source, target))

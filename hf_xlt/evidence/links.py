@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,35 +10,61 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.direction import check_direction
 from hf_xlt.evidence.token_ids import token_ids
+from hf_xlt.files.text import first_numbers
+
+logger = logging.getLogger(__name__)
 
 TokenPair = tuple[np.ndarray, np.ndarray]
+
+LONGEST = 512
+"""Tokens a side of a pair that is aligned. One pair of so many takes about a second, one of 100 some hundredths."""
 
 _SIDES = ("source", "target")
 
 
 def token_pairs(
-    texts: Sequence[tuple[str, str]], source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase
+    texts: Sequence[tuple[str, str]],
+    source: PreTrainedTokenizerBase,
+    target: PreTrainedTokenizerBase,
+    lines: Sequence[int] = (),
 ) -> list[TokenPair]:
-    """The ids of sentence pairs, each side by its own tokenizer, without special tokens; pairs with an empty side go.
+    """The ids of sentence pairs, each side by its own tokenizer, without special tokens.
+
+    Pairs with an empty side go. So do those with more than `LONGEST` tokens on a side, which are documents rather than
+    sentences: to align one takes as long as thousands of sentences, and tells less. They are counted and named.
 
     Args:
         texts: Source and target text of each pair: sentences, or the entries of a dictionary.
         source: Tokenizer of the source side.
         target: Tokenizer of the target side.
+        lines: The line of each pair in its file; without them pairs are named by their place, from 1.
 
     Returns:
         int64 ids of the source and of the target sentence.
+
+    Raises:
+        InputError: If all pairs that have two sides are longer, or source and target are exchanged.
     """
     if not texts:
         return []
+    check_direction(texts, source, target)
     tokenizers = source, target
     sides = (token_ids(tokenizer, side) for tokenizer, side in zip(tokenizers, zip(*texts, strict=True), strict=True))
-    return [
-        (np.array(first, np.int64), np.array(second, np.int64))
-        for first, second in zip(*sides, strict=True)
-        if first and second
-    ]
+    pairs, long = [], []
+    for place, (first, second) in enumerate(zip(*sides, strict=True)):
+        if max(len(first), len(second)) > LONGEST:
+            long.append(lines[place] if lines else place + 1)
+        elif first and second:
+            pairs.append((np.array(first, np.int64), np.array(second, np.int64)))
+    if long:
+        told = f"{len(long)} of {len(texts)} pairs have more than {LONGEST} tokens on a side"
+        which = f"{'lines' if lines else 'pairs'} {first_numbers(long)}"
+        if not pairs:
+            raise InputError(f"{told} ({which})", expected="pairs of sentences", hint="Split them into sentences.")
+        logger.warning(f"{told} and are left out; split them into sentences to use them: {which}")
+    return pairs
 
 
 def link_counts(pairs: Sequence[TokenPair], links: Sequence[np.ndarray], shape: tuple[int, int]) -> TokenCounts:

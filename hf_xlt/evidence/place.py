@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.text import text_lines
+from hf_xlt.files.table import Table
 
 _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^:@=/\\]+)=(?P<value>[^@/\\]*))?")
 
@@ -33,8 +34,8 @@ def several(places: str | Path | Sequence[str | Path], what: str) -> tuple[str |
 
 def file_of(place: str | Path) -> Path:
     """The file of a place: `FILE` of `FILE:column,column`, unless there is a file of that very name."""
-    whole = Path(place).expanduser()
-    return whole if whole.is_file() else Path(Place.parse(str(place)).path).expanduser()
+    whole = Path(os.path.expanduser(place))
+    return whole if whole.is_file() else Path(os.path.expanduser(Place.parse(str(place)).path))
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,28 @@ class Place:
     """A file, and of a table which columns and which rows.
 
     Args:
-        path: The file, gzipped if its name ends in `.gz`.
-        columns: Of a tab-separated file with a header row, the names of those wanted, in order; empty where there is
+        path: The file, as `Table.of` takes it.
+        columns: Of a table with a header row or of objects, the names of those wanted, in order; empty where there is
             no header row and columns go by position.
         column: Only rows that have `value` in this column; None for all.
         value: See `column`.
+
+    Raises:
+        InputError: If a column is named twice.
     """
 
     path: str
     columns: tuple[str, ...] = ()
     column: str | None = None
     value: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.columns)) < len(self.columns):
+            raise InputError(
+                f"{self.path}:{','.join(self.columns)} names the same column twice; expected different ones.",
+                value=self.columns,
+                path=self.path,
+            )
 
     @classmethod
     def parse(cls, text: str) -> Place:
@@ -64,7 +76,7 @@ class Place:
         match = _PLACE.fullmatch(text)
         if match is None or (match["column"] and not match["columns"]):
             raise InputError(f"{text!r} is no place of a table; expected PATH:column,column@column=value.")
-        columns = tuple(match["columns"].split(",")) if match["columns"] else ()
+        columns = tuple(name.strip() for name in match["columns"].split(",")) if match["columns"] else ()
         return cls(match["path"], columns, match["column"], match["value"])
 
     def rows(self, count: int) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -74,27 +86,37 @@ class Place:
             count: How many cells are expected: the columns named, or the first so many.
 
         Raises:
-            InputError: If the file cannot be read, the header row lacks a column, as many columns as expected are not
-                named, or a line has too few cells.
+            InputError: If the file cannot be read, the header row lacks a column or has it twice, as many columns as
+                expected are not named, or a line has too few cells.
         """
-        lines = ((number, line.split("\t")) for number, line in enumerate(text_lines(self.path), start=1))
-        wanted, filtered = list(range(count)), None
+        table = Table.of(self.path)
         if self.columns:
             if len(self.columns) != count:
-                raise InputError(f"{self.path}: {len(self.columns)} columns named, {count} expected; name those.")
-            _, header = next(lines, (1, []))
-            wanted = [self._index(header, name) for name in self.columns]
-            filtered = None if self.column is None else self._index(header, self.column)
+                raise InputError(
+                    f"{self.path}: {len(self.columns)} columns named, {count} expected; name those.", path=self.path
+                )
+            names, rows = table.named()
+            wanted = [self._index(names, name) for name in self.columns]
+            filtered = None if self.column is None else self._index(names, self.column)
+        else:
+            wanted, filtered, rows = list(range(count)), None, table.rows()
         most = max([*wanted, filtered or 0])
-        for number, cells in lines:
+        for number, cells in rows:
             if cells == [""]:
                 continue
             if len(cells) <= most:
-                raise InputError(f"{self.path}, line {number}: {len(cells)} cells, {most + 1} expected, with tabs.")
+                raise InputError(
+                    f"{self.path}, line {number}: {len(cells)} cells, {most + 1} expected, with tabs.",
+                    path=self.path,
+                    line=number,
+                )
             if filtered is None or cells[filtered] == self.value:
                 yield number, tuple(cells[i] for i in wanted)
 
-    def _index(self, header: list[str], name: str) -> int:
-        if name not in header:
-            raise InputError(f"{self.path} has no column {name!r}; its header row names {', '.join(header)}.")
-        return header.index(name)
+    def _index(self, names: list[str], name: str) -> int:
+        if names.count(name) != 1:
+            fault = f"has no column {name!r}" if name not in names else f"has several columns {name!r}"
+            raise InputError(
+                f"{self.path} {fault}; its header row names {', '.join(names)}.", value=name, path=self.path, line=1
+            )
+        return names.index(name)

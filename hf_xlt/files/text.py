@@ -1,31 +1,109 @@
-"""The lines of a text file."""
+"""Files of text: their bytes, whatever they are compressed with, and their lines."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from hf_xlt.errors import InputError
 
+_BOM = "\ufeff".encode()
+_ARCHIVES = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
 
-def text_lines(path: str | Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file, gzipped if its name ends in `.gz`, without line ends.
+
+@dataclass(frozen=True)
+class _Compression:
+    name: str
+    suffix: str
+    start: re.Pattern[bytes]
+    open: Callable[[Path], Any]
+
+
+_COMPRESSIONS = (
+    _Compression("gzip", ".gz", re.compile(rb"\x1f\x8b"), gzip.open),
+    _Compression("bzip2", ".bz2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.open),
+    _Compression("xz", ".xz", re.compile(rb"\xfd7zXZ\x00"), lzma.open),
+)
+COMPRESSED = tuple(compression.suffix for compression in _COMPRESSIONS)
+"""How the names of compressed files that can be read end."""
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix that says what a file holds, in lower case: `.csv` of `words.CSV.gz`."""
+    path = Path(path)
+    return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked if it is gzip, bzip2 or xz, which its first bytes tell.
 
     Raises:
-        InputError: If the file is missing or damaged, or at the first line that is not UTF-8.
+        InputError: If the file is missing, unreadable or damaged, packed in another way, or not in the way its name
+            says.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; expected text. Check the path.")
-    opener: Callable[..., Iterable[bytes]] = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:  # type: ignore[attr-defined]
-            for number, line in enumerate(file, start=1):
-                yield _decoded(line, path, number).rstrip("\r\n")
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read ({error}). Check that it is whole and readable.") from error
+        if not path.is_file():
+            raise InputError(f"{path} is not a file. Check the path.", path=path)
+        with path.open("rb") as file:
+            opener = _opener(path, file.read(16))
+        with opener(path) as file:
+            yield file
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{path} cannot be read ({error}). Check that it is whole and readable.", path=path) from error
+
+
+def text_lines(path: str | Path) -> Iterator[str]:
+    r"""The lines of a UTF-8 text file, packed or not, without line ends.
+
+    Lines end with `\n` or `\r\n`, and with nothing else.
+
+    Raises:
+        InputError: As from `opened`; or at the first line that is not UTF-8 or holds a NUL character, or if carriage
+            returns stand alone where lines should end.
+    """
+    path = Path(path)
+    with opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            if number == 1 and b"\r" in line.rstrip(b"\r\n") and not line.endswith(b"\n"):
+                raise InputError(
+                    f"{path} has carriage returns and no line feed; expected lines that end with a line feed. "
+                    r"Convert it first, e.g. with `tr '\r' '\n'`.",
+                    path=path,
+                    line=1,
+                )
+            yield _decoded(line, path, number).rstrip("\r\n")
+
+
+def check_text(text: str, path: str | Path, line: int, unit: str = "line") -> str:
+    """The text itself, if it can be written as UTF-8 and has no NUL.
+
+    Raises:
+        InputError: If it holds a NUL character or half of a surrogate pair.
+    """
+    if "\0" in text:
+        raise InputError(
+            f"{path} holds a NUL character at {unit} {line}; expected text. Remove it.", path=path, line=line
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{path} holds half of a surrogate pair ({text[error.start]!a}) at {unit} {line}, which is no character; "
+            "expected text. Remove it, or write the file again as UTF-8.",
+            path=path,
+            line=line,
+        ) from error
+    return text
 
 
 def first_numbers(numbers: Sequence[int]) -> str:
@@ -33,11 +111,45 @@ def first_numbers(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
 
+def _opener(path: Path, start: bytes) -> Callable[[Path], Any]:
+    """What opens a file that begins so."""
+    for compression in _COMPRESSIONS:
+        if compression.start.match(start):
+            return compression.open
+        if path.suffix.lower() == compression.suffix:
+            raise InputError(
+                f"{path} cannot be read: its name ends in {path.suffix}, but it is not whole {compression.name}. "
+                "Download it again, or give it the name of what it is.",
+                path=path,
+            )
+    for magic, name in _ARCHIVES.items():
+        if start.startswith(magic):
+            raise InputError(
+                f"{path} is packed with {name}; expected a file as it is, or one of {', '.join(COMPRESSED)}. "
+                "Unpack it first.",
+                path=path,
+            )
+    return _plain
+
+
+def _plain(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
 def _decoded(line: bytes, path: Path, number: int) -> str:
+    if b"\0" in line:
+        raise InputError(
+            f"{path} holds a NUL character at line {number}; expected UTF-8 text. Remove it, or convert the file, e.g. "
+            "with `iconv -f UTF-16 -t UTF-8`.",
+            path=path,
+            line=number,
+        )
     try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+        return line.removeprefix(_BOM).decode()  # files that were joined have a mark inside, too
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 at line {number} (byte {error.start} of the line). "
-            "Convert it first, e.g. with `iconv -t UTF-8`."
+            "Convert it first, e.g. with `iconv -t UTF-8`.",
+            path=path,
+            line=number,
         ) from error

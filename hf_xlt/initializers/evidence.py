@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -19,15 +17,11 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionaries
 from hf_xlt.evidence.parallel import ParallelText, read_parallels
 from hf_xlt.evidence.place import file_of, several
-from hf_xlt.evidence.vectors import TextVectors, text_vectors
-from hf_xlt.files.text import text_lines
+from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.vectors import TextVectors, text_vectors, vector_count
 from hf_xlt.initializers.base import open_checkpoint
 from hf_xlt.initializers.subwords import some_tokens
 from hf_xlt.model_card import EvidenceFacts
-
-logger = logging.getLogger(__name__)
-
-Read = TypeVar("Read", Dictionary, ParallelText)
 
 # What messages call each piece of evidence.
 KINDS = {
@@ -83,7 +77,7 @@ class Evidence:
         for name, file in self._places(FILES):
             if isinstance(file, Tensor):
                 continue
-            if not (file_of(file) if name == "parallel" else _path(file)).is_file():
+            if not (file_of(file) if name in ("dictionary", "parallel") else _path(file)).is_file():
                 raise InputError(
                     f"{file} is not a file; expected {KINDS[name]}. Check the path given with {flag(name)}."
                 )
@@ -139,14 +133,14 @@ class Evidence:
         """The dictionary, read."""
         if self.dictionary is None:
             return None
-        return _noticed(read_dictionaries(self.dictionary))
+        return told(read_dictionaries(self.dictionary))
 
     @cached_property
     def sentences(self) -> ParallelText | None:
         """The parallel text, read."""
         if self.parallel is None:
             return None
-        return _noticed(read_parallels(self.parallel))
+        return told(read_parallels(self.parallel))
 
     @cached_property
     def words(self) -> TextVectors:
@@ -202,21 +196,12 @@ def _size(name: str, file: str | Path | Checkpoint) -> str | None:
         return f"{len(read_dictionaries(_path(file))):,} entries"
     if name == "parallel":
         return f"{len(read_parallels(_path(file))):,} pairs"
-    if name == "donor" or _path(file).name.endswith(".bin"):
-        return None
-    count, _, _ = next(text_lines(_path(file)), "").partition(" ")
-    return f"{int(count):,} vectors" if count.isdigit() else None
+    count = None if name == "donor" else vector_count(_path(file))
+    return None if count is None else f"{count:,} vectors"
 
 
 def _path(file: object) -> Path:
     return Path(str(file)).expanduser()
-
-
-def _noticed(read: Read) -> Read:
-    """Tell of lines that were left out."""
-    if read.notice:
-        logger.warning(read.notice)
-    return read
 
 
 def _missing(name: str) -> InputError:

@@ -141,7 +141,7 @@ class PooledInitializer(CountedInitializer):
 
     def _links(self, parallel: ParallelText) -> TokenCounts:
         tokenizers = self.source_tokenizer, self.tokenizer
-        sentences = token_pairs(parallel.pairs, *tokenizers)
+        sentences = token_pairs(parallel.pairs, *tokenizers, parallel.lines)
         entries = [] if self.dictionary is None else token_pairs(self.dictionary.entries, *tokenizers)
         links = WordAligner.train(sentences + entries).align(sentences, "intersection")
         return link_counts(sentences, links, self.shape)

@@ -87,7 +87,7 @@ class RamenInitializer(CountedInitializer):
 
     @cached_property
     def _links(self) -> TokenCounts:
-        pairs = token_pairs(self.parallel.pairs, self.source_tokenizer, self.tokenizer)
+        pairs = token_pairs(self.parallel.pairs, self.source_tokenizer, self.tokenizer, self.parallel.lines)
         links = WordAligner.train(pairs, self.aligner).align(pairs, self.symmetrization)
         return link_counts(pairs, links, self.shape)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,13 +25,12 @@ from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
+from hf_xlt.evidence.skipped import told
 from hf_xlt.recipes.recipe import Data, Recipe
 from hf_xlt.recipes.schema import require
 from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.stages import best_device
-
-logger = logging.getLogger(__name__)
 
 FEATURES = Features({"input_ids": ListOf(Value("int32")), "teacher": ListOf(Value("float32"))})
 
@@ -94,8 +92,7 @@ def check_distillation(recipe: Recipe) -> None:
     """
     if not recipe.distils:
         return
-    if notice := recipe.data.pairs().notice:
-        logger.warning(notice)
+    told(recipe.data.pairs())
     split_pairs(recipe.data)
     checkpoint = source_checkpoint(recipe)
     if (kind := kind_of(checkpoint.config)) is not ENCODER:

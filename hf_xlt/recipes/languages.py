@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -27,11 +26,10 @@ from hf_xlt.evaluation.language_model import measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.evidence.dictionary import read_dictionaries
 from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.evidence.skipped import told
 from hf_xlt.recipes.distillation import RetrievalPoint, split_pairs
 from hf_xlt.recipes.recipe import Data, Multilingual, Recipe
 from hf_xlt.recipes.stage import Stage
-
-logger = logging.getLogger(__name__)
 
 DEPTH = 7 / 12  # of the layer whose states are compared: that of XTREME (Hu et al., 2020) for BERT
 Pairs = Mapping[LanguagePair, Sequence[tuple[str, str]]]
@@ -234,8 +232,7 @@ def translations(data: Data) -> dict[LanguagePair, tuple[list[tuple[str, str]], 
     found = {}
     for language, file in files.items():
         own = replace(data, parallel=file)
-        if notice := own.pairs().notice:
-            logger.warning(notice)
+        told(own.pairs())
         found[first, language] = split_pairs(own)
     return found
 
@@ -289,4 +286,5 @@ def _anchored(split: Split, data: Data, options: Multilingual) -> Split:
             f"{'no' if data.dictionary is None else 'a'} dictionary; expected two languages, and a dictionary of words "
             "of the first and their translations. Name its file as data.dictionary."
         )
-    return AnchoredSplit.of(split, ExtraAnchors(read_dictionaries(data.dictionary), options.anchor_probability))
+    extra = ExtraAnchors(told(read_dictionaries(data.dictionary)), options.anchor_probability)
+    return AnchoredSplit.of(split, extra)

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.skipped import told
 from hf_xlt.recipes import Recipe
 from hf_xlt.recipes.languages import languages_text
 from hf_xlt.recipes.multilingual import check_model, languages_config
@@ -75,7 +76,7 @@ def check(study: Study) -> None:
     Raises:
         InputError: If one cannot be used.
     """
-    read_parallel(str(study.parallel))
+    told(read_parallel(str(study.parallel)))
     if study.tagging:
         tagging_material(study)
     for recipe in recipes(study, Path()):

@@ -32,7 +32,7 @@ def read_conll(path: str | Path) -> list[TaggedSentence]:
     """Sentences of a CoNLL file, columns separated by tabs or spaces; `-DOCSTART-` lines end a sentence.
 
     Args:
-        path: UTF-8, gzipped if its name ends in `.gz`.
+        path: UTF-8, packed or not.
 
     Raises:
         InputError: If the file cannot be read or holds no sentence, or at the first line without a word and a tag.
@@ -44,7 +44,7 @@ def read_conll(path: str | Path) -> list[TaggedSentence]:
             lines, words, tags = zip(*_cells(group, path), strict=True)
             sentences.append(TaggedSentence(words, tags, lines[0]))
     if not sentences:
-        raise InputError(f"{path} holds no sentence; expected a word and its tag on each line.")
+        raise InputError(f"{path} holds no sentence; expected a word and its tag on each line.", path=path)
     return sentences
 
 
@@ -59,6 +59,8 @@ def _cells(lines: Iterator[tuple[int, str]], path: str | Path) -> Iterator[tuple
         word, tag = cells[0].strip(" "), cells[-1].strip(" ")
         if len(cells) < 2 or not word or not tag:
             raise InputError(
-                f"{path}, line {number}: {line!r} lacks a word or a tag; expected both, with a tab or space."
+                f"{path}, line {number}: {line!r} lacks a word or a tag; expected both, with a tab or space.",
+                path=path,
+                line=number,
             )
         yield number, word, tag

@@ -14,8 +14,9 @@ from hf_xlt.files.text import text_lines
 
 COLUMNS = 10
 _ID, _FORM, _UPOS, _HEAD, _DEPREL = 0, 1, 3, 6, 7
-_RANGE = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
-_EMPTY_NODE = re.compile(r"([0-9]+)\.[1-9][0-9]*")
+_RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
+_EMPTY_NODE = re.compile(r"([0-9]{1,9})\.[1-9][0-9]*")
+_HEAD_NUMBER = re.compile(r"[0-9]{1,9}")
 _COMMENT = re.compile(r"#\s*(sent_id|text)\s*=\s*(.*)")
 
 
@@ -60,7 +61,7 @@ class Sentence:
 
 
 def read_conllu(path: str | Path) -> list[Sentence]:
-    """Sentences of a file, gzipped if its name ends in `.gz`; empty nodes (`8.1`) are left out.
+    """Sentences of a file, packed or not; empty nodes (`8.1`) are left out.
 
     Raises:
         InputError: If the file cannot be read or holds no sentence, or, with the line's number: at a line without ten
@@ -76,7 +77,7 @@ def read_conllu(path: str | Path) -> list[Sentence]:
             sentences.append(_Block(path, number - len(block), block).sentence())
             block = []
     if not sentences:
-        raise InputError(f"{path} holds no sentence; expected CoNLL-U.")
+        raise InputError(f"{path} holds no sentence; expected CoNLL-U.", path=path)
     return sentences
 
 
@@ -139,7 +140,7 @@ class _Block:
         if all(cell == "_" for cell in cells):
             return ()
         for number, cell in zip(numbers, cells, strict=True):
-            if not (cell.isascii() and cell.isdigit()):
+            if not _HEAD_NUMBER.fullmatch(cell):
                 raise self._error(number, f"the head {cell!r} is no number")
             if int(cell) > len(cells):
                 raise self._error(number, f"the head {cell} is outside the sentence, which has {len(cells)} words")
@@ -151,7 +152,7 @@ class _Block:
         return heads
 
     def _error(self, number: int, what: str) -> InputError:
-        return InputError(f"{self.path}, line {number}: {what}. Is this CoNLL-U?")
+        return InputError(f"{self.path}, line {number}: {what}. Is this CoNLL-U?", path=self.path, line=number)
 
 
 def _on_cycle(heads: Sequence[int]) -> int | None:

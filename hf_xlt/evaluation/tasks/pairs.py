@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.place import Place
+from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.skipped import told
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,10 @@ class Pairs:
         Raises:
             InputError: If the place or the file cannot be read, or there are fewer than two pairs.
         """
-        rows = [tuple(cell.strip() for cell in cells) for _, cells in Place.parse(place).rows(2)]
-        entries = tuple((source, target) for source, target in rows if source and target)
-        skipped = len(rows) - len(entries)
-        if len(entries) < 2:
+        text = told(read_parallel(place))
+        if len(text) < 2:
             raise InputError(
-                f"{place}: {len(entries)} pairs and {skipped} lines with an empty side; expected two pairs or more, "
-                "source and target with a tab between them."
+                f"{place}: {len(text)} pairs and {len(text.skipped)} lines with an empty side; expected two pairs or "
+                "more, source and target with a tab between them."
             )
-        return cls(entries, skipped)
+        return cls(text.pairs, len(text.skipped))

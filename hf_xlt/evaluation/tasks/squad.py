@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.json_text import json_value
 from hf_xlt.files.text import text_lines
 
-_PLACE = re.compile(r"(?P<path>[^#]+)(?:#(?P<first>\d+)-(?P<last>\d+))?")
+_PLACE = re.compile(r"(?P<path>[^#]+)(?:#(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}))?")
+
+_BROKEN = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,7 @@ def read_questions(place: str) -> list[Question]:
 
 
 def _parsed(path: str) -> Any:
-    try:
-        return json.loads("\n".join(text_lines(path)))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON at line {error.lineno} ({error.msg}); expected SQuAD 1.1.") from error
+    return json_value("\n".join(text_lines(path)), path)
 
 
 def _paragraphs(file: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -106,6 +105,8 @@ def _answer(record: Any, context: str, where: str) -> Answer:
 
 def _field(record: Any, key: str, kind: type, where: str) -> Any:
     value = record.get(key) if isinstance(record, dict) else None
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise InputError(f"{where}: no {key!r} that is a {kind.__name__}; expected SQuAD 1.1.")
+    if isinstance(value, str) and not value.isprintable() and _BROKEN.search(value):
+        raise InputError(f"{where}: {key!r} holds NUL or half of a surrogate pair; expected text. Remove it.")
     return value

@@ -18,6 +18,7 @@ Sentence = Sequence[str] | Sequence[int] | np.ndarray
 """The tokens of a sentence: words or subwords as strings, or their ids."""
 
 _BATCH_CELLS = 2**17
+_MOST_CELLS = 2**24
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class Bitext:
         """Look the pairs' tokens up; a vocabulary that is not given is made of them.
 
         Raises:
-            InputError: If there is no pair, or a side of one is empty or a string.
+            InputError: If there is no pair, a side of one is empty or a string, or one is so long that its links would
+                not fit into memory.
         """
         if not len(pairs):
             raise InputError("There is no sentence pair; expected at least one. Give parallel text.")
@@ -121,6 +123,14 @@ class Bitext:
         target = target or Vocabulary.of(targets)
         source_ids, source_lengths = source.encode(sources)
         target_ids, target_lengths = target.encode(targets)
+        most = int((source_lengths * target_lengths).argmax())
+        if (longest := (int(source_lengths[most]), int(target_lengths[most])))[0] * longest[1] > _MOST_CELLS:
+            raise InputError(
+                f"Pair {most} has {longest[0]} and {longest[1]} tokens, too many to be aligned",
+                value=longest,
+                expected=f"at most {_MOST_CELLS:,} pairs of a source and a target token",
+                hint="Split it into sentences, or drop it.",
+            )
         return cls(source, target, source_ids, target_ids, source_lengths, target_lengths)
 
     def __len__(self) -> int:

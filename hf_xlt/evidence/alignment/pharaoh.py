@@ -11,14 +11,14 @@ import numpy as np
 from hf_xlt.errors import InputError
 from hf_xlt.files.text import text_lines
 
-_LINK = re.compile(r"\d+-\d+")
+_LINK = re.compile(r"[0-9]{1,9}-[0-9]{1,9}")
 
 
 def read_pharaoh(path: str | Path, lengths: Sequence[tuple[int, int]]) -> list[np.ndarray]:
     """Read the links of sentence pairs.
 
     Args:
-        path: A text file, `.gz` too; an empty line is a pair without links.
+        path: A text file, packed or not; an empty line is a pair without links.
         lengths: Number of source and target tokens of each pair.
 
     Returns:

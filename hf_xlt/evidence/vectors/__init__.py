@@ -1,6 +1,6 @@
 """Static vectors of words or subword tokens: trained on text, or read from files."""
 
-from hf_xlt.evidence.vectors.read import read_vectors
+from hf_xlt.evidence.vectors.read import read_vectors, vector_count
 from hf_xlt.evidence.vectors.subword import NgramVectors, TextVectors, WordAverages, text_vectors
 from hf_xlt.evidence.vectors.train import train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
@@ -13,4 +13,5 @@ __all__ = [
     "read_vectors",
     "text_vectors",
     "train_vectors",
+    "vector_count",
 ]

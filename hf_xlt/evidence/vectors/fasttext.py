@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.text import opened
 
 MAGIC = struct.pack("<i", 793712314)
 
@@ -18,6 +20,12 @@ _VERSION = 12
 _SETTINGS = struct.Struct("<12id")  # dim, ws, epoch, minCount, neg, wordNgrams, loss, model, bucket, minn, maxn, …
 _SIZES = struct.Struct("<3i2q")  # entries, words, labels; tokens, pruned n-grams (−1: none)
 _SHAPE = struct.Struct("<2q")
+
+
+@dataclass(frozen=True)
+class _Settings:
+    width: int
+    ngrams: _Ngrams
 
 
 @dataclass(frozen=True)
@@ -38,67 +46,127 @@ class _Ngrams:
         return [_hash(span.encode()) % self.buckets for span in spans] if self.buckets else []
 
 
-def read_fasttext(file: BinaryIO, path: Path, words: set[str], width: int | None) -> Iterator[tuple[str, np.ndarray]]:
-    """The words with their vectors, those of the model's dictionary first; the file stands behind the magic number.
+def is_fasttext(path: Path) -> bool:
+    """Whether a file begins as a fastText model.
 
     Raises:
-        InputError: If the model is quantised, of an old version, or its width is not the one wanted.
+        InputError: If it cannot be read, or is a packed model: only the rows wanted are read, from where they are.
     """
-    (version,) = struct.unpack("<i", file.read(4))
-    settings = _SETTINGS.unpack(file.read(_SETTINGS.size))
-    if version != _VERSION:
-        raise InputError(f"{path} is a fastText model of version {version}; expected {_VERSION}: export it as .vec.")
-    check_width(path, settings[0], width)
-    ngrams = _Ngrams(settings[9], settings[10], settings[8])
-    known, rows = _dictionary(file, path, words)
-    matrix = _matrix(file, path)
+    with opened(path) as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return False
+    with path.open("rb") as plain:
+        if plain.read(len(MAGIC)) != MAGIC:
+            raise InputError(f"{path} is a packed fastText model; expected it as it is. Unpack it first.", path=path)
+    return True
+
+
+def read_fasttext(path: Path, words: set[str], width: int | None) -> dict[str, np.ndarray]:
+    """The words with their vectors, those of the model's dictionary first.
+
+    Raises:
+        InputError: If the model is quantised, of an old version, damaged, or its width is not the one wanted.
+    """
+    with _model(path) as file:
+        settings = _settings(file, path)
+        check_width(path, settings.width, width)
+        known, rows = _dictionary(file, path, words)
+        matrix = _matrix(file, path, (rows + settings.ngrams.buckets, settings.width))
+    ngrams = settings.ngrams
     unknown = sorted(words - known.keys()) if ngrams.longest else []
+    found = {}
     for word in (*known, *unknown):
         parts = [known[word]] if word in known else []
         parts += [rows + bucket for bucket in ngrams.of(word)] if word != "</s>" else []
         if parts:
-            yield word, matrix[parts].mean(axis=0, dtype=np.float32)
+            found[word] = matrix[parts].mean(axis=0, dtype=np.float32)
+    return found
 
 
 def known_words(path: Path, words: set[str]) -> set[str]:
-    """Those of the words that the dictionary of a fastText model has."""
-    with path.open("rb") as file:
-        file.seek(len(MAGIC) + 4 + _SETTINGS.size)
+    """Those of the words that the dictionary of a fastText model has.
+
+    Raises:
+        InputError: As from `read_fasttext`.
+    """
+    with _model(path) as file:
+        _settings(file, path)
         return set(_dictionary(file, path, words)[0])
 
 
 def check_width(path: Path, found: int, wanted: int | None) -> None:
     """Raise InputError unless the width is the one that was asked for."""
     if wanted is not None and found != wanted:
-        raise InputError(f"The vectors of {path} are {found} wide; expected {wanted}: choose vectors of that width.")
+        raise InputError(
+            f"The vectors of {path} are {found} wide; expected {wanted}: choose vectors of that width.",
+            value=found,
+            path=path,
+        )
+
+
+@contextmanager
+def _model(path: Path) -> Iterator[BinaryIO]:
+    """A model, read from behind its magic number."""
+    try:
+        with path.open("rb") as file:
+            file.seek(len(MAGIC))
+            yield file
+    except (OSError, struct.error) as error:
+        raise InputError(
+            f"Vectors {path} cannot be read ({error}). Check that the file is whole.", path=path
+        ) from error
+
+
+def _settings(file: BinaryIO, path: Path) -> _Settings:
+    (version,) = struct.unpack("<i", file.read(4))
+    fields = _SETTINGS.unpack(file.read(_SETTINGS.size))
+    if version != _VERSION:
+        raise InputError(
+            f"{path} is a fastText model of version {version}; expected {_VERSION}: export it as .vec.", path=path
+        )
+    width, (buckets, shortest, longest) = fields[0], fields[8:11]
+    if width < 1 or buckets < 0 or (longest and not 0 < shortest <= longest):
+        raise _damaged(path, "its settings")
+    return _Settings(width, _Ngrams(shortest, longest, buckets))
 
 
 def _dictionary(file: BinaryIO, path: Path, words: set[str]) -> tuple[dict[str, int], int]:
     """The row of each wanted word in the dictionary, in its order, and how many words that has."""
     entries, count, _, _, pruned = _SIZES.unpack(file.read(_SIZES.size))
+    if not 0 <= count <= entries:
+        raise _damaged(path, "the sizes of its dictionary")
     known: dict[str, int] = {}
     for row in range(entries):
         word = bytearray()
         while (character := file.read(1)) != b"\0":
             if not character:
-                raise InputError(f"{path} breaks off in its dictionary; check that the download is whole.")
+                raise InputError(f"{path} breaks off in its dictionary; check that the download is whole.", path=path)
             word += character
         file.seek(9, 1)  # int64 count, int8 type
         decoded = word.decode("utf-8", "replace")
         if row < count and decoded in words:
             known[decoded] = row
     if pruned > 0 or file.read(1) != b"\0":
-        raise InputError(f"{path} is a quantised fastText model; expected a full one (.bin) or its .vec.")
+        raise InputError(f"{path} is a quantised fastText model; expected a full one (.bin) or its .vec.", path=path)
     return known, count
 
 
-def _matrix(file: BinaryIO, path: Path) -> np.ndarray:
+def _matrix(file: BinaryIO, path: Path, least: tuple[int, int]) -> np.ndarray:
     """The input matrix, read where it is on the disk."""
-    shape = _SHAPE.unpack(file.read(_SHAPE.size))
+    rows, width = _SHAPE.unpack(file.read(_SHAPE.size))
     start = file.tell()
-    if path.stat().st_size < start + 4 * shape[0] * shape[1]:
-        raise InputError(f"{path} breaks off before its vectors end; check that the download is whole.")
-    return np.memmap(path, dtype="<f4", mode="r", offset=start, shape=shape)
+    if width != least[1] or rows < least[0]:
+        raise _damaged(path, "the shape of its matrix")
+    if path.stat().st_size < start + 4 * rows * width:
+        raise InputError(f"{path} breaks off before its vectors end; check that the download is whole.", path=path)
+    return np.memmap(path, dtype="<f4", mode="r", offset=start, shape=(rows, width))
+
+
+def _damaged(path: Path, part: str) -> InputError:
+    return InputError(
+        f"{path} is no fastText model that can be read: {part} make no sense. Check that the download is whole.",
+        path=path,
+    )
 
 
 def _hash(text: bytes) -> int:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
-import struct
-from collections.abc import Collection, Iterable, Iterator
+import logging
+from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.vectors.fasttext import MAGIC, check_width, read_fasttext
+from hf_xlt.evidence.vectors.entries import VectorFile, open_vectors
+from hf_xlt.evidence.vectors.fasttext import is_fasttext, read_fasttext
 from hf_xlt.evidence.vectors.vectors import Vectors
+from hf_xlt.files.text import first_numbers
 
-_LONGEST_WORD = 10_000
+logger = logging.getLogger(__name__)
 
 
 def read_vectors(path: str | Path, words: Collection[str], width: int | None = None) -> Vectors:
     """Read the vectors of the given words; no others are held in memory.
 
     Args:
-        path: `.bin`: fastText's or word2vec's binary format, told apart by content. Anything else: fastText's and
-            word2vec's text format (`.vec`), perhaps gzipped (`.gz`).
+        path: A file of word vectors; which format it has is told by its content: fastText's or word2vec's binary one
+            (`.bin`), their text format (`.vec`), or GloVe's, which has no first line of sizes. All but fastText's may
+            be packed, such as `.vec.gz`.
         words: The words wanted. Those the file lacks are left out, except that a fastText `.bin` makes them of their
             character n-grams; they come last.
         width: The width the vectors must have; None takes any.
@@ -34,68 +35,76 @@ def read_vectors(path: str | Path, words: Collection[str], width: int | None = N
             NaN or infinity, or has none of the words.
     """
     path = Path(path).expanduser()
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with cast(BinaryIO, opener(path, "rb")) as file:
-            found = dict(_entries(file, path, set(words), width))
-    except (OSError, EOFError, struct.error) as error:
-        raise InputError(f"Vectors {path} cannot be read ({error}). Check that the file is whole.") from error
+    if is_fasttext(path):
+        found = read_fasttext(path, set(words), width)
+    else:
+        found = _read(open_vectors(path, width), set(words))
     if not found:
         raise InputError(
-            f"Vectors {path} have none of the {len(words)} words; expected some: check how they are spelled."
+            f"Vectors {path} have none of the {len(words)} words; expected some: check how they are spelled.", path=path
         )
-    return Vectors(tuple(found), torch.from_numpy(np.stack(list(found.values()))))
+    return _vectors(found)
 
 
-def _entries(file: BinaryIO, path: Path, words: set[str], width: int | None) -> Iterable[tuple[str, np.ndarray]]:
-    if path.name.removesuffix(".gz").endswith(".bin"):
-        if file.read(4) == MAGIC:
-            return read_fasttext(file, path, words, width)
-        file.seek(0)
-        return _word2vec(file, path, words, *_header(file, path, width))
-    return _text(file, path, words, *_header(file, path, width))
+def first_vectors(path: Path, most: int) -> Vectors:
+    """The vectors of the first words of a file that is not fastText's.
+
+    Raises:
+        InputError: As from `read_vectors`.
+    """
+    found = _read(open_vectors(path), None, most)
+    if not found:
+        raise InputError(f"Vectors {path} have no word; expected some: check that the file is whole.", path=path)
+    return _vectors(found)
 
 
-def _header(file: BinaryIO, path: Path, width: int | None) -> tuple[int, int]:
-    line = file.readline(_LONGEST_WORD).split()
-    if len(line) != 2 or not all(field.isdigit() for field in line):
-        raise InputError(
-            f"{path} does not begin with the number and the width of its vectors; expected a .vec or .bin."
-        )
-    count, found = (int(field) for field in line)
-    check_width(path, found, width)
-    return count, found
+def vector_count(path: Path) -> int | None:
+    """How many vectors a file says it has; None if it does not say, as those of GloVe and fastText's models.
+
+    Raises:
+        InputError: If it cannot be read, or holds no vectors.
+    """
+    return None if is_fasttext(path) else open_vectors(path).count
 
 
-def _text(file: BinaryIO, path: Path, words: set[str], count: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
-    left = set(words)
-    for number, line in enumerate(tqdm(file, desc=path.name, unit="word", total=count, disable=None), start=2):
-        word, _, numbers = line.rstrip().partition(b" ")
-        decoded = word.decode("utf-8", "replace")
-        if decoded not in left:
-            continue
-        left.remove(decoded)
-        fields = numbers.split()
-        if len(fields) != width:
-            raise InputError(
-                f"{path} has {len(fields)} numbers at line {number}; expected {width}, as its first line says."
-            )
+def _read(file: VectorFile, words: set[str] | None, most: int | None = None) -> dict[str, np.ndarray]:
+    """The vectors of the words, or of all, up to a number; of equal words the first counts."""
+    found: dict[str, np.ndarray] = {}
+    again, broken, foreign = [], [], 0
+    for entry in tqdm(file.entries(), desc=file.path.name, unit="word", total=file.count, disable=None):
         try:
-            yield decoded, np.array(fields, dtype=np.float32)
-        except ValueError as error:
-            raise InputError(f"{path} has a field that is no number at line {number} ({error}).") from error
+            word = entry.word.decode()
+        except UnicodeDecodeError:
+            broken.append(entry.place)
+            continue
+        foreign += not word.isascii()
+        if words is not None and word not in words:
+            continue
+        if word in found:
+            again.append(entry.place)
+            continue
+        found[word] = file.vector(entry)
+        if len(found) == most:
+            break
+    if len(broken) > foreign:
+        raise InputError(
+            f"{file.path} is not UTF-8 at {file.unit} {broken[0]}, nor are most of its words that are not ASCII. "
+            "Convert it first, e.g. with `iconv -t UTF-8`.",
+            path=file.path,
+            line=broken[0],
+        )
+    _tell(file, broken, "words are not UTF-8")
+    _tell(file, again, "words were there before")
+    return found
 
 
-def _word2vec(file: BinaryIO, path: Path, words: set[str], count: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
-    left = set(words)
-    for entry in tqdm(range(count), desc=path.name, unit="word", disable=None):
-        word = bytearray()
-        while (character := file.read(1)) not in (b" ", b"") and len(word) < _LONGEST_WORD:
-            word += character
-        row = file.read(4 * width)
-        if len(row) < 4 * width:
-            raise InputError(f"{path} breaks off at entry {entry} of {count}; expected word2vec's binary format.")
-        decoded = word.decode("utf-8", "replace").lstrip("\n")  # some writers end an entry with a line feed
-        if decoded in left:
-            left.remove(decoded)
-            yield decoded, np.frombuffer(row, dtype="<f4")
+def _tell(file: VectorFile, places: list[int], which: str) -> None:
+    if places:
+        name = "lines" if file.unit == "line" else "entries"
+        logger.warning(
+            f"{file.path}: {len(places)} vectors are left out, whose {which}: {name} {first_numbers(places)}"
+        )
+
+
+def _vectors(found: dict[str, np.ndarray]) -> Vectors:
+    return Vectors(tuple(found), torch.from_numpy(np.stack(list(found.values()))))

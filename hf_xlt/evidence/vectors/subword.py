@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -17,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.token_ids import flat, token_ids
-from hf_xlt.evidence.vectors.fasttext import MAGIC, known_words
-from hf_xlt.evidence.vectors.read import read_vectors
+from hf_xlt.evidence.vectors.fasttext import is_fasttext, known_words
+from hf_xlt.evidence.vectors.read import first_vectors, read_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
 from hf_xlt.mixture import SparseMixture
 from hf_xlt.tokens import Vocabulary
@@ -94,23 +91,15 @@ def text_vectors(path: str | Path, most_words: int = 50_000) -> TextVectors:
     """Open a file of word vectors.
 
     Args:
-        path: A fastText model (`.bin`), or vectors in the text format (`.vec`, perhaps gzipped), the most frequent
-            word first; of these, words are weighted by rank.
-        most_words: Words to read of the text format, from the start.
+        path: A fastText model, or vectors in another format that `read_vectors` takes, the most frequent word first;
+            of these, words are weighted by rank.
+        most_words: Words to read of the other formats, from the start.
 
     Raises:
         InputError: If the file cannot be read or is of another format.
     """
     path = Path(path).expanduser()
-    try:
-        with cast(BinaryIO, (gzip.open if path.suffix == ".gz" else open)(path, "rb")) as file:
-            if file.read(4) == MAGIC:
-                return NgramVectors(path)
-            file.readline()
-            words = [line.partition(b" ")[0].decode("utf-8", "replace") for line in islice(file, most_words)]
-    except (OSError, EOFError) as error:
-        raise InputError(f"Vectors {path} cannot be read ({error}). Check that the file is whole.") from error
-    return WordAverages(read_vectors(path, words))
+    return NgramVectors(path) if is_fasttext(path) else WordAverages(first_vectors(path, most_words))
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
