@@ -16,7 +16,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation import sentence_encoder as module
 from hf_xlt.evaluation.retrieval import nearest, nearest_by_margin, nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import BodyEncoder, sentence_encoder, sentence_head
-from hf_xlt.evaluation.structure import structure
+from hf_xlt.evaluation.structure import Structure, structure
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.retrieval import SentenceRetrieval
 from hf_xlt.sample import sentences
@@ -298,3 +298,10 @@ def test_structure_pools_each_layer_as_the_model_does(tmp_path):
     alone = structure(mean, mean, pairs, words=0)
     assert alone.pooling == ("mean", "mean")
     assert found.sentences.cka[-1][-1] < alone.sentences.cka[-1][-1] - 1e-3
+    assert found.sentences.cka[0] == pytest.approx(alone.sentences.cka[0], abs=1e-5)  # of the embeddings
+    assert Structure.from_json(found.to_json()) == found
+    before = json.loads(found.to_json())
+    del before["pooling"]
+    assert Structure.from_json(json.dumps(before)).pooling == ("mean", "mean")
+    two = str(saved(tmp_path / "two", "two"))
+    assert structure(two, mean, pairs, words=0).pooling == ("cls and mean", "mean")

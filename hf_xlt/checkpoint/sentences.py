@@ -27,6 +27,7 @@ class SentenceModules:
         kinds: The modules after the transformer, in order, such as `Pooling`, `Dense`, `Normalize`.
         pooling: How tokens are pooled: `mean`, `cls`, `max`, `lasttoken`, …; several are put side by side.
         prompt: What is put before every sentence; empty for nothing.
+        include_prompt: Whether its tokens are pooled with the sentence's.
         max_seq_length: Tokens that are read of a sentence; None where the folder does not say.
         lowercase: Whether sentences are lowered first.
     """
@@ -34,6 +35,7 @@ class SentenceModules:
     kinds: tuple[str, ...]
     pooling: tuple[str, ...] = MEAN
     prompt: str = ""
+    include_prompt: bool = True
     max_seq_length: int | None = None
     lowercase: bool = False
 
@@ -62,11 +64,13 @@ class SentenceModules:
         for path in after:
             _check_weights(folder / path)
         names = settings.get("prompts") or {}
+        pooled = next((_settings(folder / path / "config.json") for path in after if after[path] == "Pooling"), {})
         reading = next((_settings(file) for file in sorted((folder / body).glob("sentence_*_config.json"))), {})
         return cls(
             kinds=tuple(after.values()),
-            pooling=next((_pooling(folder / path) for path, kind in after.items() if kind == "Pooling"), MEAN),
+            pooling=_modes(pooled),
             prompt=names.get(settings.get("default_prompt_name")) or "",
+            include_prompt=bool(pooled.get("include_prompt", True)),
             max_seq_length=reading.get("max_seq_length"),
             lowercase=bool(reading.get("do_lower_case", False)),
         )
@@ -80,8 +84,10 @@ class SentenceModules:
 
     @property
     def only_mean(self) -> bool:
-        """Whether a vector is the mean of the tokens' states, scaled to unit length or not, and nothing else."""
-        return self.pooling == MEAN and set(self.kinds) <= {"Pooling", "Normalize"} and self.kinds[0] == "Pooling"
+        """Whether a vector is the mean of all tokens' states, scaled to unit length or not, and nothing else."""
+        of_all = self.include_prompt or not self.prompt
+        plain = self.kinds in (("Pooling",), ("Pooling", "Normalize"))
+        return plain and self.pooling == MEAN and of_all
 
     @property
     def as_we_compute(self) -> bool:
@@ -112,9 +118,8 @@ def _settings(file: Path) -> dict[str, Any]:
     return found
 
 
-def _pooling(folder: Path) -> tuple[str, ...]:
-    """The modes of a Pooling module, in the words of either age of its configuration."""
-    settings = _settings(folder / "config.json")
+def _modes(settings: dict[str, Any]) -> tuple[str, ...]:
+    """How a Pooling module pools, whatever the age of its configuration."""
     mode = settings.get("pooling_mode")
     if mode is None:
         flags = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on is True]

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.checkpoint.sentences import OF_THE_VOCABULARY, SentenceModules, foreign_module
+from hf_xlt.checkpoint.sentences import MEAN, OF_THE_VOCABULARY, SentenceModules, foreign_module
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.pooling import mean_pooled
 from hf_xlt.evaluation.positions import positions
@@ -203,6 +203,52 @@ def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
         return SentenceHead(said, tokenizer)
     _check_vocabulary(checkpoint, said)
     return SentenceHead(said, tokenizer, list(_opened(checkpoint, said))[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPooling:
+    """How the states of any layer are pooled: as a model pools those of its last.
+
+    Attributes:
+        modes: The names of it; vectors of several stand side by side.
+        module: The library's, where it is not the mean alone.
+    """
+
+    modes: tuple[str, ...] = MEAN
+    module: nn.Module | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> LayerPooling:
+        """A checkpoint's own. What its folder names beyond the pooling (Dense, a prompt) is for the last layer alone.
+
+        Raises:
+            InputError: As for `sentence_encoder`.
+        """
+        said = SentenceModules.of(checkpoint.folder)
+        if said is None or said.pooling == MEAN:
+            return cls()
+        steps = _opened(checkpoint, said)
+        return cls(said.pooling, next(step for step in steps if type(step).__name__ == "Pooling"))
+
+    @property
+    def label(self) -> str:
+        """In a few words."""
+        return " and ".join(self.modes)
+
+    def vectors(self, layer: int, states: Tensor, attention_mask: Tensor) -> Tensor:
+        """A vector of each sentence `(b, d)`, or as many times as wide as there are modes.
+
+        The embeddings are pooled by the mean whatever the modes: the first token's are the same in every sentence.
+
+        Args:
+            layer: 0 for the embeddings.
+            states: `(b, s, d)`.
+            attention_mask: `(b, s)`.
+        """
+        if self.module is None or layer == 0:
+            return mean_pooled(states, attention_mask).repeat(1, len(self.modes))
+        features = {"token_embeddings": states.float(), "attention_mask": attention_mask}
+        return cast(Tensor, self.module(features)["sentence_embedding"])
 
 
 def check_sentence_head(checkpoint: Checkpoint) -> None:
