@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import torch
@@ -128,18 +129,29 @@ class SparseMixture(Mixture):
         return self.col[entries], self.values[entries]
 
     def rows_of(self, matrix: Tensor) -> Rows:
-        """Sums over the entries of the rows asked for, read where they are or gathered as float32."""
+        """Sums over the entries of the rows asked for, read where they are or, a block at a time, as float32."""
         crow, col, values = (t.to(matrix.device) for t in (self.crow, self.col, self.values))
         readable = matrix.dtype == torch.float32 and matrix.is_contiguous()
+        at_once = len(col) + 1 if readable else max(1, _BLOCK_BYTES // (4 * max(1, matrix.shape[1])))
+
+        def sums(ends: Tensor) -> Tensor:
+            entries = slice(int(ends[0]), int(ends[-1]))
+            ids, weights = col[entries], values[entries]
+            table = matrix
+            if not readable:
+                used, ids = ids.unique(return_inverse=True)
+                table = matrix[used].float()
+            return F.embedding_bag(
+                ids, table, ends - ends[0], mode="sum", per_sample_weights=weights, include_last_offset=True
+            )
 
         def rows_of(rows: slice) -> Tensor:
             ends = crow[rows.start : rows.stop + 1]
-            entries = slice(int(ends[0]), int(ends[-1]))
-            ids, weights = col[entries], values[entries]
-            table, index = (matrix, ids) if readable else (matrix[ids].float(), torch.arange(len(ids)).to(ids))
-            return F.embedding_bag(
-                index, table, ends - ends[0], mode="sum", per_sample_weights=weights, include_last_offset=True
-            )
+            cuts = torch.searchsorted(ends, torch.arange(int(ends[0]), int(ends[-1]), at_once).to(ends), side="right")
+            made = torch.empty(len(ends) - 1, matrix.shape[1], device=matrix.device)
+            for first, after in pairwise(sorted({0, *cuts[1:].tolist(), len(made)})):
+                made[first:after] = sums(ends[first : after + 1])
+            return made
 
         return rows_of
 

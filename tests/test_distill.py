@@ -16,9 +16,10 @@ from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.retrieval import sentence_vectors
+from hf_xlt.evaluation.retrieval import nearness, sentence_vectors
+from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.recipes import Data, Results, Stage, load_recipe, run_recipe
-from hf_xlt.recipes.distillation import pooling_of, read_sentence_pairs, split_pairs
+from hf_xlt.recipes.distillation import check_distillation, read_sentence_pairs, split_pairs
 from hf_xlt.recipes.distillation_trainer import DistillationTrainer, distillation_loss
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.report_html.comparison import curves_of
@@ -122,7 +123,7 @@ class TestLoss:
         together = model.bert(batch["input_ids"], batch["attention_mask"]).last_hidden_state
         torch.testing.assert_close(mean_pooled(together, batch["attention_mask"]), student)
         trainer = DistillationTrainer.__new__(DistillationTrainer)
-        trainer.temperature = 0.1
+        trainer.temperature, trainer.head = 0.1, SentenceHead(None, german)
         loss = trainer.compute_loss(model.bert, batch)
         torch.testing.assert_close(loss, distillation_loss(student, vectors, 0.1))
 
@@ -154,7 +155,7 @@ class TestPairs:
         assert [row.tolist() for row in pairs.training["input_ids"]] == ids
         assert pairs.held_out == tuple(target for _, target in held_out)
 
-        monkeypatch.setattr("hf_xlt.recipes.distillation.teacher_model", None)
+        monkeypatch.setattr("hf_xlt.recipes.distillation.sentence_encoder", None)
         again = read_sentence_pairs(recipe, german, tmp_path / "cache")
         assert torch.equal(again.held_out_vectors, pairs.held_out_vectors)
 
@@ -179,6 +180,8 @@ class TestRecipe:
         run = results.runs[0]
         assert [point.step for point in run.retrieval] == [0, 60]
         assert all(0 <= share <= 1 for point in run.retrieval for share in (point.to_source, point.from_source))
+        assert all(-1 <= point.cosine <= 1 and -2 <= point.margin <= 2 for point in run.retrieval)
+        assert results.pooling == "mean"
         found = [100 * share for point in run.retrieval for share in (point.to_source, point.from_source)]
         cells = " | ".join(f"{found[i]:.1f}" for i in (0, 2, 1, 3))
         card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
@@ -216,6 +219,39 @@ class TestRecipe:
         assert results.methods[1:] == (RANDOM_ROWS, FROM_SCRATCH)
         assert {tuple(point.step for point in run.retrieval) for run in results.runs} == {(0, 2)}
 
+    def test_the_vectors_are_the_models_own_and_the_student_is_pooled_alike(self, tmp_path, parallel):
+        library = pytest.importorskip("sentence_transformers")
+        source = sentence_encoder(tmp_path, {"word_embedding_dimension": 16, "pooling_mode_cls_token": True})
+        tiny.add_dense(source, 16, 8, place=2)
+        settings = {"prompts": {"query": "water: "}, "default_prompt_name": "query"}
+        (source / "config_sentence_transformers.json").write_text(json.dumps(settings))
+        recipe = distill_recipe(tmp_path, parallel, "stages.0.steps=60", source=source)
+        results = run_recipe(recipe, tmp_path / "out", "x")
+        assert results.pooling == "cls, Dense, Normalize, after the prompt 'water: '"
+        teacher, student = (library.SentenceTransformer(str(place)) for place in (source, tmp_path / "out"))
+        english, german = zip(*PAIRS[::20], strict=True)
+        wanted, found = (
+            torch.as_tensor(model.encode(list(texts))) for model, texts in ((teacher, english), (student, german))
+        )
+        assert wanted.shape == (12, 8)
+        near = nearness(found, wanted)
+        point = results.runs[0].retrieval[-1]
+        assert (point.cosine, point.margin) == pytest.approx((near.cosine, near.margin), abs=1e-4)
+        assert torch.equal(teacher[2].linear.weight, student[2].linear.weight)
+        untrained = replace(recipe, stages=(replace(recipe.stages[0], steps=1, learning_rate=1e-9),))
+        run_recipe(untrained, tmp_path / "untrained", "x")
+        before = library.SentenceTransformer(str(tmp_path / "untrained"))
+        english, german = zip(*(pair for i, pair in enumerate(PAIRS) if i % 20), strict=True)
+        wanted = torch.as_tensor(teacher.encode(list(english)))
+        losses = [
+            distillation_loss(torch.as_tensor(model.encode(list(german))), wanted, 0.05) for model in (before, student)
+        ]
+        assert losses[1] < losses[0] - 0.1
+
+    def test_too_few_held_out_pairs_are_told(self, tmp_path, parallel, caplog):
+        check_distillation(distill_recipe(tmp_path, parallel))
+        assert "12 are held out; P@1 among fewer than 200 says little" in caplog.text
+
     def test_other_stages_come_before_and_after(self, tmp_path, parallel):
         corpus = tmp_path / "de.txt"
         corpus.write_text("\n".join(sentences("de", "train")), encoding="utf-8")
@@ -243,7 +279,7 @@ class TestRecipe:
                 run_recipe(recipe, tmp_path / "out", "x")
         counted = (tmp_path / ".out.work" / "pairs.tsv").read_text(encoding="utf-8").splitlines()
         assert counted == ["\t".join(pair) for i, pair in enumerate(PAIRS) if i % 20]
-        monkeypatch.setattr("hf_xlt.recipes.distillation.teacher_model", interrupt)
+        monkeypatch.setattr("hf_xlt.recipes.distillation.sentence_encoder", interrupt)
         run_recipe(recipe, tmp_path / "out", "x")
         assert (tmp_path / "out" / "config.json").exists()
 
@@ -335,17 +371,15 @@ class TestRefusals:
         recipe = distill_recipe(tmp_path, parallel, source=decoder)
         self.refused(recipe, tmp_path, "of the kind decoder; expected an encoder to distil")
 
-    @pytest.mark.parametrize(
-        ("pooling", "told"),
-        [
-            ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls_token"),
-            ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "mean and max"),
-            ({"embedding_dimension": 16, "pooling_mode": "lasttoken"}, "lasttoken"),
-        ],
-    )
-    def test_a_source_that_pools_otherwise(self, tmp_path, parallel, pooling, told):
-        recipe = distill_recipe(tmp_path, parallel, source=sentence_encoder(tmp_path, pooling))
-        self.refused(recipe, tmp_path, f"makes a sentence vector by {told} of its tokens'; expected the mean")
+    def test_a_source_that_makes_no_vectors_or_knows_only_its_words(self, tmp_path, parallel):
+        source = sentence_encoder(tmp_path)
+        recipe = distill_recipe(tmp_path, parallel, source=source)
+        listing = json.loads((source / "modules.json").read_text())
+        listing.insert(1, {"idx": 3, "name": "3", "path": "3_W", "type": "sentence_transformers.models.WordWeights"})
+        (source / "modules.json").write_text(json.dumps(listing))
+        self.refused(recipe, tmp_path, "has a module WordWeights, which knows the words of its own vocabulary only")
+        (source / "config_sentence_transformers.json").write_text('{"model_type": "CrossEncoder"}')
+        self.refused(recipe, tmp_path, "is a CrossEncoder .* which makes no vector of a sentence")
 
     def test_no_pairs_or_too_few(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel, "data.parallel=null")
@@ -377,23 +411,3 @@ class TestRefusals:
         recipe = distill_recipe(tmp_path, parallel, f"data.corpus={parallel}", source=sentence_encoder(tmp_path))
         stage = replace(recipe.stages[0], objective="mlm", trains="lora", adapters="kept")
         self.refused(replace(recipe, stages=(stage,)), tmp_path, "sentence-transformers model, which keeps none")
-
-
-def test_how_models_pool_is_read_from_their_settings_of_any_age(tmp_path):
-    assert pooling_of(bare_encoder(tmp_path)) == ["mean"]
-    source = tmp_path / "source"
-    listing = [{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]
-    (source / "modules.json").write_text(json.dumps(listing))
-    assert pooling_of(source) == ["mean"]
-    (source / "1_Pooling").mkdir()
-    for settings, modes in (
-        ({"pooling_mode_cls_token": True}, ["cls_token"]),
-        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False, "include_prompt": True}, ["mean"]),
-        ({"pooling_mode": "mean"}, ["mean"]),
-        ({"pooling_mode": ["mean", "max"]}, ["mean", "max"]),
-    ):
-        (source / "1_Pooling" / "config.json").write_text(json.dumps(settings))
-        assert pooling_of(source) == modes
-    (source / "1_Pooling" / "config.json").write_text("{")
-    with pytest.raises(InputError, match="1_Pooling/config.json is not JSON"):
-        pooling_of(source)

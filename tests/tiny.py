@@ -1,9 +1,11 @@
 """Tiny tokenizers and models for the tests, made in milliseconds from the embedded corpus."""
 
+import json
 from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -93,3 +95,55 @@ def save(model: PreTrainedModel, tok: PreTrainedTokenizerFast | None, folder: Pa
     if tok is not None:
         tok.save_pretrained(folder)
     return folder
+
+
+def sentence_folder(folder: Path, *modules: tuple[str, dict], body: str = "", **settings: object) -> Path:
+    """Make of a saved encoder what sentence-transformers writes.
+
+    `modules` are kinds and configurations of what follows the transformer, which moves to the folder `body`; settings
+    are `max_seq_length` and `do_lower_case`, and those of the whole model, such as `prompts`.
+    """
+    if body:
+        (folder / body).mkdir()
+        for file in [path for path in folder.iterdir() if path.is_file()]:
+            file.rename(folder / body / file.name)
+    reading = {name: settings.pop(name, value) for name, value in (("max_seq_length", 64), ("do_lower_case", False))}
+    (folder / body / "sentence_bert_config.json").write_text(json.dumps(reading))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    kinds = [(body, "Transformer"), *((f"{i}_{kind}", kind) for i, (kind, _) in enumerate(modules, 1))]
+    listing = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(listing))
+    for (path, _), (kind, config) in zip(kinds[1:], modules, strict=True):
+        (folder / path).mkdir()
+        (folder / path / "config.json").write_text(json.dumps(config))
+        if kind == "Dense":
+            _save_dense(folder / path, config)
+    return folder
+
+
+def add_dense(folder: Path, width: int, output: int, place: int) -> None:
+    """Put a Dense module into a sentence-transformers folder, as the module number `place`."""
+    listing = json.loads((folder / "modules.json").read_text())
+    listing.insert(place, {"path": "Dense", "type": "sentence_transformers.models.Dense"})
+    numbered = [module | {"idx": i, "name": str(i)} for i, module in enumerate(listing)]
+    (folder / "modules.json").write_text(json.dumps(numbered))
+    config = dense(width, output)[1]
+    (folder / "Dense").mkdir()
+    (folder / "Dense" / "config.json").write_text(json.dumps(config))
+    _save_dense(folder / "Dense", config)
+
+
+def dense(width: int, output: int) -> tuple[str, dict]:
+    """A Dense module and its configuration."""
+    tanh = "torch.nn.modules.activation.Tanh"
+    return "Dense", {"in_features": width, "out_features": output, "bias": True, "activation_function": tanh}
+
+
+def _save_dense(folder: Path, config: dict) -> None:
+    draw = torch.Generator().manual_seed(0)
+    weight = torch.randn(config["out_features"], config["in_features"], generator=draw)
+    tensors = {"linear.weight": weight, "linear.bias": torch.randn(config["out_features"], generator=draw)}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})

@@ -20,6 +20,7 @@ from hf_xlt.mixture import NEAR_ZERO, row_blocks
 ALL_LAYERS = slice(None)
 LAST_LAYER = slice(-1, None)
 MARGIN_NEIGHBOURS = 4
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def sentence_vectors(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     sentences: Sequence[str],
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     layers: slice = ALL_LAYERS,
 ) -> Tensor:
     """Mean-pooled states of every layer, or of some.
@@ -101,15 +102,65 @@ def sentence_vectors(
     """
     model.eval()
     longest = min(tokenizer.model_max_length, positions(model))
-    order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
-    pooled: list[Tensor] = []
-    for start in tqdm(range(0, len(order), batch_size), desc="sentences", unit="batch", disable=None, leave=False):
-        texts = [sentences[i] for i in order[start : start + batch_size]]
+
+    def encode(texts: list[str]) -> Tensor:
         inputs = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
         inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         states = torch.stack(model(**inputs, output_hidden_states=True).hidden_states[layers])  # (layers + 1, b, s, d)
-        pooled.append(mean_pooled(states, inputs["attention_mask"]).cpu())
-    return torch.cat(pooled, dim=1)[:, torch.tensor(order).argsort()]
+        return mean_pooled(states, inputs["attention_mask"]).cpu()
+
+    return in_batches(sentences, batch_size, encode, dim=1)
+
+
+def in_batches(sentences: Sequence[str], batch_size: int, encode: Callable[[list[str]], Tensor], dim: int) -> Tensor:
+    """What `encode` makes of sentences, those of like length at a time.
+
+    Args:
+        sentences: One or more.
+        batch_size: How many at a time.
+        encode: From some sentences to a tensor.
+        dim: Which of its dimensions is that of the sentences.
+
+    Returns:
+        All of them, in the order of the sentences.
+    """
+    order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
+    found: list[Tensor] = []
+    for start in tqdm(range(0, len(order), batch_size), desc="sentences", unit="batch", disable=None, leave=False):
+        found.append(encode([sentences[i] for i in order[start : start + batch_size]]))
+    return torch.cat(found, dim).index_select(dim, torch.tensor(order).argsort())
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near translations are to each other, where P@1 alone no longer tells models apart.
+
+    Attributes:
+        cosine: The mean cosine of a sentence and its translation.
+        margin: By how much a sentence's translation is nearer to it than the nearest other sentence, in cosines: the
+            mean over the sentences of both sides.
+    """
+
+    cosine: float
+    margin: float
+
+
+def nearness(sources: Tensor, targets: Tensor) -> Nearness:
+    """How near parallel sentences are to each other.
+
+    Args:
+        sources: Sentence vectors `(n, d)`, n ≥ 2.
+        targets: Of their translations, `(n, d)`, in the same order.
+    """
+    a, b = unit_rows(sources), unit_rows(targets)
+    own = (a * b).sum(1)
+    of_row, of_column = torch.empty_like(own), torch.full_like(own, -torch.inf)
+    for rows in row_blocks(len(a), len(b)):
+        others = a[rows] @ b.T
+        others.diagonal(rows.start).fill_(-torch.inf)
+        of_row[rows] = others.amax(1)
+        of_column = torch.maximum(of_column, others.amax(0))
+    return Nearness(float(own.mean()), float((own - (of_row + of_column) / 2).mean()))
 
 
 def _best(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:

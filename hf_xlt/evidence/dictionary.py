@@ -197,7 +197,8 @@ def _tells(tokenizer: PreTrainedTokenizerBase, first: str, second: str) -> bool:
 
 def _known_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     unknown = tokenizer.unk_token_id
-    return [[id_ for id_ in ids if id_ != unknown] for ids in token_ids(tokenizer, texts)]
+    every = token_ids(tokenizer, texts)
+    return every if unknown is None else [[id_ for id_ in ids if id_ != unknown] for ids in every]
 
 
 def _size(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -7,12 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+_TEXTS_AT_A_TIME = 2**13  # a tokenizer keeps far more of a text than its ids until the last one is done
+
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """The ids of each text."""
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-    ids: list[list[int]] = encoded["input_ids"]
-    return ids
+    """The ids of each text; texts that are equal share one list."""
+    distinct = list(dict.fromkeys(texts))
+    ids: dict[str, list[int]] = {}
+    for start in range(0, len(distinct), _TEXTS_AT_A_TIME):
+        some = distinct[start : start + _TEXTS_AT_A_TIME]
+        encoded = tokenizer(some, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        ids |= zip(some, encoded["input_ids"], strict=True)
+    return [ids[text] for text in texts]
 
 
 def flat(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

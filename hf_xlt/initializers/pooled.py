@@ -25,7 +25,7 @@ from hf_xlt.initializers.base import open_checkpoint
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.neighbours import check_helper, neighbours_in_helper
-from hf_xlt.mixture import SparseMixture
+from hf_xlt.mixture import SparseMixture, row_blocks
 
 # What each kind of evidence counts, in links of parallel text.
 WEIGHTS: Mapping[str, float] = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, "helper": 5.0}
@@ -165,8 +165,11 @@ def at_source_length(mixture: SparseMixture, table: Tensor) -> SparseMixture:
         mixture: Weights that are not negative.
         table: The source's input rows `(V_s, d)`; those of other columns, such as a bias, are scaled alike.
     """
-    lengths = mixture.apply(torch.linalg.vector_norm(table.float(), dim=1, keepdim=True)).squeeze(1)
-    mixed = torch.linalg.vector_norm(mixture.apply(table), dim=1)
+    lengths = mixture.apply(torch.linalg.vector_norm(table, dim=1, keepdim=True, dtype=torch.float32)).squeeze(1)
+    rows_of = mixture.rows_of(table)
+    mixed = torch.cat(
+        [torch.linalg.vector_norm(rows_of(rows), dim=1) for rows in row_blocks(len(lengths), table.shape[1])]
+    )
     scale = torch.where(mixed > 0, lengths / mixed, 1)
     return replace(mixture, values=mixture.values * scale.repeat_interleave(mixture.crow.diff()))
 

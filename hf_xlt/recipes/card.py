@@ -22,6 +22,10 @@ from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.trade_off import language_tables
 from hf_xlt.transport import Transport
 
+# Field of a point, its heading, and what it is multiplied by.
+WAYS = (("to_source", "to source", 100), ("from_source", "from source", 100))
+CLOSENESS = (("cosine", "cosine", 1), ("margin", "margin", 1))
+
 
 def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> CardFacts:
     """What the card tells of a run.
@@ -130,24 +134,26 @@ def retrieval_tables(results: Results) -> tuple[CardTable, ...]:
         method: [run.retrieval for run in results.runs if run.curve.method == method and run.retrieval]
         for method in results.methods
     }
-    lines = [
+    found = {method: of_method for method, of_method in runs.items() if of_method}
+    if not found:
+        return ()
+    near = all(point.cosine is not None for of_method in found.values() for run in of_method for point in run)
+    columns = (*WAYS, *CLOSENESS) if near else WAYS
+    header = ["method", *(cell for _, name, _ in columns for cell in (f"{name}, start", "end"))]
+    lines = tuple(
         (
             method,
             *(
-                f"{100 * fmean(getattr(run[at], way) for run in found):.1f}"
-                for way in ("to_source", "from_source")
+                f"{scale * fmean(getattr(run[at], field) for run in of_method):.{1 if scale > 1 else 3}f}"
+                for field, _, scale in columns
                 for at in (0, -1)
             ),
         )
-        for method, found in runs.items()
-        if found
-    ]
-    if not lines:
-        return ()
-    header = ("method", "to source, start", "end", "from source, start", "end")
-    return (
-        CardTable("Held-out translations that are each other's nearest sentence, in per cent", header, tuple(lines)),
+        for method, of_method in found.items()
     )
+    title = "Held-out translations that are each other's nearest sentence, in per cent"
+    by = "" if results.pooling is None else f"; sentence vectors by {results.pooling}"
+    return (CardTable(title + by, tuple(header), lines),)
 
 
 def _continuations(results: Results) -> dict[str, dict[str, str]]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,22 +15,31 @@ from datasets import Dataset, Features, Value
 from datasets import Sequence as ListOf
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import ENCODER, Checkpoint, kind_of
-from hf_xlt.checkpoint.contents import modules
+from hf_xlt.checkpoint import ENCODER, kind_of
 from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.pairs import tokenized
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
+from hf_xlt.evaluation.retrieval import nearness, retrieval
+from hf_xlt.evaluation.sentence_encoder import (
+    BodyEncoder,
+    SentenceHead,
+    check_sentence_head,
+    sentence_encoder,
+    sentence_head,
+)
 from hf_xlt.evidence.skipped import told
 from hf_xlt.recipes.recipe import Data, Recipe
 from hf_xlt.recipes.schema import require
 from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.recipes.stages import best_device
+
+logger = logging.getLogger(__name__)
+
+ENOUGH_HELD_OUT = 200
 
 FEATURES = Features({"input_ids": ListOf(Value("int32")), "teacher": ListOf(Value("float32"))})
 
@@ -43,11 +52,15 @@ class RetrievalPoint:
         step: Training steps.
         to_source: Share of target sentences whose nearest source sentence is their translation.
         from_source: The other way round.
+        cosine: The mean cosine of a sentence and its translation; None where it was not measured.
+        margin: By how much the translation is nearer than the nearest other sentence, in cosines; a mean, likewise.
     """
 
     step: int
     to_source: float
     from_source: float
+    cosine: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +71,13 @@ class SentencePairs:
         training: `input_ids` of target sentences, framed, and `teacher`, float32 `(d,)`.
         held_out: Target sentences that are not trained on.
         held_out_vectors: The teacher's for them, float32 `(n, d)`.
+        head: What makes one vector of the states of who learns: the source's own pooling, and what follows it.
     """
 
     training: Dataset
     held_out: tuple[str, ...]
     held_out_vectors: Tensor
+    head: SentenceHead
 
     def stream(self, stage: Stage, positions: int, seed: int) -> ShuffledStream:
         """What a stage trains on, in the order of use."""
@@ -70,11 +85,9 @@ class SentencePairs:
 
     def measure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, step: int) -> RetrievalPoint:
         """How well a model's vectors of the held-out sentences find the teacher's; its mode is restored."""
-        training = model.training
-        vectors = sentence_vectors(cast(PreTrainedModel, model.base_model), tokenizer, self.held_out)[-1]
-        model.train(training)
-        found = retrieval(vectors, self.held_out_vectors)
-        return RetrievalPoint(step, to_source=found.forward, from_source=found.backward)
+        vectors = BodyEncoder(cast(PreTrainedModel, model.base_model), tokenizer, self.head).vectors(self.held_out)
+        found, near = (measure(vectors, self.held_out_vectors) for measure in (retrieval, nearness))
+        return RetrievalPoint(step, found.forward, found.backward, near.cosine, near.margin)
 
 
 def with_corpus(recipe: Recipe) -> Recipe:
@@ -88,43 +101,25 @@ def check_distillation(recipe: Recipe) -> None:
     """Refuse what cannot be distilled before anything is learned.
 
     Raises:
-        InputError: If there are no pairs or too few, or the source is no encoder or does not pool by the mean.
+        InputError: If there are no pairs or too few, or the source is no encoder, or its sentence vectors cannot be had
+            or cannot be learned by a model with another vocabulary.
     """
     if not recipe.distils:
         return
     told(recipe.data.pairs())
-    split_pairs(recipe.data)
+    _, held_out = split_pairs(recipe.data)
+    if len(held_out) < ENOUGH_HELD_OUT:
+        logger.warning(
+            f"Of the translation pairs, {len(held_out)} are held out; P@1 among fewer than {ENOUGH_HELD_OUT} says "
+            "little, so look at cosine and margin. Give more pairs, or hold out more: --set data.held_out_every=5."
+        )
     checkpoint = source_checkpoint(recipe)
     if (kind := kind_of(checkpoint.config)) is not ENCODER:
         raise InputError(
             f"{checkpoint.name} is of the kind {kind.name}; expected an encoder to distil sentence vectors from. "
             "Leave the stages out whose objective is distill."
         )
-    if (pooling := pooling_of(checkpoint.folder)) != ["mean"]:
-        raise InputError(
-            f"{checkpoint.name} makes a sentence vector by {' and '.join(pooling)} of its tokens'; expected the mean, "
-            "which is what distill knows. Choose another source."
-        )
-
-
-def pooling_of(folder: Path) -> list[str]:
-    """How a sentence-transformers model pools, in the words of its configuration; `mean` for any other model.
-
-    Raises:
-        InputError: If that configuration is not JSON.
-    """
-    place = next((path for path, kind in modules(folder).items() if kind == "Pooling"), None)
-    if place is None or not (folder / place / "config.json").is_file():
-        return ["mean"]
-    try:
-        settings: dict[str, Any] = json.loads((folder / place / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{folder / place / 'config.json'} is not JSON ({error}). Save the model again.") from error
-    mode = settings.get("pooling_mode")
-    if mode is None:
-        flags = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on is True]
-        return [name.removeprefix("pooling_mode_").removesuffix("_tokens") for name in flags] or ["mean"]
-    return list(mode) if isinstance(mode, list) else [mode]
+    check_sentence_head(checkpoint)
 
 
 def split_pairs(data: Data) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -153,7 +148,7 @@ def write_training_pairs(data: Data, path: Path) -> Path:
 def read_sentence_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> SentencePairs:
     """Tokenise the target sides and compute the teacher's vectors of the source sides, once.
 
-    The teacher is in memory only meanwhile, and not at all where `cache` has its vectors.
+    The teacher's vectors are the source's own. It is in memory only meanwhile, and not at all where `cache` has them.
 
     Args:
         recipe: With a source and translation pairs.
@@ -161,32 +156,25 @@ def read_sentence_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cach
         cache: Folder for the Arrow files; a second call with the same content reads them again.
     """
     parts = split_pairs(recipe.data)
-    length = recipe.stages[0].sequence_length
+    checkpoint = source_checkpoint(recipe)
+    head = sentence_head(checkpoint, tokenizer)
+    length = min(recipe.stages[0].sequence_length, head.max_seq_length or recipe.stages[0].sequence_length)
     frame = Frame.of(tokenizer)
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
-    name = fingerprint(tokenizer, digest, repr((recipe.source, length)).encode())
+    name = fingerprint(tokenizer, digest, repr((recipe.source, length, head.pooling)).encode())
     pairs = [pair for part in parts for pair in part]
 
     def batches() -> Iterator[dict[str, list]]:
-        checkpoint = source_checkpoint(recipe)
-        model, teacher_tokenizer = teacher_model(checkpoint), checkpoint.tokenizer()
+        teacher = sentence_encoder(checkpoint)
         for start in tqdm(range(0, len(pairs), BATCH), desc="teacher", unit="k pairs", disable=None):
             sources, targets = zip(*pairs[start : start + BATCH], strict=True)
             yield {
-                "input_ids": [frame.around(ids) for ids in tokenized(targets, tokenizer, length)],
-                "teacher": list(sentence_vectors(model, teacher_tokenizer, sources)[-1].numpy()),
+                "input_ids": [frame.around(ids) for ids in tokenized(head.prepared(targets), tokenizer, length)],
+                "teacher": list(teacher.vectors(sources).numpy()),
             }
 
     both = memory_mapped(cache, name, FEATURES, batches)
     border = len(parts[0])
     held_out = both.select(range(border, len(both)))
     vectors = torch.from_numpy(np.stack(list(held_out["teacher"])))
-    return SentencePairs(both.select(range(border)), tuple(target for _, target in parts[1]), vectors)
-
-
-def teacher_model(checkpoint: Checkpoint) -> PreTrainedModel:
-    """The body of a checkpoint in float32, where there is an accelerator on it."""
-    model = AutoModel.from_pretrained(
-        checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
-    )
-    return model.to(best_device())
+    return SentencePairs(both.select(range(border)), tuple(target for _, target in parts[1]), vectors, head)

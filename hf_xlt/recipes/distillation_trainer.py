@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from transformers import PreTrainedModel
 
-from hf_xlt.evaluation.pooling import mean_pooled
+from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.recipes.trainer import LanguageModelTrainer
 
 
@@ -39,13 +39,15 @@ class DistillationTrainer(LanguageModelTrainer):
     Args:
         model: Masked language model.
         temperature: What cosines are divided by, see `distillation_loss`.
+        head: What makes one vector of a sentence's states.
         given: As for `LanguageModelTrainer`, with sentences and vectors to train on.
     """
 
-    def __init__(self, model: PreTrainedModel, temperature: float, **given: Any) -> None:
+    def __init__(self, model: PreTrainedModel, temperature: float, head: SentenceHead, **given: Any) -> None:
         super().__init__(model=cast(PreTrainedModel, model.base_model), **given)
         self.language_model = model
         self.temperature = temperature
+        self.head = head
 
     def compute_loss(
         self,
@@ -54,10 +56,10 @@ class DistillationTrainer(LanguageModelTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """`distillation_loss` of mean-pooled last states; see `Trainer.compute_loss`."""
+        """`distillation_loss` of the vectors that the head makes of the states; see `Trainer.compute_loss`."""
         sentences = {name: tensor for name, tensor in inputs.items() if name != "teacher"}
-        states = model(**sentences).last_hidden_state
-        student = mean_pooled(states, sentences["attention_mask"])
+        output = model(**sentences)
+        student = self.head.to(output.last_hidden_state.device)(output, sentences)
         return distillation_loss(student, inputs["teacher"], self.temperature)
 
     def measured(self) -> PreTrainedModel:

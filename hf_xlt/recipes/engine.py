@@ -21,6 +21,7 @@ from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.language import SOURCE_TOKENIZER
 from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
+from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.evidence.place import several
 from hf_xlt.hub import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
@@ -72,6 +73,10 @@ class Plan:
         """What a stage is trained on."""
         return self.sentence_pairs if stage.distils and self.sentence_pairs is not None else self.text
 
+    def head(self, stage: Stage) -> SentenceHead | None:
+        """What makes the sentence vectors that a stage learns."""
+        return self.sentence_pairs.head if stage.distils and self.sentence_pairs is not None else None
+
     @property
     def kept(self) -> Method:
         """The method whose model is kept: the recipe's own."""
@@ -114,6 +119,7 @@ def run_recipe(
             corpus=corpus_facts(plan),
             versions=installed_versions(),
             hardware=hardware(),
+            pooling=None if plan.sentence_pairs is None else plan.sentence_pairs.head.pooling,
         )
         with atomic_folder(output, overwrite=overwrite) as folder:
             save_model(plan, folder, output.name)
@@ -255,7 +261,7 @@ def train_stages(plan: Plan, method: Method, seed: int, folder: Path) -> Trained
             if stage.starts_from is not None:
                 model.load_state_dict(states[stage.starts_from])
             objective = text.objective(stage.objective_for(plan.contest.kind))
-            lesson = Lesson(objective, plan.material(stage), held_out, text.tokenizer, copied)
+            lesson = Lesson(objective, plan.material(stage), held_out, text.tokenizer, copied, plan.head(stage))
             label = f"{method.name} · {stage.name}"
             trained = train_stage(model, stage, lesson, seed, folder / "stages" / stage.name, label)
             points += [replace(point, step=point.step + done) for point in trained.points]

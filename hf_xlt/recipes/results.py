@@ -63,6 +63,7 @@ class Results:
         corpus: Facts about the text: name, sequences, tokens and bytes.
         versions: Library → version.
         hardware: What it ran on.
+        pooling: How the sentence vectors are made that a stage distils; None where none does.
     """
 
     recipe: Mapping[str, Any]
@@ -73,6 +74,7 @@ class Results:
     corpus: Mapping[str, Any]
     versions: Mapping[str, str]
     hardware: str
+    pooling: str | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:

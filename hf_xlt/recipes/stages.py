@@ -18,6 +18,7 @@ from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
 from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.language_model import HeldOut, Quality
+from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.recipes.adapters import add_adapters
 from hf_xlt.recipes.distillation_trainer import DistillationTrainer
 from hf_xlt.recipes.new_rows import rows_kept
@@ -43,6 +44,7 @@ class Lesson:
         held_out: What quality is measured on.
         tokenizer: The target's.
         copied_rows: int64 `(c,)`, the rows of the vocabulary that the initializer copied.
+        head: Where sentence vectors are learned, what makes them of states.
     """
 
     objective: Objective
@@ -50,6 +52,7 @@ class Lesson:
     held_out: HeldOut
     tokenizer: PreTrainedTokenizerBase
     copied_rows: Tensor
+    head: SentenceHead | None = None
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ def _trainer(
         "held_out": lesson.held_out,
         "callbacks": [ProgressBar(label)],
     }
-    if stage.distils:
-        return DistillationTrainer(model, stage.temperature, **given)
+    if lesson.head is not None:
+        return DistillationTrainer(model, stage.temperature, lesson.head, **given)
     return LanguageModelTrainer(model, **given)
 
 

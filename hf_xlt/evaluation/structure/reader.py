@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint import Checkpoint, auto_class_name, check_body
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import tokenizer_of
+from hf_xlt.evaluation.sentence_encoder import LayerPooling
 from hf_xlt.evaluation.structure.sample import Side
 from hf_xlt.evaluation.structure.states import States, encode
 from hf_xlt.trelm import TreLMConfig
@@ -25,11 +26,13 @@ class Reader:
         checkpoint: Opened, not loaded.
         tokenizer: Cuts the language; pads on the right.
         language: The language a TreLM model is set to; None for any other model.
+        pooling: How a sentence's tokens become one vector.
     """
 
     checkpoint: Checkpoint
     tokenizer: PreTrainedTokenizerBase
     language: str | None = None
+    pooling: LayerPooling = field(default_factory=LayerPooling)
 
     @classmethod
     def open(cls, name_or_folder: str, language: str | None = None, *, trust_remote_code: bool = False) -> Reader:
@@ -43,7 +46,7 @@ class Reader:
 
         Raises:
             InputError: If it cannot be opened, cannot pad, its body is not finite or all zeros, or the language does
-                not fit the model.
+                not fit the model; or it pools as only sentence-transformers can, which is not installed.
         """
         checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
         _check_language(checkpoint, language)
@@ -56,11 +59,11 @@ class Reader:
             )
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         tokenizer.padding_side = "right"
-        return cls(checkpoint, tokenizer, language)
+        return cls(checkpoint, tokenizer, language, LayerPooling.of(checkpoint))
 
     def read(self, side: Side) -> States:
         """Load the model, in float32, and pool its states; it is let go of again."""
-        return encode(self._model(), self.tokenizer, side)
+        return encode(self._model(), self.tokenizer, side, self.pooling)
 
     def _model(self) -> PreTrainedModel:
         config = self.checkpoint.config

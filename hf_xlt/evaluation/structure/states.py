@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.pooling import mean_pooled
 from hf_xlt.evaluation.positions import positions
+from hf_xlt.evaluation.sentence_encoder import LayerPooling
 from hf_xlt.evaluation.structure.sample import Side
 
 _BATCH_BYTES = 2**13  # of text, padding included: some 2,000 tokens
@@ -24,7 +24,7 @@ class States:
     """Of every layer, the embeddings first.
 
     Attributes:
-        sentences: float32 `(layers + 1, n, d)`: means over a sentence's tokens, special ones included.
+        sentences: float32 `(layers + 1, n, d)`: a sentence's tokens pooled, special ones included.
         words: float32 `(layers + 1, w, d)`: means over a word's tokens, each in its sentence.
         found: Bool `(w,)`: the word has tokens; where not, it lies behind the model's last position.
     """
@@ -35,13 +35,16 @@ class States:
 
 
 @torch.no_grad()
-def encode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, side: Side) -> States:
+def encode(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, side: Side, pooling: LayerPooling | None = None
+) -> States:
     """Run a model over sentences of like length together, keeping no more of a batch than its means.
 
     Args:
         model: An encoder without a head; of a causal model the states are those of what was read so far.
         tokenizer: Its tokenizer, with padding on the right.
         side: What to read; sentences are cut off where the model's positions end.
+        pooling: How a sentence's tokens become one vector; None for their mean.
 
     Raises:
         InputError: If there is no sentence, or words are asked for and the tokenizer does not tell where its tokens
@@ -57,6 +60,7 @@ def encode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, side: Sid
     model.eval()
     longest = min(tokenizer.model_max_length, positions(model))
     spans = torch.from_numpy(side.words)
+    pooling = pooling or LayerPooling()
     pooled: States | None = None
     for numbers in tqdm(list(_batches(side.sentences)), desc="states", unit="batch", disable=None, leave=False):
         inputs = tokenizer(
@@ -66,11 +70,11 @@ def encode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, side: Sid
         ids, mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
         layers = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         if pooled is None:
-            pooled = _empty(len(layers), layers[0].shape[-1], side)
+            pooled = _empty(len(layers), pooling.vectors(0, layers[0], mask).shape[-1], layers[0].shape[-1], side)
         words, rows = _words_of(spans, numbers)
         tokens = _WordTokens.of(inputs["offset_mapping"], spans[words], rows) if len(words) else None
         for layer, states in enumerate(layers):
-            pooled.sentences[layer, numbers] = mean_pooled(states, mask).cpu()
+            pooled.sentences[layer, numbers] = pooling.vectors(layer, states, mask).cpu()
             if tokens is not None:
                 pooled.words[layer, words] = tokens.means(states).cpu()
         if tokens is not None:
@@ -116,10 +120,10 @@ class _WordTokens:
         return sums / self.counts.clamp(min=1)[:, None].to(device)
 
 
-def _empty(layers: int, width: int, side: Side) -> States:
+def _empty(layers: int, sentence_width: int, width: int, side: Side) -> States:
     sentences, words = len(side.sentences), len(side.words)
     found = torch.zeros(words, dtype=torch.bool)
-    return States(torch.empty(layers, sentences, width), torch.zeros(layers, words, width), found)
+    return States(torch.empty(layers, sentences, sentence_width), torch.zeros(layers, words, width), found)
 
 
 def _words_of(spans: Tensor, numbers: list[int]) -> tuple[Tensor, Tensor]:

@@ -75,9 +75,10 @@ class Structure:
         model_a: Name of the first, whose states are mapped.
         model_b: Name of the second.
         layers: Layers of the first and of the second that retrieval compares: those of equal relative depth.
-        sentences: On sentence pairs, by mean-pooled states.
+        sentences: On sentence pairs, by pooled states.
         words: On word pairs, by states of words in their sentences; None where none were asked for.
         repeated: Sentence pairs left out, since a sentence of theirs came before.
+        pooling: How either model pools a sentence's states: by the mean, or as a sentence-transformers folder says.
     """
 
     model_a: str
@@ -86,9 +87,12 @@ class Structure:
     sentences: Level
     words: Level | None = None
     repeated: int = 0
+    pooling: tuple[str, str] = ("mean", "mean")
 
     @classmethod
-    def of(cls, names: tuple[str, str], a: States, b: States, sample: Sample) -> Self:
+    def of(
+        cls, names: tuple[str, str], a: States, b: States, sample: Sample, pooling: tuple[str, str] = ("mean", "mean")
+    ) -> Self:
         """Compare what two models made of a sample.
 
         Args:
@@ -96,6 +100,7 @@ class Structure:
             a: States of the first side of the sample.
             b: States of the second side.
             sample: What both have read.
+            pooling: How either has pooled it.
 
         Raises:
             InputError: As for `Level.of`.
@@ -109,7 +114,7 @@ class Structure:
             words = Level.of(of_a, of_b, sample.word_test[found])
         layers = paired_layers(len(a.sentences), len(b.sentences))
         sentences = Level.of(a.sentences, b.sentences, sample.sentence_test)
-        return cls(*names, layers, sentences, words, sample.repeated)
+        return cls(*names, layers, sentences, words, sample.repeated, pooling)
 
     def to_json(self) -> str:
         """All of it as JSON, which `from_json` reads."""
@@ -120,6 +125,7 @@ class Structure:
         """The inverse of `to_json`."""
         data = json.loads(text)
         data["layers"] = tuple(map(tuple, data["layers"]))
+        data["pooling"] = tuple(data.get("pooling", ("mean", "mean")))
         levels = {name: None if data[name] is None else _level(data[name]) for name in ("sentences", "words")}
         return cls(**data | levels)
 
@@ -164,7 +170,7 @@ def structure(
     ]
     sample = Sample.of(pairs, links, sentences=sentences, words=words, test_share=test_share, seed=seed)
     a, b = (reader.read(side) for reader, side in zip(readers, sample.sides, strict=True))
-    return Structure.of(names, a, b, sample)
+    return Structure.of(names, a, b, sample, (readers[0].pooling.label, readers[1].pooling.label))
 
 
 def paired_layers(first: int, second: int) -> tuple[tuple[int, int], ...]:

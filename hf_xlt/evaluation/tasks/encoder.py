@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
-from transformers import logging as transformers_logging
 
 from hf_xlt.checkpoint import Checkpoint, check_body, kind_of
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions
+from hf_xlt.evaluation.quiet import quiet
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.trelm import TreLMPreTrainedModel
 
@@ -117,17 +115,6 @@ def headless(checkpoint: Checkpoint, trust_remote_code: bool, dropout: float | N
             checkpoint.body, dtype=torch.float32, trust_remote_code=trust_remote_code, **changed
         )
     return cast(PreTrainedModel, model)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Say nothing of weights that a body has no use for."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
 
 
 def _languages(checkpoint: Checkpoint, languages: tuple[str, str] | None) -> dict[Side, Reading]:

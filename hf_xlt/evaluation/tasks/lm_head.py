@@ -11,8 +11,8 @@ from hf_xlt.checkpoint import Checkpoint, ModelKind, check_body, kind_of
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions
+from hf_xlt.evaluation.quiet import quiet
 from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.evaluation.tasks.encoder import quiet
 from hf_xlt.trelm import TreLMPreTrainedModel
 
 _NAMED = 3

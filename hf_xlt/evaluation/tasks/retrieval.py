@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.contents import modules
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.precision import PrecisionAt1
 from hf_xlt.evaluation.retrieval import (
@@ -19,9 +21,12 @@ from hf_xlt.evaluation.retrieval import (
     retrieval,
     sentence_vectors,
 )
+from hf_xlt.evaluation.sentence_encoder import SentenceEncoder, sentence_encoder
 from hf_xlt.evaluation.tasks.direct import DirectTask, ModelAsked, Outcome
-from hf_xlt.evaluation.tasks.encoder import Encoder, Side
+from hf_xlt.evaluation.tasks.encoder import SIDES, Encoder, Side
 from hf_xlt.evaluation.tasks.pairs import Pairs
+
+SOURCE, TARGET = SIDES
 
 _SCORES = {"p@1": (0, 1), "forward": (0,), "backward": (1,), "margin_p@1": (2, 3)}
 
@@ -30,9 +35,11 @@ _SCORES = {"p@1": (0, 1), "forward": (0,), "backward": (1,), "margin_p@1": (2, 3
 class SentenceRetrieval(DirectTask):
     """Share of sentences whose translation is their nearest by cosine, mean of both directions.
 
-    Sentences are the means of their tokens' states, of the layer that is best on a dev file and else of the last one.
-    The source sentences are encoded by the model itself, and where a `source` is given by that checkpoint, whole, with
-    its last layer: the vectors that a model made from it and trained on the target language alone is to agree with.
+    The vectors are the model's own. A sentence-transformers folder says how they are made: by which pooling, by which
+    modules after it, with which prompt. Those of any other model are the means of the tokens' states, of the layer that
+    is best on a dev file and else of the last one. The source sentences are encoded by the model itself, and where a
+    `source` is given by that checkpoint, whole, with its last layer: the vectors that a model made from it and trained
+    on the target language alone is to agree with.
     """
 
     name: ClassVar[str] = "retrieval"
@@ -53,62 +60,132 @@ class SentenceRetrieval(DirectTask):
         """
         tables = {role: Pairs.read(place) for role, place in places.items()}
         encoders = _Encoders.open(model)
-        dev = tables.get("dev")
+        dev = tables.get("dev") if encoders.target.layered else None
         layer = LAST_LAYER if dev is None else _best_layer(*encoders.vectors(dev, ALL_LAYERS))
         sources, targets = (vectors[0] for vectors in encoders.vectors(tables["test"], layer))
         found = torch.stack([*nearest(sources, targets), *nearest_by_margin(sources, targets)], dim=1)
+        chosen = f"{layer.start}, the best on dev" if dev is not None else "the last, as there is no dev file"
         notes: dict[str, str | int | float] = {
-            "layer": "the last, as there is no dev file" if dev is None else f"{layer.start}, the best on dev",
+            "layer": chosen if encoders.target.layered else "the model's own output",
+            "pooling": encoders.target.pooling,
             "source sentences by": encoders.source.name,
             "skipped": tables["test"].skipped,
             "truncated": encoders.truncated(tables["test"]),
         }
+        if encoders.source.pooling != encoders.target.pooling:
+            notes["pooling of source sentences"] = encoders.source.pooling
         return Outcome(self.metric().counts(found.tolist(), [[i] for i in range(len(found))]), notes)
+
+
+class _Vectors(Protocol):
+    """What encodes sentences.
+
+    Attributes:
+        name: The checkpoint's.
+        pooling: How vectors are made of states, in a few words.
+        layered: Whether there is a vector of every layer, and not the model's own output alone.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pooling(self) -> str: ...
+
+    @property
+    def layered(self) -> bool: ...
+
+    def of(self, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
+        """Vectors `(layers, n, d)`; of what is not layered `(1, n, d)`."""
+
+    def truncated(self, side: Side, texts: Sequence[str]) -> int:
+        """Sentences that are longer than what is read of one."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Own:
+    """A model that says itself how its vectors are made."""
+
+    name: str
+    encoder: SentenceEncoder
+    layered = False
+
+    @property
+    def pooling(self) -> str:
+        return self.encoder.pooling
+
+    def of(self, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
+        return self.encoder.vectors(texts)[None]
+
+    def truncated(self, side: Side, texts: Sequence[str]) -> int:
+        return self.encoder.truncated(texts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Means:
+    """Any other encoder: the means of the states of each layer."""
+
+    encoder: Encoder
+    pooling = "mean"
+    layered = True
+
+    @property
+    def name(self) -> str:
+        return self.encoder.name
+
+    def of(self, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
+        tokenizer = self.encoder.read(side)
+        return sentence_vectors(self.encoder.model, tokenizer, texts, layers=layers)
+
+    def truncated(self, side: Side, texts: Sequence[str]) -> int:
+        ids = self.encoder.readings[side].tokenizer(list(texts), verbose=False)["input_ids"]
+        return sum(len(of_text) > self.encoder.longest for of_text in ids)
 
 
 @dataclass(frozen=True, eq=False)
 class _Encoders:
     """What encodes the source sentences and what the target ones; one encoder for both, or two."""
 
-    source: Encoder
-    target: Encoder
+    source: _Vectors
+    target: _Vectors
 
     @classmethod
     def open(cls, asked: ModelAsked) -> _Encoders:
-        target = Encoder.open(replace(asked, source=None))
+        target = _opened(replace(asked, source=None))
         if asked.source is None:
             return cls(target, target)
-        source = Encoder.open(replace(asked, name=asked.source, source=None, languages=None))
-        widths = [encoder.model.config.hidden_size for encoder in (source, target)]
+        source = _opened(replace(asked, name=asked.source, source=None, languages=None))
+        widths = [
+            encoder.of(side, ["a"], LAST_LAYER).shape[-1] for encoder, side in ((source, SOURCE), (target, TARGET))
+        ]
         if widths[0] != widths[1]:
             raise InputError(
-                f"The states of {source.name} have width {widths[0]}, those of {target.name} {widths[1]}; give the "
-                "checkpoint that the model was made from as its source."
+                f"The vectors of {source.name} have width {widths[0]}, those of {target.name} {widths[1]}",
+                value=widths[0],
+                expected="one width",
+                hint="Give the checkpoint that the model was made from as its source.",
             )
         return cls(source, target)
 
     def vectors(self, pairs: Pairs, layers: slice) -> tuple[Tensor, Tensor]:
         """Sentence vectors `(layers, n, d)` of both sides; those of a source of its own are the same for all layers."""
         sources, targets = zip(*pairs.entries, strict=True)
-        of_targets = _vectors(self.target, "target", targets, layers)
+        of_targets = self.target.of(TARGET, targets, layers)
         if self.source is self.target:
-            return _vectors(self.source, "source", sources, layers), of_targets
-        return _vectors(self.source, "source", sources, LAST_LAYER).expand_as(of_targets), of_targets
+            return self.source.of(SOURCE, sources, layers), of_targets
+        return self.source.of(SOURCE, sources, LAST_LAYER).expand_as(of_targets), of_targets
 
     def truncated(self, pairs: Pairs) -> int:
-        """Sentences of either side that are longer than the positions."""
+        """Sentences of either side that are longer than what is read of one."""
         sources, targets = zip(*pairs.entries, strict=True)
-        return _too_long(self.source, "source", sources) + _too_long(self.target, "target", targets)
+        return self.source.truncated(SOURCE, sources) + self.target.truncated(TARGET, targets)
 
 
-def _vectors(encoder: Encoder, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
-    tokenizer = encoder.read(side)
-    return sentence_vectors(encoder.model, tokenizer, texts, layers=layers)
-
-
-def _too_long(encoder: Encoder, side: Side, texts: Sequence[str]) -> int:
-    ids = encoder.readings[side].tokenizer(list(texts), verbose=False)["input_ids"]
-    return sum(len(of_text) > encoder.longest for of_text in ids)
+def _opened(asked: ModelAsked) -> _Vectors:
+    checkpoint = Checkpoint.open(asked.name, trust_remote_code=asked.trust_remote_code)
+    if modules(checkpoint.folder):
+        return _Own(asked.name, sentence_encoder(checkpoint))
+    return _Means(Encoder.open(asked))
 
 
 def _best_layer(sources: Tensor, targets: Tensor) -> slice:

@@ -1,0 +1,338 @@
+"""A model's own vectors of sentences: its pooling, its further modules, its prompt, its length.
+
+Those of a sentence-transformers folder come from that library; of any other folder, they are means of the last states.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.sentences import MEAN, OF_THE_VOCABULARY, SentenceModules, foreign_module
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.pooling import mean_pooled
+from hf_xlt.evaluation.positions import positions
+from hf_xlt.evaluation.quiet import quiet
+from hf_xlt.evaluation.retrieval import BATCH, in_batches
+
+LIBRARY = "sentence_transformers"
+
+
+class SentenceEncoder(Protocol):
+    """What makes vectors of sentences."""
+
+    @property
+    def pooling(self) -> str:
+        """How, in a few words."""
+
+    def vectors(self, sentences: Sequence[str]) -> Tensor:
+        """float32 `(n, d)` on the CPU."""
+
+    def truncated(self, sentences: Sequence[str]) -> int:
+        """How many sentences are longer than what is read of one."""
+
+
+class SentenceHead(nn.Module):
+    """What makes one vector of a body's states, as a model does: its pooling and all that follows; it does not learn.
+
+    Args:
+        said: What the model's folder says; None for the mean of the states.
+        tokenizer: What cuts the sentences.
+        steps: The model's modules after its transformer; without any, the states' mean.
+    """
+
+    def __init__(
+        self, said: SentenceModules | None, tokenizer: PreTrainedTokenizerBase, steps: Sequence[nn.Module] = ()
+    ) -> None:
+        super().__init__()
+        self.said = said
+        self.steps = nn.ModuleList(steps)
+        self.prompt_length = _prompt_length(said, tokenizer)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> SentenceHead:
+        """Stay as it is: nothing here is dropped or learned."""
+        return super().train(False)
+
+    @property
+    def pooling(self) -> str:
+        """How vectors are made, in a few words."""
+        return "mean" if self.said is None else self.said.label
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Tokens that are read of a sentence, where the model's folder says so."""
+        return None if self.said is None else self.said.max_seq_length
+
+    def prepared(self, sentences: Sequence[str]) -> list[str]:
+        """Sentences as they are tokenized: after a prompt, lowered."""
+        return list(sentences) if self.said is None else self.said.prepared(sentences)
+
+    def forward(self, output: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Sentence vectors float32 `(b, d)`.
+
+        Args:
+            output: What the body gave for a batch, with `last_hidden_state` `(b, s, d)`.
+            inputs: What it was given, with `attention_mask` `(b, s)`.
+        """
+        states = output.last_hidden_state
+        with torch.autocast(states.device.type, enabled=False):
+            if not self.steps:
+                mean = mean_pooled(states, inputs["attention_mask"])
+                return normalize(mean, dim=-1) if self.said is not None and "Normalize" in self.said.kinds else mean
+            features: dict[str, Any] = {**inputs, "token_embeddings": states.float()}
+            features["prompt_length"] = self.prompt_length
+            if getattr(output, "hidden_states", None) is not None:
+                features["all_layer_embeddings"] = [layer.float() for layer in output.hidden_states]
+            for step in self.steps:
+                features = step(features)
+            return cast(Tensor, features["sentence_embedding"])
+
+
+@dataclass(frozen=True, eq=False)
+class BodyEncoder:
+    """A body and its tokenizer under a head: a plain model, or one that learns to be like another.
+
+    Attributes:
+        body: Without a language-modelling head.
+        tokenizer: Its own.
+        head: What makes one vector of its states.
+    """
+
+    body: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    head: SentenceHead
+
+    @property
+    def pooling(self) -> str:
+        """As the head says."""
+        return self.head.pooling
+
+    @property
+    def longest(self) -> int:
+        """Tokens that are read of a sentence."""
+        limits = (self.head.max_seq_length, self.tokenizer.model_max_length, positions(self.body))
+        return min(limit for limit in limits if limit is not None)
+
+    @torch.inference_mode()
+    def vectors(self, sentences: Sequence[str]) -> Tensor:
+        """float32 `(n, d)` on the CPU; the mode of the body stays."""
+        training = self.body.training
+        self.body.eval()
+        head, longest = self.head.to(self.body.device), self.longest
+
+        def encode(texts: list[str]) -> Tensor:
+            inputs = self.tokenizer(
+                head.prepared(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+            ).to(self.body.device)
+            return head(self.body(**inputs), inputs).cpu()
+
+        found = in_batches(sentences, BATCH, encode, dim=0)
+        self.body.train(training)
+        return found
+
+    def truncated(self, sentences: Sequence[str]) -> int:
+        """How many sentences are longer than what is read of one."""
+        return _longer(self.tokenizer, self.head.prepared(sentences), self.longest)
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryEncoder:
+    """A model that sentence-transformers has opened.
+
+    Attributes:
+        model: A `SentenceTransformer`.
+        said: What its folder says.
+    """
+
+    model: Any
+    said: SentenceModules
+
+    @property
+    def pooling(self) -> str:
+        """As the folder says."""
+        return self.said.label
+
+    def vectors(self, sentences: Sequence[str]) -> Tensor:
+        """What its `encode` gives, with the prompt that is its default."""
+        found = self.model.encode(list(sentences), batch_size=BATCH, convert_to_tensor=True, show_progress_bar=False)
+        return cast(Tensor, found).float().cpu()
+
+    def truncated(self, sentences: Sequence[str]) -> int:
+        """How many sentences are longer than what is read of one."""
+        longest = self.model.max_seq_length or self.model.tokenizer.model_max_length
+        return _longer(self.model.tokenizer, self.said.prepared(sentences), longest)
+
+
+def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
+    """What makes a checkpoint's own vectors of sentences; on the accelerator where there is one.
+
+    Raises:
+        InputError: If it makes none, or opening it needs sentence-transformers, which is not installed, or code of its
+            own, which is not trusted.
+    """
+    said = SentenceModules.of(checkpoint.folder)
+    if said is not None and (find_spec(LIBRARY) is not None or not said.as_we_compute):
+        return LibraryEncoder(_opened(checkpoint, said), said)
+    with quiet():
+        body = AutoModel.from_pretrained(
+            checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
+        )
+    tokenizer = checkpoint.tokenizer()
+    return BodyEncoder(body.to(_device()).eval(), tokenizer, SentenceHead(said, tokenizer))
+
+
+def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> SentenceHead:
+    """What makes a checkpoint's vectors of its states, for another body that sentences come to by a tokenizer.
+
+    Raises:
+        InputError: As for `sentence_encoder`; and if a module is bound to the tokens of the checkpoint's vocabulary.
+    """
+    said = SentenceModules.of(checkpoint.folder)
+    if said is None or said.only_mean:
+        return SentenceHead(said, tokenizer)
+    _check_vocabulary(checkpoint, said)
+    return SentenceHead(said, tokenizer, list(_opened(checkpoint, said))[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPooling:
+    """How the states of any layer are pooled: as a model pools those of its last.
+
+    Attributes:
+        modes: The names of it; vectors of several stand side by side.
+        module: The library's, where it is not the mean alone.
+    """
+
+    modes: tuple[str, ...] = MEAN
+    module: nn.Module | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> LayerPooling:
+        """A checkpoint's own. What its folder names beyond the pooling (Dense, a prompt) is for the last layer alone.
+
+        Raises:
+            InputError: As for `sentence_encoder`.
+        """
+        said = SentenceModules.of(checkpoint.folder)
+        if said is None or said.pooling == MEAN:
+            return cls()
+        steps = _opened(checkpoint, said)
+        return cls(said.pooling, next(step for step in steps if type(step).__name__ == "Pooling"))
+
+    @property
+    def label(self) -> str:
+        """In a few words."""
+        return " and ".join(self.modes)
+
+    def vectors(self, layer: int, states: Tensor, attention_mask: Tensor) -> Tensor:
+        """A vector of each sentence `(b, d)`, or as many times as wide as there are modes.
+
+        The embeddings are pooled by the mean whatever the modes: the first token's are the same in every sentence.
+
+        Args:
+            layer: 0 for the embeddings.
+            states: `(b, s, d)`.
+            attention_mask: `(b, s)`.
+        """
+        if self.module is None or layer == 0:
+            return mean_pooled(states, attention_mask).repeat(1, len(self.modes))
+        features = {"token_embeddings": states.float(), "attention_mask": attention_mask}
+        return cast(Tensor, self.module(features)["sentence_embedding"])
+
+
+def check_sentence_head(checkpoint: Checkpoint) -> None:
+    """Refuse, without loading it, a checkpoint whose vectors another body cannot learn here.
+
+    Raises:
+        InputError: As for `sentence_head`.
+    """
+    said = SentenceModules.of(checkpoint.folder)
+    if said is not None and not said.as_we_compute:
+        _check_library(checkpoint, said)
+        _check_vocabulary(checkpoint, said)
+
+
+def _check_vocabulary(checkpoint: Checkpoint, said: SentenceModules) -> None:
+    if bound := [kind for kind in said.kinds if kind in OF_THE_VOCABULARY]:
+        raise InputError(
+            f"{checkpoint.name} has a module {bound[0]}, which knows the words of its own vocabulary only",
+            value=bound[0],
+            expected="modules that serve any vocabulary",
+            hint="Choose another source.",
+        )
+
+
+def _check_library(checkpoint: Checkpoint, said: SentenceModules) -> None:
+    if find_spec(LIBRARY) is None:
+        raise InputError(
+            f"{checkpoint.name} makes its sentence vectors by {said.label}, which needs sentence-transformers",
+            value=said.label,
+            hint="Install it: pip install 'hf-xlt[sentence]'.",
+        )
+    if (foreign := foreign_module(checkpoint.folder)) is not None and not checkpoint.trust_remote_code:
+        raise InputError(
+            f"{checkpoint.name} has a module {foreign}, which is code of its own",
+            value=foreign,
+            expected="modules of sentence-transformers",
+            hint="If you trust it, allow it with trust_remote_code.",
+        )
+
+
+def _opened(checkpoint: Checkpoint, said: SentenceModules) -> Any:
+    _check_library(checkpoint, said)
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        with quiet(), _library_quiet():
+            return SentenceTransformer(
+                str(checkpoint.folder),
+                device=str(_device()),
+                trust_remote_code=checkpoint.trust_remote_code,
+                local_files_only=True,
+                model_kwargs={"dtype": torch.float32},
+            ).eval()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
+        raise InputError(
+            f"sentence-transformers cannot open {checkpoint.name} ({' '.join(str(error).split())})",
+            hint="Save the model again.",
+            path=checkpoint.folder,
+        ) from error
+
+
+@contextmanager
+def _library_quiet() -> Iterator[None]:
+    logger = logging.getLogger(LIBRARY)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _device() -> torch.device:
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
+
+
+def _prompt_length(said: SentenceModules | None, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens of the prompt, with what stands before it and without what ends a sentence."""
+    if said is None or not said.prompt:
+        return 0
+    ids = tokenizer(said.prepared([""])[0])["input_ids"]
+    return len(ids) - (ids[-1] in tokenizer.all_special_ids)
+
+
+def _longer(tokenizer: PreTrainedTokenizerBase, sentences: list[str], longest: int) -> int:
+    ids = tokenizer(sentences, verbose=False)["input_ids"]
+    return sum(len(of_sentence) > longest for of_sentence in ids)
