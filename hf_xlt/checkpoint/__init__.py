@@ -1,7 +1,7 @@
 """Open checkpoints and give them another vocabulary, without loading their bodies."""
 
 from hf_xlt.checkpoint.assemble import assemble, target_config
-from hf_xlt.checkpoint.fetch import fetch
+from hf_xlt.checkpoint.fetch import checkpoint_content, commit_of, fetch, pinned
 from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, auto_class_name, kind_of
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
@@ -23,8 +23,11 @@ __all__ = [
     "check_ids",
     "check_output",
     "check_space",
+    "checkpoint_content",
+    "commit_of",
     "fetch",
     "kind_of",
+    "pinned",
     "revocabulary",
     "target_config",
     "write_tokenizer",

@@ -9,6 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.revision import split_revision
 
 _SPECIAL_TOKENS = {
     "bos_token": "<s>",
@@ -138,8 +139,9 @@ def open_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
     Raises:
         InputError: If there is none to open.
     """
+    name, revision = split_revision(name_or_folder)
     try:
-        return AutoTokenizer.from_pretrained(name_or_folder)
+        return AutoTokenizer.from_pretrained(name, revision=revision or "main")
     except Exception as error:  # whatever a broken file makes of it: tokenizers raises Exception itself
         reason = " ".join(str(error).split())[:200]
         raise InputError(

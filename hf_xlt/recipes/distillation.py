@@ -26,11 +26,12 @@ from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
+from hf_xlt.files.whole import write_whole
+from hf_xlt.recipes.processes import best_device
 from hf_xlt.recipes.recipe import Data, Recipe
 from hf_xlt.recipes.schema import require
 from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.recipes.stages import best_device
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def split_pairs(data: Data) -> tuple[list[tuple[str, str]], list[tuple[str, str]
 def write_training_pairs(data: Data, path: Path) -> Path:
     """The training pairs as a file, so that rows too are made without the held-out ones."""
     training, _ = split_pairs(data)
-    path.write_text("".join(f"{source}\t{target}\n" for source, target in training), encoding="utf-8")
+    write_whole(path, "".join(f"{source}\t{target}\n" for source, target in training))
     return path
 
 

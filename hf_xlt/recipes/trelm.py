@@ -13,7 +13,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder
+from hf_xlt.checkpoint import Checkpoint, atomic_folder, fetch
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
@@ -175,7 +175,7 @@ def trelm_model(recipe: Recipe, transport: Transport, **tokens: Any) -> TreLMFor
     options = trelm_options(recipe)
     with refused_as_input(recipe.source):
         return TreLMForMaskedLM.from_encoder(
-            str(recipe.source),
+            str(fetch(str(recipe.source))),
             languages=list(options.languages),
             tri_layer_index=layer_index(options.tri_layer_index),
             language_specific_layers=options.language_specific_layers,
