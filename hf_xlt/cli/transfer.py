@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +37,7 @@ from hf_xlt.initializers.evidence import flag
 from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
 from hf_xlt.recipes.card import retrieval_tables
 from hf_xlt.recipes.trade_off import language_tables
-from hf_xlt.report import explanation_table, results_table, text_table
+from hf_xlt.report import example_token, explanation_table, results_table, text_table
 from hf_xlt.transport import Transport
 
 
@@ -118,7 +119,9 @@ def initialize(
         console.print(text_table(table))
     counts = asdict(initializer.transport().counts)
     say(f"{built}: {', '.join(f'{count:,} {origin}' for origin, count in counts.items() if count)} rows.")
-    say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
+    shown = example_token(initializer.transport())
+    explained = "" if shown is None else f"{shlex.join(['hf-xlt', 'explain', str(built), shown])}, or "
+    say(f"Next: {explained}train it: hf-xlt run --help")
 
 
 @app.command()

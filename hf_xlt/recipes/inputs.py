@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +25,35 @@ def with_commits(recipe: Recipe) -> Recipe:
     Raises:
         InputError: If a checkpoint or tokenizer is neither here nor on the Hub.
     """
-    checkpoints = {name: _each(checkpoint.pinned, getattr(recipe, name)) for name in CHECKPOINTS}
-    not_pairs = partial(_pinned_corpus, recipe.data.parallel)
-    corpora = {name: _each(not_pairs, getattr(recipe.data, name)) for name in CORPORA}
+    checkpoints = {name: each(checkpoint.pinned, getattr(recipe, name)) for name in CHECKPOINTS}
+    corpora = {name: each(pinned_corpus, getattr(recipe.data, name)) for name in CORPORA}
     return replace(recipe, **checkpoints, data=replace(recipe.data, **corpora))
 
 
 def contents(recipe: Recipe) -> dict[str, str]:
-    """Input → what identifies its content: the commit of what is on the Hub, a digest of what is here.
-
-    Nothing is refused: an input that is not there has an empty content, and whoever reads it says so.
+    """What identifies the content of everything that a recipe reads, as `contents_of` gives it.
 
     Args:
         recipe: As `with_commits` gives it.
     """
     given = {name: getattr(recipe, name) for name in CHECKPOINTS}
-    given |= {f"data.{name}": getattr(recipe.data, name) for name in (*CORPORA, *FILES)}
-    return {where: commit_in(place) or content_of(_here(place)) for where, place in _places(given)}
+    return contents_of(given | {f"data.{name}": getattr(recipe.data, name) for name in (*CORPORA, *FILES)})
 
 
-def _pinned_corpus(pairs: str | None, name: str) -> str:
-    """The name of a corpus with its commit; the target side of translation pairs is no corpus of its own."""
-    return name if name == pairs or Path(name).expanduser().exists() else Corpus(name).pinned().name
+def contents_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """Input → what identifies its content: the commit of what is on the Hub, a digest of what is here.
+
+    Nothing is refused: an input that is not there has an empty content, and whoever reads it says so.
+
+    Args:
+        given: Where an input is named → its name, several in a list or a mapping, or None.
+    """
+    return {where: commit_in(place.partition(":")[0]) or content_of(_here(place)) for where, place in _places(given)}
+
+
+def pinned_corpus(name: str) -> str:
+    """The name of a corpus, with its commit if it is on the Hub."""
+    return name if Path(name).expanduser().exists() else Corpus(name).pinned().name
 
 
 def _here(place: str) -> Path:
@@ -55,12 +61,12 @@ def _here(place: str) -> Path:
     return path if path.exists() else file_of(place)
 
 
-def _each(change: Any, given: Any) -> Any:
+def each(change: Callable[[str], str], given: Any) -> Any:
     """A name changed; or, of several, each of them."""
     if isinstance(given, Mapping):
-        return {key: _each(change, value) for key, value in given.items()}
+        return {key: each(change, value) for key, value in given.items()}
     if isinstance(given, list | tuple):
-        return type(given)(_each(change, value) for value in given)
+        return type(given)(each(change, value) for value in given)
     return given if given is None else change(given)
 
 

@@ -18,6 +18,7 @@ from hf_xlt.data.frequency import frequency_order
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.data.tokenizer import open_tokenizer, train_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
 from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS, Contest, Method
@@ -62,6 +63,8 @@ def check_evidence(recipe: Recipe) -> None:
     one_of("trelm: initializer", method, tuple(OPTIONS))
     for name in options:
         one_of(f"{method}: option", name, OPTIONS[method])
+    if method == "adversarial":
+        check_gensim()
     if method == "pooled" or any(stage.on_pairs for stage in recipe.stages):
         recipe.data.pairs()
 
