@@ -150,7 +150,7 @@ class PooledInitializer(CountedInitializer):
         return _as_counts(neighbours_in_helper(helper, self.source_vocabulary, self.target_vocabulary), self.shape)
 
     def _card_evidence(self) -> dict[str, Any]:
-        return {} if self.helper is None else {"helper": self.helper.name}
+        return {} if self.helper is None else {"helper": self.helper.pinned_name}
 
     def _mixture(self, rows: np.ndarray) -> SparseMixture:
         mixture = super()._mixture(rows)
