@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle, product
 from pathlib import Path
+from unicodedata import category
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -102,6 +103,22 @@ def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Ta
         parts = ", ".join(map(_part, transport.parts(token, k)))
         table.add_row(*map(Text, (token, transport.origin(token), parts)))
     return table
+
+
+def example_token(transport: Transport) -> str | None:
+    """A word of the target language whose row is mixed, to show what `explain` tells; None if there is none.
+
+    Tokenizers number frequent tokens first, so it is an early one, and no very short one if there is a choice.
+    """
+    origins = transport.origins
+    made = (origins["mixed"] | origins["projected"]).tolist()
+    words = [name for name, mixed in zip(transport.target_names, made, strict=True) if mixed and _is_word(name)]
+    return next((word for length in (4, 2, 1) for word in words if len(word) >= length), None)
+
+
+def _is_word(name: str) -> bool:
+    """Whether a name is letters and their marks throughout."""
+    return bool(name) and all(category(character)[0] in "LM" for character in name)
 
 
 def _part(part: Part) -> str:

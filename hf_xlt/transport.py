@@ -19,6 +19,8 @@ _FORMAT = "hf_xlt.transport.1"
 _IDS = ("copied_source", "copied_target", "mixed_target")
 _NAMES = ("source_names", "target_names")
 _BLOCK_ROWS = 512
+_GRAM_ROWS = 4096
+_NO_DIRECTION = 1e-6  # singular values below this share of the largest are rounding
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Transport:
         seed: Seed of the draw.
         evidence: Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much of it is behind each
             entry of the mixture, which is a sparse one.
+        rank: Where a matrix is factorized first, and its coordinates are transported in place of its rows, how many
+            coordinates there are, at most (see `factorize`); target rows are the products.
 
     Raises:
         ValueError: If ids are out of range, out of order or given twice, or lengths do not fit.
@@ -81,6 +85,7 @@ class Transport:
     target_names: Sequence[str]
     seed: int = 42
     evidence: Mapping[str, Tensor] = field(default_factory=dict)
+    rank: int | None = None
 
     def __post_init__(self) -> None:
         check_ids("copied_source", self.copied_source, self.source_size)
@@ -139,6 +144,11 @@ class Transport:
                 f"expected float rows or a bias for at least {self.source_size} source ids. "
                 "Pass a tensor of the source checkpoint this transport was built for."
             )
+        if self.rank is not None:
+            coordinates, primitives = factorize(matrix[: self.source_size], min(self.rank, matrix.shape[1]))
+            for block in replace(self, rank=None).blocks(coordinates):
+                yield (block @ primitives).to(matrix)
+            return
         mixed_rows = self.mixture.rows_of(matrix) if self.mixture else None
         drawn_rows = self._draws(matrix) if self._drawn.any() else None
         for rows in self._rows_at_a_time():
@@ -272,6 +282,8 @@ class Transport:
         tensors = {name: getattr(self, name) for name in _IDS}
         tensors |= {name: to_bytes(getattr(self, name)) for name in _NAMES}
         metadata = {"format": _FORMAT, "seed": str(self.seed), "mixture": ""}
+        if self.rank is not None:
+            metadata["rank"] = str(self.rank)
         if self.mixture:
             metadata["mixture"] = self.mixture.kind
             tensors |= {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
@@ -300,7 +312,31 @@ class Transport:
             target_names=target_names,
             seed=int(metadata["seed"]),
             evidence=_under("counts.", tensors),
+            rank=int(metadata["rank"]) if "rank" in metadata else None,
         )
+
+
+def factorize(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The best approximation of a table by coordinates and primitives: `E ≈ F P`.
+
+    With `E = U S Vᵀ`, F is U and P is `S Vᵀ`, of the largest singular values (paper, §3.1). They come from the Gram
+    matrix `EᵀE (d, d)`, summed in float64, so that no matrix of the table's size is decomposed.
+
+    Args:
+        matrix: `(V, d)`, of any float dtype.
+        rank: Number of coordinates, D'; at most `d`.
+
+    Returns:
+        F, float32 `(V, D')`, and P, float32 `(D', d)`. Where the table has a lower rank, coordinates are zero.
+    """
+    blocks = matrix.split(_GRAM_ROWS)
+    gram = torch.stack([block.double().T @ block.double() for block in blocks]).sum(0)
+    values, vectors = torch.linalg.eigh(gram)
+    singular = values.flip(0)[:rank].clamp_(min=0).sqrt()
+    axes = vectors.flip(1)[:, :rank]
+    scale = torch.where(singular > _NO_DIRECTION * singular[0], 1 / singular, 0)
+    coordinates = torch.cat([(block.double() @ (axes * scale)).float() for block in blocks])
+    return coordinates, (singular[:, None] * axes.T).float()
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

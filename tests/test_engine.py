@@ -187,5 +187,5 @@ def test_an_unfinished_run_of_another_recipe_is_not_mixed_in(tmp_path, corpus):
     work = tmp_path / ".out.work"
     work.mkdir()
     (work / "run.json").write_text(json.dumps({"recipe": "another", "compare": False}))
-    with pytest.raises(InputError, match="unfinished run of another recipe; remove it"):
+    with pytest.raises(InputError, match="unfinished run of another recipe or input: .* start anew with --overwrite"):
         run_recipe(clp_recipe(tmp_path, corpus), tmp_path / "out", "x")

@@ -1,7 +1,10 @@
 """Learning tasks, evaluating models and comparing them."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +55,15 @@ def topics(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "topics.tsv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {role: f"{path}:text,topic@split={role}" for role in ("train", "dev", "test")}
+
+
+@pytest.fixture
+def own(source, topics, tmp_path):
+    """A model and a table that a test may change."""
+    table = tmp_path / "topics.tsv"
+    shutil.copyfile(topics["test"].partition(":")[0], table)
+    places = {role: f"{table}:text,topic@split={role}" for role in topics}
+    return Path(shutil.copytree(source, tmp_path / "model")), places, table
 
 
 @pytest.fixture(scope="module")
@@ -261,12 +273,72 @@ class TestEvaluation:
         with pytest.raises(InputError, match="was made with other settings"):
             evaluate_model(model, self.asked(topics, seeds=(0,)), tmp_path)
 
-    def test_a_damaged_result_is_refused(self, source, topics, tmp_path):
+    def test_models_have_results_of_their_own_whatever_their_names(self, tmp_path):
+        names = ("out/a", "out-a", "out_a", "/out/a", "out/a/", "./out-a", "-", "model", "é" * 200, "é" * 201)
+        files = {result_file(tmp_path, name, "upos") for name in names}
+        assert len(files) == len(names)
+        assert {file.parent.parent for file in files} == {tmp_path}
+        assert all(len(os.fsencode(file.parent.name)) < 256 for file in files)
+
+    def test_a_model_that_is_not_there_is_refused_though_results_are(self, own, tmp_path):
+        folder, places, _ = own
+        model, asked = ModelAsked(str(folder)), self.asked(places)
+        evaluate_model(model, asked, tmp_path / "results")
+        folder.rename(tmp_path / "moved")
+        with pytest.raises(InputError, match="does not exist"):
+            evaluate_model(model, asked, tmp_path / "results")
+
+    @pytest.mark.parametrize("changes", ["model", "tokenizer", "data"])
+    def test_a_result_of_other_content_under_the_same_name_is_made_again(self, own, tmp_path, caplog, changes):
+        folder, places, table = own
+        model, asked = ModelAsked(str(folder)), self.asked(places)
+        evaluate_model(model, asked, tmp_path / "results")
+        if changes == "model":
+            tiny.model("bert", tiny.tokenizer("en", "wordpiece"), width=32, seed=9).save_pretrained(folder)
+        elif changes == "tokenizer":
+            tiny.tokenizer("en", "wordpiece", 500).save_pretrained(folder)
+        else:
+            lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+            table.write_text("".join(lines[:-4]), encoding="utf-8")
+        made = evaluate_model(model, asked, tmp_path / "results")
+        assert "made of other content" in caplog.text
+        assert made[0].runs == evaluate_model(model, asked)[0].runs
+        caplog.clear()
+        evaluate_model(model, asked, tmp_path / "results")
+        assert caplog.text == ""
+
+    def test_results_inside_the_models_folder_do_not_count_as_the_model(self, own, monkeypatch):
+        folder, places, _ = own
+        model, asked = ModelAsked(str(folder)), self.asked(places)
+        evaluate_model(model, asked, folder / "results")
+        monkeypatch.setattr(Supervised, "outcome", None)
+        evaluate_model(model, asked, folder / "results")
+
+    @pytest.mark.parametrize(
+        "content", ["", "{", "[]", "null", '{"runs": []}', "[" * 100_000, "no run", "ragged", "not finite", "no score"]
+    )
+    def test_a_damaged_result_is_made_again(self, source, topics, tmp_path, caplog, content):
+        quick = replace(self.asked(topics, seeds=(0, 1)), budget=replace(PROBE, epochs=1))
+        model, asked = ModelAsked(str(source)), quick
+        made = evaluate_model(model, asked, tmp_path)
         path = result_file(tmp_path, str(source), "classification")
-        path.parent.mkdir()
-        path.write_text("{", encoding="utf-8")
-        with pytest.raises(InputError, match="is no result of"):
-            evaluate_model(ModelAsked(str(source)), self.asked(topics), tmp_path)
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if content == "no run":
+            content = json.dumps(kept | {"runs": kept["runs"][:1]})
+        elif content == "ragged":
+            kept["runs"][0]["counts"].pop()
+            content = json.dumps(kept)
+        elif content == "not finite":
+            kept["runs"][0]["counts"][0][0] = float("nan")
+            content = json.dumps(kept)
+        elif content == "no score":
+            kept["runs"][1]["scores"] = {"accuracy": "0.9"}
+            content = json.dumps(kept)
+        path.write_text(content, encoding="utf-8")
+        again = evaluate_model(model, asked, tmp_path)
+        assert "made again" in caplog.text
+        assert [one.mean() for one in again] == [one.mean() for one in made]
+        assert TaskResult.load(path).mean() == made[0].mean()
 
     @pytest.mark.parametrize(
         ("tasks", "data", "message"),

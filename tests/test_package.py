@@ -12,7 +12,7 @@ ROOT = Path(hf_xlt.__file__).parent
 ORDER = (
     "errors", "files", "tokens", "mixture", "transport", "geometry", "evidence", "checkpoint",
     "model_card", "hub", "trelm", "data", "evaluation", "initializers", "report", "report_html", "recipes", "study",
-    "sample", "demo", "cli",
+    "sample", "demo", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from hf_xlt.checkpoint.assemble import assemble, target_config
 from hf_xlt.checkpoint.body import check_body
-from hf_xlt.checkpoint.fetch import fetch
+from hf_xlt.checkpoint.fetch import checkpoint_content, commit_of, fetch, pinned
 from hf_xlt.checkpoint.fit import FittedTokenizer
 from hf_xlt.checkpoint.kind import (
     DECODER,
@@ -39,10 +39,13 @@ __all__ = [
     "check_ids",
     "check_output",
     "check_space",
+    "checkpoint_content",
+    "commit_of",
     "fetch",
     "has_other_head",
     "kind_of",
     "open_tokenizer",
+    "pinned",
     "revocabulary",
     "rows_of_ids",
     "target_config",

@@ -6,60 +6,104 @@ import os
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RevisionNotFoundError
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.content import content_of
+from hf_xlt.files.revision import is_commit, split_revision
 
 DOWNLOADED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "*.py", "*.md")
 NOT_DOWNLOADED = ("onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*")
+SETTINGS = ("config.json", "modules.json", "tokenizer_config.json")  # some file that a checkpoint or tokenizer has
 
 
 def fetch(name_or_folder: str | Path) -> Path:
     """The folder of a checkpoint; the network is touched only for what cannot be a local path.
 
     Args:
-        name_or_folder: A local folder, or a Hub id, whose safetensors and text files are then downloaded or
-            taken from the cache; `.bin`, `.pt` and the like never are.
+        name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted,
+            whose safetensors and text files are then downloaded or taken from the cache; `.bin`, `.pt` and the like
+            never are.
 
     Raises:
         InputError: If a local path is missing or not a folder, or the Hub does not give the repository.
     """
-    check_local(name_or_folder)
-    folder = Path(name_or_folder).expanduser()
-    return folder if folder.is_dir() else _snapshot(str(name_or_folder))
+    return local_folder(name_or_folder) or _snapshot(str(name_or_folder), DOWNLOADED)
 
 
-def check_local(name_or_folder: str | Path) -> None:
-    """Refuse what is neither a folder nor can be a Hub id.
+def pinned(name_or_folder: str) -> str:
+    """A local folder as it is; a Hub id with the commit that its revision, or without one its newest, stands for now.
+
+    Next to nothing is downloaded.
+
+    Raises:
+        InputError: As `fetch` does.
+    """
+    if local_folder(name_or_folder) is not None:
+        return name_or_folder
+    return f"{split_revision(name_or_folder)[0]}@{commit_of(_snapshot(name_or_folder, SETTINGS))}"
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of a folder that `fetch` took from the Hub; None for any other."""
+    return folder.name if folder.parent.name == "snapshots" and is_commit(folder.name) else None
+
+
+def checkpoint_content(name_or_folder: str | Path, *, ignoring: Path | None = None) -> str:
+    """What identifies the content of a checkpoint: the commit of one from the Hub, a digest of a local folder's files.
+
+    Args:
+        name_or_folder: As `fetch` takes it.
+        ignoring: A folder inside it whose files do not count, such as one for results.
+
+    Raises:
+        InputError: As `fetch` does.
+    """
+    folder = fetch(name_or_folder)
+    return commit_of(folder) or content_of(folder, ignoring=ignoring)
+
+
+def local_folder(name_or_folder: str | Path) -> Path | None:
+    """The folder of that name here, None for what can only be a Hub id.
 
     Raises:
         InputError: If it is a file, or a path that is missing.
     """
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
-        return
+        return folder
     if folder.exists():
         raise InputError(f"{name_or_folder} is a file; expected a model folder. Give the folder that holds it.")
     if _looks_local(str(name_or_folder)):
         raise InputError(
             f"{name_or_folder} does not exist. Check the path, or give a Hub id such as google-bert/bert-base-cased."
         )
+    return None
 
 
 def _looks_local(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or name.count("/") > 1
+    return name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or split_revision(name)[0].count("/") > 1
 
 
-def _snapshot(name: str) -> Path:
+def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
+    repository, revision = split_revision(name)
+    patterns = {"allow_patterns": [*wanted], "ignore_patterns": [*NOT_DOWNLOADED]}
     try:
-        return Path(snapshot_download(name, allow_patterns=[*DOWNLOADED], ignore_patterns=[*NOT_DOWNLOADED]))
+        return Path(snapshot_download(repository, revision=revision, **patterns))
     except GatedRepoError as error:
         raise InputError(
-            f"{name} is gated on the Hub. Accept its terms at https://huggingface.co/{name}, "
+            f"{name} is gated on the Hub. Accept its terms at https://huggingface.co/{repository}, "
             "then log in with `hf auth login`."
         ) from error
     except HFValidationError as error:
         raise InputError(f"{name!r} is neither a folder here nor a valid Hub id. Check the spelling.") from error
+    except RevisionNotFoundError as error:
+        raise InputError(
+            f"{repository} has no revision {revision!r}",
+            value=revision,
+            expected="a branch, a tag or a commit of it",
+            hint=f"See https://huggingface.co/{repository}/commits/main.",
+        ) from error
     except (HfHubHTTPError, OSError) as error:
         raise InputError(
             f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__}). Check the "

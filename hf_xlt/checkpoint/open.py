@@ -14,7 +14,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hf_xlt.checkpoint.contents import transformer_path
-from hf_xlt.checkpoint.fetch import fetch
+from hf_xlt.checkpoint.fetch import commit_of, fetch
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.names import places
 from hf_xlt.checkpoint.renumber import without_ids_from
@@ -22,6 +22,7 @@ from hf_xlt.checkpoint.skeleton import skeleton
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
+from hf_xlt.files.revision import split_revision
 
 ADAPTERS = "adapter_config.json"
 COUNTS = {
@@ -80,6 +81,12 @@ class Checkpoint:
     def body(self) -> Path:
         """The folder of the transformer: `folder` itself, or a folder of a module in it."""
         return self.folder / transformer_path(self.folder)
+
+    @property
+    def pinned_name(self) -> str:
+        """The name; of a checkpoint from the Hub with its commit."""
+        commit = commit_of(self.folder)
+        return self.name if commit is None else f"{split_revision(self.name)[0]}@{commit}"
 
     @property
     def vocab_size(self) -> int:

@@ -11,8 +11,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
-from hf_xlt.checkpoint.fetch import check_local
+from hf_xlt.checkpoint.fetch import local_folder
 from hf_xlt.errors import InputError
+from hf_xlt.files.revision import split_revision
 
 SHOWN = 300  # characters of a library's own words
 # What reads a file, where there is no tokenizer.json: the libraries' own messages name another package, or none.
@@ -33,24 +34,25 @@ def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = Fals
     """The tokenizer of a folder or Hub id. No question is ever asked.
 
     Args:
-        name_or_folder: A local folder, or a Hub id.
+        name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted.
         trust_remote_code: Whether code that the tokenizer brings may run.
 
     Raises:
         InputError: If there is none, it is broken or empty, it brings code that may not run, or it needs a package
             that is not installed.
     """
-    check_local(name_or_folder)
-    folder = Path(name_or_folder).expanduser()
-    if folder.is_dir() and not has_tokenizer(folder):
+    folder = local_folder(name_or_folder)
+    if folder is not None and not has_tokenizer(folder):
         folder /= transformer_path(folder)
-    if folder.is_dir() and not has_tokenizer(folder):
+    if folder is not None and not has_tokenizer(folder):
         raise InputError(f"{folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).", path=folder)
-    place = folder if folder.is_dir() else str(name_or_folder)
+    place, revision = split_revision(str(name_or_folder if folder is None else folder))
     try:
-        if not trust_remote_code and _brings_code(place):
+        if not trust_remote_code and _brings_code(place, revision):
             raise _untrusted(name_or_folder)
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            place, revision=revision or "main", trust_remote_code=trust_remote_code
+        )
         empty = not tokenizer.get_vocab()
     except Exception as error:  # whatever a broken file makes of it: tokenizers raises Exception itself
         raise error if isinstance(error, InputError) else _refused(name_or_folder, folder, error) from error
@@ -64,9 +66,9 @@ def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = Fals
     return tokenizer
 
 
-def _brings_code(place: str | Path) -> bool:
+def _brings_code(place: str, revision: str | None) -> bool:
     """Whether a tokenizer is of a class of its own; transformers may take another one for it without a word."""
-    settings = get_tokenizer_config(place)
+    settings = get_tokenizer_config(place, revision=revision)
     named = settings.get("tokenizer_class")
     return "AutoTokenizer" in (settings.get("auto_map") or {}) and not hasattr(transformers, str(named))
 
@@ -79,7 +81,7 @@ def _untrusted(name_or_folder: str | Path) -> InputError:
     )
 
 
-def _refused(name_or_folder: str | Path, folder: Path, error: Exception) -> InputError:
+def _refused(name_or_folder: str | Path, folder: Path | None, error: Exception) -> InputError:
     reason = " ".join(str(error).split())
     if "trust_remote_code" in reason:
         return _untrusted(name_or_folder)
@@ -98,11 +100,11 @@ def _refused(name_or_folder: str | Path, folder: Path, error: Exception) -> Inpu
     )
 
 
-def _missing_package(folder: Path, error: Exception, reason: str) -> str | None:
+def _missing_package(folder: Path | None, error: Exception, reason: str) -> str | None:
     """The package that a file of the folder or an error asks for."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return error.name.partition(".")[0].replace("_", "-")
-    if folder.is_dir() and not (folder / "tokenizer.json").is_file():
+    if folder is not None and not (folder / "tokenizer.json").is_file():
         for pattern, (module, package) in READERS.items():
             if any(folder.glob(pattern)) and find_spec(module) is None:
                 return package

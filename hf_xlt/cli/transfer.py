@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -42,7 +43,7 @@ from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
 from hf_xlt.recipes.card import retrieval_tables
 from hf_xlt.recipes.source import chat_for
 from hf_xlt.recipes.trade_off import language_tables
-from hf_xlt.report import explanation_table, results_table, text_table
+from hf_xlt.report import example_token, explanation_table, results_table, text_table
 from hf_xlt.transport import Transport
 
 
@@ -136,7 +137,9 @@ def initialize(
         say(chat.notice)
     if gone := left_behind(initializer.source.folder, built):
         say(f"Left behind, as of the old model or of no known use to the new one: {', '.join(gone)}.")
-    say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
+    shown = example_token(initializer.transport())
+    explained = "" if shown is None else f"{shlex.join(['hf-xlt', 'explain', str(built), shown])}, or "
+    say(f"Next: {explained}train it: hf-xlt run --help")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,18 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.place import several
 from hf_xlt.files.json_text import json_lines
+from hf_xlt.files.revision import commit_in, split_revision
 from hf_xlt.files.text import COMPRESSED, check_text, opened, suffix_of, text_lines
 
 TEXT_COLUMN = "text"
+
+logger = logging.getLogger(__name__)
 
 
 def _json_lines(path: Path) -> Iterator[str]:
@@ -44,7 +51,8 @@ def _parquet_lines(path: Path) -> Iterator[str]:
 
 def _hub_lines(name: str) -> Iterator[str]:
     repository, _, configuration = name.partition(":")
-    return _dataset_lines(name, repository, name=configuration or None)
+    repository, revision = split_revision(repository)
+    return _dataset_lines(name, repository, name=configuration or None, revision=revision)
 
 
 def _dataset_lines(corpus: str, builder: str, **kwargs: Any) -> Iterator[str]:
@@ -102,7 +110,9 @@ FORMATS = (*(suffix + packed for suffix in PACKED for packed in ("", *COMPRESSED
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text corpus: a local file of a known format, or the `train` split of a Hub dataset, `id` or `id:config`.
+    """A text corpus: a local file of a known format, or the `train` split of a Hub dataset.
+
+    A dataset is named `id`, `id:config`, `id@revision` or `id@revision:config`.
 
     Raises:
         InputError: On construction, if a local path is missing, a folder, empty or of an unknown format.
@@ -147,11 +157,28 @@ class Corpus:
 
     @property
     def _looks_local(self) -> bool:
-        return self.name.startswith((".", "/", "~")) or self.name.count("/") > 1
+        identifier, _ = split_revision(self.name.partition(":")[0])
+        return self.name.startswith((".", "/", "~")) or identifier.count("/") > 1
 
     @property
     def _is_format(self) -> bool:
         return self.name.lower().endswith(FORMATS)
+
+    def pinned(self) -> Corpus:
+        """A file as it is; a Hub dataset with the commit that its revision, or without one its newest, stands for now.
+
+        Where the Hub does not tell, the dataset keeps its name, and a notice says so.
+        """
+        repository, colon, configuration = self.name.partition(":")
+        if self._is_format or self.path.is_file() or commit_in(repository):
+            return self
+        identifier, revision = split_revision(repository)
+        try:
+            commit = HfApi().dataset_info(identifier, revision=revision).sha
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            logger.warning(f"The Hub does not tell the commit of {self.name} ({type(error).__name__}).")
+            return self
+        return Corpus(f"{identifier}@{commit}{colon}{configuration}")
 
     def lines(self) -> Iterator[str]:
         """The non-empty lines, stripped of surrounding white space, in order, streamed.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_xlt.checkpoint import checkpoint_content
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
 from hf_xlt.evaluation.tasks.budget import Budget
@@ -18,6 +21,10 @@ from hf_xlt.evaluation.tasks.registry import AnyTask, check_places, task_named
 from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult, scored
 from hf_xlt.evaluation.tasks.run import Material, Supervised
 from hf_xlt.evaluation.tasks.task import Task
+from hf_xlt.evidence.place import file_of
+from hf_xlt.files.content import content_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,22 @@ def evaluate_model(model: ModelAsked, examination: Examination, folder: Path | N
     Args:
         model: Which one.
         examination: What is asked.
-        folder: Where results are kept, `MODEL/TASK.json`; those that are there are not made again. None keeps none.
+        folder: Where results are kept, `MODEL/TASK.json`; those that are there, of the same model and files as they are
+            now, are not made again. None keeps none.
 
     Raises:
         InputError: If the model or a file cannot be used, or the folder is none or holds results of other settings.
     """
-    if folder is not None and folder.exists() and not folder.is_dir():
+    if folder is None:
+        return [_made(task_named(name), model, examination, {}) for name in examination.tasks]
+    if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder for results. Choose another --output.")
-    return [_kept(task_named(name), model, examination, folder) for name in examination.tasks]
+    checkpoints = {
+        role: checkpoint_content(name, ignoring=folder)
+        for role, name in (("model", model.name), ("source", model.source))
+        if name is not None
+    }
+    return [_kept(task_named(name), model, examination, folder, checkpoints) for name in examination.tasks]
 
 
 def metric_of(result: TaskResult) -> CountedMetric:
@@ -81,30 +96,60 @@ def metric_of(result: TaskResult) -> CountedMetric:
 
 
 def result_file(folder: Path, model: str, task: str) -> Path:
-    """Where the result of a task on a model is kept."""
-    return folder / (re.sub(r"[^\w.-]+", "-", model).strip("-") or "model") / f"{task}.json"
+    """Where the result of a task on a model is kept: of every name in a folder of its own."""
+    plain = re.sub(r"[^\w.-]+", "-", model).strip("-.")[:80]
+    if plain != model:
+        plain = f"{plain or 'model'}-{hashlib.sha256(model.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    return folder / plain / f"{task}.json"
 
 
-def _kept(task: AnyTask, model: ModelAsked, examination: Examination, folder: Path | None) -> TaskResult:
-    settings = examination.settings(task, model)
-    path = None if folder is None else result_file(folder, model.name, task.name)
-    if path is not None and path.exists():
-        found = TaskResult.load(path)
-        if {name: found.settings.get(name) for name in settings} != settings:
-            raise InputError(f"{path} was made with other settings; remove it, or choose another --output.")
+def _kept(
+    task: AnyTask, model: ModelAsked, examination: Examination, folder: Path, checkpoints: Mapping[str, str]
+) -> TaskResult:
+    """A result that is there if it is of the same content; else it is made and kept."""
+    files = {role: content_of(file_of(place)) for role, place in examination.data[task.name].items()}
+    content = {**checkpoints, **{f"data.{role}": found for role, found in files.items()}}
+    path = result_file(folder, model.name, task.name)
+    if path.exists() and (found := _found(path, examination.settings(task, model), content)) is not None:
         return found
+    result = _made(task, model, examination, content)
+    result.save(path)
+    return result
+
+
+def _found(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) -> TaskResult | None:
+    """The result in a file; None, with a notice, if it is broken or of another content.
+
+    Raises:
+        InputError: If it was made with other settings.
+    """
+    try:
+        found = TaskResult.load(path)
+    except InputError:
+        logger.warning("%s is no result of `hf-xlt evaluate`; it is made again.", path)
+        return None
+    if {name: found.settings.get(name) for name in settings} != settings:
+        raise InputError(f"{path} was made with other settings; remove it, or choose another --output.")
+    known = found.settings.get("content")
+    if known != content:
+        changed = [name for name in content if not isinstance(known, dict) or known.get(name) != content[name]]
+        logger.warning("%s was made of other content (%s). It is made again.", path, ", ".join(changed) or "less")
+        return None
+    return found
+
+
+def _made(task: AnyTask, model: ModelAsked, examination: Examination, content: Mapping[str, str]) -> TaskResult:
+    """A task done on a model."""
     labels, outcomes = _outcomes(task, model, examination)
     lower = isinstance(task, DirectTask) and task.lower_is_better
-    result = TaskResult(model.name, task.name, task.headline, lower, settings | {"labels": list(labels)}, ())
+    settings = examination.settings(task, model) | {"content": dict(content), "labels": list(labels)}
+    result = TaskResult(model.name, task.name, task.headline, lower, settings, ())
     metric = metric_of(result)
     runs = tuple(
         SeedResult(seed, scored(metric, outcome.counts), _plain(outcome.counts), dict(outcome.notes))
         for seed, outcome in outcomes
     )
-    result = replace(result, runs=runs)
-    if path is not None:
-        result.save(path)
-    return result
+    return replace(result, runs=runs)
 
 
 def _outcomes(

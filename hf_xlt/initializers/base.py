@@ -222,7 +222,7 @@ class Initializer(ABC):
     ) -> CardFacts:
         return CardFacts(
             title=title,
-            base_model=self.source.name,
+            base_model=self.source.pinned_name,
             method=self.label,
             kind=kind_of(self.source.config).name,
             auto_class=auto_class_name(self.source.config),

@@ -104,4 +104,4 @@ class CLPInitializer(OverlapInitializer):
         return self._weighting.mix(missing, shared, source_ids, self.source_vocabulary.size)
 
     def _card_evidence(self) -> dict[str, Any]:
-        return {"helper": self.helper.name}
+        return {"helper": self.helper.pinned_name}

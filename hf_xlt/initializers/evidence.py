@@ -97,7 +97,7 @@ class Evidence:
             InputError: If a file cannot be read.
         """
         return tuple(
-            EvidenceFacts(KINDS[name], place.name if isinstance(place, Checkpoint) else str(place), _size(name, place))
+            EvidenceFacts(KINDS[name], _name_of(place), _size(name, place))
             for name, place in self._places(("donor", *FILES))
             if name not in unused and not isinstance(place, Tensor)
         )
@@ -206,3 +206,7 @@ def _path(file: object) -> Path:
 
 def _missing(name: str) -> InputError:
     return InputError(f"There is no {name}; give {KINDS[name]} with {flag(name)}.")
+
+
+def _name_of(place: str | Path | Checkpoint) -> str:
+    return place.pinned_name if isinstance(place, Checkpoint) else str(place)

@@ -6,14 +6,12 @@ Multilingual Continued Pretraining", arXiv:2311.08849, §3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint
@@ -24,10 +22,9 @@ from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.overlap import OverlapInitializer
 from hf_xlt.initializers.subwords import some_tokens
 from hf_xlt.mixture import Mixture
-from hf_xlt.transport import Transport
+from hf_xlt.transport import Transport, factorize
 
-_BLOCK_ROWS = 4096
-_NO_DIRECTION = 1e-6  # singular values below this share of the largest are rounding
+__all__ = ["OFAInitializer", "factorize"]
 
 CITATION = """\
 @inproceedings{liu2024ofa,
@@ -50,8 +47,7 @@ class OFAInitializer(OverlapInitializer):
     drawn, their coordinates that is.
 
     A checkpoint holds whole rows: with `factorised`, they are the products `F_t P`, of that rank, and `factorize`
-    splits a table for a model that keeps the two apart. The transport that is saved with a checkpoint has the weights;
-    it does not know of the rank.
+    splits a table for a model that keeps the two apart.
 
     Args:
         source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
@@ -116,7 +112,7 @@ class OFAInitializer(OverlapInitializer):
     @cached_property
     def _transport(self) -> Transport:
         whole = self._make_transport(self._overlap, self._mixture() if len(self._overlap.missing_ids) else None)
-        return whole if self.factorised is None else _CoordinateTransport.of(whole, self.factorised)
+        return replace(whole, rank=self.factorised)
 
     def _mixture(self) -> Mixture:
         keys = some_tokens("source", self._source_vectors, self.source_tokenizer)
@@ -129,43 +125,3 @@ class OFAInitializer(OverlapInitializer):
         queries = queries[torch.from_numpy(self._overlap.missing_ids)]
         ids = torch.arange(len(keys))
         return self._weighting.mix(queries.to(self.device), keys.to(self.device), ids, self.source_vocabulary.size)
-
-
-@dataclass(frozen=True, eq=False)
-class _CoordinateTransport(Transport):
-    """A transport of coordinates: rows are factorised, their coordinates transported, and multiplied again."""
-
-    rank: int = 0
-
-    @classmethod
-    def of(cls, transport: Transport, rank: int) -> _CoordinateTransport:
-        return cls(**{field.name: getattr(transport, field.name) for field in fields(Transport)}, rank=rank)
-
-    @torch.no_grad()
-    def blocks(self, matrix: Tensor) -> Iterator[Tensor]:
-        coordinates, primitives = factorize(matrix[: self.source_size], min(self.rank, matrix.shape[1]))
-        for block in super().blocks(coordinates):
-            yield (block @ primitives).to(matrix)
-
-
-def factorize(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The best approximation of a table by coordinates and primitives: `E ≈ F P`.
-
-    With `E = U S Vᵀ`, F is U and P is `S Vᵀ`, of the largest singular values (paper, §3.1). They come from the Gram
-    matrix `EᵀE (d, d)`, summed in float64, so that no matrix of the table's size is decomposed.
-
-    Args:
-        matrix: `(V, d)`, of any float dtype.
-        rank: Number of coordinates, D'; at most `d`.
-
-    Returns:
-        F, float32 `(V, D')`, and P, float32 `(D', d)`. Where the table has a lower rank, coordinates are zero.
-    """
-    blocks = matrix.split(_BLOCK_ROWS)
-    gram = torch.stack([block.double().T @ block.double() for block in blocks]).sum(0)
-    values, vectors = torch.linalg.eigh(gram)
-    singular = values.flip(0)[:rank].clamp_(min=0).sqrt()
-    axes = vectors.flip(1)[:, :rank]
-    scale = torch.where(singular > _NO_DIRECTION * singular[0], 1 / singular, 0)
-    coordinates = torch.cat([(block.double() @ (axes * scale)).float() for block in blocks])
-    return coordinates, (singular[:, None] * axes.T).float()

@@ -151,7 +151,7 @@ class PooledInitializer(CountedInitializer):
         return _positive(near, torch.arange(near.n_rows), self.shape)
 
     def _card_evidence(self) -> dict[str, Any]:
-        return {} if self.helper is None else {"helper": self.helper.name}
+        return {} if self.helper is None else {"helper": self.helper.pinned_name}
 
     def _mixture(self, rows: np.ndarray) -> SparseMixture:
         mixture = super()._mixture(rows)

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
+from hf_xlt.files.revision import split_revision
 from hf_xlt.model_card.facts import (
     HEADS,
     KINDS,
@@ -54,8 +55,9 @@ def render_card(facts: CardFacts) -> ModelCard:
     """The model card of a set of facts; nothing is looked up on the Hub."""
     title = public_name(facts.title)
     languages = list(facts.languages or ())
-    base_model = None if facts.base_model is None else public_name(facts.base_model)
-    on_hub = facts.base_model is not None and not is_local(facts.base_model) and is_repo_id(facts.base_model)
+    source = None if facts.base_model is None else public_name(facts.base_model)
+    base_model = None if facts.base_model is None else split_revision(facts.base_model)[0]
+    on_hub = base_model is not None and not is_local(base_model) and is_repo_id(base_model)
     data = ModelCardData(
         base_model=base_model if on_hub else None,
         base_model_relation="finetune" if on_hub else None,
@@ -71,7 +73,7 @@ def render_card(facts: CardFacts) -> ModelCard:
         template_path=str(TEMPLATE),
         facts=facts,
         kind=HEADS.get(facts.auto_class, KINDS[facts.kind]),
-        source=base_model,
+        source=source,
         helper=None if facts.helper is None else public_name(facts.helper),
         corpus_name=None if facts.corpus is None else public_name(facts.corpus.name),
         title=title,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from hf_xlt.evaluation.sentence_encoder import (
     sentence_head,
 )
 from hf_xlt.evidence.skipped import told
+from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes.recipe import Data, Recipe
 from hf_xlt.recipes.schema import require
 from hf_xlt.recipes.source import source_checkpoint
@@ -141,7 +143,7 @@ def split_pairs(data: Data) -> tuple[list[tuple[str, str]], list[tuple[str, str]
 def write_training_pairs(data: Data, path: Path) -> Path:
     """The training pairs as a file, so that rows too are made without the held-out ones."""
     training, _ = split_pairs(data)
-    path.write_text("".join(f"{source}\t{target}\n" for source, target in training), encoding="utf-8")
+    write_whole(path, "".join(f"{source}\t{target}\n" for source, target in training))
     return path
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -23,6 +23,7 @@ from hf_xlt.evaluation.language import SOURCE_TOKENIZER
 from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.evidence.place import several
+from hf_xlt.files.whole import write_whole
 from hf_xlt.hub import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.model_card import public_name
@@ -36,20 +37,23 @@ from hf_xlt.recipes.distillation import (
     read_sentence_pairs,
     with_corpus,
 )
+from hf_xlt.recipes.inputs import contents, with_commits
 from hf_xlt.recipes.keep import ADAPTERS, check_adapters, kept_class, save_kept
 from hf_xlt.recipes.languages import LanguagePoint, LanguagesText
 from hf_xlt.recipes.methods import BASELINES, Contest, Method, new_model_contest
 from hf_xlt.recipes.multilingual import continued, multilingual_contest, read_contest
+from hf_xlt.recipes.processes import best_device, by_main, main_first, processes
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results, Run, hardware
 from hf_xlt.recipes.retrieval_picture import plot_retrieval
 from hf_xlt.recipes.source import chat_for, check_source
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.recipes.stages import Lesson, Material, best_device, train_stage
+from hf_xlt.recipes.stages import Lesson, Material, train_stage
 from hf_xlt.recipes.text import Text, read_text
 from hf_xlt.recipes.trade_off import plot_trade_off
 from hf_xlt.recipes.transfer import transfer_contest
 from hf_xlt.recipes.trelm import trelm_contest
+from hf_xlt.recipes.work import Stamp, begin, end, folder_of, held, kept_on_failure
 from hf_xlt.report import plot_learning_curves
 from hf_xlt.trelm import TreLMPreTrainedModel
 from hf_xlt.trelm.combine import State, combine_halves
@@ -57,6 +61,8 @@ from hf_xlt.trelm.combine import State, combine_halves
 CURVES_FILE = "learning_curves.png"
 RETRIEVAL_FILE = "retrieval.png"
 TRADE_OFF_FILE = "trade_off.png"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,69 +99,91 @@ def run_recipe(
     """Carry a recipe out.
 
     Everything is checked before training starts. Work in progress lives in a hidden folder beside the output; if the
-    run is killed, the same call goes on where it stopped.
+    run ends early, however that is, the same call goes on where it stopped. Under `accelerate launch` or `torchrun` one
+    process prepares, all train, and one writes.
 
     Args:
         recipe: With source, helper and corpus filled in as its method needs them.
         output: Folder to appear when all is done: model, tokenizer, `recipe.yaml`, `results.json`.
         command: What to write into the results as the command that made them.
         compare: Also train the recipe's alternatives and the baselines.
-        overwrite: Replace an existing output folder.
+        overwrite: Replace an existing output folder; and give up an unfinished run of another recipe or input.
 
     Raises:
-        InputError: If the recipe, its checkpoints, its corpus or the output folder cannot be used.
+        InputError: If the recipe, its checkpoints, its corpus or the output folder cannot be used, another run is at
+            the same output, or an unfinished one began with something else.
     """
-    check_output(output, overwrite=overwrite)
-    recipe = continued(with_corpus(recipe))
-    with work_folder(recipe, output, compare) as work:
-        plan = prepare(recipe, work, compare)
-        runs = [train(plan, method, seed) for seed in recipe.seeds for method in plan.contest.methods]
-        results = Results(
-            recipe=json.loads(json.dumps(asdict(recipe))),
-            command=command,
-            kind=plan.contest.kind.name,
-            method=plan.kept.name,
-            runs=tuple(runs),
-            corpus=corpus_facts(plan),
-            versions=installed_versions(),
-            hardware=hardware(),
-            pooling=None if plan.sentence_pairs is None else plan.sentence_pairs.head.pooling,
-        )
-        with atomic_folder(output, overwrite=overwrite) as folder:
-            save_model(plan, folder, output.name)
-            save_results(plan, results, folder, title=output.name)
+    with ExitStack() as stack:
+        recipe, new = by_main(lambda: begun(recipe, output, compare, overwrite, stack))
+        work = folder_of(output)
+        with kept_on_failure(work):
+            plan = main_first(lambda: prepare(recipe, work, compare, new))
+            runs = [train(plan, method, seed) for seed in recipe.seeds for method in plan.contest.methods]
+            results = Results(
+                recipe=json.loads(json.dumps(asdict(recipe))),
+                command=command,
+                kind=plan.contest.kind.name,
+                method=plan.kept.name,
+                runs=tuple(runs),
+                corpus=corpus_facts(plan),
+                versions=installed_versions(),
+                hardware=hardware(),
+                pooling=None if plan.sentence_pairs is None else plan.sentence_pairs.head.pooling,
+            )
+            by_main(lambda: save(plan, results, output, overwrite))
+        if processes().is_main_process:
+            end(work)
     return results
 
 
-@contextmanager
-def work_folder(recipe: Recipe, output: Path, compare: bool) -> Iterator[Path]:
-    """The hidden folder of a run in progress: kept if the run is interrupted, removed when it is done or refused."""
-    work = output.parent / f".{output.name}.work"
-    stamp = json.dumps({"recipe": recipe.to_yaml(), "compare": compare})
-    begun = work / "run.json"
-    if begun.exists() and begun.read_text(encoding="utf-8") != stamp:
-        raise InputError(f"{work} holds an unfinished run of another recipe; remove it, or choose another output.")
-    work.mkdir(parents=True, exist_ok=True)
-    begun.write_text(stamp, encoding="utf-8")
+def begun(recipe: Recipe, output: Path, compare: bool, overwrite: bool, stack: ExitStack) -> tuple[Recipe, bool]:
+    """Take the work folder into hand for as long as `stack` is open.
+
+    Returns:
+        The recipe as it is carried out, and whether the run is a new one.
+
+    Raises:
+        InputError: If the output exists, another process is at it, or an unfinished run began with something else.
+    """
+    check_output(output, overwrite=overwrite)
+    recipe = with_commits(continued(with_corpus(recipe)))
+    work = stack.enter_context(held(output))
+    logger.info("Reading the inputs of %s", output)
+    stamp = Stamp(recipe.to_yaml(), compare, processes().num_processes, contents(recipe))
+    return recipe, begin(work, stamp, overwrite=overwrite)
+
+
+def save(plan: Plan, results: Results, output: Path, overwrite: bool) -> None:
+    """Write the output folder."""
+    logger.info("Writing %s", output)
+    with atomic_folder(output, overwrite=overwrite) as folder:
+        save_model(plan, folder, output.name)
+        save_results(plan, results, folder, title=output.name)
+
+
+def prepare(recipe: Recipe, work: Path, compare: bool, new: bool) -> Plan:
+    """Make a recipe ready; a new run that is refused leaves no unfinished one behind."""
     try:
-        yield work
+        return plan_of(recipe, work, compare)
     except InputError:
-        shutil.rmtree(work)
+        if new:
+            end(work)
         raise
-    shutil.rmtree(work)
 
 
-def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
+def plan_of(recipe: Recipe, work: Path, compare: bool) -> Plan:
     """Open the checkpoints, make the tokenizer, pack the text."""
     check_distillation(recipe)  # refused before anything is opened or learned
     if recipe.multilingual is None:
         recipe.data.split()
     check_adapters(recipe)
     check_source(recipe)
+    logger.info("Making the vocabulary and its rows")
     contest = contest_of(recipe, work, compare)
     check_space(work / "model", training_bytes(contest, runs=len(recipe.seeds) * len(contest.methods)))
     check_length(recipe.stages[0].sequence_length, contest)
     chat_for(recipe, contest.tokenizer)
+    logger.info("Reading the text")
     text = text_of(recipe, contest, work / "packed")
     pairs = read_sentence_pairs(recipe, contest.tokenizer, work / "distillation") if recipe.distils else None
     return Plan(recipe, contest, text, work, pairs)
@@ -209,8 +237,8 @@ def train(plan: Plan, method: Method, seed: int) -> Run:
     """Train one method with one seed through all stages; what is already done is not done again."""
     folder = plan.folder(method, seed)
     record = folder / "run.json"
-    if record.exists():
-        return Run.from_dict(json.loads(record.read_text(encoding="utf-8")))
+    if (done := kept_run(record)) is not None:
+        return done
     trained = train_stages(plan, method, seed, folder)
     run = Run(
         curve=Curve(method.name, seed, trained.points, trained.seconds),
@@ -220,13 +248,29 @@ def train(plan: Plan, method: Method, seed: int) -> Run:
         retrieval=trained.retrieval,
         languages=trained.languages,
     )
+    by_main(lambda: keep_run(plan, trained, run, folder))
+    return run
+
+
+def kept_run(record: Path) -> Run | None:
+    """What an earlier call recorded of a run, None if there is nothing that can be read."""
+    if not record.exists():
+        return None
+    try:
+        return Run.from_dict(json.loads(record.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("%s cannot be read (%s); the run is made again.", record, error)
+        return None
+
+
+def keep_run(plan: Plan, trained: TrainedModel, run: Run, folder: Path) -> None:
+    """Write a trained model and then what was measured of it, and remove its training state."""
     if trained.adapters is not None:
         write_adapters(trained.adapters, folder / ADAPTERS)
     published = plan.contest.published
     (trained.model if published is None else published(trained.model)).save_pretrained(folder / "model")
-    record.write_text(json.dumps(asdict(run)), encoding="utf-8")
-    shutil.rmtree(folder / "stages")
-    return run
+    write_whole(folder / "run.json", json.dumps(asdict(run)))
+    shutil.rmtree(folder / "stages", ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.files.tensors import write_tensors
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
@@ -105,6 +106,8 @@ def new_model_contest(recipe: Recipe, folder: Path) -> Contest:
     The tokenizer is kept in `folder`: training it again, as after a kill, may number its tokens otherwise. Its static
     vectors are kept beside it.
     """
+    if recipe.vector_epochs:
+        check_gensim()
     tokenizer = trained_tokenizer(recipe, recipe.tokenizer or NewTokenizer(), folder)
     config = new_config(recipe, tokenizer)
     vectors = new_vectors(recipe, tokenizer, config, folder.parent / VECTORS_FILE) if recipe.vector_epochs else None

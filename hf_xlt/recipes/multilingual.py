@@ -160,7 +160,7 @@ def _continued_contest(recipe: Recipe, name: str, text: MultilingualText, compar
         torch.manual_seed(seed)
         with refused_as_input(name):
             return TreLMForMaskedLM.from_encoder(
-                name, languages=list(text.languages), tri_layer_index=None, dtype=torch.float32
+                str(source.folder), languages=list(text.languages), tri_layer_index=None, dtype=torch.float32
             )
 
     config = cast(TreLMConfig, start(0).config)

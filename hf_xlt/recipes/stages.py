@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import torch
 from peft import LoraModel
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
 from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
@@ -22,6 +21,8 @@ from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.recipes.adapters import add_adapters
 from hf_xlt.recipes.distillation_trainer import DistillationTrainer
 from hf_xlt.recipes.new_rows import rows_kept
+from hf_xlt.recipes.processes import best_device, processes
+from hf_xlt.recipes.progress import ProgressLines, Stopwatch
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.recipes.trainer import LanguageModelTrainer, ProgressBar
 from hf_xlt.trelm import TreLMPreTrainedModel
@@ -61,7 +62,7 @@ class Trained:
 
     Args:
         points: Held-out quality by steps of the stage.
-        seconds: Of training.
+        seconds: Of training, before an interruption and after.
         adapters: Where the stage keeps them, the adapters that are now part of the model.
     """
 
@@ -79,7 +80,7 @@ def train_stage(model: PreTrainedModel, stage: Stage, lesson: Lesson, seed: int,
         lesson: What it teaches.
         seed: Order of the data and masking.
         folder: Where training state is kept; if it already holds some, training goes on from there.
-        label: Shown beside the progress bar.
+        label: Shown beside the progress.
 
     Returns:
         Held-out quality as often as the stage says and after its last step, and what else it leaves.
@@ -87,38 +88,31 @@ def train_stage(model: PreTrainedModel, stage: Stage, lesson: Lesson, seed: int,
     if stage.compile:
         model.base_model.compile()
     with trained_parts(model, stage, lesson.copied_rows) as adapters:
-        trainer = _trainer(model, stage, lesson, seed, folder, label)
+        stopwatch = Stopwatch()
+        callbacks = [stopwatch, ProgressBar(label), ProgressLines(label)]
+        trainer = _trainer(model, stage, lesson, seed, folder, callbacks)
         checkpoint = last_complete_checkpoint(folder)
-        seconds = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint)).metrics
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if stage.steps % stage.evaluate_every:
             trainer.evaluate()
-    return Trained(_points(trainer.state.log_history), seconds["train_runtime"], adapters)
+    return Trained(_points(trainer.state.log_history), stopwatch.seconds, adapters)
 
 
 def _trainer(
-    model: PreTrainedModel, stage: Stage, lesson: Lesson, seed: int, folder: Path, label: str
+    model: PreTrainedModel, stage: Stage, lesson: Lesson, seed: int, folder: Path, callbacks: list[TrainerCallback]
 ) -> LanguageModelTrainer:
-    positions = stage.steps * stage.batch_size * stage.accumulation * _processes()
+    positions = stage.steps * stage.batch_size * stage.accumulation * processes().num_processes
     given: dict[str, Any] = {
         "args": _arguments(stage, seed, folder),
         "stream": lesson.material.stream(stage, positions, seed),
         "objective": lesson.objective,
         "tokenizer": lesson.tokenizer,
         "held_out": lesson.held_out,
-        "callbacks": [ProgressBar(label)],
+        "callbacks": callbacks,
     }
     if lesson.head is not None:
         return DistillationTrainer(model, stage.temperature, lesson.head, **given)
     return LanguageModelTrainer(model, **given)
-
-
-def best_device() -> torch.device:
-    """The accelerator where there is one, else the processor."""
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
-
-
-def _processes() -> int:
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
@@ -177,17 +171,20 @@ def vocabulary_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:
-    """The newest training checkpoint whose state was written to its end (Trainer writes it last)."""
+    """The newest training checkpoint that was written to its end.
+
+    Trainer writes the state last, but for the random numbers of the other processes.
+    """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
-    return next((path for path in found if _is_json(path / "trainer_state.json")), None)
+    return next((path for path in found if _is_complete(path)), None)
 
 
-def _is_json(path: Path) -> bool:
+def _is_complete(checkpoint: Path) -> bool:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return True
+    return len(list(checkpoint.glob("rng_state*.pth"))) == processes().num_processes
 
 
 def _points(history: list[dict[str, float]]) -> tuple[Point, ...]:

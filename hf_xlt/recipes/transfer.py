@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers import Evidence, Initializer, RandomInitializer, check_initializer, initializer_for
 from hf_xlt.recipes.distillation import write_training_pairs
 from hf_xlt.recipes.methods import (
@@ -40,6 +41,8 @@ def transfer_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     evidence = given_evidence(recipe)
     if recipe.distils:
         evidence = replace(evidence, parallel=write_training_pairs(recipe.data, work / PAIRS_FILE))
+    if evidence.vectors is None and any(map(learns_vectors, asked)):
+        check_gensim()
     for options in asked:
         check_initializer(options, evidence, to_come=("tokenizer", *(("vectors",) if learns_vectors(options) else ())))
     if not {"tokenizer", "helper", "donor"} & set(evidence.given):

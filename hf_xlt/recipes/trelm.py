@@ -13,10 +13,11 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder, open_tokenizer
+from hf_xlt.checkpoint import Checkpoint, atomic_folder, fetch, open_tokenizer
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
 from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS, Contest, Method
@@ -62,6 +63,8 @@ def check_evidence(recipe: Recipe) -> None:
     one_of("trelm: initializer", method, tuple(OPTIONS))
     for name in options:
         one_of(f"{method}: option", name, OPTIONS[method])
+    if method == "adversarial":
+        check_gensim()
     if method == "pooled" or any(stage.on_pairs for stage in recipe.stages):
         recipe.data.pairs()
 
@@ -175,7 +178,7 @@ def trelm_model(recipe: Recipe, transport: Transport, **tokens: Any) -> TreLMFor
     options = trelm_options(recipe)
     with refused_as_input(recipe.source):
         return TreLMForMaskedLM.from_encoder(
-            str(recipe.source),
+            str(fetch(str(recipe.source))),
             languages=list(options.languages),
             tri_layer_index=layer_index(options.tri_layer_index),
             language_specific_layers=options.language_specific_layers,

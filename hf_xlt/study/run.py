@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,13 +20,20 @@ from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.evidence.skipped import told
+from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Recipe
+from hf_xlt.recipes.inputs import contents_of, each, pinned_corpus
 from hf_xlt.recipes.languages import languages_text
 from hf_xlt.recipes.multilingual import check_model, languages_config
+from hf_xlt.recipes.work import held
 from hf_xlt.study.cell import CellResult, measure_cell, recipes_of, tagging_material
 from hf_xlt.study.study import NOTHING, Cell, Study
 
 STUDY_FILE = "study.yaml"
+CONTENTS_FILE = "contents.json"
+INPUTS = ("corpora", "other_domain", "held_out", "parallel", "dictionary", "tagging")
+
+logger = logging.getLogger(__name__)
 
 
 def run_study(study: Study, output: Path, workers: int = 1) -> tuple[CellResult, ...]:
@@ -42,11 +52,18 @@ def run_study(study: Study, output: Path, workers: int = 1) -> tuple[CellResult,
     """
     if workers < 1:
         raise InputError(f"workers is {workers}; expected a number ≥ 1.")
-    begin(study, output)
-    left = [cell for cell in study.cells if not cell_file(output, cell).exists()]
-    for _ in tqdm(_done(study, output, left, workers), total=len(left), desc="study", unit="cell", disable=None):
-        pass
-    return results_of(study, output)
+    with held(output):
+        begin(study := with_commits(study), output)
+        left = [cell for cell in study.cells if kept_result(output, cell) is None]
+        for cell in tqdm(_done(study, output, left, workers), total=len(left), desc="study", unit="cell", disable=None):
+            logger.info("%s is done", cell.name)
+        return results_of(study, output)
+
+
+def with_commits(study: Study) -> Study:
+    """The study, every Hub dataset in it with the commit that it stands for now."""
+    corpora = {name: each(pinned_corpus, getattr(study, name)) for name in ("corpora", "other_domain", "held_out")}
+    return replace(study, **corpora)
 
 
 def begin(study: Study, output: Path) -> None:
@@ -61,13 +78,35 @@ def begin(study: Study, output: Path) -> None:
     if record.exists() and record.read_text(encoding="utf-8") != study.to_yaml():
         raise InputError(f"{output} holds another study; choose another output, or remove it.")
     check(study)
+    inputs = {name: getattr(study, name) for name in INPUTS}
+    contents = contents_of(inputs)
     if record.exists():
+        check_contents(contents, output / CONTENTS_FILE)
         return
     with atomic_folder(output) as folder:
         (folder / "cells").mkdir()
         make_tokenizer(study, folder / "tokenizer")
         check_models(study, folder / "tokenizer")
+        (folder / CONTENTS_FILE).write_text(json.dumps(contents), encoding="utf-8")
         (folder / STUDY_FILE).write_text(study.to_yaml(), encoding="utf-8")
+
+
+def check_contents(contents: Mapping[str, str], file: Path) -> None:
+    """Refuse files that are no longer what the study began with; a study that an older version began has no record.
+
+    Raises:
+        InputError: If there is one.
+    """
+    if not file.exists():
+        logger.warning("%s does not tell what its files held when it began; they are taken as they are.", file.parent)
+        write_whole(file, json.dumps(dict(contents)))
+    begun = json.loads(file.read_text(encoding="utf-8"))
+    if changed := [name for name, content in contents.items() if begun.get(name) != content]:
+        raise InputError(
+            f"The content of {changed[0]} is another than when the study in {file.parent} began",
+            path=file.parent,
+            hint="Restore it to go on, or choose another output.",
+        )
 
 
 def check(study: Study) -> None:
@@ -117,8 +156,20 @@ def run_cell(study: Study, cell: Cell, output: Path) -> Cell:
 
 def results_of(study: Study, output: Path) -> tuple[CellResult, ...]:
     """The cells of a study that are done, in its order."""
-    files = (cell_file(output, cell) for cell in study.cells)
-    return tuple(CellResult.load(file) for file in files if file.exists())
+    found = (kept_result(output, cell) for cell in study.cells)
+    return tuple(result for result in found if result is not None)
+
+
+def kept_result(output: Path, cell: Cell) -> CellResult | None:
+    """The figures of a cell; None if it is not done, or, with a notice, if its file is broken."""
+    file = cell_file(output, cell)
+    if not file.exists():
+        return None
+    try:
+        return CellResult.load(file)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        logger.warning("%s holds no figures of a cell; the cell is trained again.", file)
+        return None
 
 
 def cell_file(output: Path, cell: Cell) -> Path:

@@ -80,11 +80,35 @@ class TaskResult:
         """
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**fields, "runs": tuple(SeedResult(**run) for run in fields["runs"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            result = cls(**{**fields, "runs": tuple(SeedResult(**run) for run in fields["runs"])})
+            result.check()
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
-                f"{path} is no result of `hf-xlt evaluate` ({error}); remove it, or choose another --output."
+                f"{path} is no result of `hf-xlt evaluate` ({' '.join(str(error).split())[:200]})",
+                path=path,
+                hint="Remove it, or choose another --output.",
             ) from error
+        return result
+
+    def check(self) -> None:
+        """Refuse what no evaluation gives.
+
+        Raises:
+            ValueError: If there is no run, a score or a count is no finite number, or runs have not as many examples.
+            TypeError: If a field is of another type.
+        """
+        if not (isinstance(self.settings, dict) and isinstance(self.model, str) and isinstance(self.task, str)):
+            raise TypeError("model, task or settings are of another type")
+        counts = self.counts()
+        if counts.ndim != 3 or 0 in counts.shape or not np.isfinite(counts).all():
+            raise ValueError(f"counts of shape {counts.shape}; expected finite ones of seeds, examples and columns")
+        if list(self.settings.get("seeds", [0])) != [run.seed for run in self.runs]:
+            raise ValueError("runs are not of the seeds that the settings name")
+        for run in self.runs:
+            if not (isinstance(run.seed, int) and isinstance(run.notes, dict) and self.headline in run.scores):
+                raise TypeError("a run is of another form")
+            if not all(isinstance(score, float | int) for score in run.scores.values()):
+                raise TypeError("a score is no number")
 
 
 def scored(metric: CountedMetric, counts: np.ndarray) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from hf_xlt.evidence.vectors.read import read_vectors, vector_count
 from hf_xlt.evidence.vectors.subword import NgramVectors, TextVectors, WordAverages, text_vectors
-from hf_xlt.evidence.vectors.train import train_vectors
+from hf_xlt.evidence.vectors.train import check_gensim, train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "TextVectors",
     "Vectors",
     "WordAverages",
+    "check_gensim",
     "read_vectors",
     "text_vectors",
     "train_vectors",

@@ -45,10 +45,9 @@ def train_vectors(
             occurs `least_count` times.
     """
     _check(sequences, width, epochs, ngrams)
-    try:
-        from gensim.models import FastText, Word2Vec
-    except ImportError as error:
-        raise InputError('Training vectors needs gensim: install it with `pip install "hf-xlt[vectors]"`.') from error
+    check_gensim()
+    from gensim.models import FastText, Word2Vec
+
     settings = {
         "vector_size": width, "window": window, "negative": negatives, "min_count": least_count, "epochs": epochs,
         "workers": threads, "seed": seed, "sg": 1, "sample": 1e-4, "alpha": 0.05,
@@ -63,6 +62,18 @@ def train_vectors(
     passes = _Passes(sequences, "vectors")
     model.train(passes, total_examples=model.corpus_count, epochs=epochs)
     return Vectors(tuple(model.wv.index_to_key), torch.tensor(model.wv.vectors))
+
+
+def check_gensim() -> None:
+    """Refuse to begin what will train vectors where gensim is not installed.
+
+    Raises:
+        InputError: If it is not.
+    """
+    try:
+        import gensim.models  # noqa: F401
+    except ImportError as error:
+        raise InputError('Training vectors needs gensim: install it with `pip install "hf-xlt[vectors]"`.') from error
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+"""The processes of one run, where `accelerate launch` or `torchrun` starts several: one prepares, all train, one writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from hf_xlt.errors import InputError
+
+T = TypeVar("T")
+
+# How long processes wait for one another: preparing the text of a large corpus takes hours.
+PATIENCE = timedelta(days=7)
+
+
+def best_device() -> torch.device:
+    """The accelerator where there is one, else the processor."""
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
+
+
+def processes() -> PartialState:
+    """This process among those of the run; alone where it was not launched with others."""
+    return PartialState(cpu=best_device().type == "cpu", timeout=PATIENCE)
+
+
+def by_main(work: Callable[[], T]) -> T:
+    """What the main process makes, for all of them.
+
+    Raises:
+        InputError: In every process, if the main one refuses an input.
+    """
+    answer: list[Any] = [None, None]
+    if processes().is_main_process:
+        try:
+            answer[0] = work()
+        except InputError as error:
+            answer[1] = error
+    made, refused = broadcast_object_list(answer)
+    if refused is not None:
+        raise refused
+    return made
+
+
+def main_first(work: Callable[[], T]) -> T:
+    """What each process makes for itself, the main one before the others, which find what it has kept.
+
+    Raises:
+        InputError: In every process, if the main one refuses an input.
+    """
+    mine: list[T] = []
+    by_main(lambda: mine.append(work()))
+    return mine[0] if processes().is_main_process else work()
