@@ -27,7 +27,7 @@ from hf_xlt.hub import (
     render_card,
     write_card,
 )
-from hf_xlt.model_card import CardTable, EvidenceFacts
+from hf_xlt.model_card import CardTable, EvidenceFacts, Score
 
 GOLDEN = Path(__file__).parent / "data" / "model_card.md"
 
@@ -40,7 +40,8 @@ FULL = CardFacts(
     brings_code=True,
     helper="someone/smaller-german",
     languages=("de",),
-    license="apache-2.0",
+    license="other",
+    license_name="a-license-of-mine",
     recipe_name="clp",
     recipe_description="Copy shared tokens, mix the others by similarity in the helper, train on the target.",
     recipe="name: clp\nsource: someone/tiny-english\ndata:\n  corpus: märchen.txt.gz\nstages:\n- steps: 200\n",
@@ -51,6 +52,7 @@ FULL = CardFacts(
         CardTable("Rows by origin", ("origin", "rows"), (("copied", "1,200"), ("mixed", "6,790"), ("drawn", "10"))),
         CardTable("Nearest source tokens", ("word", "nearest source tokens"), (("Hund", "dog 0.71, | 0.60"),)),
     ),
+    datasets=("someone/fairy-tales:de", "märchen.txt.gz"),
     corpus=CorpusFacts(
         name="märchen.txt.gz", sequences=12_345, tokens=1_580_160, held_out_lines=500, held_out_bytes=61_234
     ),
@@ -59,6 +61,7 @@ FULL = CardFacts(
         ResultRow("random rows", 2.25, 3, 4.125, 4.5, 90.017, {"from | scratch": None}),
         ResultRow("from | scratch", 2.5, 3, 5.0, 7.5, 1808.042),
     ),
+    scores=(Score("translation", "src2trg_accuracy", 0.125, "Translations found", "someone/fairy-tales:de"),),
     retrieval=(CardTable("Translations found", ("method", "to source"), (("CLP (paper)", "12.5"),)),),
     pictures={"Learning curves": "learning_curves.png"},
     continuations={
@@ -69,6 +72,7 @@ FULL = CardFacts(
     hardware="x86_64, 2 cores, no GPU",
     citation="@misc{key,\n  title = {A Title}\n}",
 )
+OPTIONAL = [field.name for field in fields(CardFacts) if field.default is not MISSING]
 LEAST = CardFacts(title="tiny-german", kind="encoder", auto_class="AutoModel", method="from scratch")
 
 
@@ -98,17 +102,19 @@ def test_card_of_least_facts_has_no_gap():
     assert re.findall("^## .*", card, flags=re.MULTILINE) == ["## How to use", "## Limits"]
 
 
-@pytest.mark.parametrize("fact", [field.name for field in fields(CardFacts) if field.default is not MISSING])
+@pytest.mark.parametrize("fact", OPTIONAL)
 def test_card_leaves_out_an_absent_fact_without_a_gap(fact):
     absent = {"library_name": "other", "pipeline_tag": "other", "results": ()}
-    card = str(render_card(replace(FULL, **{fact: absent.get(fact)})))
+    without = {fact: absent.get(fact)} | ({"license_name": None} if fact == "license" else {})
+    card = str(render_card(replace(FULL, **without)))
     assert not gaps(card)
     assert card != str(render_card(FULL))
 
 
-@pytest.mark.parametrize("fact", [field.name for field in fields(CardFacts) if field.default is not MISSING])
+@pytest.mark.parametrize("fact", OPTIONAL)
 def test_card_of_one_fact_has_no_gap(fact):
-    assert not gaps(render_card(replace(LEAST, **{fact: getattr(FULL, fact)})))
+    with_it = {fact: getattr(FULL, fact)} | ({"license": "other"} if fact == "license_name" else {})
+    assert not gaps(render_card(replace(LEAST, **with_it)))
 
 
 @pytest.mark.parametrize("fact", ["continuations", "versions"])
@@ -121,15 +127,43 @@ def test_card_leaves_out_empty_sections(fact):
 
 def test_metadata_is_what_the_hub_reads(tmp_path):
     data = ModelCard.load(write_card(tmp_path, FULL)).data.to_dict()
+    index = data.pop("model-index")
+    assert [(each["task"], each["dataset"], each["metrics"]) for each in index[0]["results"]] == [
+        (
+            {"type": "text-generation"},
+            {"name": "märchen.txt.gz", "type": "unknown"},
+            [
+                {"type": "bits_per_byte", "value": 2.0414, "name": "Held-out bits per byte"},
+                {"type": "loss", "value": 4.2, "name": "Held-out loss"},
+                {"type": "perplexity", "value": 66.686, "name": "Held-out perplexity"},
+            ],
+        ),
+        (
+            {"type": "translation"},
+            {"name": "someone/fairy-tales:de", "type": "someone/fairy-tales", "split": "train"},
+            [{"type": "src2trg_accuracy", "value": 0.125, "name": "Translations found"}],
+        ),
+    ]
+    assert index[0]["name"] == "me/tiny-german"
     assert data == {
         "base_model": "someone/tiny-english",
         "base_model_relation": "finetune",
+        "datasets": ["someone/fairy-tales"],
         "language": "de",
-        "license": "apache-2.0",
+        "license": "other",
+        "license_name": "a-license-of-mine",
+        "metrics": ["bits_per_byte", "loss", "perplexity", "src2trg_accuracy"],
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["hf-xlt", "cross-lingual-transfer", "clp-paper"],
     }
+
+
+def test_figures_that_are_no_numbers_are_not_told_to_the_hub():
+    row = replace(FULL.results[0], perplexity=float("inf"), loss=float("nan"))
+    card = render_card(replace(FULL, results=(row,), scores=()))
+    assert [result.metric_type for result in card.data.eval_results] == ["bits_per_byte"]
+    assert "model-index" not in render_card(replace(LEAST, corpus=FULL.corpus)).data.to_dict()
 
 
 def test_card_of_a_model_from_scratch_names_no_base_model():

@@ -24,7 +24,7 @@ from hf_xlt.report_html import (
     write_report,
 )
 from hf_xlt.report_html.colours import COLOURS
-from hf_xlt.report_html.printable import printable
+from hf_xlt.files.printable import printable
 from hf_xlt.report_html.render import render_report
 
 NASTY = "<b>&amp; $x$ \"狗\" 'ü' #1f5fa8 </td></script>"
