@@ -19,6 +19,7 @@ from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.open import ADAPTERS
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError, UploadError
+from hf_xlt.files import plain_yaml
 from hf_xlt.model_card import (
     CARD,
     CardFacts,
@@ -28,6 +29,7 @@ from hf_xlt.model_card import (
     installed_versions,
     is_repo_id,
     render_card,
+    without_paths,
     write_card,
 )
 
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
+RECIPE = "recipe.yaml"
 HIDDEN_BUT_PUBLIC = ".gitattributes"
 
 # What belongs to a model and to no one else, wherever it lies: weights in every format, configurations, tokenizers,
@@ -57,7 +60,7 @@ MODEL_FILES = (
     "*token*.json", "tekken*.json", "vocab*.json", "encoder.json", "*.tiktoken", "*.model", "*.spm", "*.bpe", "*.vocab",
     "bpe.codes", "dict.txt", "merges.txt", "vocab*.txt", "chat_template*", "*.jinja",
     "modeling_*.py", "configuration_*.py", "tokenization_*.py", "processing_*.py", "*_trelm.py",
-    "recipe.yaml", "results.json", "health.json", "learning_curves.png", "retrieval.png", "trade_off.png",
+    RECIPE, "results.json", "health.json", "learning_curves.png", "retrieval.png", "trade_off.png",
 )  # fmt: skip
 
 
@@ -107,8 +110,11 @@ class Upload:
             return str(repository)
 
     def _addition(self, path: str) -> CommitOperationAdd:
-        adapters = _adapters_of(self.folder, self.repo_id) if path == ADAPTERS else None
-        return CommitOperationAdd(path, self.folder / path if adapters is None else adapters)
+        if path == ADAPTERS:
+            return CommitOperationAdd(path, _adapters_of(self.folder, self.repo_id))
+        if path == RECIPE:
+            return CommitOperationAdd(path, _public_recipe(self.folder))
+        return CommitOperationAdd(path, self.folder / path)
 
 
 def push(
@@ -222,6 +228,11 @@ def _adapters_of(folder: Path, repo_id: str) -> bytes:
     """The settings of a folder's adapters, which name the repository as the model they belong to."""
     settings = json.loads((folder / ADAPTERS).read_text(encoding="utf-8"))
     return json.dumps(settings | {"base_model_name_or_path": repo_id}, indent=2).encode()
+
+
+def _public_recipe(folder: Path) -> bytes:
+    """A folder's recipe without where its files lie on this machine."""
+    return plain_yaml.dump(without_paths(plain_yaml.load((folder / RECIPE).read_text(encoding="utf-8")))).encode()
 
 
 def _check_folder(folder: Path) -> None:
