@@ -148,9 +148,7 @@ def push(
     return upload.carry_out(private=private, commit_message=commit_message)
 
 
-def plan_upload(
-    folder: str | Path, repo_id: str, *, private: bool | None = None, token: str | None = None
-) -> Upload:
+def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None, token: str | None = None) -> Upload:
     """What `push` would upload and delete; nothing is changed.
 
     Raises:

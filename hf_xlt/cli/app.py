@@ -8,6 +8,8 @@ import sys
 import typer
 from rich.console import Console
 
+from hf_xlt.files.printable import printable
+
 app = typer.Typer(
     name="hf-xlt",
     help="Give any Hugging Face checkpoint a new language.",
@@ -21,7 +23,7 @@ console = Console()
 
 def say(line: str) -> None:
     """Print a line that may hold a command to copy: it is not wrapped."""
-    console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
 
 
 def command_line() -> str:

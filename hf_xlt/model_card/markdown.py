@@ -9,9 +9,7 @@ from hf_xlt.files.printable import one_line, printable
 
 # What Markdown, its tables, HTML inside it and formulas are made of; and what makes a link out of an address. An
 # underscore inside a word is none of it.
-_SPECIAL = re.compile(
-    r"([\\`*\[\]<>|~#&$@]|(?<![a-z0-9])_|_(?![a-z0-9])|:(?=//)|(?<=\bwww)\.)", flags=re.IGNORECASE
-)
+_SPECIAL = re.compile(r"([\\`*\[\]<>|~#&$@]|(?<![a-z0-9])_|_(?![a-z0-9])|:(?=//)|(?<=\bwww)\.)", flags=re.IGNORECASE)
 _BEGINNING = re.compile(r"([-+=]|\d+(?=[.)]))")
 _TICKS = re.compile("`+")
 

@@ -86,7 +86,10 @@ def _retrieval_scores(recipe: Recipe, results: Results) -> Iterator[Score]:
     place = recipe.data.parallel or ", ".join(map(public_name, recipe.data.translations.values()))
     if not found or not place:
         return
-    ways = (("src2trg_accuracy", "from_source", "Source to target"), ("trg2src_accuracy", "to_source", "Target to source"))
+    ways = (
+        ("src2trg_accuracy", "from_source", "Source to target"),
+        ("trg2src_accuracy", "to_source", "Target to source"),
+    )
     for metric, way, name in ways:
         mean = fmean(getattr(point, way) for point in found)
         yield Score("translation", metric, mean, f"{name} accuracy of nearest sentences", place)
