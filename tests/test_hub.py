@@ -342,7 +342,7 @@ OWN = (".gitattributes", "LICENSE", "NOTICE.txt", "CHANGELOG.md", "logo.png", "i
 def used(online):
     """A Hub with a repository that holds an earlier model and files of the user's own."""
     with HubServer() as server:
-        files = {path: b"old" for path in (*EARLIER, *OWN, "config.json", "README.md")}
+        files = dict.fromkeys((*EARLIER, *OWN, "config.json", "README.md"), b"old")
         server.repositories["me/german"] = Repository(private=False, commits=[Commit("Before", files)])
         online(server)
         yield server
@@ -351,7 +351,7 @@ def used(online):
 def test_push_deletes_what_an_earlier_model_left_and_nothing_else_in_the_same_commit(folder, used):
     push(folder, "german", token=TOKEN)
     repository = used.repositories["me/german"]
-    assert repository.files == contents(folder) | {path: b"old" for path in OWN}
+    assert repository.files == contents(folder) | dict.fromkeys(OWN, b"old")
     assert set(repository.commits[-1].deleted) == set(EARLIER)
     assert len(repository.commits) == 2
 

@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from hf_xlt.files.printable import printable
+from hf_xlt.files.printable import one_line
 
 app = typer.Typer(
     name="hf-xlt",
@@ -23,7 +23,7 @@ console = Console()
 
 def say(line: str) -> None:
     """Print a line that may hold a command to copy: it is not wrapped."""
-    console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
+    console.print(one_line(line), soft_wrap=True, highlight=False, markup=False)
 
 
 def command_line() -> str:

@@ -34,7 +34,7 @@ def dataset_id(name: str) -> str | None:
 def _held_out(facts: CardFacts) -> Iterable[Score]:
     """What the table of results says of the model: its own line's values after training."""
     own = next((row for row in facts.results if row.method == facts.method), None)
-    if own is None or facts.corpus is None:
+    if own is None or facts.corpus is None or not facts.corpus.name.strip():
         return
     yield Score(TASKS[facts.kind], "bits_per_byte", own.bits_per_byte, "Held-out bits per byte", facts.corpus.name)
     if own.loss is not None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import platform
 import re
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from hf_xlt.files.printable import one_line, printable
 from hf_xlt.model_card.facts import (
@@ -59,9 +60,7 @@ def render_card(facts: CardFacts) -> ModelCard:
     """The model card of a set of facts; nothing is looked up on the Hub, and no fact is taken for markup."""
     base_model = None if facts.base_model is None else public_name(facts.base_model)
     prompt = next(iter(facts.continuations), None) if facts.kind == "decoder" else None
-    markdown = Environment(undefined=StrictUndefined)
-    markdown.filters |= {"plain": plain, "paragraph": paragraph, "code": code, "block": block}
-    content = markdown.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    content = _template().render(
         card_data=_metadata(facts, base_model).to_yaml(),
         facts=facts,
         kind=WITHOUT_HEAD if facts.auto_class == "AutoModel" else KINDS[facts.kind],
@@ -82,6 +81,13 @@ def render_card(facts: CardFacts) -> ModelCard:
         table=_table(facts.results),
     )
     return ModelCard(content)
+
+
+@cache
+def _template() -> Template:
+    markdown = Environment(undefined=StrictUndefined)
+    markdown.filters |= {"plain": plain, "paragraph": paragraph, "code": code, "block": block}
+    return markdown.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _metadata(facts: CardFacts, base_model: str | None) -> ModelCardData:

@@ -228,12 +228,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_name("recipe: name", self.name)
-        if self.language is not None:
-            check_language(self.language, "recipe: language")
-        if self.license is not None:
-            check_license(self.license, "recipe: license")
-        if self.license_name is not None:
-            require(self.license == OTHER, "recipe: license", self.license, f"{OTHER!r}, as it has a license_name")
+        self._check_card()
         self._check_languages()
         if (self.initializer is None) == (self.model is None) and not self.continues:
             raise InputError(f"Recipe {self.name!r} needs either `initializer` or `model`, and not both.")
@@ -264,6 +259,15 @@ class Recipe:
     def continues(self) -> bool:
         """Whether it goes on training a source on many languages."""
         return self.multilingual is not None and self.source is not None
+
+    def _check_card(self) -> None:
+        """What the Hub must understand."""
+        if self.language is not None:
+            check_language(self.language, "recipe: language")
+        if self.license is not None:
+            check_license(self.license, "recipe: license")
+        if self.license_name is not None:
+            require(self.license == OTHER, "recipe: license", self.license, f"{OTHER!r}, as it has a license_name")
 
     def _check_languages(self) -> None:
         if self.multilingual is None:

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import matplotlib
 
-from hf_xlt.report_html.colours import COLOURS, FAINT, INK
 from hf_xlt.files.printable import printable
+from hf_xlt.report_html.colours import COLOURS, FAINT, INK
 
 _INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
 _DRAWN: dict[Any, Any] = {
