@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from transformers import AutoModelForMaskedLM
 
 from hf_xlt.checkpoint import check_output, open_tokenizer
@@ -16,6 +17,7 @@ from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
+from hf_xlt.files.printable import one_line
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes import Recipe, Results, load_recipe, run_recipe
 from hf_xlt.report import explanation_table, results_table
@@ -127,7 +129,9 @@ def run_demo(
         show_continuations(results, console)
         reopen(model, results, console)
     console.print(
-        f"\nIn {model}: README.md (the card), learning_curves.png, results.json, recipe.yaml.", soft_wrap=True
+        f"\nIn {model}: README.md (the card), learning_curves.png, results.json, recipe.yaml.",
+        soft_wrap=True,
+        markup=False,
     )
     console.print(
         f"The same with checkpoints from the Hub:\n  {DEMONSTRATIONS[name].next}", soft_wrap=True, highlight=False
@@ -151,9 +155,10 @@ def show_continuations(results: Results, console: Console) -> None:
     table.add_column("method")
     prompts = list(results.recipe["prompts"])
     for prompt in prompts:
-        table.add_column(f"{prompt} …", ratio=1)
+        table.add_column(Text(f"{one_line(prompt)} …"), ratio=1)
     for method in results.methods:
-        table.add_row(method, *(first[method].continuations[prompt] for prompt in prompts))
+        texts = (first[method].continuations[prompt] for prompt in prompts)
+        table.add_row(*(Text(one_line(text)) for text in (method, *texts)))
     console.print(table)
 
 
@@ -165,7 +170,8 @@ def reopen(model: Path, results: Results, console: Console) -> None:
     text = continuations(opened, open_tokenizer(model), [prompt])[prompt]
     console.print(
         f'\n{auto_class.__name__}.from_pretrained("{model}"): {type(opened).__name__}, '
-        f"{opened.num_parameters():,} parameters. “{prompt}” → “{text}”"
+        f"{opened.num_parameters():,} parameters. “{one_line(prompt)}” → “{one_line(text)}”",
+        markup=False,
     )
 
 
@@ -183,7 +189,8 @@ def show_translations(model: Path, console: Console) -> None:
         f"{opened.num_parameters():,} parameters. Of {vectors['de'].shape[1]} held-out sentences that it never saw, "
         f"{found[layer].forward:.0%} find their German translation first by the mean of the states after layer {layer} "
         f"(the best one), {found[layer].backward:.0%} the other way; "
-        f"by chance {1 / vectors['de'].shape[1]:.1%}."
+        f"by chance {1 / vectors['de'].shape[1]:.1%}.",
+        markup=False,
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import cycle, product
 from pathlib import Path
 from unicodedata import category
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
@@ -16,12 +18,27 @@ from rich.text import Text
 
 from hf_xlt.evaluation.curves import Curve, mean_curve
 from hf_xlt.evaluation.summary import MethodSummary
+from hf_xlt.files.printable import one_line, shortened
 from hf_xlt.model_card import CardTable
 from hf_xlt.transport import Part, Transport
 
 METHOD_COLOURS = ("#1f5fa8", "#b8372f", "#2e8b57", "#7a4fa3", "#00838f")
 BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
 LINE_STYLES = ("-", "--", ":")  # the next where colours have run out
+LONGEST_LABEL = 60
+
+
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Draw text as it is: dollar signs are no formulas."""
+    with rc_context({"text.parse_math": False}):
+        yield
+
+
+def label(text: str) -> str:
+    """Text beside a line or below a bar of a picture: short, on one line, and shown even if it begins with `_`."""
+    line = shortened(text, LONGEST_LABEL)
+    return f" {line}" if line.startswith("_") else line
 
 
 def results_table(summaries: Sequence[MethodSummary]) -> Table:
@@ -32,10 +49,15 @@ def results_table(summaries: Sequence[MethodSummary]) -> Table:
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
     for name in baselines:
-        table.add_column(f"saved vs\n{name}", justify="right", no_wrap=True)
+        table.add_column(Text(f"saved vs\n{one_line(name)}"), justify="right", no_wrap=True)
     for summary in summaries:
-        table.add_row(*_cells(summary), *(_saved(summary, name) for name in baselines))
+        table.add_row(*map(_text, (*_cells(summary), *(_saved(summary, name) for name in baselines))))
     return table
+
+
+def _text(cell: str) -> Text:
+    """A cell as it is: no markup of rich's, nothing that a terminal obeys."""
+    return Text(one_line(cell))
 
 
 def _cells(summary: MethodSummary) -> tuple[str, ...]:
@@ -64,27 +86,30 @@ def plot_learning_curves(
         title: Above the picture.
         path: Where the PNG goes.
     """
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    ours, muted = (cycle(product(LINE_STYLES, colours)) for colours in (METHOD_COLOURS, BASELINE_COLOURS))
-    for method, runs in curves.items():
-        style, colour = next(muted if method in baselines else ours)
-        steps, means = zip(*mean_curve(runs), strict=True)
-        axes.plot(steps, means, style, label=method, color=colour, linewidth=2, marker="o", markersize=3)
-        columns = list(zip(*([point.bits_per_byte for point in run.points] for run in runs), strict=True))
-        axes.fill_between(steps, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.15, lw=0)
-    if muted_curves := [run for method in baselines for run in curves.get(method, ())]:
-        ceiling = 1.05 * max(run.points[0].bits_per_byte for run in muted_curves)
-        lowest = min(point.bits_per_byte for runs in curves.values() for run in runs for point in run.points)
-        axes.set_ylim(0.95 * lowest, min(axes.get_ylim()[1], ceiling))
-    axes.set_xlabel("training steps")
-    axes.set_ylabel("held-out bits per byte (lower is better)")
-    axes.set_title(title)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    with plain_text():
+        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        ours, muted = (cycle(product(LINE_STYLES, colours)) for colours in (METHOD_COLOURS, BASELINE_COLOURS))
+        for method, runs in curves.items():
+            style, colour = next(muted if method in baselines else ours)
+            steps, means = zip(*mean_curve(runs), strict=True)
+            axes.plot(steps, means, style, label=label(method), color=colour, linewidth=2, marker="o", markersize=3)
+            columns = list(zip(*([point.bits_per_byte for point in run.points] for run in runs), strict=True))
+            axes.fill_between(
+                steps, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.15, lw=0
+            )
+        if muted_curves := [run for method in baselines for run in curves.get(method, ())]:
+            ceiling = 1.05 * max(run.points[0].bits_per_byte for run in muted_curves)
+            lowest = min(point.bits_per_byte for runs in curves.values() for run in runs for point in run.points)
+            axes.set_ylim(0.95 * lowest, min(axes.get_ylim()[1], ceiling))
+        axes.set_xlabel("training steps")
+        axes.set_ylabel("held-out bits per byte (lower is better)")
+        axes.set_title(label(title))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        figure.savefig(path, dpi=150)
 
 
 def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Table:
@@ -101,7 +126,7 @@ def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Ta
         table.add_column(name)
     for token in tokens:
         parts = ", ".join(map(_part, transport.parts(token, k)))
-        table.add_row(*map(Text, (token, transport.origin(token), parts)))
+        table.add_row(*map(_text, (token, transport.origin(token), parts)))
     return table
 
 
@@ -131,7 +156,7 @@ def text_table(table: CardTable) -> Group:
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, *cells in zip(table.header, *table.lines, strict=True):
         numbers = all(cell.lstrip("-")[:1].isdigit() for cell in cells)
-        shown.add_column(name, justify="right" if numbers else "left")
+        shown.add_column(_text(name), justify="right" if numbers else "left")
     for line in table.lines:
-        shown.add_row(*map(Text, line))
-    return Group(Text(table.caption, style="italic"), shown)
+        shown.add_row(*map(_text, line))
+    return Group(Text(one_line(table.caption), style="italic"), shown)

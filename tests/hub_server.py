@@ -1,7 +1,8 @@
 """A Hub in memory, on a port of this machine: it speaks the calls with which the real client uploads a model.
 
-These are create-repo, validate-yaml, preupload, the LFS batch with its PUT and verify, and commit. As on the Hub,
-nothing happens without a token, safetensors files go through LFS, and a commit must refer to bytes that have arrived.
+These are whoami, model info, the tree of files, create-repo, validate-yaml, preupload, the LFS batch with its PUT and
+verify, and commit. As on the Hub, nothing happens without a token, safetensors files go through LFS, and a commit must
+refer to bytes that have arrived and to the state that its author saw.
 """
 
 import base64
@@ -18,10 +19,11 @@ TOKEN = "hf_of_the_test"
 
 @dataclass
 class Commit:
-    """What one commit added."""
+    """What one commit added, and what it deleted."""
 
     message: str
     files: dict[str, bytes]
+    deleted: tuple[str, ...] = ()
 
 
 @dataclass
@@ -33,7 +35,14 @@ class Repository:
 
     @property
     def files(self) -> dict[str, bytes]:
-        return {path: content for commit in self.commits for path, content in commit.files.items()}
+        files: dict[str, bytes] = {}
+        for commit in self.commits:
+            files = {path: content for path, content in files.items() if path not in commit.deleted} | commit.files
+        return files
+
+    @property
+    def sha(self) -> str:
+        return f"{len(self.commits):040x}"
 
 
 class Refused(Exception):
@@ -69,11 +78,22 @@ class HubServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def answer(self, call: str, path: re.Match[str], body: bytes) -> dict:
+    def answer(self, call: str, path: re.Match[str], body: bytes) -> dict | list:
         self.calls.append(call)
         if call == self.refuse and self.calls.count(call) > self.after:
             raise Refused(403, f"no {call} today")
         return getattr(self, call)(*path.groups(), body)
+
+    def whoami(self, body: bytes) -> dict:
+        return {"name": ACCOUNT, "type": "user"}
+
+    def info(self, repo_id: str, body: bytes) -> dict:
+        repository = self.repository(repo_id)
+        return {"id": repo_id, "sha": repository.sha, "private": repository.private, "siblings": []}
+
+    def tree(self, repo_id: str, body: bytes) -> list[dict]:
+        files = self.repository(repo_id).files
+        return [{"type": "file", "path": path, "size": len(files[path]), "oid": ""} for path in files]
 
     def create(self, body: bytes) -> dict:
         wanted = json.loads(body)
@@ -128,9 +148,15 @@ class HubServer(ThreadingHTTPServer):
     def commit(self, repo_id: str, body: bytes) -> dict:
         repository = self.repository(repo_id)
         header, *operations = (json.loads(line) for line in body.splitlines())
-        files = {operation["value"]["path"]: self.content(operation) for operation in operations}
-        repository.commits.append(Commit(header["value"]["summary"], files))
-        oid = f"{len(repository.commits):040x}"
+        if header["value"].get("parentCommit", repository.sha) != repository.sha:
+            raise Refused(412, "A commit has happened since. Please refresh and try again.")
+        deleted = tuple(each["value"]["path"] for each in operations if each["key"] == "deletedFile")
+        if missing := set(deleted) - set(repository.files):
+            raise Refused(400, f"there is no file {missing} to delete")
+        added = [each for each in operations if each["key"] != "deletedFile"]
+        files = {each["value"]["path"]: self.content(each) for each in added}
+        repository.commits.append(Commit(header["value"]["summary"], files, deleted))
+        oid = repository.sha
         return {"commitOid": oid, "commitUrl": f"{self.endpoint}/{repo_id}/commit/{oid}"}
 
     def content(self, operation: dict) -> bytes:
@@ -148,6 +174,9 @@ class HubServer(ThreadingHTTPServer):
 
 
 CALLS = {
+    "whoami": ("GET", "/api/whoami-v2"),
+    "info": ("GET", "/api/models/([^/]+/[^/]+)"),
+    "tree": ("GET", "/api/models/(.+)/tree/main"),
     "create": ("POST", "/api/repos/create"),
     "validate": ("POST", "/api/validate-yaml"),
     "preupload": ("POST", "/api/models/(.+)/preupload/main"),
@@ -172,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = handle_request
 
-    def find_answer(self, body: bytes) -> dict:
+    def find_answer(self, body: bytes) -> dict | list:
         for call, (method, pattern) in CALLS.items():
             path = re.fullmatch(pattern, self.path.partition("?")[0])
             if path and method == self.command:
@@ -182,7 +211,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.server.answer(call, path, body)
         raise Refused(404, f"no call {self.command} {self.path}")
 
-    def respond(self, status: int, answer: dict) -> None:
+    def respond(self, status: int, answer: dict | list) -> None:
         content = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -7,10 +7,13 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
-from hub_server import TOKEN, HubServer
+from hub_server import TOKEN, Commit, HubServer, Repository
 from huggingface_hub import ModelCard, close_session, constants
+from safetensors.torch import save_file
 
+from hf_xlt import cli
 from hf_xlt.errors import InputError
 from hf_xlt.hub import (
     CardFacts,
@@ -19,11 +22,12 @@ from hf_xlt.hub import (
     RowCounts,
     UploadError,
     installed_versions,
+    plan_upload,
     push,
     render_card,
     write_card,
 )
-from hf_xlt.model_card import CardTable, EvidenceFacts
+from hf_xlt.model_card import CardTable, EvidenceFacts, Score
 
 GOLDEN = Path(__file__).parent / "data" / "model_card.md"
 
@@ -36,7 +40,8 @@ FULL = CardFacts(
     brings_code=True,
     helper="someone/smaller-german",
     languages=("de",),
-    license="apache-2.0",
+    license="other",
+    license_name="a-license-of-mine",
     recipe_name="clp",
     recipe_description="Copy shared tokens, mix the others by similarity in the helper, train on the target.",
     recipe="name: clp\nsource: someone/tiny-english\ndata:\n  corpus: märchen.txt.gz\nstages:\n- steps: 200\n",
@@ -47,6 +52,7 @@ FULL = CardFacts(
         CardTable("Rows by origin", ("origin", "rows"), (("copied", "1,200"), ("mixed", "6,790"), ("drawn", "10"))),
         CardTable("Nearest source tokens", ("word", "nearest source tokens"), (("Hund", "dog 0.71, | 0.60"),)),
     ),
+    datasets=("someone/fairy-tales:de", "märchen.txt.gz"),
     corpus=CorpusFacts(
         name="märchen.txt.gz", sequences=12_345, tokens=1_580_160, held_out_lines=500, held_out_bytes=61_234
     ),
@@ -55,6 +61,7 @@ FULL = CardFacts(
         ResultRow("random rows", 2.25, 3, 4.125, 4.5, 90.017, {"from | scratch": None}),
         ResultRow("from | scratch", 2.5, 3, 5.0, 7.5, 1808.042),
     ),
+    scores=(Score("translation", "src2trg_accuracy", 0.125, "Translations found", "someone/fairy-tales:de"),),
     retrieval=(CardTable("Translations found", ("method", "to source"), (("CLP (paper)", "12.5"),)),),
     pictures={"Learning curves": "learning_curves.png"},
     continuations={
@@ -65,6 +72,7 @@ FULL = CardFacts(
     hardware="x86_64, 2 cores, no GPU",
     citation="@misc{key,\n  title = {A Title}\n}",
 )
+OPTIONAL = [field.name for field in fields(CardFacts) if field.default is not MISSING]
 LEAST = CardFacts(title="tiny-german", kind="encoder", auto_class="AutoModel", method="from scratch")
 
 
@@ -94,17 +102,19 @@ def test_card_of_least_facts_has_no_gap():
     assert re.findall("^## .*", card, flags=re.MULTILINE) == ["## How to use", "## Limits"]
 
 
-@pytest.mark.parametrize("fact", [field.name for field in fields(CardFacts) if field.default is not MISSING])
+@pytest.mark.parametrize("fact", OPTIONAL)
 def test_card_leaves_out_an_absent_fact_without_a_gap(fact):
     absent = {"library_name": "other", "pipeline_tag": "other", "results": ()}
-    card = str(render_card(replace(FULL, **{fact: absent.get(fact)})))
+    without = {fact: absent.get(fact)} | ({"license_name": None} if fact == "license" else {})
+    card = str(render_card(replace(FULL, **without)))
     assert not gaps(card)
     assert card != str(render_card(FULL))
 
 
-@pytest.mark.parametrize("fact", [field.name for field in fields(CardFacts) if field.default is not MISSING])
+@pytest.mark.parametrize("fact", OPTIONAL)
 def test_card_of_one_fact_has_no_gap(fact):
-    assert not gaps(render_card(replace(LEAST, **{fact: getattr(FULL, fact)})))
+    with_it = {fact: getattr(FULL, fact)} | ({"license": "other"} if fact == "license_name" else {})
+    assert not gaps(render_card(replace(LEAST, **with_it)))
 
 
 @pytest.mark.parametrize("fact", ["continuations", "versions"])
@@ -117,15 +127,43 @@ def test_card_leaves_out_empty_sections(fact):
 
 def test_metadata_is_what_the_hub_reads(tmp_path):
     data = ModelCard.load(write_card(tmp_path, FULL)).data.to_dict()
+    index = data.pop("model-index")
+    assert [(each["task"], each["dataset"], each["metrics"]) for each in index[0]["results"]] == [
+        (
+            {"type": "text-generation"},
+            {"name": "märchen.txt.gz", "type": "unknown"},
+            [
+                {"type": "bits_per_byte", "value": 2.0414, "name": "Held-out bits per byte"},
+                {"type": "loss", "value": 4.2, "name": "Held-out loss"},
+                {"type": "perplexity", "value": 66.686, "name": "Held-out perplexity"},
+            ],
+        ),
+        (
+            {"type": "translation"},
+            {"name": "someone/fairy-tales:de", "type": "someone/fairy-tales", "split": "train"},
+            [{"type": "src2trg_accuracy", "value": 0.125, "name": "Translations found"}],
+        ),
+    ]
+    assert index[0]["name"] == "me/tiny-german"
     assert data == {
         "base_model": "someone/tiny-english",
         "base_model_relation": "finetune",
+        "datasets": ["someone/fairy-tales"],
         "language": "de",
-        "license": "apache-2.0",
+        "license": "other",
+        "license_name": "a-license-of-mine",
+        "metrics": ["bits_per_byte", "loss", "perplexity", "src2trg_accuracy"],
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["hf-xlt", "cross-lingual-transfer", "clp-paper"],
     }
+
+
+def test_figures_that_are_no_numbers_are_not_told_to_the_hub():
+    row = replace(FULL.results[0], perplexity=float("inf"), loss=float("nan"))
+    card = render_card(replace(FULL, results=(row,), scores=()))
+    assert [result.metric_type for result in card.data.eval_results] == ["bits_per_byte"]
+    assert "model-index" not in render_card(replace(LEAST, corpus=FULL.corpus)).data.to_dict()
 
 
 def test_card_of_a_model_from_scratch_names_no_base_model():
@@ -233,7 +271,7 @@ def folder(tmp_path):
     folder = tmp_path / "german model"
     (folder / "1_Pooling").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 5000)
+    save_file({"weight": torch.arange(300_000.0)}, folder / "model.safetensors")
     (folder / "transport.safetensors").write_bytes(b"rows")
     (folder / "learning_curves.png").write_bytes(b"\x89PNG\x00\xff")
     (folder / "1_Pooling" / "config.json").write_text('{"pooling": "mean"}')
@@ -264,7 +302,7 @@ def online(monkeypatch, tmp_path):
     close_session()
 
 
-def test_push_uploads_every_byte_and_the_card_last(folder, online):
+def test_push_uploads_every_byte_in_one_commit(folder, online):
     before = contents(folder)
     with HubServer() as server:
         online(server)
@@ -273,10 +311,145 @@ def test_push_uploads_every_byte_and_the_card_last(folder, online):
     assert url == f"{server.endpoint}/me/german"
     assert repository.private
     assert repository.files == before == contents(folder)
-    assert [commit.message for commit in repository.commits] == ["First try", "Add model card"]
-    assert "README.md" not in repository.commits[0].files
-    assert list(repository.commits[1].files) == ["README.md"]
+    assert [commit.message for commit in repository.commits] == ["First try"]
     assert "upload" in server.calls
+
+
+EARLIER = {
+    "model-00001-of-00002.safetensors": "weights of another number of shards are opened first",
+    "model.safetensors.index.json": "an index is",
+    "pytorch_model.bin": "a format",
+    "onnx/model.onnx": "an export",
+    "adapter_config.json": "adapters are put on the model",
+    "adapter_model.safetensors": "adapters",
+    "tokenizer.model": "a tokenizer of another kind",
+    "vocab.txt": "likewise",
+    "tekken.json": "likewise",
+    "special_tokens_map.json": "likewise",
+    "generation_config.json": "settings",
+    "chat_template.jinja": "a template of another tokenizer",
+    "modeling_trelm.py": "code",
+    "modules.json": "a list of modules",
+    "2_Dense/config.json": "a module",
+    "2_Dense/model.safetensors": "a module's weights",
+    "trade_off.png": "a picture of another run",
+}
+OWN = (".gitattributes", "LICENSE", "NOTICE.txt", "CHANGELOG.md", "logo.png", "images/map.svg", "examples/text.csv",
+       "notebook.ipynb", "handler.py", "requirements.txt", ".eval_results/mteb.yaml")  # fmt: skip
+
+
+@pytest.fixture
+def used(online):
+    """A Hub with a repository that holds an earlier model and files of the user's own."""
+    with HubServer() as server:
+        files = dict.fromkeys((*EARLIER, *OWN, "config.json", "README.md"), b"old")
+        server.repositories["me/german"] = Repository(private=False, commits=[Commit("Before", files)])
+        online(server)
+        yield server
+
+
+def test_push_deletes_what_an_earlier_model_left_and_nothing_else_in_the_same_commit(folder, used):
+    push(folder, "german", token=TOKEN)
+    repository = used.repositories["me/german"]
+    assert repository.files == contents(folder) | dict.fromkeys(OWN, b"old")
+    assert set(repository.commits[-1].deleted) == set(EARLIER)
+    assert len(repository.commits) == 2
+
+
+def test_plan_of_an_upload_changes_nothing(folder, used):
+    upload = plan_upload(folder, "me/german", token=TOKEN)
+    assert set(upload.files) == set(contents(folder))
+    assert set(upload.deleted) == set(EARLIER)
+    assert len(used.repositories["me/german"].commits) == 1
+
+
+def test_plan_of_an_upload_makes_no_repository(folder, online):
+    with HubServer() as server:
+        online(server)
+        assert plan_upload(folder, "german", token=TOKEN).repo_id == "me/german"
+    assert not server.repositories
+
+
+def test_dry_run_says_what_would_be_uploaded_and_deleted(folder, used, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(sys, "argv", ["hf-xlt", "push", str(folder), "me/german", "--dry-run"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert {line for line in lines if line.startswith("upload ")} == {f"upload {path}" for path in contents(folder)}
+    assert {line for line in lines if line.startswith("delete ")} == {f"delete {path}" for path in EARLIER}
+    assert len(used.repositories["me/german"].commits) == 1
+
+
+@pytest.mark.parametrize("call", ["batch", "upload", "commit"])
+def test_a_push_that_fails_leaves_the_earlier_model_whole(folder, used, call):
+    before = used.repositories["me/german"].files
+    used.refuse = call
+    with pytest.raises(UploadError, match=f"no {call} today"):
+        push(folder, "me/german", token=TOKEN)
+    assert used.repositories["me/german"].files == before
+
+
+def test_push_is_refused_where_the_repository_has_changed_meanwhile(folder, used):
+    upload = plan_upload(folder, "me/german", token=TOKEN)
+    used.repositories["me/german"].commits.append(Commit("Another's", {"model-00009.safetensors": b"other"}))
+    with pytest.raises(UploadError, match="A commit has happened since"):
+        upload.carry_out()
+    assert "model-00009.safetensors" in used.repositories["me/german"].files
+    push(folder, "me/german", token=TOKEN)
+    assert "model-00009.safetensors" not in used.repositories["me/german"].files
+
+
+def test_what_is_to_be_private_does_not_go_into_a_public_repository(folder, used):
+    with pytest.raises(InputError, match="exists and is public"):
+        push(folder, "me/german", private=True, token=TOKEN)
+    assert len(used.repositories["me/german"].commits) == 1
+
+
+def test_push_leaves_hidden_files_here(folder, online):
+    before = contents(folder)
+    (folder / ".env").write_text("HF_TOKEN=secret")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "lock").write_text("")
+    (folder / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+    with HubServer() as server:
+        online(server)
+        push(folder, "me/german", token=TOKEN)
+    assert server.repositories["me/german"].files == before | {".gitattributes": b"*.safetensors filter=lfs\n"}
+
+
+def test_push_takes_a_model_whose_transformer_lies_in_a_folder_of_its_own(folder, online):
+    (folder / "0_Transformer").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).rename(folder / "0_Transformer" / name)
+    modules = [
+        {"idx": 0, "path": "0_Transformer", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with HubServer() as server:
+        online(server)
+        push(folder, "me/german", token=TOKEN)
+    assert server.repositories["me/german"].files == contents(folder)
+    (folder / "0_Transformer" / "config.json").unlink()
+    with pytest.raises(InputError, match="0_Transformer has no config.json"):
+        push(folder, "me/german")
+
+
+def test_push_refuses_an_index_whose_shards_are_not_all_there(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"weight": "model-00001-of-00002.safetensors", "bias": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="model-00002-of-00002.safetensors is not a whole safetensors file"):
+        push(folder, "me/german")
+
+
+@pytest.mark.parametrize("content", [b"---\n- a\n---\n", b"---\na: [b\n---\n", b"\xff"])
+def test_push_refuses_a_card_that_the_hub_cannot_read(folder, content):
+    (folder / "README.md").write_bytes(content)
+    with pytest.raises(InputError, match="README.md cannot be read"):
+        push(folder, "me/german")
 
 
 def test_push_names_the_repository_as_the_base_of_adapters_that_lie_beside_it(folder, online):
@@ -302,29 +475,28 @@ def test_push_again_updates_the_repository(folder, online):
 
 
 @pytest.mark.parametrize(
-    ("refuse", "after", "committed"),
-    [("create", 0, None), ("batch", 0, 0), ("upload", 0, 0), ("commit", 0, 0), ("commit", 1, 1)],
+    ("refuse", "committed"),
+    [("whoami", None), ("create", None), ("batch", 0), ("upload", 0), ("commit", 0)],
 )
-def test_failed_push_leaves_the_folder_whole_and_no_card_online(folder, online, refuse, after, committed):
+def test_failed_push_leaves_the_folder_whole_and_nothing_online(folder, online, refuse, committed):
     before = contents(folder)
-    with HubServer(refuse, after) as server:
+    with HubServer(refuse) as server:
         online(server)
         with pytest.raises(UploadError, match=rf"no {refuse} today.*The local folder is whole") as raised:
-            push(folder, "me/german", private=True, token=TOKEN)
+            push(folder, "german", private=True, token=TOKEN)
     message = str(raised.value)
     assert "\n" not in message
     assert TOKEN not in message
-    assert message.endswith(f"try again with `hf-xlt push '{folder}' me/german --private`.")
+    assert message.replace("me/", "").endswith(f"try again with `hf-xlt push '{folder}' german --private`.")
     assert contents(folder) == before
     if committed is None:
         assert not server.repositories
     else:
         assert len(server.repositories["me/german"].commits) == committed
-        assert "README.md" not in server.repositories["me/german"].files
 
 
 def test_push_after_a_failure_completes_the_repository(folder, online):
-    with HubServer("commit", after=1) as server:
+    with HubServer("commit") as server:
         online(server)
         with pytest.raises(UploadError):
             push(folder, "me/german", token=TOKEN)
@@ -383,7 +555,7 @@ def test_push_follows_the_usual_environment(folder, tmp_path):
     ("missing", "message"),
     [
         ("config.json", "has no config.json"),
-        ("model.safetensors", "has no model*.safetensors"),
+        ("model.safetensors", "has no model.safetensors"),
         ("README.md", "has no model card"),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
+from hf_xlt.files.printable import printable
 from hf_xlt.model_card import CardTable
 from hf_xlt.report_html import (
     Bar,
@@ -24,7 +25,6 @@ from hf_xlt.report_html import (
     write_report,
 )
 from hf_xlt.report_html.colours import COLOURS
-from hf_xlt.report_html.printable import printable
 from hf_xlt.report_html.render import render_report
 
 NASTY = "<b>&amp; $x$ \"狗\" 'ü' #1f5fa8 </td></script>"

@@ -9,6 +9,8 @@ import sys
 import typer
 from rich.console import Console
 
+from hf_xlt.files.printable import one_line
+
 app = typer.Typer(
     name="hf-xlt",
     help="Give any Hugging Face checkpoint a new language.",
@@ -23,7 +25,7 @@ console = Console(quiet=not IS_MAIN)
 
 def say(line: str) -> None:
     """Print a line that may hold a command to copy: it is not wrapped."""
-    console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(one_line(line), soft_wrap=True, highlight=False, markup=False)
 
 
 def command_line() -> str:

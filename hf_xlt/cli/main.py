@@ -13,6 +13,7 @@ from hf_xlt.cli import measure as measure  # registers its commands
 from hf_xlt.cli import transfer as transfer
 from hf_xlt.cli.app import IS_MAIN, app
 from hf_xlt.errors import InputError, UploadError
+from hf_xlt.files.printable import one_line
 
 
 def quiet_libraries() -> None:
@@ -36,5 +37,5 @@ def main() -> None:
         if os.environ.get("HF_XLT_DEBUG") == "1":
             raise
         if IS_MAIN:
-            print(f"hf-xlt: {error}", file=sys.stderr)  # noqa: T201
+            print(f"hf-xlt: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None

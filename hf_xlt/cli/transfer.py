@@ -36,7 +36,7 @@ from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.health import Health, health_tables
 from hf_xlt.evidence.dictionary import read_dictionaries
-from hf_xlt.hub import push as upload
+from hf_xlt.hub import plan_upload
 from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
 from hf_xlt.initializers.evidence import flag
 from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
@@ -311,6 +311,15 @@ def push(
     repo_id: Annotated[str, typer.Argument(help="Where to: name or namespace/name.")],
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     token: Annotated[str | None, typer.Option(help="Access token; by default the one logged in with.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be uploaded and deleted.")] = False,
 ) -> None:
-    """Upload a model folder to the Hub, its card last."""
-    say(upload(folder, repo_id, private=private or None, token=token))
+    """Upload a model folder to the Hub in one commit, and delete there what an earlier model has left."""
+    upload = plan_upload(folder, repo_id, private=private or None, token=token)
+    for path in upload.files if dry_run else ():
+        say(f"upload {path}")
+    for path in upload.deleted:
+        say(f"delete {path}")
+    if dry_run:
+        say(f"{upload.repo_id} is unchanged: {len(upload.files)} to upload, {len(upload.deleted)} to delete.")
+        return
+    say(upload.carry_out(private=private or None))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.modes import ordinary_modes
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def atomic_folder(output: str | Path, *, overwrite: bool = False, sources: Itera
     partial.mkdir()
     try:
         yield partial
+        ordinary_modes(partial)
         _swap(partial, output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -15,7 +15,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A hidden path beside `path` to write to; it takes the place of `path` at the end, and is removed on an error."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
         yield unfinished
+        unfinished.chmod(mode)  # safetensors leaves files that only their owner may read
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

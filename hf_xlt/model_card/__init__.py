@@ -1,7 +1,9 @@
 """The model card: plain facts, rendered; it tells nothing of where things lie on this machine."""
 
-from hf_xlt.model_card.facts import CardFacts, CardTable, CorpusFacts, EvidenceFacts, ResultRow, RowCounts
-from hf_xlt.model_card.public import is_repo_id, public_command, public_name, without_paths
+from hf_xlt.model_card.facts import CardFacts, CardTable, CorpusFacts, EvidenceFacts, ResultRow, RowCounts, Score
+from hf_xlt.model_card.languages import check_language
+from hf_xlt.model_card.licenses import check_license
+from hf_xlt.model_card.public import is_repo_id, public_command, public_name, public_names, without_paths
 from hf_xlt.model_card.render import CARD, installed_versions, render_card, write_card
 
 __all__ = [
@@ -12,10 +14,14 @@ __all__ = [
     "EvidenceFacts",
     "ResultRow",
     "RowCounts",
+    "Score",
+    "check_language",
+    "check_license",
     "installed_versions",
     "is_repo_id",
     "public_command",
     "public_name",
+    "public_names",
     "render_card",
     "without_paths",
     "write_card",

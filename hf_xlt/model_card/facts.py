@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from hf_xlt.errors import InputError
+from hf_xlt.model_card.languages import check_language
+from hf_xlt.model_card.licenses import OTHER, check_license
 
 KINDS = {
     "encoder": "a masked language model (encoder)",
@@ -117,6 +119,33 @@ class ResultRow:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A figure of the model's for the Hub's own display, beside those in the table of results.
+
+    Attributes:
+        task: The Hub's name for the task, such as `translation`.
+        metric: Identifier of the metric, such as `accuracy`.
+        value: The figure.
+        name: What the metric is called.
+        dataset: What it was measured on: a Hub dataset id, or a file.
+
+    Raises:
+        InputError: If one of them is empty.
+    """
+
+    task: str
+    metric: str
+    value: float
+    name: str
+    dataset: str
+
+    def __post_init__(self) -> None:
+        for name in ("task", "metric", "name", "dataset"):
+            if not getattr(self, name).strip():
+                raise InputError(f"A score's {name} is empty", expected="a name", hint="The Hub shows none without.")
+
+
+@dataclass(frozen=True)
 class CardFacts:
     """Everything a model card tells; whatever is absent is left out of the card.
 
@@ -129,7 +158,8 @@ class CardFacts:
         brings_code: Whether the model's code lies beside it, and has to be trusted.
         helper: Helper model of the target language, a Hub id or a folder.
         languages: Codes of the languages that the model is for.
-        license: Licence as the Hub spells it, such as `apache-2.0`.
+        license: License as the Hub spells it, such as `apache-2.0`; `other` for one that it does not list.
+        license_name: What a license is called that the Hub does not list.
         library_name: Library that opens the model.
         pipeline_tag: The Hub's name for the task, where it does not follow from the Auto class.
         recipe_name: Name of the recipe.
@@ -139,8 +169,10 @@ class CardFacts:
         rows: Where the rows of the vocabulary come from.
         evidence: What they were made of, besides source and helper.
         health: What they were like before training.
+        datasets: What it was trained on: Hub dataset ids, which the metadata names, or files, which it does not.
         corpus: The text; None if the model was not trained after its vocabulary was made.
         results: Table of results, best told first.
+        scores: More figures of the model itself.
         retrieval: What sentence vectors find, before and after training.
         pictures: What a picture shows → its name, a file beside the card.
         continuations: Sentence beginning → method → what the method's model wrote after it.
@@ -149,8 +181,8 @@ class CardFacts:
         citation: BibTeX of the method's paper.
 
     Raises:
-        InputError: If the title or command is not one line, the kind is unknown, a picture is not a bare file name, or
-            the recipe is not a YAML mapping.
+        InputError: If the title or command is not one line, the kind is unknown, a language or the license is none, a
+            picture is not a bare file name, or the recipe is not a YAML mapping.
     """
 
     title: str
@@ -162,6 +194,7 @@ class CardFacts:
     helper: str | None = None
     languages: tuple[str, ...] = ()
     license: str | None = None
+    license_name: str | None = None
     library_name: str = "transformers"
     pipeline_tag: str | None = None
     recipe_name: str | None = None
@@ -171,8 +204,10 @@ class CardFacts:
     rows: RowCounts | None = None
     evidence: tuple[EvidenceFacts, ...] = ()
     health: tuple[CardTable, ...] = ()
+    datasets: tuple[str, ...] = ()
     corpus: CorpusFacts | None = None
     results: tuple[ResultRow, ...] = ()
+    scores: tuple[Score, ...] = ()
     retrieval: tuple[CardTable, ...] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
     continuations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -185,6 +220,17 @@ class CardFacts:
             raise InputError(f"The card's title is {self.title!r}; expected one line. Name the model.")
         if self.kind not in KINDS:
             raise InputError(f"The model's kind is {self.kind!r}; expected one of {', '.join(KINDS)}.")
+        for language in self.languages or ():
+            check_language(language, "The card's language")
+        if self.license is not None:
+            check_license(self.license, "The card's license")
+        if self.license_name is not None and self.license != OTHER:
+            raise InputError(
+                f"The card's license is {self.license!r} and its license_name {self.license_name!r}",
+                value=self.license_name,
+                expected=f"a name with the license {OTHER!r} alone",
+                hint="Leave out the name.",
+            )
         if self.command is not None and len(self.command.splitlines()) != 1:
             raise InputError(f"The command is {self.command!r}; expected one line. Join its words with shlex.join.")
         for shown, name in self.pictures.items():

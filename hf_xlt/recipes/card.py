@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,12 +14,12 @@ from hf_xlt.evaluation.health import health, health_tables
 from hf_xlt.evaluation.summary import MethodSummary
 from hf_xlt.hub import CardFacts, CorpusFacts, ResultRow, RowCounts
 from hf_xlt.initializers import CITATIONS, METHODS, Evidence
-from hf_xlt.model_card import CardTable, EvidenceFacts
+from hf_xlt.model_card import CardTable, EvidenceFacts, Score, public_name
 from hf_xlt.recipes.load import recipe_from
 from hf_xlt.recipes.recipe import Recipe
-from hf_xlt.recipes.results import Results
+from hf_xlt.recipes.results import Results, Run
 from hf_xlt.recipes.source import source_checkpoint
-from hf_xlt.recipes.trade_off import language_tables
+from hf_xlt.recipes.trade_off import final_bits, language_tables
 from hf_xlt.transport import Transport
 
 # Field of a point, its heading, and what it is multiplied by.
@@ -47,13 +47,16 @@ def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> Car
         brings_code=recipe.trelm is not None or recipe.multilingual is not None,
         languages=_languages(recipe),
         license=recipe.license,
+        license_name=recipe.license_name,
         recipe_name=recipe.name,
         recipe_description=recipe.description or None,
         recipe=recipe.to_yaml(),
         command=results.command,
         rows=None if kept.rows is None else RowCounts(**kept.rows),
+        datasets=trained_on(recipe),
         corpus=CorpusFacts(**results.corpus),
         results=result_rows(recipe, results),
+        scores=(*_language_scores(recipe, results), *_retrieval_scores(recipe, results)),
         retrieval=(*language_tables(results), *retrieval_tables(results)),
         pictures=pictures,
         continuations=_continuations(results),
@@ -61,6 +64,44 @@ def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> Car
         hardware=results.hardware,
         citation=_citation(recipe),
     )
+
+
+def trained_on(recipe: Recipe) -> tuple[str, ...]:
+    """Names of all text that the recipe trains on: files and Hub datasets."""
+    data = recipe.data
+    named = (data.corpus, *data.corpora.values(), data.source_corpus, data.parallel, *data.translations.values())
+    return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+def _language_scores(recipe: Recipe, results: Results) -> Iterator[Score]:
+    """Of a model of many languages, the quality in each after training, a mean over seeds."""
+    if not recipe.data.corpora or not all(run.languages for run in _kept(results)):
+        return
+    bits = list(map(final_bits, _kept(results)))
+    for language in bits[0]:
+        place = recipe.data.held_out_corpora.get(language, recipe.data.corpora[language])
+        mean = fmean(found[language] for found in bits)
+        yield Score("fill-mask", "bits_per_byte", mean, f"Held-out bits per byte ({language})", place)
+
+
+def _retrieval_scores(recipe: Recipe, results: Results) -> Iterator[Score]:
+    """How many held-out translations find each other after training, both ways, a mean over seeds."""
+    found = [run.retrieval[-1] for run in _kept(results) if run.retrieval]
+    place = recipe.data.parallel or ", ".join(map(public_name, recipe.data.translations.values()))
+    if not found or not place:
+        return
+    ways = (
+        ("src2trg_accuracy", "from_source", "Source to target"),
+        ("trg2src_accuracy", "to_source", "Target to source"),
+    )
+    for metric, way, name in ways:
+        mean = fmean(getattr(point, way) for point in found)
+        yield Score("translation", metric, mean, f"{name} accuracy of nearest sentences", place)
+
+
+def _kept(results: Results) -> list[Run]:
+    """The runs of the method whose model is kept."""
+    return [run for run in results.runs if run.curve.method == results.method]
 
 
 def start_facts(

@@ -17,7 +17,9 @@ from hf_xlt.data.tokenizer import FAMILIES, MIN_FREQUENCY, check_numbers, train_
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText, read_parallels
 from hf_xlt.files import plain_yaml
-from hf_xlt.recipes.schema import one_of, require
+from hf_xlt.model_card import check_language, check_license
+from hf_xlt.model_card.licenses import OTHER
+from hf_xlt.recipes.schema import check_name, one_of, require
 from hf_xlt.recipes.stage import Stage
 
 SOURCE_FAMILY = "source"
@@ -66,6 +68,7 @@ class Data:
             require(getattr(self, name) > 0, f"data: {name}", getattr(self, name), "a number > 0")
         for name in ("corpora", "translations", "held_out_corpora"):
             for language, place in getattr(self, name).items():
+                check_language(language, f"data: {name}: language")
                 require(isinstance(place, str), f"data: {name}.{language}", place, "a file or a Hub dataset id")
                 known = ", ".join(map(str, self.corpora)) or "none yet"
                 require(language in self.corpora, f"data: {name}: language", language, f"one of corpora ({known})")
@@ -175,6 +178,8 @@ class TreLMOptions:
     language_specific_layers: int | tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        for language in self.languages:
+            check_language(language, "trelm: language")
         two = len(set(self.languages)) == len(self.languages) == 2
         require(two, "trelm: languages", list(self.languages), "two different")
         known = isinstance(self.tri_layer_index, int) or self.tri_layer_index in ("middle", "none")
@@ -218,7 +223,8 @@ class Recipe:
         target_tokenizer: Where the target tokenizer is: a Hub id or a folder. Without one it is the helper's or the
             donor's; without these it is trained on the corpus, as `tokenizer` says.
         language: Code of the target language.
-        license: Licence for the model card.
+        license: License for the model card, as the Hub spells it.
+        license_name: With the license `other`: what it is called.
         initializer: `method` and its options; how target rows are made of source rows.
         alternatives: Other initializers that `--compare` trains beside the first one and the two baselines.
         model: In place of an initializer: the configuration of a new model, `model_type` and its fields.
@@ -247,6 +253,7 @@ class Recipe:
     target_tokenizer: str | None = None
     language: str | None = None
     license: str | None = None
+    license_name: str | None = None
     initializer: Mapping[str, Any] | None = None
     alternatives: tuple[Mapping[str, Any], ...] = ()
     model: Mapping[str, Any] | None = None
@@ -263,6 +270,8 @@ class Recipe:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
+        check_name("recipe: name", self.name)
+        self._check_card()
         self._check_languages()
         if (self.initializer is None) == (self.model is None) and not self.continues:
             raise InputError(f"Recipe {self.name!r} needs either `initializer` or `model`, and not both.")
@@ -298,6 +307,15 @@ class Recipe:
     def continues(self) -> bool:
         """Whether it goes on training a source on many languages."""
         return self.multilingual is not None and self.source is not None
+
+    def _check_card(self) -> None:
+        """What the Hub must understand."""
+        if self.language is not None:
+            check_language(self.language, "recipe: language")
+        if self.license is not None:
+            check_license(self.license, "recipe: license")
+        if self.license_name is not None:
+            require(self.license == OTHER, "recipe: license", self.license, f"{OTHER!r}, as it has a license_name")
 
     def _check_languages(self) -> None:
         if self.multilingual is None:

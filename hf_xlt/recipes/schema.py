@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.printable import shortened
 
 T = TypeVar("T")
+
+LONGEST_NAME = 100
+_NAME = re.compile(r"\w(?:[\w .+-]*\w)?")
+_KEPT_BY_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
 
 
 def build(cls: type[T], values: Any, where: str) -> T:
@@ -77,3 +83,11 @@ def require(holds: bool, what: str, value: object, expected: str) -> None:
 def one_of(what: str, value: str, known: Sequence[str]) -> None:
     """Refuse a value that is not one of the known ones."""
     require(value in known, what, value, "one of " + ", ".join(known))
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse a name that is none for a file on every system: a path, one that Windows keeps for itself, a long one."""
+    stem = name.partition(".")[0].strip().upper()
+    fit = _NAME.fullmatch(name) is not None and len(name) <= LONGEST_NAME and stem not in _KEPT_BY_WINDOWS
+    expected = f"up to {LONGEST_NAME} letters, digits, spaces and . _ + -, a letter or digit first and last"
+    require(fit, what, shortened(name, LONGEST_NAME), expected)

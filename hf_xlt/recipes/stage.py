@@ -11,7 +11,7 @@ from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import DISTILLATION, OBJECTIVES, PAIR_OBJECTIVES
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.precision import PRECISIONS
-from hf_xlt.recipes.schema import one_of, require
+from hf_xlt.recipes.schema import check_name, one_of, require
 
 TRAINS = ("all", "embeddings", "lora", "new-rows")
 ADAPTERS = ("merged", "kept")
@@ -86,6 +86,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         require(re.fullmatch(r"[\w-]+", self.name) is not None, "stage name", self.name, "letters, digits, - and _")
+        check_name("stage name", self.name)
         for name in ("steps", "batch_size", "accumulation", "sequence_length", "evaluations", "lora_rank"):
             require(getattr(self, name) > 0, f"stage {self.name!r}: {name}", getattr(self, name), "a number > 0")
         require(self.checkpoints >= 0, f"stage {self.name!r}: checkpoints", self.checkpoints, "a number ≥ 0")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hf_xlt.model_card import CardTable
 from hf_xlt.recipes.results import Results, Run
-from hf_xlt.report import METHOD_COLOURS
+from hf_xlt.report import METHOD_COLOURS, label, plain_text
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,12 @@ def plot_trade_off(results: Results, path: Path) -> None:
         path: Where the PNG goes.
     """
     panels = trade_off(results)
-    figure = Figure(figsize=(3.1 * len(panels), 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _draw(axes, panel)
-    figure.savefig(path, dpi=150)
+    with plain_text():
+        figure = Figure(figsize=(3.1 * len(panels), 3.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            _draw(axes, panel)
+        figure.savefig(path, dpi=150)
 
 
 def trade_off(results: Results) -> tuple[Panel, ...]:
@@ -109,7 +110,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.bar(place, fmean(values), width=0.6, color=colour, alpha=0.6)
         axes.plot([place] * len(values), values, "o", color=colour, markersize=4)
         axes.annotate(f"{fmean(values):.3g}", (place, fmean(values) / 2), ha="center", va="center", fontsize=9)
-    axes.set_xticks(range(len(panel.values)), list(panel.values))
+    axes.set_xticks(range(len(panel.values)), list(map(label, panel.values)))
     axes.margins(y=0.15)
     axes.set_title(panel.title, fontsize=10)
     axes.set_ylabel(panel.axis)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hf_xlt.evaluation.compare import SAMPLES, Compared
 from hf_xlt.evaluation.curves import Curve
 from hf_xlt.evaluation.structure import Structure
 from hf_xlt.evaluation.tables import comparison_table, figure
+from hf_xlt.model_card import public_names
 from hf_xlt.report_html.pictures import Bar, bars_svg, heat_map_svg, learning_curves_svg
 from hf_xlt.report_html.render import Picture, Report, Section
 from hf_xlt.report_html.tables import neighbours_table
@@ -25,7 +27,7 @@ def comparison_report(
     structures: Sequence[Structure],
     neighbours: Neighbours,
 ) -> Report:
-    """What is known of several models, on one page.
+    """What is known of several models, on one page, which tells no place on this machine.
 
     Args:
         compared: Task → its models, the first the one to compare with.
@@ -33,16 +35,20 @@ def comparison_report(
         structures: Models beside another, on translations.
         neighbours: Model → word → nearest tokens.
     """
-    models = [one.result.model for one in next(iter(compared.values()))]
-    sections = [_tasks(compared)]
+    asked = [one.result.model for one in next(iter(compared.values()))]
+    of_structures = [model for structure in structures for model in (structure.model_a, structure.model_b)]
+    names = public_names(list(dict.fromkeys([*asked, *of_structures])))
+    models = [names[model] for model in asked]
+    sections = [_tasks({task: [_renamed(one, names) for one in found] for task, found in compared.items()})]
     if curves:
-        picture = Picture(learning_curves_svg(curves, (), "Held-out bits per byte"), "The lower the better.")
+        named = {names[model]: found for model, found in curves.items()}
+        picture = Picture(learning_curves_svg(named, (), "Held-out bits per byte"), "The lower the better.")
         sections.append(Section("Learning curves", "", (), (picture,)))
     if structures:
-        maps = tuple(_heat_map(structure) for structure in structures)
+        maps = tuple(_heat_map(structure, names) for structure in structures)
         sections.append(Section("Similarity of layers", _CKA, (), maps))
     if neighbours:
-        tables = tuple(neighbours_table(model, words) for model, words in neighbours.items())
+        tables = tuple(neighbours_table(names[model], words) for model, words in neighbours.items())
         sections.append(Section("Nearest neighbours", "By cosine of input embeddings.", tables))
     intro = f"{len(models)} models, the first of which the others are compared with: {', '.join(models)}."
     return Report("Models side by side", intro, tuple(sections))
@@ -88,10 +94,15 @@ def _bars(task: str, models: Sequence[Compared]) -> str:
     return bars_svg(bars, task, headline, ".1f" if scale == 100 else ".3f")
 
 
-def _heat_map(structure: Structure) -> Picture:
+def _renamed(one: Compared, names: Mapping[str, str]) -> Compared:
+    return replace(one, result=replace(one.result, model=names[one.result.model]))
+
+
+def _heat_map(structure: Structure, names: Mapping[str, str]) -> Picture:
+    first, second = names[structure.model_a], names[structure.model_b]
     cka = np.array(structure.sentences.cka)
-    title = f"{structure.model_a} × {structure.model_b}"
+    title = f"{first} × {second}"
     rows, columns = (list(map(str, range(size))) for size in cka.shape)
     pairs = structure.sentences.learned + structure.sentences.tested
-    caption = f"Rows: layers of {structure.model_a}; columns: of {structure.model_b}; {pairs:,} sentence pairs."
+    caption = f"Rows: layers of {first}; columns: of {second}; {pairs:,} sentence pairs."
     return Picture(heat_map_svg(cka, columns, rows, title), caption)

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve
-from hf_xlt.report import plot_learning_curves
+from hf_xlt.report import label, plot_learning_curves
 from hf_xlt.report_html.colours import INK, LINES
 from hf_xlt.report_html.svg import drawing, inline
 
@@ -76,10 +76,10 @@ def heat_map_svg(matrix: np.ndarray, x_labels: Sequence[str], y_labels: Sequence
         )
         for y, x in cells:
             axes.text(x, y, f"{matrix[y, x]:.2f}", ha="center", va="center", fontsize=8)
-        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal", title=title)
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal", title=label(title))
         slanted: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, x_labels)) > 3 else {}
-        axes.set_xticks(range(width), list(x_labels), **slanted)
-        axes.set_yticks(range(height), list(y_labels))
+        axes.set_xticks(range(width), list(map(label, x_labels)), **slanted)
+        axes.set_yticks(range(height), list(map(label, y_labels)))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         return _inline(figure, title)
@@ -105,8 +105,8 @@ def bars_svg(bars: Sequence[Bar], title: str, axis: str, form: str = "+.1f") -> 
         axes.barh(places, [bar.value for bar in bars], height=0.6, color=ACCENT, alpha=_DENSEST)
         axes.hlines(places, [bar.low for bar in bars], [bar.high for bar in bars], color=INK.light, linewidth=1.5)
         axes.axvline(0, color=INK.light, linewidth=0.8)
-        axes.set(ylim=(len(bars) - 0.5, -0.5), xlabel=axis, title=title)
-        axes.set_yticks(places, [bar.label for bar in bars])
+        axes.set(ylim=(len(bars) - 0.5, -0.5), xlabel=label(axis), title=label(title))
+        axes.set_yticks(places, [label(bar.label) for bar in bars])
         figures = axes.secondary_yaxis("right")
         figures.set_yticks(places, [_figures(bar, form) for bar in bars])
         for shown in (axes, figures):

@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.printable import printable
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.model_card import CardTable
 from hf_xlt.report_html.colours import COLOURS
-from hf_xlt.report_html.printable import printable
 
 TEMPLATE = "template.html.j2"
 _NUMBER = re.compile(r"[-+±−]?\d|[–—-]?$")

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import matplotlib
 
+from hf_xlt.files.printable import printable
 from hf_xlt.report_html.colours import COLOURS, FAINT, INK
-from hf_xlt.report_html.printable import printable
 
 _INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
 _DRAWN: dict[Any, Any] = {
@@ -59,7 +59,11 @@ def inline(svg: str, title: str) -> str:
     prefix = sha256(ElementTree.tostring(root)).hexdigest()[:8]
     for element in root.iter():
         element.attrib = {name: _themed(name, value, prefix) for name, value in element.attrib.items()}
-    root.attrib = {**{name: root.attrib[name] for name in ("width", "viewBox")}, "role": "img", "aria-label": title}
+    root.attrib = {
+        **{name: root.attrib[name] for name in ("width", "viewBox")},
+        "role": "img",
+        "aria-label": printable(title),
+    }
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
 
 

@@ -18,9 +18,10 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.run import ROLES
 from hf_xlt.files import plain_yaml
+from hf_xlt.model_card import check_language
 from hf_xlt.recipes.load import plain_data
 from hf_xlt.recipes.recipe import NewTokenizer
-from hf_xlt.recipes.schema import build, one_of, require
+from hf_xlt.recipes.schema import build, check_name, one_of, require
 from hf_xlt.recipes.stage import Stage
 
 DEFAULT = Path(__file__).with_name("study.yaml")
@@ -144,6 +145,7 @@ class Study:
     budget: Budget = Budget()
 
     def __post_init__(self) -> None:
+        check_name("study: name", self.name)
         for name in ("private", "anchors", "domains", "seeds"):
             values = getattr(self, name)
             require(len(values) == len(set(values)) > 0, f"study: {name}", list(values), "one or more, each once")
@@ -197,6 +199,8 @@ class Study:
                 f"The study has corpora of {len(self.corpora)} languages; expected two. Name each as "
                 "--set corpora.en=FILE --set corpora.de=FILE."
             )
+        for language in self.corpora:
+            check_language(language, "study: corpora: language")
         for language in self.held_out:
             one_of("study: held_out: language", language, tuple(self.corpora))
         needed = {

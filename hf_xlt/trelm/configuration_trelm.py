@@ -28,6 +28,10 @@ VOCABULARY = (
     "mask_token_id",
 )
 
+# The parts of a model, and what recipes call the two sides of a transfer: no names for a language.
+RESERVED = ("embeddings", "layers", "lower", "tri_layer", "upper", "head", "source", "target")
+LONGEST_CODE = 64
+
 
 @strict
 class TreLMConfig(PreTrainedConfig):
@@ -162,8 +166,7 @@ class TreLMConfig(PreTrainedConfig):
                 f"tri_layer_index is {self.tri_layer_index}; expected from 0 to below num_hidden_layers, "
                 f"{self.num_hidden_layers}, or None. Give the number of layers that are to lie below the TRILayer."
             )
-        if self.separate_embeddings or self.language_specific_layers:
-            self._validate_names()
+        self._validate_names()
         self._validate_own_layers()
         if self.separate_embeddings:
             self._validate_vocabularies()
@@ -175,10 +178,12 @@ class TreLMConfig(PreTrainedConfig):
 
     def _validate_names(self) -> None:
         for language in self.languages:
-            if not re.fullmatch(r"[\w-]+", language):
+            spelled = re.fullmatch(r"[^\W_]+(?:[-_][^\W_]+)*", language) and len(language) <= LONGEST_CODE
+            if not spelled or language in RESERVED:
                 raise ValueError(
-                    f"languages has the code {language!r}; expected letters, digits, - and _, since a language's own "
-                    "modules are named after it. Give for instance 'de' or 'zh-Hant'."
+                    f"languages has the code {language[:LONGEST_CODE]!r}; expected letters and digits with single - "
+                    f"or _ between them, and none of {', '.join(RESERVED)}, since parts of the model are named after "
+                    "its languages. Give for instance 'de' or 'zh-Hant'."
                 )
 
     def _validate_own_layers(self) -> None:
