@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
@@ -153,9 +153,8 @@ def renumbered(settings: Mapping[str, Any], defaults: object, ids: SpecialIds) -
     for name, value in {**settings, **_implied(settings, defaults)}.items():
         if name in DROPPED:
             continue
-        part = getattr(defaults, name, None)
         if isinstance(value, Mapping) and name not in _PAIRS and not _names_tokens(value, ids):
-            inner = _renumbered_part(value, part, ids)
+            inner = _renumbered_part(value, getattr(defaults, name, None), ids)
             result[name] = inner.settings
             removed |= {f"{name}.{nested}": gone for nested, gone in inner.removed.items()}
             continue
@@ -248,9 +247,15 @@ def _names_tokens(value: Mapping[Any, Any], ids: SpecialIds) -> bool:
 
 
 def _without_token(defaults: object, name: str) -> int | None:
-    """What a setting holds where there is no token: None, or −1 where its configuration wants a number."""
-    declared = {entry.name: str(entry.type) for entry in fields(defaults)} if is_dataclass(defaults) else {}
-    return _NO_TOKEN if "None" not in declared.get(name, "None") else None
+    """What a setting holds where there is no token: None, or −1 where that would not do.
+
+    A configuration may want a number; and code that looks for an image among ids compares them with one.
+    """
+    if not isinstance(defaults, PreTrainedConfig):
+        return None
+    declared = {entry.name: str(entry.type) for entry in fields(defaults)}
+    is_compared = _role_of(name) is None and not name.startswith(("decoder_start_", "forced_"))
+    return _NO_TOKEN if is_compared or "None" not in declared.get(name, "None") else None
 
 
 def _holds_ids(name: str) -> bool:
@@ -282,9 +287,9 @@ def recounted(settings: Mapping[str, Any], config: PreTrainedConfig, old: int, n
     if getattr(config, "vocab_size", None) == old:
         result["vocab_size"] = new
     for name, value in settings.items():
-        part = getattr(config, name, None)
-        if isinstance(value, Mapping) and isinstance(part, PreTrainedConfig):
-            result[name] = recounted(value, part, old, new)
+        if isinstance(value, Mapping):
+            part = getattr(config, name, None)
+            result[name] = recounted(value, part, old, new) if isinstance(part, PreTrainedConfig) else value
         elif value == old and name in aliases.union(SIZES):
             result[name] = new
     return result
