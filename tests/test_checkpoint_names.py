@@ -180,6 +180,14 @@ def test_a_configuration_that_cannot_be_built_is_refused(kind, field, value, tok
     assert any(named in message for named in (field, words, "is stored as", "cannot be built"))
 
 
+def test_a_checkpoint_without_one_of_its_layers_is_refused(tok, tmp_path):
+    source = tiny.save(tiny.model("llama", tok), tok, tmp_path / "source")
+    change(source, num_hidden_layers=3)
+    with pytest.raises(InputError, match="expected all layers") as refused:
+        Checkpoint.open(source)
+    assert refused.value.value == "model.layers.2"
+
+
 def test_a_count_below_one_is_named_in_the_words_of_the_file(tmp_path):
     tok = tiny.tokenizer("en", "byte-level-bpe")
     source = tiny.save(tiny.model("gpt2", tok), tok, tmp_path / "source")

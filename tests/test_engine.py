@@ -11,9 +11,18 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.recipes import Results, load_recipe, run_recipe
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.report_html.comparison import curves_of
@@ -189,3 +198,57 @@ def test_an_unfinished_run_of_another_recipe_is_not_mixed_in(tmp_path, corpus):
     (work / "run.json").write_text(json.dumps({"recipe": "another", "compare": False}))
     with pytest.raises(InputError, match="unfinished run of another recipe or input: .* start anew with --overwrite"):
         run_recipe(clp_recipe(tmp_path, corpus), tmp_path / "out", "x")
+
+
+# sources that a run refuses before work
+
+
+@pytest.mark.parametrize("head", [BertForSequenceClassification, BertForTokenClassification, BertForQuestionAnswering])
+def test_a_head_that_a_run_would_lose_is_refused(head, tmp_path, corpus):
+    recipe = clp_recipe(tmp_path, corpus, kind="bert", family="wordpiece")
+    english = tiny.tokenizer("en", "wordpiece")
+    config = tiny.model("bert", english).config
+    tiny.save(head(config), english, Path(recipe.source))
+    with pytest.raises(InputError, match="whose head a run would lose") as refused:
+        run_recipe(recipe, tmp_path / "out", "x")
+    assert refused.value.value == head.__name__
+    assert "initialize" in refused.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_that_is_not_finite_is_refused_by_the_name_of_a_tensor(tmp_path, corpus):
+    recipe = clp_recipe(tmp_path, corpus)
+    english = tiny.tokenizer("en", "byte-level-bpe")
+    model = tiny.model("gpt2", english)
+    model.transformer.h[1].mlp.c_fc.weight.data[0, 0] = float("nan")
+    tiny.save(model, english, Path(recipe.source))
+    with pytest.raises(InputError, match="holds NaN or infinity") as refused:
+        run_recipe(recipe, tmp_path / "out", "x")
+    assert refused.value.value == "transformer.h.1.mlp.c_fc.weight"
+    with pytest.raises(InputError, match="holds NaN or infinity"):
+        evaluate_checkpoint(recipe.source, str(corpus), 16)
+
+
+def test_code_of_a_target_tokenizer_runs_only_where_the_recipe_says_so(tmp_path, corpus):
+    recipe = clp_recipe(tmp_path, corpus, f"target_tokenizer={tmp_path / 'mine'}", "initializer.method=mean")
+    recipe = replace(recipe, helper=None, initializer={"method": "mean"}, alternatives=())
+    tiny.tokenizer("de", "byte-level-bpe", 500).save_pretrained(tmp_path / "mine")
+    settings = tmp_path / "mine" / "tokenizer_config.json"
+    own = {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["tokenization_mine.Mine", None]}}
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), **own}))
+    code = "from transformers import PreTrainedTokenizerFast\nclass Mine(PreTrainedTokenizerFast):\n    pass\n"
+    (tmp_path / "mine" / "tokenization_mine.py").write_text(code)
+    with pytest.raises(InputError, match="brings its own code"):
+        run_recipe(recipe, tmp_path / "out", "x")
+    run_recipe(replace(recipe, trust_remote_code=True), tmp_path / "out", "x")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=True)) == 500
+
+
+def test_a_run_keeps_the_chat_of_its_source(tmp_path, corpus):
+    recipe = clp_recipe(tmp_path, corpus)
+    (Path(recipe.source) / "chat_template.jinja").write_text("{{ messages[0]['content'] }}</s>")
+    run_recipe(recipe, tmp_path / "out", "x")
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == "{{ messages[0]['content'] }}</s>"
+    asked = replace(recipe, chat_template=str(tmp_path / "none.jinja"))
+    with pytest.raises(InputError, match="cannot be read"):
+        run_recipe(asked, tmp_path / "other", "x")

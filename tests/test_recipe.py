@@ -110,7 +110,7 @@ class TestWrongValues:
         ("changes", "message"),
         [
             ({"stagez": []}, "Unknown key 'stagez' in recipe; did you mean 'stages'"),
-            ({"qqq": 1}, "Unknown key 'qqq' in recipe; known keys: alternatives, data"),
+            ({"qqq": 1}, "Unknown key 'qqq' in recipe; known keys: alternatives, chat_template, data"),
             ({"data": {"corpsu": "a"}}, "Unknown key 'corpsu' in recipe.data; did you mean 'corpus'"),
             ({"name": 3}, "recipe.name is 3; expected a text"),
             ({"seeds": 3}, "recipe.seeds is 3; expected a list"),

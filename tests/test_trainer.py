@@ -10,6 +10,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.packing import blocks
 from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import HeldOut, measure
 from hf_xlt.recipes.trainer import LanguageModelTrainer, ProgressBar
 from hf_xlt.sample import sentences
@@ -212,3 +213,12 @@ def test_the_progress_bar_starts_at_the_step_a_resumed_run_goes_on_from(tmp_path
     [bar] = bars
     assert (bar.begun, bar.n, bar.total, bar.closed) == (2, 6, 6, True)
     assert bar.text.endswith("bits/byte")
+
+
+@pytest.mark.parametrize("rate", [1e30, float("inf")])
+def test_a_training_whose_loss_is_not_finite_is_stopped_at_its_step(rate, tmp_path):
+    args = arguments(tmp_path, learning_rate=rate, max_grad_norm=0.0, eval_strategy="no")
+    with pytest.raises(InputError, match="expected a finite loss") as refused:
+        trainer("clm", dropout_free("clm"), args).train()
+    assert "learning_rate" in refused.value.hint
+    assert str(tmp_path) in str(refused.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from hf_xlt.checkpoint.weights import StoredTensor
 from hf_xlt.errors import InputError
 
 SIZES = ("vocab_size", "decoder_vocab_size", "src_vocab_size", "tgt_vocab_size", "vocab_size_per_layer_input")
+LAYER = re.compile(r"^(.*?\.)(\d+)\.")
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -56,6 +58,7 @@ class Layout:
         _check_whole(found, growing)
         axes = {name: growing[place.name] for name, place in found.items() if place.name in growing}
         _check_stored(stored, found, axes, model)
+        _check_layers(found, model)
         _check_unplaced(stored, found, rows, model)
         tables = [name for name in axes if found[name].name in input_names]
         if not tables:
@@ -156,6 +159,23 @@ def _check_stored(
                 "Give the checkpoint before quantization.",
                 value=stored[name].dtype,
             )
+
+
+def _check_layers(found: Mapping[str, Place], model: PreTrainedModel) -> None:
+    """Refuse a checkpoint that lacks a whole layer of those that it has others of: it would be drawn at random."""
+    wanted = {layer for name in model.state_dict() for layer in LAYER.findall(name)[:1]}
+    held = {
+        layer for place in found.values() for name in (place.name, *place.made) for layer in LAYER.findall(name)[:1]
+    }
+    stacks = {stack for stack, _ in held}
+    if lacking := sorted((layer for layer in wanted - held if layer[0] in stacks), key=lambda layer: int(layer[1])):
+        stack, number = lacking[0]
+        raise InputError(
+            f"The weights hold no layer {stack}{number}, which config.json asks for",
+            value=f"{stack}{number}",
+            expected="all layers",
+            hint="Correct the number of layers there, or give a whole checkpoint.",
+        )
 
 
 def _check_unplaced(

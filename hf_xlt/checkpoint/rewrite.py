@@ -262,6 +262,9 @@ def write_tokenizer(
     talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
     talking.save_pretrained(folder)
     settings = _read_json(folder / "tokenizer_config.json")
+    own_class = (settings.get("auto_map") or {}).get("AutoTokenizer")
+    if isinstance(own_class, str):  # as transformers saves one whose name has no "Tokenizer" in it, and cannot open it
+        settings["auto_map"]["AutoTokenizer"] = [own_class, None]
     former = checkpoint.body / "tokenizer_config.json"
     length = _read_json(former).get("model_max_length") if former.is_file() else None
     if length is not None:
