@@ -12,14 +12,17 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
+import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers, trainers
 from tqdm.auto import tqdm
 
+from hf_xlt.data.extension.kinds import tokens_of
+from hf_xlt.data.long_words import LONGEST_WORD, short_lines
 from hf_xlt.data.post_processor import renumbered
 from hf_xlt.errors import InputError
 from hf_xlt.tokens import Spelling, split
@@ -27,10 +30,6 @@ from hf_xlt.tokens import Spelling, split
 logger = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
-
-# A word without an end, as in text without spaces, is trained on in parts that hold entries of any useful length.
-LONGEST_WORD = 64
-LONGEST_LINE = 10_000
 
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _VISIBLE_ASCII = tuple(map(chr, range(0x21, 0x7F)))
@@ -65,7 +64,7 @@ class Pipeline:
             min_frequency: Only what the text has so many times becomes an entry, letters apart.
 
         Raises:
-            InputError: If there is no room for the tokens and the alphabet, or nothing is frequent enough.
+            InputError: If there is no room for the tokens and the alphabet.
         """
         blank = self._blank()
         reserved, alphabet = self._reserved(), self._alphabet(blank)
@@ -80,12 +79,16 @@ class Pipeline:
             )
         blank.pre_tokenizer = _for_training(blank, self._type)
         lines = tqdm(short_lines(texts), desc="training tokenizer", unit=" lines", disable=None)
+        words: Mapping[str, int] = {}
         if self._type == "Unigram":
-            words, alphabet = _frequent_words(blank, lines, min_frequency, letters, alphabet)
+            words, alphabet = _words_and_letters(blank, lines, letters, alphabet)
             blank.normalizer = blank.pre_tokenizer = None
             lines = chain.from_iterable(repeat(word, times) for word, times in words.items())
         blank.train_from_iterator(lines, self._trainer(reserved, alphabet, letters, vocab_size, min_frequency))
-        trained = self._filled(json.loads(blank.model.__getstate__()), vocab_size)
+        model = json.loads(blank.model.__getstate__())
+        if self._type == "Unigram" and min_frequency > 1:
+            model["vocab"] = _frequent(model, words, min_frequency, reserved)
+        trained = self._filled(model, vocab_size)
         if trained.get_vocab_size() < vocab_size:
             logger.warning(
                 f"The tokenizer has {trained.get_vocab_size():,} entries, {vocab_size:,} were asked for: the text has "
@@ -171,6 +174,7 @@ class Pipeline:
         prefix, suffix = (self._marks.get(name, "") for name in ("continuing_subword_prefix", "end_of_word_suffix"))
         entries = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
         alone = Spelling.of(self._blank(), entries).standalone
+        alone = alone if prefix else frozenset()  # which are never inside a word, but may end one
         placed = [f"{prefix}{entry}{suffix}" for entry in entries if len(entry) == 1 and entry not in alone]
         missing = [entry for entry in placed if entry not in learned["vocab"]]
         vocab = {entry: id_ for id_, entry in enumerate([*entries[: vocab_size - len(missing)], *missing])}
@@ -180,11 +184,6 @@ class Pipeline:
             if {left, right, left + right.removeprefix(prefix)} <= vocab.keys()
         ]
         return {"vocab": vocab} | ({"merges": merges} if self._type == "BPE" else {})
-
-
-def short_lines(texts: Iterable[str]) -> Iterator[str]:
-    """Lines, and parts of those that are too long to be handled whole."""
-    return (text[start : start + LONGEST_LINE] for text in texts for start in range(0, len(text), LONGEST_LINE))
 
 
 def _for_training(blank: Tokenizer, type_: str) -> pre_tokenizers.PreTokenizer:
@@ -199,28 +198,34 @@ def _for_training(blank: Tokenizer, type_: str) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Sequence([*steps, pre_tokenizers.FixedLength(LONGEST_WORD)])
 
 
-def _frequent_words(
-    blank: Tokenizer, lines: Iterable[str], min_frequency: int, letters: int, alphabet: list[str]
+def _words_and_letters(
+    blank: Tokenizer, lines: Iterable[str], letters: int, alphabet: list[str]
 ) -> tuple[dict[str, int], list[str]]:
-    """The words of a text that are frequent enough, how often each occurs, and the letters of all words.
-
-    There are so many letters at most; the rarest are left out, with the words that have them.
-    """
+    """The words of a text and how often each occurs, and their letters: so many at most, of which words are made."""
     words = Counter(piece for line in lines for piece in split(blank, line))
     seen = Counter(dict.fromkeys(alphabet, words.total()))
     for word, times in words.items():
         for letter in word:
             seen[letter] += times
-    kept = dict.fromkeys(letter for letter, _ in seen.most_common(letters))
-    frequent = {word: times for word, times in words.items() if times >= min_frequency and kept.keys() >= set(word)}
-    if not frequent:
-        raise InputError(
-            f"The text has no word {min_frequency} times",
-            value=min_frequency,
-            expected="some",
-            hint="Give more text, or a smaller min_frequency.",
-        )
-    return frequent, list(kept)
+    ranked = [letter for letter, _ in seen.most_common()]
+    rare = str.maketrans(dict.fromkeys(ranked[letters:], " "))
+    known: Counter[str] = Counter()
+    for word, times in words.items():
+        for part in word.translate(rare).split(" "):
+            known[part] += times
+    return {word: times for word, times in known.items() if word}, ranked[:letters]
+
+
+def _frequent(model: Settings, words: Mapping[str, int], min_frequency: int, reserved: list[str]) -> list[list[Any]]:
+    """Unigram's entries without those that words are cut into too seldom, letters and reserved ones apart."""
+    ids, lengths = tokens_of(model, list(words))
+    times = np.bincount(ids, np.repeat(list(words.values()), lengths), minlength=len(model["vocab"]))
+    kept = set(reserved)
+    return [
+        entry
+        for entry, seen in zip(model["vocab"], times.tolist(), strict=True)
+        if seen >= min_frequency or len(entry[0]) == 1 or entry[0] in kept
+    ]
 
 
 def _without_literal_bytes(vocab: list[list[Any]]) -> list[list[Any]]:

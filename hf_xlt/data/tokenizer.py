@@ -19,7 +19,9 @@ from hf_xlt.tokens import STAND_INS, Spelling
 
 logger = logging.getLogger(__name__)
 
-MIN_FREQUENCY = 2
+# By retrieval without training on German, Indonesian and Yoruba text: what occurs once serves where a dictionary or a
+# translation tells what it means.
+MIN_FREQUENCY = 1
 FEWEST_ENTRIES = 300
 MOST_ENTRIES = 2**24
 
@@ -101,8 +103,7 @@ def train_tokenizer(
         texts: The corpus, a line or document at a time.
         vocab_size: Number of entries wanted; a small corpus may yield fewer.
         family: `"byte-level-bpe"`, `"unigram"` or `"wordpiece"`.
-        min_frequency: An entry is learned only where the corpus has it so many times, letters apart; of `unigram`, only
-            words that it has so many times are learned from.
+        min_frequency: What the corpus has less often becomes no entry, letters apart.
         lowercase: Whether capital letters become small ones.
         strip_accents: Whether accents, vowel signs and tone marks are taken away.
         framed_like: A tokenizer whose special tokens around a text are put around it by the new one too, in tokens of

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.extension.kinds import Kind, Merge, Model, kind_of, spellings, tokens_of
 from hf_xlt.data.extension.merges import learn_merges
+from hf_xlt.data.long_words import short_lines, short_words
 from hf_xlt.errors import InputError
 from hf_xlt.tokens import Form, Spelling, Vocabulary, split
 
@@ -61,7 +62,7 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
     kind = kind_of(settings["model"])
     model = kind.whole(settings["model"], vocab)
     spelling = Spelling.of(backend, vocab)
-    words = Counter(_words(backend, spelling, lines))
+    words = Counter(short_words(_words(backend, spelling, short_lines(lines))))
     source = _Source(kind, model, spelling, known, frozenset(tokenizer.all_special_ids), words)
     settings["model"] = source.extended(added)
     extended = copy.deepcopy(tokenizer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unicodedata import combining
+from unicodedata import category
 
 from hf_xlt.evaluation.health.health import Health, Neighbours, TableHealth
 from hf_xlt.evaluation.health.rows import Lengths
@@ -51,9 +51,7 @@ def _fertility(sides: tuple[TableHealth, ...], name: str, form: str) -> list[str
 
 def _lost(sides: tuple[TableHealth, ...]) -> list[str]:
     """How much text does not come back, how much of that are accents, and the characters most often lost."""
-    return [
-        _lost_by(side.fertility) for side in sides if side.fertility is not None and side.fertility.lost is not None
-    ]
+    return [_lost_by(cut) for side in sides if (cut := side.fertility) is not None and cut.lost is not None]
 
 
 def _lost_by(fertility: Fertility) -> str:
@@ -61,7 +59,10 @@ def _lost_by(fertility: Fertility) -> str:
     if not fertility.lost:
         return share
     accents = f", accents {fertility.accents_lost:.2%}" if fertility.accents_lost else ""
-    shown = (f"\N{DOTTED CIRCLE}{character}" if combining(character) else character for character in fertility.examples)
+    shown = (
+        f"\N{DOTTED CIRCLE}{character}" if category(character)[0] == "M" else character
+        for character in fertility.examples
+    )
     return f"{share}{accents}: {' '.join(shown)}"
 
 
