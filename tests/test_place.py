@@ -13,7 +13,7 @@ from hf_xlt.evidence.place import Place
 NAMES = st.text("abcdefg_1", min_size=1, max_size=6)
 
 
-@given(NAMES, st.lists(NAMES, min_size=1, max_size=3), NAMES, st.text("xyz ", max_size=4))
+@given(NAMES, st.lists(NAMES, min_size=1, max_size=3, unique=True), NAMES, st.text("xyz ", max_size=4))
 def test_a_place_is_parsed_into_what_it_was_written_from(path, columns, column, value):
     listed = ",".join(columns)
     assert Place.parse(path) == Place(path)
@@ -40,6 +40,7 @@ def test_without_columns_there_is_no_header_row(tmp_path):
         ("{}:en,xx", 2, "has no column 'xx'; its header row names split, en"),
         ("{}:en,split@part=x", 2, "has no column 'part'"),
         ("{}:en", 2, "1 columns named, 2 expected"),
+        ("{}:en,en", 2, "names the same column twice"),
         ("{}", 3, "line 1: 2 cells, 3 expected"),
         ("{}@split=train", 2, "expected PATH:column,column@column=value"),
         ("missing.tsv", 2, "missing.tsv is not a file"),

@@ -127,7 +127,7 @@ def test_vectors_of_another_width_are_refused(tmp_path, name, content):
 
 
 def test_a_missing_file_and_one_that_is_not_gzipped_are_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is not a file"):
         read_vectors(tmp_path / "absent.vec", WORDS)
     (tmp_path / "a.vec.gz").write_bytes(text())
     with pytest.raises(InputError, match="cannot be read"):

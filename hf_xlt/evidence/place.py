@@ -16,8 +16,7 @@ _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^
 
 def file_of(place: str | Path) -> Path:
     """The file of a place: `FILE` of `FILE:column,column`, unless there is a file of that very name."""
-    whole = Path(os.path.expanduser(place))
-    return whole if whole.is_file() else Path(os.path.expanduser(Place.parse(str(place)).path))
+    return Path(Place.at(os.path.expanduser(place)).path)
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,15 @@ class Place:
                 value=self.columns,
                 path=self.path,
             )
+
+    @classmethod
+    def at(cls, text: str | Path) -> Place:
+        """The file of that very name, if there is one; else as `parse` reads it.
+
+        Raises:
+            InputError: As from `parse`.
+        """
+        return cls(str(text)) if os.path.isfile(text) else cls.parse(str(text))
 
     @classmethod
     def parse(cls, text: str) -> Place:
