@@ -127,6 +127,22 @@ def test_texts_are_told_from_scores_numbers_names_and_codes(tmp_path, name, text
     assert read_parallel(write(tmp_path / name, text)).pairs == PAIRS
 
 
+def test_labels_and_names_of_columns_are_told_from_texts(tmp_path):
+    pairs = tuple((f"The {word} sleeps.", f"Das {word} schläft.") for word in "abcdefghij" for _ in range(12))
+    for name in ("eng\tdeu", "english\tgerman"):
+        path = write(tmp_path / "a.tsv", name + "".join(f"\n{a}\t{b}" for a, b in pairs))
+        assert read_parallel(path).pairs == pairs
+    rows = "".join(f"\n{'train' if i % 2 else 'test'}\t{a}\t{b}" for i, (a, b) in enumerate(pairs))
+    for header in ("split\ten\tde", "part\tenglish_text\tgerman_text"):
+        text = read_parallel(write(tmp_path / "b.tsv", header + rows))
+        assert text.pairs == pairs
+        assert "column 1 holds labels" in text.notice
+
+
+def test_a_first_pair_of_single_words_is_a_pair_where_others_are_alike(tmp_path):
+    assert read_parallel(write(tmp_path / "a.tsv", "yes\tja\nno\tnein\ndog\tHund\n")).pairs[0] == ("yes", "ja")
+
+
 def test_what_is_not_plain_is_told(tmp_path):
     text = read_parallel(write(tmp_path / "a.tsv", "id\ten\tde\n7\tThe dog\tDer Hund\n8\ta cat\teine Katze\n9\tb\n"))
     assert text.lines == (2, 3)

@@ -34,6 +34,25 @@ def test_without_columns_there_is_no_header_row(tmp_path):
     assert list(Place.parse(str(path)).rows(2)) == [(1, ("a", "b")), (2, ("d", "e"))]
 
 
+def test_tables_of_other_forms_have_columns_too(tmp_path):
+    (tmp_path / "t.csv").write_text('text,label\n"one, two",a\n"three\nfour",b\n', encoding="utf-8")
+    assert list(Place.parse(f"{tmp_path}/t.csv:label,text").rows(2)) == [
+        (2, ("a", "one, two")),
+        (3, ("b", "three\nfour")),
+    ]
+    (tmp_path / "t.jsonl").write_text('{"label": 1, "text": "one"}\n{"text": "two", "label": 0}\n', encoding="utf-8")
+    assert list(Place.parse(f"{tmp_path}/t.jsonl:text,label").rows(2)) == [(1, ("one", "1")), (2, ("two", "0"))]
+    with pytest.raises(InputError, match=r"columns with names \(label, text\); expected 2 of them to be chosen"):
+        list(Place.parse(f"{tmp_path}/t.jsonl").rows(2))
+
+
+@pytest.mark.parametrize("names", ["en,en", "en, de"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, names):
+    (tmp_path / "t.tsv").write_text("en\tde\tde\none\teins\tzwei\n", encoding="utf-8")
+    with pytest.raises(InputError, match="names the same column twice|has several columns 'de'"):
+        list(Place.parse(f"{tmp_path}/t.tsv:{names}").rows(2))
+
+
 @pytest.mark.parametrize(
     ("place", "count", "message"),
     [

@@ -88,6 +88,12 @@ class Place:
             names, rows = table.named()
             wanted = [self._index(names, name) for name in self.columns]
             filtered = None if self.column is None else self._index(names, self.column)
+        elif table.keys:
+            raise InputError(
+                f"{self.path} has columns with names ({', '.join(table.keys)}); expected {count} of them to be chosen, "
+                "as FILE:column,column.",
+                path=self.path,
+            )
         else:
             wanted, filtered, rows = list(range(count)), None, table.rows()
         most = max([*wanted, filtered or 0])
