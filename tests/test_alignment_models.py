@@ -9,6 +9,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment.bitext import Bitext
 from hf_xlt.evidence.alignment.diagonal import Diagonal, expected_distances
 from hf_xlt.evidence.alignment.jumps import Jumps
@@ -199,6 +200,29 @@ def test_padding_changes_nothing(distortion):
             torch.testing.assert_close(ours.counts[k].null[:-1], theirs.counts[k].null[:-1], rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(ours.statistics[k], theirs.statistics[k], rtol=1e-5, atol=1e-7)
             torch.testing.assert_close(ours.log_likelihoods[k], theirs.log_likelihoods[k])
+
+
+def test_long_sentences_give_what_short_ones_do_and_in_another_way(monkeypatch):
+    draw = np.random.default_rng(0)
+    pairs = [(draw.integers(0, 50, m), draw.integers(0, 50, n)) for m, n in ((150, 140), (149, 160), (150, 3))]
+    corpus = Corpus.of(Bitext.encode(pairs))
+    jumps = Jumps(torch.rand(121, generator=torch.Generator().manual_seed(1)) + 0.01, null=0.3)
+    lexicon = random_lexicons(corpus)[0]
+    by_table = [
+        jumps.posteriors(batch, cells, lexicon) for batch, cells in zip(corpus.batches, corpus.cells, strict=True)
+    ]
+    monkeypatch.setattr("hf_xlt.evidence.alignment.jumps._LONG", 100)
+    for batch, cells, expected in zip(corpus.batches, corpus.cells, by_table, strict=True):
+        found = jumps.posteriors(batch, cells, lexicon)
+        torch.testing.assert_close(found.links, expected.links, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(found.null, expected.null, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(found.statistics, expected.statistics, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(found.log_likelihood, expected.log_likelihood, atol=1e-3, rtol=1e-5)
+
+
+def test_a_pair_whose_links_would_not_fit_is_refused():
+    with pytest.raises(InputError, match="Pair 1 has 5000 and 4000 tokens, too many to be aligned; expected at most"):
+        Bitext.encode([(["a"], ["b"]), (["a"] * 5000, ["b"] * 4000)])
 
 
 def test_a_short_sentence_beside_one_two_hundred_times_as_long_keeps_finite_statistics():

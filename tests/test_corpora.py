@@ -1,7 +1,9 @@
 """Corpora: every format gives the same lines; what cannot be read is refused; splits do not overlap."""
 
+import bz2
 import gzip
 import json
+import lzma
 
 import pytest
 from datasets import Dataset
@@ -43,6 +45,10 @@ def as_parquet(path):
         ("a.jsonl", as_jsonl),
         ("b.jsonl", as_jsonl_of_documents),
         ("a.parquet", as_parquet),
+        ("A.TXT", as_txt),
+        ("packed.txt", as_gzip),
+        ("a.txt.bz2", lambda path: path.write_bytes(bz2.compress("\n".join(LINES).encode()))),
+        ("a.txt.xz", lambda path: path.write_bytes(lzma.compress("\n".join(LINES).encode()))),
     ],
 )
 def test_every_format_gives_the_same_lines(tmp_path, name, write):
@@ -88,14 +94,20 @@ def test_a_damaged_parquet_file_is_refused(tmp_path):
     [
         ("not json", "not JSON at line 2"),
         ('{"content": "x"}', "line 2: no text in column 'text'; found content"),
-        ('{"text": null}', "line 2: no text in column 'text'"),
+        ('{"text": null}', "line 2: no text in column 'text'; found null there. Take such lines out"),
+        ('{"text": 3}', "line 2: no text in column 'text'; found int there"),
+        ('{"text": "half \\ud83d"}', "half of a surrogate pair .* at line 2"),
+        ('{"text": "a\\u0000b"}', "NUL character at line 2"),
+        ('{"text": "a", "text": "b"}', "'text' is there twice"),
+        ('{"a":' * 3000, "nested too deeply at line 2"),
         ("[1]", "line 2: no text in column 'text'; found list"),
     ],
 )
 def test_a_bad_json_line_is_refused_with_its_number(tmp_path, line, message):
     (tmp_path / "a.jsonl").write_text('{"text": "gut"}\n' + line + "\n")
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as refused:
         list(Corpus(str(tmp_path / "a.jsonl")).lines())
+    assert (refused.value.path, refused.value.line) == (tmp_path / "a.jsonl", 2)
 
 
 def test_a_parquet_file_without_a_text_column_is_refused(tmp_path):
@@ -106,12 +118,18 @@ def test_a_parquet_file_without_a_text_column_is_refused(tmp_path):
 
 def test_missing_files_folders_unknown_formats_and_empty_files_are_refused(tmp_path):
     (tmp_path / "empty.txt").touch()
-    (tmp_path / "a.docx").write_text("x")
+    for name in ("a.docx", "a.txt.zst", "named.txt.gz"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "packed.txt").write_bytes(b"\x28\xb5\x2f\xfd")
     for name, message in [
         ("none.txt", "is not a file"),
         ("", "is not a file"),
         ("empty.txt", "is empty"),
         ("a.docx", "unknown format; expected one of .txt, .txt.gz"),
+        ("a.txt.zst", "unknown format; expected one of .txt, .txt.gz"),
+        ("packed.txt", "packed with zstd"),
+        ("named.txt.gz", "its name ends in .gz, but it is not whole gzip"),
+        ("~nobody-of-that-name/a.txt", "is not a file"),
     ]:
         with pytest.raises(InputError, match=message):
             Corpus(str(tmp_path / name))

@@ -156,3 +156,15 @@ def test_tokens_without_counts_borrow_from_the_longest_shared_prefix():
     assert table[4].tolist() == [0.5, 0.125, 0.375]  # lauf-: both, in equal parts
     assert len(relative_counts(counts, vocabulary, least=9)) == 0
     assert len(relative_counts(TokenCounts.empty((7, 3)), vocabulary)) == 0
+
+
+def test_documents_among_sentence_pairs_are_left_out_counted_and_named(caplog):
+    english, german = tiny.tokenizer("en", "wordpiece"), tiny.tokenizer("de", "wordpiece", 500)
+    texts = [("The dog sleeps.", "Der Hund schläft."), ("dog " * 600, "Hund"), ("dog", "Hund " * 600)]
+    assert len(token_pairs(texts, english, german, lines=(3, 5, 7))) == 1
+    assert "2 of 3 pairs have more than 512 tokens on a side and are left out" in caplog.text
+    assert "lines 5, 7" in caplog.text
+    with pytest.raises(
+        InputError, match="2 of 2 pairs have more than 512 tokens on a side .pairs 1, 2.; expected pairs"
+    ):
+        token_pairs(texts[1:], english, german)

@@ -66,7 +66,7 @@ def test_empty_and_one_sided_dictionaries_are_refused(tmp_path):
     with pytest.raises(InputError, match="no dictionary entry .0 lines"):
         read_dictionary(tmp_path / "empty.tsv")
     (tmp_path / "one.tsv").write_text("dog\t\ncat\t\n")
-    with pytest.raises(InputError, match="no dictionary entry .2 lines without a word on both sides"):
+    with pytest.raises(InputError, match=r"no two columns of texts \(column 1: texts, column 2: nothing\)"):
         read_dictionary(tmp_path / "one.tsv")
     with pytest.raises(InputError, match="source_column is 2; expected 0 or 1"):
         read_dictionary(tmp_path / "one.tsv", source_column=2)
@@ -112,3 +112,61 @@ def test_a_dictionary_that_no_token_spells_is_refused():
     english, german = tiny.tokenizer("en", "wordpiece"), tiny.tokenizer("de", "wordpiece", 500)
     with pytest.raises(InputError, match="None of the 1 dictionary entries is spelled in tokens of both"):
         dictionary_counts(Dictionary((("狗", "犬"),)), english, german)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("d.csv", "dog,Hund\ncat,Katze\n"),
+        ("d.txt", "dog,Hund\ncat,Katze\n"),
+        ("d.txt", "dog;Hund\ncat;Katze\n"),
+        ("d.txt", "dog ||| Hund\ncat ||| Katze\n"),
+        ("d.txt", "dog Hund 0.9\ncat Katze 0.8\n"),
+        ("d.txt", "1 dog Hund\n2 cat Katze\n"),
+        ("d.txt", "0.9\tdog\tHund\n0.8\tcat\tKatze\n"),
+        ("d.txt", "dog\u3000Hund\ncat\u3000Katze\n"),
+        ("d.txt", "dog Hund\ncat\tKatze\n"),
+        ("d.tsv", "source\ttarget\ndog\tHund\ncat\tKatze\n"),
+        ("d.tsv", '"dog"\t"Hund"\n"cat"\t"Katze"\n'),
+        ("d.jsonl", '{"en": "dog", "de": "Hund"}\n{"en": "cat", "de": "Katze"}\n'),
+    ],
+)
+def test_words_are_found_in_other_formats(tmp_path, name, lines):
+    (tmp_path / name).write_text(lines)
+    dictionary = read_dictionary(tmp_path / name)
+    assert dictionary.entries == (("dog", "Hund"), ("cat", "Katze"))
+    assert dictionary.skipped == ()
+
+
+def test_columns_of_a_dictionary_are_chosen_by_name(tmp_path):
+    (tmp_path / "d.tsv").write_text("de\tpart\ten\nHund\tnoun\tdog\n")
+    assert read_dictionary(f"{tmp_path / 'd.tsv'}:en,de").entries == (("dog", "Hund"),)
+
+
+def test_a_comment_and_a_phrase_without_a_tab_are_no_entries(tmp_path):
+    (tmp_path / "d.tsv").write_text("# comment\ndog house\tHundehütte\nfree of charge umsonst\ncat\tKatze\n")
+    dictionary = read_dictionary(tmp_path / "d.tsv")
+    assert dictionary.entries == (("dog house", "Hundehütte"), ("cat", "Katze"))
+    assert dictionary.skipped == (1, 3)
+
+
+def test_a_space_that_does_not_break_is_part_of_a_word(tmp_path):
+    (tmp_path / "d.txt").write_text("dog\u00a0house Hundehütte\n")
+    assert read_dictionary(tmp_path / "d.txt").entries == (("dog\u00a0house", "Hundehütte"),)
+
+
+def test_a_file_of_phrases_that_are_not_separated_is_refused(tmp_path):
+    (tmp_path / "d.txt").write_text("dog hund\n" + "free of charge ganz umsonst\n" * 10)
+    with pytest.raises(InputError, match="10 of 11 lines|no two columns") as refused:
+        read_dictionary(tmp_path / "d.txt")
+    assert refused.value.path == tmp_path / "d.txt"
+
+
+def test_exchanged_sides_are_refused_where_they_are_many():
+    english, german = tiny.tokenizer("en", "unigram", 2000), tiny.tokenizer("de", "unigram", 2000)
+    entries = list(dict.fromkeys(zip(sentences("en", "train")[:120], sentences("de", "train")[:120], strict=True)))
+    dictionary_counts(Dictionary(tuple(entries)), english, german)
+    exchanged = Dictionary(tuple((german, english) for english, german in entries))
+    with pytest.raises(InputError, match="with source and target exchanged"):
+        dictionary_counts(exchanged, english, german)
+    dictionary_counts(Dictionary(exchanged.entries[:99]), english, german)

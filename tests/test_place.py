@@ -13,7 +13,7 @@ from hf_xlt.evidence.place import Place
 NAMES = st.text("abcdefg_1", min_size=1, max_size=6)
 
 
-@given(NAMES, st.lists(NAMES, min_size=1, max_size=3), NAMES, st.text("xyz ", max_size=4))
+@given(NAMES, st.lists(NAMES, min_size=1, max_size=3, unique=True), NAMES, st.text("xyz ", max_size=4))
 def test_a_place_is_parsed_into_what_it_was_written_from(path, columns, column, value):
     listed = ",".join(columns)
     assert Place.parse(path) == Place(path)
@@ -34,12 +34,32 @@ def test_without_columns_there_is_no_header_row(tmp_path):
     assert list(Place.parse(str(path)).rows(2)) == [(1, ("a", "b")), (2, ("d", "e"))]
 
 
+def test_tables_of_other_forms_have_columns_too(tmp_path):
+    (tmp_path / "t.csv").write_text('text,label\n"one, two",a\n"three\nfour",b\n', encoding="utf-8")
+    assert list(Place.parse(f"{tmp_path}/t.csv:label,text").rows(2)) == [
+        (2, ("a", "one, two")),
+        (3, ("b", "three\nfour")),
+    ]
+    (tmp_path / "t.jsonl").write_text('{"label": 1, "text": "one"}\n{"text": "two", "label": 0}\n', encoding="utf-8")
+    assert list(Place.parse(f"{tmp_path}/t.jsonl:text,label").rows(2)) == [(1, ("one", "1")), (2, ("two", "0"))]
+    with pytest.raises(InputError, match=r"columns with names \(label, text\); expected 2 of them to be chosen"):
+        list(Place.parse(f"{tmp_path}/t.jsonl").rows(2))
+
+
+@pytest.mark.parametrize("names", ["en,en", "en, de"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, names):
+    (tmp_path / "t.tsv").write_text("en\tde\tde\none\teins\tzwei\n", encoding="utf-8")
+    with pytest.raises(InputError, match="names the same column twice|has several columns 'de'"):
+        list(Place.parse(f"{tmp_path}/t.tsv:{names}").rows(2))
+
+
 @pytest.mark.parametrize(
     ("place", "count", "message"),
     [
         ("{}:en,xx", 2, "has no column 'xx'; its header row names split, en"),
         ("{}:en,split@part=x", 2, "has no column 'part'"),
         ("{}:en", 2, "1 columns named, 2 expected"),
+        ("{}:en,en", 2, "names the same column twice"),
         ("{}", 3, "line 1: 2 cells, 3 expected"),
         ("{}@split=train", 2, "expected PATH:column,column@column=value"),
         ("missing.tsv", 2, "missing.tsv is not a file"),

@@ -256,7 +256,7 @@ def test_an_explanation_shows_the_counts_in_brackets(method, places):
 
 
 def test_evidence_tells_a_card_its_files_and_their_sizes(places, tmp_path):
-    (tmp_path / "vectors.bin").write_bytes(b"whatever")
+    (tmp_path / "vectors.bin").write_bytes(b"\xba\x16\x4f\x2f and more of a fastText model")
     evidence = Evidence(
         places["source"],
         donor=places["donor"],

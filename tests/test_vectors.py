@@ -1,5 +1,6 @@
 """Static vectors: read from files in the formats in use, trained on tokens, placed into a vocabulary."""
 
+import bz2
 import gzip
 import struct
 import sys
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.vectors import Vectors, read_vectors, train_vectors
+from hf_xlt.evidence.vectors import Vectors, read_vectors, text_vectors, train_vectors, vector_count
+from hf_xlt.evidence.vectors.read import first_vectors
 
 WORDS = ("the", "Hund", "für", "日本")
 TABLE = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
@@ -28,7 +30,7 @@ def word2vec(separator: bytes = b"") -> bytes:
 
 
 def fasttext(buckets: int = 50, shortest: int = 3, longest: int = 6, version: int = 12, quantised: int = 0) -> bytes:
-    matrix = np.concatenate([TABLE, bucket_rows(buckets)])
+    matrix = np.concatenate([TABLE, bucket_rows(max(buckets, 0))])
     settings = struct.pack("<12id", 3, 5, 5, 1, 5, 1, 2, 2, buckets, shortest, longest, 100, 1e-4)
     sizes = struct.pack("<3i2q", 4, 4, 0, 100, -1)
     entries = b"".join(word.encode() + b"\0" + struct.pack("<qb", 9, 0) for word in WORDS)
@@ -116,6 +118,99 @@ def test_files_that_are_not_whole_vectors_are_refused(tmp_path, name, content, m
         read_vectors(written(tmp_path, name, content), ["the", "日本"])
 
 
+@pytest.mark.parametrize("separator", [b"", b"\n"])
+@pytest.mark.parametrize("name", ["a.bin", "a.bin.gz", "a.w2v", "a.BIN"])
+def test_word2vec_is_told_by_its_content_and_read_to_its_end(tmp_path, name, separator):
+    vectors = first_vectors(written(tmp_path, name, word2vec(separator)), 50_000)
+    assert vectors.words == WORDS
+    assert torch.equal(vectors.table, torch.tensor(TABLE))
+    assert first_vectors(tmp_path / name, 2).words == WORDS[:2]
+    assert vector_count(tmp_path / name) == 4
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("name", ["a.vec", "a.bin", "a.txt.gz"])
+def test_what_gensim_writes_is_read(tmp_path, binary, name):
+    models = pytest.importorskip("gensim.models", reason="the extra `vectors` is not installed")
+    keyed = models.KeyedVectors(3)
+    keyed.add_vectors(list(WORDS), TABLE)
+    keyed.save_word2vec_format(str(tmp_path / name), binary=binary)
+    vectors = first_vectors(tmp_path / name, 9)
+    assert vectors.words == WORDS
+    torch.testing.assert_close(vectors.table, torch.tensor(TABLE))
+
+
+SPACED = ("der", "New York", ". . .", "Windows 95", " ", "1995", "a\u2028b", "New\u00a0York")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content,
+        lambda content: content.split(b"\n", 1)[1],
+        lambda content: content.replace(b"\n", b"\r\n"),
+        lambda content: content.replace(b"\n", b" \n"),
+        lambda content: b"\xef\xbb\xbf" + content,
+        gzip.compress,
+        bz2.compress,
+        lambda content: content + b"\n\n",
+    ],
+    ids=["header", "glove", "crlf", "trailing", "bom", "gzip", "bzip2", "blank"],
+)
+def test_words_with_spaces_are_read_in_every_form_of_text(tmp_path, change):
+    table = np.random.default_rng(3).standard_normal((len(SPACED), 4)).astype(np.float32)
+    (tmp_path / "a.txt").write_bytes(change(text(SPACED, table)))
+    vectors = first_vectors(tmp_path / "a.txt", 99)
+    assert vectors.words == SPACED
+    assert torch.equal(vectors.table, torch.tensor(table))
+
+
+def test_tabs_may_stand_between_word_and_numbers(tmp_path):
+    vectors = first_vectors(written(tmp_path, "a.vec", b"2\t2\nNew York\t1\t2\ndie\t3 4\n"), 9)
+    assert vectors.words == ("New York", "die")
+    assert vectors.table.tolist() == [[1, 2], [3, 4]]
+
+
+def test_words_that_are_there_again_or_not_utf8_are_left_out_and_told(tmp_path, caplog):
+    path = written(
+        tmp_path, "a.vec", "6 1\nder 1\nder 2\nfür 3\n\udcfc 4\ndie 5\nder 6\n".encode("utf-8", "surrogateescape")
+    )
+    assert first_vectors(path, 9).words == ("der", "für", "die")
+    assert "2 vectors are left out, whose words were there before: lines 3, 7" in caplog.text
+    assert "1 vectors are left out, whose words are not UTF-8: lines 5" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "line"),
+    [
+        ("a.vec", text(header="5 3"), "has 4 vectors; expected 5", None),
+        ("a.vec", text(header="3 3"), "has 4 vectors; expected 3", None),
+        ("a.vec", text(header="4 2"), "has 3 numbers at line 2; expected 2", 2),
+        ("a.vec", text().rsplit(b" ", 1)[0], "has 2 numbers at line 5; expected 3", 5),
+        ("a.vec", text().replace(b".", b","), "no number at line 2", 2),
+        ("a.vec", text(table=np.array([*TABLE[:3], [0, np.inf, 0]])), "NaN or infinity, at line 5", 5),
+        ("a.txt", "3 1\nStraße 1\nHündin 2\ndie 3\n".encode("latin-1"), "is not UTF-8 at line 2", 2),
+        ("a.txt", b"der 1 2\ndie 3 x\n", "nor with a word and its numbers", None),
+        ("a.npy", b"\x93NUMPY\x01\x00" + bytes(200), "does not begin with", None),
+        ("a.bin", b"", "does not begin with", None),
+        ("a.bin", b"0 3\n", "does not begin with", None),
+        ("a.bin", b"4 999999999999\n", "does not begin with", None),
+        ("a.bin", word2vec() + b"more", "goes on behind its 4 entries", 4),
+        ("a.bin", word2vec().replace(b"Hund", b"a b"), "has no word at entry 3 of 4", None),
+        ("a.bin.gz", fasttext(), "is a packed fastText model", None),
+        ("a.bin", fasttext(buckets=-1), "settings make no sense", None),
+        ("a.bin", fasttext(shortest=5, longest=2), "settings make no sense", None),
+    ],
+    ids=name_of,
+)
+def test_files_that_would_be_misread_are_refused(tmp_path, name, content, message, line):
+    path = written(tmp_path, name, content)
+    with pytest.raises(InputError, match=message) as refused:
+        text_vectors(path).of_words(["der"])
+    assert refused.value.path == path
+    assert line is None or refused.value.line == line
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("a.vec", text()), ("a.bin", word2vec()), ("a.bin", fasttext())], ids=name_of
 )
@@ -127,7 +222,7 @@ def test_vectors_of_another_width_are_refused(tmp_path, name, content):
 
 
 def test_a_missing_file_and_one_that_is_not_gzipped_are_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is not a file"):
         read_vectors(tmp_path / "absent.vec", WORDS)
     (tmp_path / "a.vec.gz").write_bytes(text())
     with pytest.raises(InputError, match="cannot be read"):

@@ -121,9 +121,9 @@ class Corpus:
     name: str
 
     def __post_init__(self) -> None:
-        if not (self._is_format or self._looks_local or self.path.exists()):
+        if not (self._is_format or self._looks_local or os.path.exists(self.path)):
             return
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             raise InputError(
                 f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id.", path=self.path
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ class TargetSide(Corpus):
     """
 
     def __post_init__(self) -> None:
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             raise InputError(f"{self.name} is not a file; expected translation pairs. Check the path.")
 
     @property

@@ -17,9 +17,14 @@ _MOST = 0.95
 _MANY = 10
 """So many equal cells are no accident."""
 
+_REPEATED = 50
+"""A column of words that come so often on average is one of labels."""
+
 _NUMBER = re.compile(r"[+\-−]?(?=[\d.,:%/#_\-–e+]*\d)[\d.,:%/#_\-–]*(e[+\-]?\d+)?%?", re.IGNORECASE)
 _ID = re.compile(r"(?=\S*\d)[\w.\-:/#]+|[a-z]+://\S+", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2}|[a-z]{2,3}([_-][A-Za-z0-9]{2,8})+")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+"""A word that may be a column's name; rows of sentences hardly ever have one alone in a cell."""
 _NAMES = {
     "id", "line", "nr", "number", "score", "source", "sentence", "sentence1", "sentence2", "sentence_1", "sentence_2",
     "source_text", "source_sentence", "src", "target", "target_text", "target_sentence", "text", "text_1", "text_2",
@@ -62,7 +67,8 @@ class Columns:
 def find_columns(rows: Rows, path: str | Path, names: Sequence[str] = (), alike_from: int = 2) -> Columns:
     """The two columns that hold texts.
 
-    A column of numbers is none. One of ids, or with the same word in each row, is left out where two others remain.
+    A column of numbers is none. One of ids, of labels, or with the same word in each row, is left out where two others
+    remain.
     Of more than two, the first two are meant, unless the columns have names.
 
     Args:
@@ -107,8 +113,12 @@ def _kind(cells: Sequence[str], alike_from: int) -> str:
         return "numbers"
     if _share(filled, _ID) >= _MOST:
         return "ids"
-    alike = len(set(filled)) == 1 and len(filled) >= alike_from and len(filled[0].split()) == 1
-    return f"{filled[0]!r} in each row" if alike else ""
+    different = set(filled)
+    if any(len(cell.split()) > 1 for cell in different):
+        return ""
+    if len(different) == 1 and len(filled) >= alike_from:
+        return f"{filled[0]!r} in each row"
+    return "labels" if len(filled) >= _REPEATED * len(different) else ""
 
 
 def _share(cells: Sequence[str], pattern: re.Pattern[str]) -> float:
@@ -122,9 +132,14 @@ def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[str, ...]:
         return ()
     if all(name.casefold() in _NAMES or _LANGUAGE.fullmatch(name) for name in names):
         return names
-    cells = ([row[place].strip() for row in body if len(row) > place] for place in range(width))
-    numbers = [name for name, column in zip(names, cells, strict=True) if _kind(column, len(body)) == "numbers"]
-    return names if numbers and not any(map(_NUMBER.fullmatch, numbers)) else ()
+    columns = [[row[place].strip() for row in body if len(row) > place] for place in range(width)]
+    numbers = [name for name, column in zip(names, columns, strict=True) if _kind(column, len(body)) == "numbers"]
+    if numbers and not any(map(_NUMBER.fullmatch, numbers)):
+        return names
+    if any(name in column or not _NAME.fullmatch(name) for name, column in zip(names, columns, strict=True)):
+        return ()
+    others = sum(len(body) > 1 and _share(column, _NAME) <= 1 - _MOST for column in columns if column)
+    return names if others > 1 else ()
 
 
 def _refuse_constant(cells: Sequence[str], others: Sequence[str], place: int, path: str | Path) -> None:

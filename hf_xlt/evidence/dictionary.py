@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -21,7 +22,13 @@ from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.files.table import SEEN, Table
 from hf_xlt.files.text import first_numbers
 
-_SEPARATORS = ("\t", "|||", ",", ";", " ")
+_SEPARATORS = ("\t", "|||", ",", ";")
+_SPACED = re.compile(
+    "(?:{number}{space})?(?!#)({word}){space}({word})(?:{space}{number})?".format(
+        number=r"[+\-]?[0-9.]*[0-9](?:[eE][+\-]?[0-9]+)?", space="[ \u3000]+", word="[^ \u3000]+"
+    )
+)
+"""Two words with spaces between, perhaps with a number before or behind them; the first of a comment is none."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +73,8 @@ def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
     """Read a dictionary: an entry a line, a word in each of two columns.
 
     Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
-    entries; further columns, such as the split of the MUSE dictionaries, are ignored); or by a space (MUSE: exactly two
-    words), also on single lines of another file. Columns of numbers, and a first row of names, are left out.
+    entries; further columns, such as the split of the MUSE dictionaries, are ignored), or, on lines without such, by a
+    space (MUSE: exactly two words). Columns of numbers, and a first row of names, are left out.
 
     Args:
         path: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
@@ -98,7 +105,7 @@ def read_dictionary(path: str | Path, source_column: int = 0) -> Dictionary:
 
 def _rows(path: str | Path) -> tuple[list[tuple[int, tuple[str, str]]], str]:
     """Line number and both words of each line that is not blank, empty where one is missing; and what is to be told."""
-    place = Place(str(path)) if Path(path).is_file() else Place.parse(str(path))
+    place = Place.at(path)
     if place.columns:
         return [(number, (first.strip(), second.strip())) for number, (first, second) in place.rows(2)], ""
     table = Table.of(path, _SEPARATORS)
@@ -107,11 +114,8 @@ def _rows(path: str | Path) -> tuple[list[tuple[int, tuple[str, str]]], str]:
     if all(len(cells) < 2 for _, cells in rows):
         raise _no_entry(path, len(rows))
     found = find_columns([row for row in rows[:SEEN] if len(row[1]) > 1], path, table.keys, alike_from=SEEN)
-    most = found.width if table.separator == " " else None  # where words have no spaces, more of them are no entry
     return [
-        (number, (cells[found.source], cells[found.target]))
-        if len(cells) > found.target and (most is None or len(cells) <= most)
-        else (number, ("", ""))
+        (number, (cells[found.source], cells[found.target]) if len(cells) > found.target else ("", ""))
         for number, cells in rows[found.headed :]
     ], found.notice
 
@@ -119,8 +123,8 @@ def _rows(path: str | Path) -> tuple[list[tuple[int, tuple[str, str]]], str]:
 def _cells(table: Table, cells: Sequence[str]) -> list[str]:
     """The cells of a line, stripped; its two words, if it is no comment and lacks the table's separator."""
     stripped = [cell.strip() for cell in cells]
-    words = stripped[0].split(" ")
-    return words if len(stripped) == 1 and len(words) == 2 and words[0] != "#" else stripped
+    words = _SPACED.fullmatch(stripped[0]) if len(stripped) == 1 else None
+    return stripped if words is None else [*words.groups()]
 
 
 def _no_entry(path: str | Path, skipped: int) -> InputError:

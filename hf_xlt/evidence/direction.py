@@ -47,4 +47,4 @@ def check_direction(
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> int:
     ids = [id_ for of_text in token_ids(tokenizer, texts) for id_ in of_text]
-    return len(ids) + (_UNKNOWN - 1) * ids.count(tokenizer.unk_token_id)  # type: ignore[arg-type]
+    return len(ids) + (_UNKNOWN - 1) * ids.count(tokenizer.unk_token_id)

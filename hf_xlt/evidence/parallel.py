@@ -71,7 +71,7 @@ def read_parallel(
     """
     if target is not None:
         return _with_columns(_side_by_side(source, target), source, None)
-    place = Place(str(source)) if Path(source).is_file() else Place.parse(str(source))
+    place = Place.at(source)
     if place.columns:
         return _paired(((number, [*cells]) for number, cells in place.rows(2)), source)
     table = Table.of(source)

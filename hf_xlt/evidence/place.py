@@ -34,8 +34,7 @@ def several(places: str | Path | Sequence[str | Path], what: str) -> tuple[str |
 
 def file_of(place: str | Path) -> Path:
     """The file of a place: `FILE` of `FILE:column,column`, unless there is a file of that very name."""
-    whole = Path(os.path.expanduser(place))
-    return whole if whole.is_file() else Path(os.path.expanduser(Place.parse(str(place)).path))
+    return Path(Place.at(os.path.expanduser(place)).path)
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,15 @@ class Place:
                 value=self.columns,
                 path=self.path,
             )
+
+    @classmethod
+    def at(cls, text: str | Path) -> Place:
+        """The file of that very name, if there is one; else as `parse` reads it.
+
+        Raises:
+            InputError: As from `parse`.
+        """
+        return cls(str(text)) if os.path.isfile(text) else cls.parse(str(text))
 
     @classmethod
     def parse(cls, text: str) -> Place:
@@ -98,6 +106,12 @@ class Place:
             names, rows = table.named()
             wanted = [self._index(names, name) for name in self.columns]
             filtered = None if self.column is None else self._index(names, self.column)
+        elif table.keys:
+            raise InputError(
+                f"{self.path} has columns with names ({', '.join(table.keys)}); expected {count} of them to be chosen, "
+                "as FILE:column,column.",
+                path=self.path,
+            )
         else:
             wanted, filtered, rows = list(range(count)), None, table.rows()
         most = max([*wanted, filtered or 0])

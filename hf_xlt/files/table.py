@@ -19,9 +19,8 @@ from hf_xlt.files.text import check_text, suffix_of, text_lines
 SEEN = 1000
 """How many lines are looked at to find out how a file is written."""
 
-_JSON, _BARS, _SPACES = "JSON", "|||", " "
+_JSON = "JSON"
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-_SPACE = re.compile("[ \u3000]+")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 Row = tuple[int, list[str]]
@@ -34,8 +33,8 @@ class Table:
 
     Attributes:
         path: The file.
-        separator: What stands between cells: `"\t"`, `"|||"` (Moses, fast_align), `","`, `";"`, `" "`; or `"JSON"`,
-            where each line is an object.
+        separator: What stands between cells: `"\t"`, `"|||"` (Moses, fast_align), `","` or `";"`; or `"JSON"`, where
+            each line is an object.
         quoted: Whether cells are in quotes, with those inside doubled, as spreadsheets write them.
         keys: Of objects, the keys of texts and numbers; those of an object inside, such as `translation`, count as its
             own.
@@ -47,7 +46,7 @@ class Table:
     keys: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, path: str | Path, separators: Sequence[str] = ("\t", _BARS)) -> Table:
+    def of(cls, path: str | Path, separators: Sequence[str] = ("\t", "|||")) -> Table:
         """Find out how a file is written, from its name and its first lines.
 
         Args:
@@ -69,7 +68,7 @@ class Table:
             if separator in (",", ";"):
                 if len(lines) > 1 and _regular(lines, separator) == 1:
                     return cls(path, separator, True)
-            elif lines and 2 * sum(_holds(line, separator) for line in lines) >= len(lines):
+            elif lines and 2 * sum(separator in line for line in lines) >= len(lines):
                 return cls(path, separator, separator == "\t" and _has_quoted_cells(lines))
         return cls(path, "\t")
 
@@ -92,22 +91,24 @@ class Table:
         return names, rows
 
     def _cells(self, line: str) -> list[str]:
-        if self.separator == _SPACES:
-            return _SPACE.split(line.strip(" \u3000"))
         cells = line.split(self.separator)
         return [_unquoted(cell) for cell in cells] if self.quoted else cells
 
     def _quoted(self) -> Iterator[Row]:
         reader = csv.reader((f"{line}\n" for line in text_lines(self.path)), delimiter=self.separator, strict=True)
-        line = 1
+        line, width = 1, 0
         try:
             for cells in reader:
                 if any(cell.strip() for cell in cells):
+                    width = width or len(cells)
+                    if len(cells) != width:
+                        raise csv.Error(f"{len(cells)} cells for the {width} of its first row")
                     yield line, cells
                 line = reader.line_num + 1
         except csv.Error as error:
             raise InputError(
-                f"{self.path} is no table with {self.separator!r} between cells at line {line} ({error}).",
+                f"{self.path} is no table with {self.separator!r} between cells at line {line} ({error}); expected "
+                "cells that hold it in quotes.",
                 path=self.path,
                 line=line,
             ) from error
@@ -116,10 +117,6 @@ class Table:
         for number, value in json_lines(self.path):
             record = _flat(value, self.path, number)
             yield number, [_cell(record.get(key), key, self.path, number) for key in self.keys]
-
-
-def _holds(line: str, separator: str) -> bool:
-    return bool(_SPACE.search(line)) if separator == _SPACES else separator in line
 
 
 def _is_object(line: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +53,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):  # which is False, too, where a path cannot be
             raise InputError(f"{path} is not a file. Check the path.", path=path)
         with path.open("rb") as file:
             opener = _opener(path, file.read(16))

@@ -140,7 +140,7 @@ class Word2vecFile(VectorFile):
                     raise self._broken(f"breaks off at entry {number - 1} of {self.count}", number)
                 held, start = held[start:] + more, 0
             word = held[start:space].lstrip(b"\r\n")  # some writers end an entry with a line feed
-            if _CONTROL.search(word) or len(word) > _LONGEST_WORD:
+            if len(word) > _LONGEST_WORD or not _is_text(word):
                 raise self._broken(f"has no word at entry {number} of {self.count}", number)
             start = space + 1 + size
             yield Entry(word, held[space + 1 : start], number)
@@ -157,6 +157,19 @@ class Word2vecFile(VectorFile):
             path=self.path,
             line=entry,
         )
+
+
+def _is_text(word: bytes) -> bool:
+    """Whether bytes are a word: numbers, where entries are not where they should be, hardly ever are."""
+    try:
+        return bool(word.decode()) and not _CONTROL.search(word)
+    except UnicodeDecodeError:
+        return False
+
+
+def _fields(lines: Sequence[bytes]) -> list[list[bytes]]:
+    """The word and the numbers of each line that is not blank; the word may be a space."""
+    return [[b" "] * line[:1].isspace() + line.split() for line in lines if line.strip()]
 
 
 def open_vectors(path: Path, width: int | None = None) -> VectorFile:
@@ -183,13 +196,13 @@ def open_vectors(path: Path, width: int | None = None) -> VectorFile:
     binary = path.name.lower().removesuffix(".gz").endswith(".bin") or _CONTROL.search(rest)
     if binary and not _NUMBER.fullmatch((lines[0].split() or [b""])[-1]):
         return Word2vecFile(path, count, found)
-    _check_lines(path, [line.split() for line in lines if line.strip()], found)
+    _check_lines(path, _fields(lines), found)
     return TextFile(path, count, found)
 
 
 def _without_header(path: Path, lines: Sequence[bytes], width: int | None) -> TextFile:
     """GloVe's text format: the width is that of the first lines, of which one at least has a word without spaces."""
-    fields = [line.split() for line in lines if line.strip()]
+    fields = _fields(lines)
     found = min(map(len, fields), default=0) - 1
     if not 0 < found <= _WIDEST or not all(_NUMBER.fullmatch(field) for row in fields for field in row[-found:]):
         raise _unknown(path)
