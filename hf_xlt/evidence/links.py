@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.token_ids import token_ids
+from hf_xlt.evidence.token_ids import flat_token_ids
 
 TokenPair = tuple[np.ndarray, np.ndarray]
 
@@ -32,12 +32,11 @@ def token_pairs(
     if not texts:
         return []
     tokenizers = source, target
-    sides = (token_ids(tokenizer, side) for tokenizer, side in zip(tokenizers, zip(*texts, strict=True), strict=True))
-    return [
-        (np.array(first, np.int64), np.array(second, np.int64))
-        for first, second in zip(*sides, strict=True)
-        if first and second
+    sides = [
+        np.split(ids, lengths.cumsum()[:-1])
+        for ids, lengths in map(flat_token_ids, tokenizers, zip(*texts, strict=True))
     ]
+    return [pair for pair in zip(*sides, strict=True) if len(pair[0]) and len(pair[1])]
 
 
 def link_counts(pairs: Sequence[TokenPair], links: Sequence[np.ndarray], shape: tuple[int, int]) -> TokenCounts:
