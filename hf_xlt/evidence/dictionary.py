@@ -18,7 +18,7 @@ from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.direction import check_direction
 from hf_xlt.evidence.place import Place, several
 from hf_xlt.evidence.skipped import check_skipped
-from hf_xlt.evidence.token_ids import flat, token_ids
+from hf_xlt.evidence.token_ids import flat_token_ids, ranges, token_ids
 from hf_xlt.files.table import SEEN, Table
 from hf_xlt.files.text import first_numbers
 
@@ -31,6 +31,12 @@ _SPACED = re.compile(
 """Two words with spaces between, perhaps with a number before or behind them; the first of a comment is none."""
 
 logger = logging.getLogger(__name__)
+
+
+Flat = tuple[np.ndarray, np.ndarray]
+"""The ids of many texts, one after the other, and the texts' numbers of ids; int64."""
+
+_PAIRS_AT_A_TIME = 2**18
 
 
 @dataclass(frozen=True)
@@ -199,26 +205,35 @@ def _tells(tokenizer: PreTrainedTokenizerBase, first: str, second: str) -> bool:
     return token_ids(tokenizer, [first]) != token_ids(tokenizer, [second])
 
 
-def _known_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    unknown = tokenizer.unk_token_id
-    every = token_ids(tokenizer, texts)
-    return every if unknown is None else [[id_ for id_ in ids if id_ != unknown] for ids in every]
+def _known_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Flat:
+    ids, lengths = flat_token_ids(tokenizer, texts)
+    known = ids != (-1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id)
+    ends = np.concatenate([np.zeros(1, np.int64), known.cumsum()])[lengths.cumsum()]
+    return ids[known], np.diff(ends, prepend=0)
 
 
 def _size(tokenizer: PreTrainedTokenizerBase) -> int:
     return max(tokenizer.get_vocab().values()) + 1
 
 
-def _spread(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], shape: tuple[int, int]) -> TokenCounts:
+def _spread(sources: Flat, targets: Flat, shape: tuple[int, int]) -> TokenCounts:
     """One count an entry, shared evenly by the pairs of its tokens."""
-    (source_ids, of_source), (target_ids, of_target) = flat(sources), flat(targets)
+    (source_ids, of_source), (target_ids, of_target) = sources, targets
     pairs = of_source * of_target
-    entry = np.repeat(np.arange(len(pairs)), pairs)
-    place = np.arange(len(entry)) - (pairs.cumsum() - pairs)[entry]
-    target_place, source_place = np.divmod(place, of_source[entry])
-    return TokenCounts.of(
-        target_ids[(of_target.cumsum() - of_target)[entry] + target_place],
-        source_ids[(of_source.cumsum() - of_source)[entry] + source_place],
-        1 / pairs[entry],
-        shape,
-    )
+    after_source, after_target, after = of_source.cumsum(), of_target.cumsum(), pairs.cumsum()
+    tables = []
+    for cut in np.split(
+        np.arange(len(pairs)), np.searchsorted(after, np.arange(_PAIRS_AT_A_TIME, pairs.sum(), _PAIRS_AT_A_TIME))
+    ):
+        place, entry = ranges(np.zeros(len(cut), np.int64), pairs[cut])
+        entry = cut[entry]
+        target_place, source_place = np.divmod(place, of_source[entry])
+        tables.append(
+            TokenCounts.of(
+                target_ids[(after_target - of_target)[entry] + target_place],
+                source_ids[(after_source - of_source)[entry] + source_place],
+                1 / pairs[entry],
+                shape,
+            )
+        )
+    return TokenCounts.total(tables, shape)

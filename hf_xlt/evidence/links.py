@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.direction import check_direction
-from hf_xlt.evidence.token_ids import token_ids
+from hf_xlt.evidence.token_ids import flat_token_ids
 from hf_xlt.files.text import first_numbers
 
 logger = logging.getLogger(__name__)
@@ -51,13 +51,16 @@ def token_pairs(
         return []
     check_direction(texts, source, target)
     tokenizers = source, target
-    sides = (token_ids(tokenizer, side) for tokenizer, side in zip(tokenizers, zip(*texts, strict=True), strict=True))
+    sides = [
+        np.split(ids, lengths.cumsum()[:-1])
+        for ids, lengths in map(flat_token_ids, tokenizers, zip(*texts, strict=True))
+    ]
     pairs, long = [], []
     for place, (first, second) in enumerate(zip(*sides, strict=True)):
         if max(len(first), len(second)) > LONGEST:
             long.append(lines[place] if lines else place + 1)
-        elif first and second:
-            pairs.append((np.array(first, np.int64), np.array(second, np.int64)))
+        elif len(first) and len(second):
+            pairs.append((first, second))
     if long:
         told = f"{len(long)} of {len(texts)} pairs have more than {LONGEST} tokens on a side"
         which = f"{'lines' if lines else 'pairs'} {first_numbers(long)}"

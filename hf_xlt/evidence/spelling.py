@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.token_ids import ranges
 from hf_xlt.tokens import Vocabulary
 
 
@@ -32,7 +33,7 @@ def relative_counts(counts: TokenCounts, vocabulary: Vocabulary, least: int = 4)
         group = np.unique(texts[long].astype(f"<U{length + 1}"), return_inverse=True)[1]
         takers, lenders = _pairs(group, known[long])
         takers, lenders = long[takers], long[lenders]
-        entries, of_taker = _ranges(first[lenders], after[lenders])
+        entries, of_taker = ranges(first[lenders], after[lenders])
         tables.append(
             TokenCounts.of(takers[of_taker], lent.source_ids[entries], lent.values[entries], counts.shape).relative()
         )
@@ -56,12 +57,5 @@ def _pairs(group: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray
     lenders = lenders[group[lenders].argsort(kind="stable")]
     takers = np.flatnonzero(~known)
     first, after = (np.searchsorted(group[lenders], group[takers], side) for side in ("left", "right"))
-    places, of_taker = _ranges(first, after)
+    places, of_taker = ranges(first, after)
     return takers[of_taker], lenders[places]
-
-
-def _ranges(first: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All numbers of some ranges, and the place of the range that each is from."""
-    sizes = after - first
-    of_range = np.repeat(np.arange(len(sizes)), sizes)
-    return np.arange(len(of_range)) - (sizes.cumsum() - sizes)[of_range] + first[of_range], of_range

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,10 +43,16 @@ class WordPairs:
         width = len(target) + 2
         # A batch at a time: what several batches repeat is never in memory at once.
         found = [_distinct(_keys(batch, width)) for batch in batches]
-        keys = torch.unique(torch.cat([keys for keys, _ in found]))
+        every = torch.cat([keys for keys, _ in found]).numpy()
+        every.sort()  # in place, which torch.unique does not
+        keys = torch.from_numpy(every[np.diff(every, prepend=-1) > 0])
         keys = keys[(keys // width < len(source)) & (keys % width < len(target))]
         pairs = cls(keys // width, keys % width, len(source), len(target))
-        return pairs, [pairs._entries(keys)[places] for keys, places in found]
+        cells = []
+        while found:  # what is done with makes room for what comes
+            keys, places = found.pop()
+            cells.append(pairs._entries(keys)[places])
+        return pairs, cells[::-1]
 
     def find(self, batch: Batch) -> Tensor:
         """The entries of a batch's word pairs: int32 `(n, b, m)`, target positions first."""

@@ -59,7 +59,7 @@ class Lexicon:
         if alpha == 0:
             return cls.of(pairs / totals.clamp_(min=FLOOR)[sources], null / null.sum().clamp_(min=FLOOR))
         return cls.of(
-            (pairs.digamma_() - totals.digamma_()[sources]).exp_(), (null.digamma() - null.sum().digamma()).exp_()
+            pairs.digamma_().sub_(totals.digamma_()[sources]).exp_(), (null.digamma() - null.sum().digamma()).exp_()
         )
 
 
