@@ -105,7 +105,9 @@ class Evidence:
         """
         places = {name: getattr(self, name) for name in ("donor", *FILES) if name not in unused}
         return tuple(
-            EvidenceFacts(KINDS[name], place.pinned_name if isinstance(place, Checkpoint) else str(place), _size(name, place))
+            EvidenceFacts(
+                KINDS[name], place.pinned_name if isinstance(place, Checkpoint) else str(place), _size(name, place)
+            )
             for name, place in places.items()
             if place is not None and not isinstance(place, Tensor)
         )
