@@ -1,4 +1,4 @@
-"""Nothing that a run has done is lost or mixed up: refusals, changed inputs, two runs at once, a full disk, several processes."""
+"""Nothing of a run is lost or mixed up: refusals, changed inputs, two runs at once, a full disk, several processes."""
 
 import errno
 import json
