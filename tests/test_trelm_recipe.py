@@ -70,7 +70,7 @@ def source_whose_rows_mean_something(folder):
     """A tiny encoder whose embeddings are static vectors: random ones are aligned with nothing."""
     tokenizer = tiny.tokenizer("en", "wordpiece")
     model = tiny.model("bert", tokenizer, num_hidden_layers=4, width=32)
-    text = token_stream(sentences("en", "train") * 3, tokenizer)
+    text = token_stream(sentences("en", "train") * 8, tokenizer)
     table, _ = token_vectors(text, tokenizer, 32, epochs=5)
     known = table.any(dim=1)
     with torch.no_grad():
@@ -80,7 +80,7 @@ def source_whose_rows_mean_something(folder):
 
 def test_the_shipped_recipe_runs_end_to_end_with_its_own_initializer(tmp_path):
     for language in ("en", "de"):
-        lines = sentences(language, "train") * 3
+        lines = sentences(language, "train") * 8
         (tmp_path / f"{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     pairs = zip(sentences("en", "train"), sentences("de", "train"), strict=True)
     (tmp_path / "pairs.tsv").write_text("".join(f"{e}\t{g}\n" for e, g in pairs), encoding="utf-8")
