@@ -1,12 +1,12 @@
-"""`kill -9` at random moments of `initialize`, `run` and `push`: the same command afterwards ends as if nothing had been.
+"""`kill -9` at random moments of `initialize`, `run` and `push`: the same command then ends as if nothing had been.
 
     python benchmarks/kills.py --kills 100
 
 uses tiny models and a Hub on this machine (`tests/tiny.py`, `tests/hub_server.py`). Each trial forks a process
-that has the libraries imported already, kills it after a random share of the time that the command takes, in some trials
-the next one too, and then gives the command once more. After every kill there is no output, or a whole one; in the end
-all files equal the uninterrupted run's to the byte, except that seconds in `results.json` are left out. What is done is
-kept in the results file: the same call goes on there.
+that has the libraries imported already, kills it after a random share of the time that the command takes, in some
+trials the next one too, and then gives the command once more. After every kill there is no output, or a whole one; in
+the end all files equal the uninterrupted run's to the byte, except that seconds in `results.json` are left out. What is
+done is kept in the results file: the same call goes on there.
 """
 
 import argparse
@@ -122,7 +122,8 @@ def write_inputs() -> None:
     Path("recipe.yaml").write_text(
         "name: tiny\ninitializer: {method: clp, weighting: sparsemax}\nprompts: [Die Katze]\nstages:\n"
         + "".join(
-            f"  - {{name: {name}, steps: {STEPS}, sequence_length: 32, batch_size: 4, evaluations: 3, checkpoints: 6}}\n"
+            f"  - {{name: {name}, steps: {STEPS}, sequence_length: 32, batch_size: 4, evaluations: 3, "
+            "checkpoints: 6}\n"
             for name in ("first", "second")
         ),
         encoding="utf-8",

@@ -7,10 +7,20 @@ import pytest
 import tiny
 import torch
 
+from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import dictionary_counts
 from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.initializers import CITATIONS, INITIALIZERS, METHODS, Evidence, check_initializer, choose, initializer_for
+from hf_xlt.initializers import (
+    CITATIONS,
+    INITIALIZERS,
+    METHODS,
+    TRANSPORT_FILE,
+    Evidence,
+    check_initializer,
+    choose,
+    initializer_for,
+)
 from hf_xlt.report import explanation_table
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
@@ -61,6 +71,33 @@ def places(tmp_path_factory, german):
 def needed(method, places, without=()):
     names = {"source", *METHODS[method].needs, *FILES.get(method, ())} - {*without}
     return Evidence(**{name: places[name] for name in names})
+
+
+BUILT = [
+    *((method, OPTIONS.get(method, {})) for method in METHODS),
+    ("clp", {"weighting": "paper"}),
+    ("clp", {"weighting": "top-k", "k": 3}),
+    ("clp", {"weighting": "sparsemax"}),
+    ("ofa", {"factorised": 5}),
+    ("ofa", {"factorised": 16, "weighting": "sparsemax"}),
+    ("random", {"pad_to_multiple_of": 64, "seed": 7}),
+]
+
+
+@pytest.mark.parametrize(("method", "options"), BUILT)
+@pytest.mark.parametrize(("kind", "dtype"), [("bert", torch.float32), ("llama", torch.bfloat16)])
+def test_the_transport_beside_a_model_makes_its_rows(method, options, dtype, kind, places, tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_xlt.geometry.align.CONFIDENCE", -1.0)  # random vectors do not align well
+    english = tiny.tokenizer("en", "wordpiece")
+    source = tiny.save(tiny.model(kind, english, seed=1).to(dtype), english, tmp_path / "source")
+    evidence = replace(needed(method, places), source=source)
+    built = initializer_for({"method": method, **options}, evidence).build(tmp_path / "built")
+    transport = Transport.load(built / TRANSPORT_FILE)
+    before, after = Checkpoint.open(source), Checkpoint.open(built)
+    for name in {before.layout.input_name, *(name for name in ("lm_head.weight",) if name in before.weights.tensors)}:
+        rows = after.weights.load(name)
+        assert rows.dtype == dtype
+        assert torch.equal(transport.apply(before.weights.load(name)), rows), name
 
 
 @pytest.mark.parametrize("method", METHODS)

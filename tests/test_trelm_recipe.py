@@ -2,15 +2,18 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import tiny
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.recipes import load_recipe, run_recipe
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.recipes.vectors import token_vectors
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMForMaskedLM
@@ -61,6 +64,56 @@ def test_translation_pairs_alone_make_rows_for_both_languages(given, tmp_path):
     assert transport.counts.copied >= 5
     assert transport.counts.mixed > len(tokenizer) / 2
     assert transport.explain("the", 1)[0][0] == "the"
+
+
+def source_whose_rows_mean_something(folder):
+    """A tiny encoder whose embeddings are static vectors: random ones are aligned with nothing."""
+    tokenizer = tiny.tokenizer("en", "wordpiece")
+    model = tiny.model("bert", tokenizer, num_hidden_layers=4, width=32)
+    text = token_stream(sentences("en", "train") * 8, tokenizer)
+    table, _ = token_vectors(text, tokenizer, 32, epochs=5)
+    known = table.any(dim=1)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[known] = 0.05 * table[known]
+    return tiny.save(model, tokenizer, folder)
+
+
+def test_the_shipped_recipe_runs_end_to_end_with_its_own_initializer(tmp_path):
+    for language in ("en", "de"):
+        lines = sentences(language, "train") * 8
+        (tmp_path / f"{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    pairs = zip(sentences("en", "train"), sentences("de", "train"), strict=True)
+    (tmp_path / "pairs.tsv").write_text("".join(f"{e}\t{g}\n" for e, g in pairs), encoding="utf-8")
+    named = {"corpus": "de.txt", "source_corpus": "en.txt", "parallel": "pairs.tsv"}
+    files = [f"data.{name}={tmp_path / file}" for name, file in named.items()]
+    small = ["tokenizer.vocab_size=900", *STEPS, *LENGTH]
+    source = source_whose_rows_mean_something(tmp_path / "source")
+    recipe = load_recipe("trelm", [f"source={source}", *files, *small])
+    assert recipe.initializer == {"method": "adversarial"}
+    results = run_recipe(recipe, tmp_path / "out", "hf-xlt run trelm")
+    counts = Transport.load(tmp_path / "out" / "transport.safetensors").counts
+    assert counts.projected > counts.drawn
+    assert results.runs[0].curve.final.step == 8
+    assert isinstance(AutoModelForMaskedLM.from_pretrained(tmp_path / "out"), TreLMForMaskedLM)
+
+
+def test_a_missing_extra_is_named_before_anything_is_learned(given, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "gensim"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    monkeypatch.setattr("hf_xlt.recipes.trelm.train_tokenizer", None)
+    monkeypatch.setattr("hf_xlt.recipes.methods.train_tokenizer", None)
+    monkeypatch.setattr("hf_xlt.recipes.methods.train_tokenizer_like", None)
+    corpus = next(item for item in given if item.startswith("data.corpus="))
+    source = next(item for item in given if item.startswith("source="))
+    for recipe in (
+        load_recipe("trelm", [*given, "initializer={method: adversarial}"]),
+        load_recipe("focus", [source, corpus]),
+        load_recipe("scratch", [corpus, "vector_epochs=1"]),
+    ):
+        with pytest.raises(InputError, match=r"needs gensim: install it with `pip install \"hf-xlt\[vectors\]\"`"):
+            run_recipe(recipe, tmp_path / "out", "x")
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_run_that_was_stopped_between_stages_ends_as_if_it_had_not_been(given, tmp_path, monkeypatch):

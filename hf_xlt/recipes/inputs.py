@@ -1,4 +1,4 @@
-"""What a recipe reads from outside: Hub ids with their commits, and the content of everything, to tell when it changes."""
+"""What a recipe reads from outside: Hub ids with their commits, and the content of everything."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import atomic_folder, open_tokenizer
+from hf_xlt.checkpoint import assemble, atomic_folder, open_tokenizer
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
@@ -90,14 +90,21 @@ def from_scratch(config: PreTrainedConfig, vectors: Tensor | None = None) -> Met
     return Method(FROM_SCRATCH, start)
 
 
-def initialized(name: str, initializer: Initializer) -> Method:
-    """The source's body with the rows an initializer makes."""
+def initialized(name: str, initializer: Initializer, path: Path) -> Method:
+    """The source's body with the rows an initializer makes; they are made once, and then read from `path`.
+
+    A run that goes on has the very rows that it began with: made again, they may differ in their last bits.
+    """
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        initializer.transport().save(path)
+    transport = Transport.load(path)
 
     def start(seed: int) -> PreTrainedModel:
         torch.manual_seed(seed)
-        return initializer.build_model(dtype=torch.float32)
+        return assemble(initializer.source, transport, initializer.tokenizer, torch.float32)
 
-    return Method(name, start, initializer.transport())
+    return Method(name, start, transport)
 
 
 def new_model_contest(recipe: Recipe, folder: Path) -> Contest:

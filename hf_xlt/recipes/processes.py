@@ -1,4 +1,4 @@
-"""The processes of one run, where `accelerate launch` or `torchrun` starts several: one prepares, all train, one writes."""
+"""The processes of a run that `accelerate launch` or `torchrun` starts: one prepares, all train, one writes."""
 
 from __future__ import annotations
 

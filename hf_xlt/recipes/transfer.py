@@ -54,7 +54,10 @@ def transfer_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
         initializers.append(RandomInitializer(first.source, first.tokenizer))
     check_contestants(initializers)
     config = first.target_config()
-    methods = [initialized(initializer.label, initializer) for initializer in initializers]
+    methods = [
+        initialized(initializer.label, initializer, work / "transports" / f"{number}.safetensors")
+        for number, initializer in enumerate(initializers)
+    ]
     return Contest(first.tokenizer, config, (*methods, *([from_scratch(config)] if compare else ())))
 
 

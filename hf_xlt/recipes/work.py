@@ -49,11 +49,11 @@ class Stamp:
         """Read the file of an unfinished run; of one that is broken or was begun by an older version, what there is."""
         data: Any = _json_of(path)
         known = data if isinstance(data, dict) else {}
-        contents = known.get("contents")
+        contents, processes = known.get("contents"), known.get("processes")
         return cls(
             str(known.get("recipe", "")),
             known.get("compare") is True,
-            int(known.get("processes") or 1),
+            processes if isinstance(processes, int) else 1,
             contents if isinstance(contents, dict) else {},
         )
 
