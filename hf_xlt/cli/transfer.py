@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -162,7 +163,7 @@ def run(
              "data.corpus": corpus, "data.source_corpus": source_corpus, "data.parallel": parallel,
              "data.dictionary": dictionary, "data.vectors": vectors, "data.source_vectors": source_vectors,
              "data.held_out": held_out, "trelm.languages": languages and list(languages)}  # fmt: skip
-    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
     if not loaded.only_distils:
