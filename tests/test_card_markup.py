@@ -75,7 +75,7 @@ def card_of(text: str) -> CardFacts:
 
 
 def outline(card: str) -> dict:
-    """What Markdown makes of a card's body: headings, cells of tables, fenced blocks, pictures, and what else there is."""
+    """What Markdown makes of a card's body: headings, cells of tables, fenced blocks, pictures, and other markup."""
     tokens = PARSER.parse(card.split("\n---\n", 1)[1])
     inner = [child for token in tokens for child in token.children or ()]
     return {

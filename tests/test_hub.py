@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from hf_xlt import cli
 from hf_xlt.errors import InputError
+from hf_xlt.files import plain_yaml
 from hf_xlt.hub import (
     CardFacts,
     CorpusFacts,
@@ -462,6 +463,17 @@ def test_push_names_the_repository_as_the_base_of_adapters_that_lie_beside_it(fo
     assert json.loads(uploaded["adapter_config.json"]) == {"r": 4, "base_model_name_or_path": "me/german"}
     assert contents(folder) == before
     assert uploaded.keys() == before.keys()
+
+
+def test_push_tells_no_place_of_a_recipes_files(folder, online):
+    (folder / "recipe.yaml").write_text("name: clp\nsource: /home/me/english\ndata:\n  corpus: ~/de.txt.gz\nno: true\n")
+    before = contents(folder)
+    with HubServer() as server:
+        online(server)
+        push(folder, "german", token=TOKEN)
+    recipe = server.repositories["me/german"].files["recipe.yaml"].decode()
+    assert plain_yaml.load(recipe) == {"name": "clp", "source": "english", "data": {"corpus": "de.txt.gz"}, "no": True}
+    assert contents(folder) == before
 
 
 def test_push_again_updates_the_repository(folder, online):

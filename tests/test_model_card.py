@@ -1,11 +1,21 @@
 """What the card tells of the rows: where they come from, what they were made of, and what they were like."""
 
 import re
+import shlex
 from dataclasses import replace
 
 import pytest
 
-from hf_xlt.model_card import CardFacts, CardTable, EvidenceFacts, RowCounts, render_card
+from hf_xlt.model_card import (
+    CardFacts,
+    CardTable,
+    EvidenceFacts,
+    RowCounts,
+    public_command,
+    public_names,
+    render_card,
+    without_paths,
+)
 
 FACTS = CardFacts(
     title="german", kind="encoder", auto_class="AutoModelForMaskedLM", method="pooled", base_model="someone/english"
@@ -74,3 +84,46 @@ def test_what_is_absent_leaves_no_gap(fact, nothing):
     absent = str(render_card(replace(full, **{fact: nothing})))
     assert absent != str(render_card(full))
     assert not re.findall(r"None|\n\n\n|\*\*:\*\*", absent)
+
+
+@pytest.mark.parametrize(
+    ("word", "public"),
+    [
+        ("--source=/home/me/model", "--source=model"),
+        ("--set=data.corpus=/home/me/my texts/de.txt", "--set=data.corpus=de.txt"),
+        ("/data/a=b/de.txt", "de.txt"),
+        ("~/texts/de.txt", "de.txt"),
+        ("~me/texts/de.txt", "de.txt"),
+        ("file:///home/me/de.txt", "de.txt"),
+        ("file:@/home/me/de.txt", "file:@de.txt"),
+        ("/home/me/pairs.tsv:en,de", "pairs.tsv:en,de"),
+        ("upos.test=/home/me/t.tsv:word,tag@split=test", "upos.test=t.tsv:word,tag@split=test"),
+        ("C:\\Users\\me\\de.txt", "de.txt"),
+        ("corpus=C:/Users/me/de.txt", "corpus=de.txt"),
+        ("\\\\server\\share\\de.txt", "de.txt"),
+        ("data.corpora={de: /home/me/my de.txt, en: en.txt}", 'data.corpora={"de": "my de.txt", "en": "en.txt"}'),
+        ("[/home/me/a, b/c]", '["a", "b/c"]'),
+        ("read from /home/me/a.txt, then", "read from a.txt, then"),
+    ],
+)
+def test_no_place_on_this_machine_is_told(word, public):
+    assert shlex.split(public_command(shlex.join(["hf-xlt", word]))) == ["hf-xlt", public]
+    assert without_paths({"a": [word, {word: 1}], "b": (word,)}) == {"a": [public, {public: 1}], "b": [public]}
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["texts/de.txt", "../de.txt", "someone/model", "https://example.org/a/b/c", "hf://datasets/a/b", "and/or 1/2",
+     "--x=1", "{a: 1, b: [c/d]}", "[MASK] {x", "Die Sonne"],
+)  # fmt: skip
+def test_what_tells_no_place_stays(word):
+    assert public_command(shlex.join(["hf-xlt", word])) == shlex.join(["hf-xlt", word])
+
+
+def test_models_of_one_name_are_told_apart_by_as_few_folders_as_that_takes():
+    assert public_names(["/a/x/model", "/a/y/model", "/b/y/other", "me/model"]) == {
+        "/a/x/model": "x/model",
+        "/a/y/model": "y/model",
+        "/b/y/other": "other",
+        "me/model": "me/model",
+    }

@@ -9,6 +9,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.recipes import Data, NewTokenizer, Recipe, Stage, load_recipe, recipe_from, shipped_recipes
 
 CLP = {"name": "mine", "initializer": {"method": "clp"}}
+MANY = {"name": "mine", "model": {"model_type": "trelm"}, "multilingual": {}}
 
 
 def written(folder: Path, text: str) -> Path:
@@ -233,3 +234,62 @@ class TestStagesOfTwoLanguages:
             self.recipe(trelm={"languages": ["en"]})
         with pytest.raises(InputError, match="tri_layer_index is 'top'; expected middle, none or a number"):
             self.recipe(trelm={"languages": ["en", "de"], "tri_layer_index": "top"})
+
+
+NOT_A_LANGUAGE = (
+    "../../x", "<script>", "de\u202e", "a" * 10_000, "", "german", "embeddings", "__class__", "lower", "source",
+    "target", "tri_layer", "de\nlicense: mit", "xx",
+)  # fmt: skip
+
+
+class TestWhatReachesTheHub:
+    @pytest.mark.parametrize("code", NOT_A_LANGUAGE)
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            lambda code: CLP | {"language": code},
+            lambda code: {"name": "mine", "initializer": {"method": "ramen"}, "trelm": {"languages": ["en", code]}},
+            lambda code: MANY | {"data": {"corpora": {"en": "a.txt", code: "b.txt"}}},
+        ],
+        ids=["language", "trelm.languages", "data.corpora"],
+    )
+    def test_a_language_is_one(self, code, recipe):
+        with pytest.raises(InputError, match="expected a language code") as raised:
+            recipe_from(recipe(code))
+        assert raised.value.value == code
+        assert len(str(raised.value)) < 300
+
+    @pytest.mark.parametrize("code", ["de", "no", "yor", "pt-BR", "zh-Hans", "deu_Latn", "multilingual", "x-mine"])
+    def test_codes_that_are_in_use_are_taken(self, code):
+        assert recipe_from(CLP | {"language": code}).language == code
+        assert list(recipe_from(MANY | {"data": {"corpora": {"en": "a", code: "b"}}}).data.corpora) == ["en", code]
+
+    @pytest.mark.parametrize(
+        ("license", "meant"),
+        [("apache2", "'apache-2.0'"), ("MIT License", "'mit'"), ("CC BY-SA 4.0", "'cc-by-sa-4.0'"), ("<script>", None)],
+    )
+    def test_a_license_is_one_that_the_hub_knows(self, license, meant):
+        with pytest.raises(InputError, match="expected an identifier of the Hub's") as raised:
+            recipe_from(CLP | {"license": license})
+        assert (f"Did you mean {meant}?" == raised.value.hint) == (meant is not None)
+
+    def test_a_license_of_ones_own_has_a_name(self):
+        assert recipe_from(CLP | {"license": "other", "license_name": "mine"}).license_name == "mine"
+        with pytest.raises(InputError, match="license is 'mit'; expected 'other'"):
+            recipe_from(CLP | {"license": "mit", "license_name": "mine"})
+
+    @pytest.mark.parametrize(
+        "name", ["../../x", "a/b", "a\\b", "", ".", "CON", "nul.txt", "x" * 300, "a\nb", ".hidden", "a ", "\u202ex"]
+    )
+    def test_a_name_is_one_for_a_file(self, name):
+        with pytest.raises(InputError, match="name is .*expected up to 100 letters"):
+            recipe_from(CLP | {"name": name})
+
+    @pytest.mark.parametrize("name", ["CON", "x" * 300])
+    def test_so_is_a_stages_name(self, name):
+        with pytest.raises(InputError, match="stage name is .*expected up to 100 letters"):
+            Stage(name)
+
+    @pytest.mark.parametrize("name", ["clp", "my recipe no. 2", "Deutsch_v1.2+x", "größer"])
+    def test_ordinary_names_are_taken(self, name):
+        assert recipe_from(CLP | {"name": name}).name == name

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.compare import Compared, Interval
 from hf_xlt.evaluation.curves import Curve, Point
+from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult
 from hf_xlt.files.printable import printable
 from hf_xlt.model_card import CardTable
 from hf_xlt.report_html import (
@@ -25,6 +27,7 @@ from hf_xlt.report_html import (
     write_report,
 )
 from hf_xlt.report_html.colours import COLOURS
+from hf_xlt.report_html.comparison import comparison_report
 from hf_xlt.report_html.render import render_report
 
 NASTY = "<b>&amp; $x$ \"狗\" 'ü' #1f5fa8 </td></script>"
@@ -265,3 +268,59 @@ class TestWriting:
     def test_a_folder_that_is_not_there_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="is not a folder"):
             write_report(tmp_path / "none" / "report.html", self.REPORT)
+
+
+HOSTILE = (
+    "</text><script>alert(1)</script>", "<img src=x onerror=y>", "<a href='javascript:x'>", "\u202egnp.exe", "\x1b[31m",
+    "$x^$", "_hidden", "\ud800", "{{ report }}", "x" * 5000, "a\nb\rc", "]]>", "&lt;", "-->",
+)  # fmt: skip
+
+
+def page_of(texts):
+    """A page with each text wherever data may be."""
+    first = texts[0]
+    curves = {text: (curve(4, 2),) for text in texts}
+    pictures = (
+        bars_svg([Bar(text, 1, 0, 2) for text in texts], first, first),
+        heat_map_svg(np.ones((len(texts), 1)), [first], texts, first),
+        learning_curves_svg(curves, (), first),
+    )
+    sections = [
+        Section(text, text, (CardTable(text, (text, text), ((text, text),)),), (Picture("<svg></svg>", text),))
+        for text in texts
+    ]
+    drawn = Section("Pictures", pictures=tuple(Picture(picture, first) for picture in pictures))
+    return render_report(Report(first, first, (*sections, drawn)))
+
+
+class TestHostileText:
+    def test_a_page_of_it_is_the_page_that_was_meant(self):
+        text = page_of(HOSTILE)
+        assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
+        found, meant = Page(text), Page(page_of([f"plain {number}" for number in range(len(HOSTILE))]))
+        shape = [tag for tag, _ in found.tags if tag not in ("tspan", "use", "path", "defs", "g", "text")]
+        assert shape == [tag for tag, _ in meant.tags if tag not in ("tspan", "use", "path", "defs", "g", "text")]
+        assert {tag for tag, _ in found.tags} == {tag for tag, _ in meant.tags}
+        assert all(link.startswith("#section-") for link in found.attributes("href") if "section" in link)
+        assert len(found.of("a")) == len(HOSTILE) + 1
+
+    def test_a_line_whose_name_begins_with_an_underscore_is_in_the_legend(self):
+        assert "_mine" in learning_curves_svg({"_mine": (curve(4, 2),)}, (), "t")
+
+
+def compared(model, value):
+    run = SeedResult(0, {"accuracy": value}, [[1.0, 1.0]], {})
+    result = TaskResult(model, "classification", "accuracy", False, {}, (run,))
+    return Compared(result, Interval(value, value, value), None)
+
+
+def test_a_comparison_tells_models_apart_and_no_folder_of_this_machine(tmp_path):
+    models = [f"{tmp_path}/german", f"{tmp_path}/a/english", f"{tmp_path}/b/english", "someone/model"]
+    tasks = {"classification": [compared(model, number / 4) for number, model in enumerate(models)]}
+    curves = {models[1]: [curve(4, 2)]}
+    neighbours = {models[2]: {"Hund": [("dog", 0.5)]}}
+    text = render_report(comparison_report(tasks, curves, (), neighbours))
+    assert str(tmp_path) not in text
+    page = Page(text)
+    assert page.of("p")[0].endswith("german, a/english, b/english, someone/model.")
+    assert "b/english" in page.of("caption")

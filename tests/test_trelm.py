@@ -557,3 +557,25 @@ def test_configurations_that_do_not_fit_are_refused(overrides, match):
 def test_languages_are_a_list(languages):
     with pytest.raises(StrictDataclassError, match="languages"):
         TreLMConfig(languages=languages)
+
+
+@pytest.mark.parametrize("code", ["embeddings", "lower", "source", "__class__", "../../x", "e.n", "", "x" * 65, "a b"])
+def test_a_language_that_parts_are_not_named_after_is_refused(code):
+    with pytest.raises(StrictDataclassError, match="letters, digits, - and _ between them"):
+        TreLMConfig(languages=["en", code])
+
+
+@pytest.mark.parametrize("code", ["to", "id", "all", "forward", "config", "zh-Hant", "deu_Latn", "x-mine", "größisch"])
+def test_a_language_named_like_an_attribute_does_not_collide(code):
+    shape = {
+        "vocab_size": 9,
+        "hidden_size": 4,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 4,
+    }
+    others = {"en": {"vocab_size": 9}}
+    config = TreLMConfig(**shape, languages=["en", code], separate_embeddings=True, other_vocabularies=others)
+    model = TreLMForMaskedLM(config)
+    assert f"embeddings.{code}" in model.parts()
+    assert model(torch.tensor([[1, 2]]), lang_ids=torch.tensor([1])).logits.shape == (1, 2, 9)

@@ -189,7 +189,7 @@ def run(
              "data.dictionary": _named(dictionary), "data.vectors": vectors, "data.source_vectors": source_vectors,
              "data.held_out": held_out, "trelm.languages": languages and list(languages),
              "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
-    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
     if not loaded.only_distils:
@@ -227,11 +227,9 @@ def explain(
     console.print(explanation_table(transport, list(dict.fromkeys(asked)), k))
 
 
-def _named(files: list[str] | None) -> str | None:
+def _named(files: list[str] | None) -> str | list[str] | None:
     """An option that may be given several times, as a recipe's value: a name, or a list of names."""
-    if not files:
-        return None
-    return files[0] if len(files) == 1 else json.dumps(files, ensure_ascii=False)
+    return files[0] if files and len(files) == 1 else files or None
 
 
 @app.command()

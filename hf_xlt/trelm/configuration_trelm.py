@@ -181,8 +181,8 @@ class TreLMConfig(PreTrainedConfig):
             spelled = re.fullmatch(r"[^\W_]+(?:[-_][^\W_]+)*", language) and len(language) <= LONGEST_CODE
             if not spelled or language in RESERVED:
                 raise ValueError(
-                    f"languages has the code {language[:LONGEST_CODE]!r}; expected letters and digits with single - "
-                    f"or _ between them, and none of {', '.join(RESERVED)}, since parts of the model are named after "
+                    f"languages has the code {language[:LONGEST_CODE]!r}; expected letters, digits, - and _ "
+                    f"between them, and none of {', '.join(RESERVED)}, since parts of the model are named after "
                     "its languages. Give for instance 'de' or 'zh-Hant'."
                 )
 
