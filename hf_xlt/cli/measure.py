@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.cli.app import app, console, say
+from hf_xlt.cli.app import command, console, say
 from hf_xlt.cli.options import Trust
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.evaluation.compare import compare_results
-from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of
+from hf_xlt.evaluation.evaluate import Examination, check_results_folder, evaluate_model, metric_of
 from hf_xlt.evaluation.neighbours import nearest_tokens
 from hf_xlt.evaluation.precision import PRECISIONS
+from hf_xlt.evaluation.structure import Structure
 from hf_xlt.evaluation.structure import structure as compare_structure
 from hf_xlt.evaluation.structure import tables as structure_tables
 from hf_xlt.evaluation.tables import comparison_table, results_card_table
@@ -24,9 +25,10 @@ from hf_xlt.evaluation.tasks.data import read_data
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.registry import TASKS
 from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.place import file_of
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.report import text_table
-from hf_xlt.report_html import write_report
+from hf_xlt.report_html import check_report, write_report
 from hf_xlt.report_html.comparison import comparison_report, curves_of
 from hf_xlt.study import load_study, pictures, run_study
 from hf_xlt.study import tables as study_tables
@@ -62,7 +64,7 @@ Dropout = Annotated[
 ]
 
 
-@app.command()
+@command
 def evaluate(
     model: Annotated[str, typer.Argument(help="A Hub id or a folder.")],
     tasks: Tasks = None,
@@ -110,7 +112,7 @@ def evaluate(
         say(f"Next: hf-xlt compare {model} ANOTHER-MODEL --output {output} with the same options")
 
 
-@app.command()
+@command
 def compare(
     models: Annotated[
         list[str], typer.Argument(help="Hub ids or folders; the first is what others are compared with.")
@@ -147,8 +149,9 @@ def compare(
     if len(set(models)) != len(models) or len(models) < 2:
         raise InputError(f"Nothing to compare in {', '.join(models)}; name two or more different models.")
     page = output / "report.html"
+    check_results_folder(output)
     if output.exists():
-        check_file(page, overwrite=overwrite)
+        check_report(page, overwrite=overwrite)
     budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
     examination = _examination(tasks, data, zero_shot, seeds, budget)
     asked = [ModelAsked(model, source, languages, trust_remote_code) for model in models]
@@ -178,7 +181,7 @@ def compare(
     say(f"{page}: tables, learning curves, similarity of layers, neighbours; open it in a browser.")
 
 
-@app.command()
+@command
 def structure(
     model_a: Annotated[str, typer.Argument(help="Reads the first column: a Hub id or a folder.")],
     model_b: Annotated[str, typer.Argument(help="Reads the second column; may be the same.")],
@@ -200,7 +203,8 @@ def structure(
     Example: hf-xlt structure google-bert/bert-base-cased google-bert/bert-base-german-cased --parallel en-de.tsv
     """
     if output is not None:
-        check_file(output, overwrite=overwrite)
+        read = (model_a, model_b, file_of(parallel))
+        check_file(output, overwrite=overwrite, ours=Structure.is_file, sources=read)
     pairs = read_parallel(parallel).pairs
     found = compare_structure(
         model_a,
@@ -219,7 +223,7 @@ def structure(
         say(f"{output}: all figures.")
 
 
-@app.command()
+@command
 def study(
     output: Annotated[Path, typer.Option(help="Folder of the study; what is done there is not done again.")],
     grid: Annotated[Path | None, typer.Argument(help="A .yaml file; the shipped study without one.")] = None,

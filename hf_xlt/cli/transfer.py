@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.checkpoint import atomic_folder
-from hf_xlt.cli.app import app, command_line, console, say
+from hf_xlt.checkpoint import atomic_folder, check_output
+from hf_xlt.cli.app import command, command_line, console, say
 from hf_xlt.cli.options import (
     CorpusOption,
     DictionaryFile,
@@ -33,14 +33,14 @@ from hf_xlt.evaluation.health import Health, health_tables
 from hf_xlt.hub import push as upload
 from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
 from hf_xlt.initializers.evidence import flag
-from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
+from hf_xlt.recipes import load_recipe, run_recipe, set_values, shipped_recipes
 from hf_xlt.recipes.card import retrieval_tables
 from hf_xlt.recipes.trade_off import language_tables
 from hf_xlt.report import explanation_table, results_table, text_table
 from hf_xlt.transport import Transport
 
 
-@app.command()
+@command
 def demo(
     recipe: Annotated[str, typer.Option(help="Which recipe to show.")] = "clp",
     output: Output = Path("hf-xlt-demo"),
@@ -51,7 +51,7 @@ def demo(
     run_demo(recipe, output, console, command=command_line(), seeds=seeds, overwrite=overwrite)
 
 
-@app.command()
+@command
 def initialize(
     method: Annotated[str, typer.Argument(help=f"How target rows are made: {', '.join(METHODS)}; or {AUTO}.")],
     output: Output,
@@ -104,10 +104,10 @@ def initialize(
         choice = choose(evidence)
         method = choice.method
         say(f"Taking {method}: {choice.reason}.")
+    check_output(output, overwrite=overwrite, sources=evidence.places)
     flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
     options = {"method": method, **{name: value for name, value in flags.items() if value is not None}}
-    for setting in settings or []:
-        set_value(options, setting)
+    set_values(options, settings or (), flags=flags)
     initializer = initializer_for(options, evidence)
     if unused := METHODS[method].unused(evidence):
         say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
@@ -121,7 +121,7 @@ def initialize(
     say(f"Next: hf-xlt explain {built} Hund, or train it: hf-xlt run --help")
 
 
-@app.command()
+@command
 def run(
     recipe: Annotated[str, typer.Argument(help=f"A shipped recipe ({', '.join(shipped_recipes())}) or a .yaml file.")],
     output: Output,
@@ -174,7 +174,7 @@ def run(
     say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
 
 
-@app.command()
+@command
 def explain(
     folder: Annotated[Path, typer.Argument(help="A model that hf-xlt made.")],
     tokens: Annotated[list[str] | None, typer.Argument(help="Tokens of its vocabulary.")] = None,
@@ -195,7 +195,7 @@ def explain(
     console.print(explanation_table(transport, list(dict.fromkeys(asked)), k))
 
 
-@app.command()
+@command
 def tokenizer(
     corpus: CorpusOption,
     output: Output,
@@ -217,7 +217,7 @@ def tokenizer(
     if like is not None and extend is not None:
         raise InputError("--like trains a new tokenizer and --extend keeps the old one; give one of them.")
     lines = Corpus(corpus).lines()
-    with atomic_folder(output, overwrite=overwrite) as folder:
+    with atomic_folder(output, overwrite=overwrite, sources=(corpus, like, extend)) as folder:
         if extend is not None:
             trained = extend_tokenizer(open_tokenizer(extend), lines, added)
         elif like is not None:
@@ -228,7 +228,7 @@ def tokenizer(
     say(f"{output}: {len(trained):,} entries.")
 
 
-@app.command()
+@command
 def push(
     folder: Annotated[Path, typer.Argument(help="A model folder with its card.")],
     repo_id: Annotated[str, typer.Argument(help="Where to: name or namespace/name.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +19,7 @@ from hf_xlt.evaluation.tasks.registry import AnyTask, check_places, task_named
 from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult, scored
 from hf_xlt.evaluation.tasks.run import Material, Supervised
 from hf_xlt.evaluation.tasks.task import Task
+from hf_xlt.files.folders import absolute, check_writable
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,21 @@ def evaluate_model(model: ModelAsked, examination: Examination, folder: Path | N
     Raises:
         InputError: If the model or a file cannot be used, or the folder is none or holds results of other settings.
     """
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; expected a folder for results. Choose another --output.")
+    if folder is not None:
+        check_results_folder(folder)
     return [_kept(task_named(name), model, examination, folder) for name in examination.tasks]
+
+
+def check_results_folder(folder: Path) -> None:
+    """Refuse a folder that results cannot be added to.
+
+    Raises:
+        InputError: If it is a file, or no file can be made there.
+    """
+    place = absolute(folder)
+    if os.path.lexists(place) and not place.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder for results. Choose another --output.", path=folder)
+    check_writable(place / "results" if place.is_dir() else place)
 
 
 def metric_of(result: TaskResult) -> CountedMetric:

@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, assemble, auto_class_name, check_ids, kind_of, revocabulary, target_config
+from hf_xlt.checkpoint import (
+    Checkpoint,
+    assemble,
+    auto_class_name,
+    check_ids,
+    check_output,
+    kind_of,
+    revocabulary,
+    target_config,
+)
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
@@ -84,6 +93,12 @@ class Initializer(ABC):
         """Rows of the target table."""
         return -(-self.target_vocabulary.size // self.pad_to_multiple_of) * self.pad_to_multiple_of
 
+    @property
+    def sources(self) -> tuple[str | Path, ...]:
+        """Where its checkpoints and its tokenizer are: folders that a build may not touch."""
+        checkpoints = [value.folder for value in vars(self).values() if isinstance(value, Checkpoint)]
+        return (*checkpoints, self.tokenizer.name_or_path)
+
     @cached_property
     def _target_config(self) -> PreTrainedConfig:
         return target_config(self.source, self.target_size, self.tokenizer)
@@ -139,6 +154,7 @@ class Initializer(ABC):
                 finite.
         """
         text = None if corpus is None else Corpus(str(corpus))  # refused before work starts
+        check_output(output, overwrite=overwrite, sources=(*self.sources, corpus))
 
         def add(folder: Path) -> None:
             self.transport().save(folder / TRANSPORT_FILE)

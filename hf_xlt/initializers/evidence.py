@@ -94,6 +94,16 @@ class Evidence:
         """Which of `KINDS` are given."""
         return tuple(name for name in KINDS if getattr(self, name) is not None)
 
+    @property
+    def places(self) -> tuple[str | Path, ...]:
+        """The folders and files that are read, which no output may touch."""
+        given = {name: getattr(self, name) for name in self.given if name != "tokenizer"}
+        if "parallel" in given:
+            given["parallel"] = file_of(given["parallel"])
+        folders = [place.folder if isinstance(place, Checkpoint) else place for place in given.values()]
+        tokenizer = [] if self.tokenizer is None else [self.tokenizer.name_or_path]
+        return tuple(place for place in (*folders, *tokenizer) if isinstance(place, str | Path))
+
     def facts(self, unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
         """What a card tells of the files and the donor: their names, and how much there is in the files.
 

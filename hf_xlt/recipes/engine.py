@@ -98,7 +98,7 @@ def run_recipe(
     Raises:
         InputError: If the recipe, its checkpoints, its corpus or the output folder cannot be used.
     """
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, sources=recipe.places)
     recipe = continued(with_corpus(recipe))
     with work_folder(recipe, output, compare) as work:
         plan = prepare(recipe, work, compare)
@@ -113,7 +113,7 @@ def run_recipe(
             versions=installed_versions(),
             hardware=hardware(),
         )
-        with atomic_folder(output, overwrite=overwrite) as folder:
+        with atomic_folder(output, overwrite=overwrite, sources=recipe.places) as folder:
             save_model(plan, folder, output.name)
             save_results(plan, results, folder, title=output.name)
     return results

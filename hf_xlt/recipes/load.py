@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,11 @@ def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str
     """
     try:
         data = plain_yaml.load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise InputError(f"{what} {path} must be a mapping with a `name`; see the shipped ones.")
-    for override in overrides:
-        set_value(data, override)
+    set_values(data, overrides)
     return data
 
 
@@ -68,6 +67,26 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
         InputError: If a key is unknown or a value of the wrong type or out of range.
     """
     return build(Recipe, data, "recipe")
+
+
+def set_values(data: Any, overrides: Sequence[str], flags: Collection[str] = ()) -> None:
+    """Set values in plain data, in place, each once.
+
+    Args:
+        data: Mappings and lists.
+        overrides: As for `set_value`.
+        flags: Keys that options of their own have set already.
+
+    Raises:
+        InputError: As `set_value` does, or if a key is set twice.
+    """
+    seen = set(flags)
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key in seen:
+            raise InputError(f"{key} is set twice, the second time by {override!r}. Set it once.", value=override)
+        seen.add(key)
+        set_value(data, override)
 
 
 def set_value(data: Any, override: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from hf_xlt.data.anchors import ANCHORS
@@ -13,6 +14,7 @@ from hf_xlt.data.target_side import TargetSide
 from hf_xlt.data.tokenizer import FAMILIES
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
+from hf_xlt.evidence.place import file_of
 from hf_xlt.files import plain_yaml
 from hf_xlt.recipes.schema import one_of, require
 from hf_xlt.recipes.stage import Stage
@@ -328,6 +330,17 @@ class Recipe:
     def total_steps(self) -> int:
         """Optimizer steps of all stages."""
         return sum(stage.steps for stage in self.stages if stage.combine is None)
+
+    @property
+    def places(self) -> tuple[str | Path, ...]:
+        """The folders, files and Hub ids that it reads; no output may touch them."""
+        data, models = self.data, (self.source, self.helper, self.donor, self.target_tokenizer)
+        texts = (data.corpus, data.source_corpus, data.held_out, *data.corpora.values(), *data.held_out_corpora.values())
+        pairs = (data.parallel, *data.translations.values())
+        words = (data.dictionary, data.vectors, data.source_vectors)
+        return tuple(
+            place for place in (*models, *texts, *words, *(pair and file_of(pair) for pair in pairs)) if place is not None
+        )
 
     def to_yaml(self) -> str:
         """The resolved recipe, which `load_recipe` reads back equal."""

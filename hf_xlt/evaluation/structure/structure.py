@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -122,6 +123,15 @@ class Structure:
         data["layers"] = tuple(map(tuple, data["layers"]))
         levels = {name: None if data[name] is None else _level(data[name]) for name in ("sentences", "words")}
         return cls(**data | levels)
+
+    @classmethod
+    def is_file(cls, path: Path) -> bool:
+        """Whether a file holds what `to_json` wrote."""
+        try:
+            cls.from_json(path.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return False
+        return True
 
 
 def structure(
