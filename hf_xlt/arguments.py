@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hf_xlt.errors import InputError
 
 MOST_SEED = 2**32 - 1  # what every library that draws something takes
+
+Checked = TypeVar("Checked", bound=Callable[..., Any])
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "None"}
+
+
+def checked(asked: Checked) -> Checked:
+    """A function, or a class as its constructor, that refuses arguments which are not of their annotated types.
+
+    Whole numbers count as numbers, true and false do not; a text is no sequence of texts. What is in an iterable is
+    left for whoever reads it.
+    """
+    if isinstance(asked, type):
+        asked.__init__ = checked(asked.__init__)  # type: ignore[misc]
+        return asked
+    signature = inspect.signature(asked)
+    hints: dict[str, Any] = {}
+
+    @functools.wraps(asked)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not hints:
+            hints.update(get_type_hints(asked))
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            kind = signature.parameters[name].kind
+            if name in hints and kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+                require_type(name, value, hints[name])
+        return asked(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def require_type(name: str, value: Any, hint: Any) -> None:
+    """Refuse a value that is not of an annotated type.
+
+    Raises:
+        InputError: Likewise.
+    """
+    if not _is(value, hint):
+        raise refused(name, value, _told(hint))
 
 
 def require_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> None:
@@ -18,9 +60,8 @@ def require_whole(name: str, value: Any, *, least: int | None = None, most: int 
     Raises:
         InputError: Likewise.
     """
-    if isinstance(value, Integral) and not isinstance(value, bool) and _within(value, least, most):
-        return
-    raise refused(name, value, f"a whole number{_range(least, most)}")
+    if not (_is(value, int) and _within(value, least, most)):
+        raise refused(name, value, f"a whole number{_range(least, most)}")
 
 
 def require_number(name: str, value: Any, *, least: float | None = None, most: float | None = None) -> None:
@@ -29,9 +70,8 @@ def require_number(name: str, value: Any, *, least: float | None = None, most: f
     Raises:
         InputError: Likewise.
     """
-    if _is_finite(value) and _within(value, least, most):
-        return
-    raise refused(name, value, f"a finite number{_range(least, most)}")
+    if not (_is_finite(value) and _within(value, least, most)):
+        raise refused(name, value, f"a finite number{_range(least, most)}")
 
 
 def require_positive(name: str, value: Any) -> None:
@@ -63,37 +103,64 @@ def require_seed(name: str, value: Any) -> None:
     require_whole(name, value, least=0, most=MOST_SEED)
 
 
-def require_seeds(name: str, values: Any) -> None:
+def require_seeds(name: str, values: Sequence[Any]) -> None:
     """Refuse what is not one or more different seeds.
 
     Raises:
         InputError: Likewise.
     """
-    if isinstance(values, str) or not isinstance(values, Collection) or not values or len(set(values)) != len(values):
-        raise refused(name, values, "one or more seeds, each once")
     for value in values:
         require_seed(name, value)
-
-
-def require_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> None:
-    """Refuse a value that is not of a type.
-
-    Raises:
-        InputError: Likewise.
-    """
-    if not isinstance(value, kind):
-        raise refused(name, value, expected)
+    if not values or len(set(values)) != len(values):
+        raise refused(name, values, "one or more seeds, each once")
 
 
 def refused(name: str, value: Any, expected: str) -> InputError:
     """The refusal of an argument's value."""
-    shown = repr(value)
+    shown = " ".join(repr(value).split())
     shown = shown if len(shown) <= 80 else shown[:79] + "…"  # not a whole table of numbers
-    return InputError(f"{name} is {' '.join(shown.split())}", value=value, expected=expected)
+    return InputError(f"{name} is {shown}", value=value, expected=expected)
+
+
+def _is(value: Any, hint: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any or isinstance(hint, TypeVar):
+        return True
+    if origin in (Union, UnionType):
+        return any(_is(value, kind) for kind in inner)
+    if origin is Literal:
+        return value in inner
+    if hint in (int, float):
+        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+    if isinstance(value, str) and origin in (Iterable, Sequence, Collection):
+        return False
+    if origin is tuple:
+        return isinstance(value, tuple) and _are(value, inner)
+    if origin is Sequence:
+        return isinstance(value, Sequence) and all(_is(item, inner[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_is(k, inner[0]) and _is(v, inner[1]) for k, v in value.items())
+    return isinstance(value, origin or hint) if isinstance(origin or hint, type) else True
+
+
+def _are(values: tuple[Any, ...], kinds: tuple[Any, ...]) -> bool:
+    if kinds[-1:] == (Ellipsis,):
+        return all(_is(value, kinds[0]) for value in values)
+    return len(values) == len(kinds) and all(map(_is, values, kinds))
+
+
+def _told(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_told, get_args(hint)))
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    if get_origin(hint) is not None:
+        return str(hint).replace("collections.abc.", "").replace("typing.", "")
+    return _WORDS.get(hint) or f"a {hint.__name__}"
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return _is(value, float) and math.isfinite(value)
 
 
 def _within(value: Any, least: float | None, most: float | None) -> bool:

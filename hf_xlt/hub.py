@@ -8,6 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.open import ADAPTERS
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.model_card import (
@@ -37,6 +38,7 @@ __all__ = [
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 
 
+@checked
 def push(
     folder: str | Path,
     repo_id: str,

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
 from hf_xlt.mixture import MIXTURES, Mixture, SparseMixture, check_ids
@@ -46,6 +47,7 @@ class Part:
     evidence: Mapping[str, float] = field(default_factory=dict)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Transport:
     """Target rows out of source rows: copied, mixed, and for every other row a seeded draw.

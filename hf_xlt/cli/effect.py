@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,8 @@ TASK = _without("corpus")
 LEARNED = Condition(_learns, "for tasks that are learned, such as classification")
 SOURCE = Condition(_reads_the_source_language, "where a task reads the source language: retrieval, or with --zero-shot")
 SOURCE_OR_MAP = Condition(
-    lambda options: bool(options["parallel"]) or _reads_the_source_language(options), f"{SOURCE.told}, or with --parallel"
+    lambda options: bool(options["parallel"]) or _reads_the_source_language(options),
+    f"{SOURCE.told}, or with --parallel",
 )
 TUNED = _without("probe")
 OF_LEARNING: dict[str, tuple[Condition, ...]] = {
@@ -98,3 +99,20 @@ def check_effect(command: str, options: Options, given: Collection[str]) -> None
                     f"{flag} has an effect only {condition.told}. Leave it out, or change the other options.",
                     value=options[option],
                 )
+
+
+def check_settings(settings: Sequence[str] | None, flags: Iterable[str] = ()) -> None:
+    """Refuse a setting of `--set` that is given twice, of which the last would win.
+
+    Args:
+        settings: `key=value` each.
+        flags: Keys that options of their own have set.
+
+    Raises:
+        InputError: If there is one.
+    """
+    seen: set[str] = set()
+    for key in (*flags, *(setting.partition("=")[0] for setting in settings or ())):
+        if key in seen:
+            raise InputError(f"{key} is set twice. Set it once, with --set or with its own option.", value=key)
+        seen.add(key)

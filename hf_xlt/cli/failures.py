@@ -35,7 +35,10 @@ def told(error: BaseException) -> tuple[str, int]:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "There is not enough memory for this. Use smaller batches, shorter sequences or a smaller model.", FAILED
     if isinstance(error, RecursionError):
-        return f"Something given is nested too deeply to be read ({_place(error)}). Check the JSON and YAML files.", REFUSED
+        return (
+            f"Something given is nested too deeply to be read ({_place(error)}). Check the JSON and YAML files.",
+            REFUSED,
+        )
     if type(error) is Exception or type(error).__name__ == "SafetensorError":  # what libraries in Rust raise
         number = _OF_THE_SYSTEM.search(str(error))
         return _of_the_system(int(number[1]) if number else None, str(error), None), FAILED

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hf_xlt.cli.app import command, console, say
+from hf_xlt.cli.effect import check_settings
 from hf_xlt.cli.options import Trust
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
@@ -244,6 +245,7 @@ def study(
 
     Example: hf-xlt study --corpus en=en.txt.gz --corpus de=de.txt.gz --parallel en-de.tsv --output study
     """
+    check_settings(settings, [f"corpora.{text.partition('=')[0]}" for text in corpus or []])
     given = [f"corpora.{language}" for language in corpus or []]
     given += [f"{name}={value}" for name, value in (("parallel", parallel), ("dictionary", dictionary)) if value]
     results = run_study(load_study(grid, [*given, *(settings or [])]), output, workers)

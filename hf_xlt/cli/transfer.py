@@ -10,6 +10,7 @@ import typer
 
 from hf_xlt.checkpoint import atomic_folder, check_output
 from hf_xlt.cli.app import command, command_line, console, say
+from hf_xlt.cli.effect import check_settings
 from hf_xlt.cli.options import (
     CorpusOption,
     DictionaryFile,
@@ -33,7 +34,7 @@ from hf_xlt.evaluation.health import Health, health_tables
 from hf_xlt.hub import push as upload
 from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
 from hf_xlt.initializers.evidence import flag
-from hf_xlt.recipes import load_recipe, run_recipe, set_values, shipped_recipes
+from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
 from hf_xlt.recipes.card import retrieval_tables
 from hf_xlt.recipes.trade_off import language_tables
 from hf_xlt.report import explanation_table, results_table, text_table
@@ -107,7 +108,9 @@ def initialize(
     check_output(output, overwrite=overwrite, sources=evidence.places)
     flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
     options = {"method": method, **{name: value for name, value in flags.items() if value is not None}}
-    set_values(options, settings or (), flags=flags)
+    check_settings(settings, options)
+    for setting in settings or []:
+        set_value(options, setting)
     initializer = initializer_for(options, evidence)
     if unused := METHODS[method].unused(evidence):
         say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
@@ -162,7 +165,9 @@ def run(
              "data.corpus": corpus, "data.source_corpus": source_corpus, "data.parallel": parallel,
              "data.dictionary": dictionary, "data.vectors": vectors, "data.source_vectors": source_vectors,
              "data.held_out": held_out, "trelm.languages": languages and list(languages)}  # fmt: skip
-    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+    given = {key: value for key, value in given.items() if value is not None}
+    check_settings(settings, given)
+    overrides = [f"{key}={value}" for key, value in given.items()]
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
     if not loaded.only_distils:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.files.text import text_lines
 
@@ -69,6 +70,7 @@ READERS: dict[str, Callable[[Path], Iterator[str]]] = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class Corpus:
     """A text corpus: a local file of a known format, or the `train` split of a Hub dataset, `id` or `id:config`.
@@ -112,6 +114,7 @@ class Corpus:
         return (stripped for line in lines if (stripped := line.strip()))
 
 
+@checked
 @dataclass(frozen=True)
 class Split:
     """A corpus divided into training and held-out lines.

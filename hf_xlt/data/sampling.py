@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from hf_xlt.arguments import checked
 from hf_xlt.data.stream import ShuffledStream, Stream
 from hf_xlt.errors import InputError
 
@@ -23,6 +24,7 @@ def require_share(name: str, value: float) -> None:
         raise InputError(f"{name} is {value}; expected a number from 0 to 1.")
 
 
+@checked
 def language_probabilities(sizes: Mapping[str, int], alpha: float) -> dict[str, float]:
     """How likely the next example is of each language: p_i = n_i^α / Σ_j n_j^α (Lample & Conneau 2019, §3.1).
 

@@ -8,6 +8,7 @@ from itertools import chain
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 
 _SPECIAL_TOKENS = {
@@ -84,6 +85,7 @@ FAMILIES: dict[str, Callable[[Iterable[str], int], PreTrainedTokenizerFast]] = {
 }
 
 
+@checked
 def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> PreTrainedTokenizerFast:
     """Train a new tokenizer of one of `FAMILIES`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hf_xlt.arguments import checked
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.evaluation.held_out import HeldOut
@@ -10,6 +11,7 @@ from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.lm_head import LanguageModel
 
 
+@checked
 def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_remote_code: bool = False) -> Quality:
     """Open a language model and measure it on a text, with the objective its kind was made for.
 

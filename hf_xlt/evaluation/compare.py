@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
 from hf_xlt.evaluation.tasks.result import TaskResult
@@ -41,6 +42,7 @@ class Compared:
     difference: Interval | None
 
 
+@checked
 def compare_results(results: Sequence[TaskResult], metric: CountedMetric, seed: int = 0) -> list[Compared]:
     """Results of one task, the first the one to compare with.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
 from hf_xlt.evaluation.tasks.budget import Budget
@@ -22,6 +23,7 @@ from hf_xlt.evaluation.tasks.task import Task
 from hf_xlt.files.folders import absolute, check_writable
 
 
+@checked
 @dataclass(frozen=True)
 class Examination:
     """What is asked of every model.
@@ -60,6 +62,7 @@ class Examination:
         return known
 
 
+@checked
 def evaluate_model(model: ModelAsked, examination: Examination, folder: Path | None = None) -> list[TaskResult]:
     """Every task on one model.
 

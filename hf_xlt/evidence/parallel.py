@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.place import Place
 from hf_xlt.files.text import first_numbers, text_lines
@@ -36,6 +37,7 @@ class ParallelText:
         return f"{len(self.skipped)} {lines} with an empty side left out of {total}: {first_numbers(self.skipped)}"
 
 
+@checked
 def read_parallel(
     source: str | Path, target: str | Path | None = None, columns: tuple[int, int] = (0, 1)
 ) -> ParallelText:

@@ -190,13 +190,13 @@ def absolute(output: str | Path) -> Path:
 
 def _check_replaceable(output: Path, overwrite: bool) -> None:
     if not overwrite:
-        raise InputError(
-            f"The output {output} exists. Choose another, or replace it with --overwrite.", path=output
-        )
+        raise InputError(f"The output {output} exists. Choose another, or replace it with --overwrite.", path=output)
     if not output.is_dir() or output.is_symlink():
         raise InputError(f"The output {output} is not a folder, so it is not overwritten. Choose another.", path=output)
     if output.is_mount():
-        raise InputError(f"The output {output} is a mounted disk, so it is not overwritten. Choose another.", path=output)
+        raise InputError(
+            f"The output {output} is a mounted disk, so it is not overwritten. Choose another.", path=output
+        )
     if output == Path.cwd() or output in Path.cwd().parents:
         raise InputError(
             f"The output {output} holds the working directory, so it is not overwritten. Choose another.", path=output

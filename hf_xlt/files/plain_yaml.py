@@ -66,7 +66,9 @@ def _size(value: Any, known: dict[int, int | None]) -> int:
         return 1
     if id(value) not in known:
         known[id(value)] = None
-        known[id(value)] = 1 + sum(_size(item, known) for item in (value.values() if isinstance(value, dict) else value))
+        known[id(value)] = 1 + sum(
+            _size(item, known) for item in (value.values() if isinstance(value, dict) else value)
+        )
     size = known[id(value)]
     if size is None:
         raise yaml.YAMLError("a part of it is an alias of the whole")

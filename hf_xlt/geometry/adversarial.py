@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.discriminator import Discriminators
 from hf_xlt.geometry.procrustes import orthogonalize
@@ -19,6 +20,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"sgd": torch.optim.SGD, "a
 _LOWEST_RATE = 1e-6
 
 
+@checked
 @dataclass(frozen=True)
 class GameSettings:
     """How the game is played.

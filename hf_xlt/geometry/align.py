@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.alignment import Alignment
@@ -26,6 +27,7 @@ _CHANCE_REFINEMENTS = 5
 _SETTLED = 1e-4
 
 
+@checked
 def align_spaces(
     source: Tensor,
     target: Tensor,

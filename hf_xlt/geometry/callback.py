@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import AdversarialGame, GameSettings
 from hf_xlt.geometry.align import align_spaces
@@ -54,6 +55,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
             or the state of a resumed run is not in its checkpoint.
     """
 
+    @checked
     def __init__(
         self,
         target_ids: Tensor,

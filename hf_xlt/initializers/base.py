@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import (
     Checkpoint,
     assemble,
@@ -60,6 +61,12 @@ class Initializer(ABC):
     method: ClassVar[str]
     citation: ClassVar[str | None] = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
+
+    @checked
     def __init__(
         self,
         source: str | Path | Checkpoint,

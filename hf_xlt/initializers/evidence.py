@@ -12,6 +12,7 @@ from typing import TypeVar
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.frequency import frequency_order
@@ -45,6 +46,7 @@ KINDS = {
 FILES = ("dictionary", "parallel", "vectors", "source_vectors")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What is known of the two languages.

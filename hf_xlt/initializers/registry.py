@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.initializers.adversarial import AdversarialInitializer
 from hf_xlt.initializers.base import Initializer
@@ -110,6 +111,7 @@ INITIALIZERS: dict[str, type[Initializer]] = {name: method.initializer for name,
 CITATIONS: dict[str, str | None] = {name: cls.citation for name, cls in INITIALIZERS.items()}
 
 
+@checked
 def initializer_for(options: Mapping[str, Any], evidence: Evidence) -> Initializer:
     """Build any initializer.
 

@@ -15,6 +15,7 @@ import torch
 from peft import LoraModel
 from transformers import PreTrainedModel
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
@@ -80,6 +81,7 @@ class Plan:
         return self.work / f"{re.sub(r'[^a-z0-9]+', '-', method.name.lower()).strip('-')}-seed{seed}"
 
 
+@checked
 def run_recipe(
     recipe: Recipe, output: Path, command: str, *, compare: bool = False, overwrite: bool = False
 ) -> Results:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
 from hf_xlt.recipes.recipe import Recipe
@@ -21,6 +22,7 @@ def shipped_recipes() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
+@checked
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a shipped recipe by name, or one from a YAML file.
 
@@ -56,10 +58,12 @@ def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str
         raise InputError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise InputError(f"{what} {path} must be a mapping with a `name`; see the shipped ones.")
-    set_values(data, overrides)
+    for override in overrides:
+        set_value(data, override)
     return data
 
 
+@checked
 def recipe_from(data: Mapping[str, Any]) -> Recipe:
     """Build a recipe from plain data, as YAML gives it.
 
@@ -67,26 +71,6 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
         InputError: If a key is unknown or a value of the wrong type or out of range.
     """
     return build(Recipe, data, "recipe")
-
-
-def set_values(data: Any, overrides: Sequence[str], flags: Collection[str] = ()) -> None:
-    """Set values in plain data, in place, each once.
-
-    Args:
-        data: Mappings and lists.
-        overrides: As for `set_value`.
-        flags: Keys that options of their own have set already.
-
-    Raises:
-        InputError: As `set_value` does, or if a key is set twice.
-    """
-    seen = set(flags)
-    for override in overrides:
-        key = override.partition("=")[0].strip()
-        if key in seen:
-            raise InputError(f"{key} is set twice, the second time by {override!r}. Set it once.", value=override)
-        seen.add(key)
-        set_value(data, override)
 
 
 def set_value(data: Any, override: str) -> None:

@@ -8,6 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from hf_xlt.arguments import checked
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.target_side import TargetSide
@@ -24,6 +25,7 @@ MONOLINGUAL = ("auto", "mlm")
 DTYPES = ("source", "float32", "float16", "bfloat16")
 
 
+@checked
 @dataclass(frozen=True)
 class Data:
     """The text of a transfer.
@@ -106,6 +108,7 @@ class Data:
         return Split(Corpus(self.source_corpus), None, self.held_out_every, self.held_out_lines)
 
 
+@checked
 @dataclass(frozen=True)
 class NewTokenizer:
     """A tokenizer to train on the corpus: its family, or `source` for one like the source's; and its size.
@@ -124,6 +127,7 @@ class NewTokenizer:
             raise InputError(f"tokenizer: added is for the source's tokenizer; set family to {SOURCE_FAMILY!r}.")
 
 
+@checked
 @dataclass(frozen=True)
 class TreLMOptions:
     """How a source encoder becomes a TreLM: its languages, source first, and where the TRILayer goes.
@@ -145,6 +149,7 @@ class TreLMOptions:
         require(known, "trelm: tri_layer_index", self.tri_layer_index, "middle, none or a number of layers")
 
 
+@checked
 @dataclass(frozen=True)
 class Multilingual:
     """How one model learns many languages, those of `data.corpora`; the first is the one that a stage calls `source`.
@@ -169,6 +174,7 @@ class Multilingual:
         one_of("multilingual: anchors", self.anchors, ANCHORS)
 
 
+@checked
 @dataclass(frozen=True)
 class Recipe:
     """A transfer: where it starts, what it trains on and in which stages.
@@ -335,11 +341,19 @@ class Recipe:
     def places(self) -> tuple[str | Path, ...]:
         """The folders, files and Hub ids that it reads; no output may touch them."""
         data, models = self.data, (self.source, self.helper, self.donor, self.target_tokenizer)
-        texts = (data.corpus, data.source_corpus, data.held_out, *data.corpora.values(), *data.held_out_corpora.values())
+        texts = (
+            data.corpus,
+            data.source_corpus,
+            data.held_out,
+            *data.corpora.values(),
+            *data.held_out_corpora.values(),
+        )
         pairs = (data.parallel, *data.translations.values())
         words = (data.dictionary, data.vectors, data.source_vectors)
         return tuple(
-            place for place in (*models, *texts, *words, *(pair and file_of(pair) for pair in pairs)) if place is not None
+            place
+            for place in (*models, *texts, *words, *(pair and file_of(pair) for pair in pairs))
+            if place is not None
         )
 
     def to_yaml(self) -> str:

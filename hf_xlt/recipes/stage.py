@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from transformers import SchedulerType
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import DISTILLATION, OBJECTIVES, PAIR_OBJECTIVES
 from hf_xlt.errors import InputError
@@ -19,6 +20,7 @@ LANGUAGES = ("source", "target")
 SCHEDULES = tuple(schedule.value for schedule in SchedulerType)
 
 
+@checked
 @dataclass(frozen=True)
 class Halves:
     """Two earlier stages that were trained apart: one gives the lower layers, the other the upper ones."""
@@ -27,6 +29,7 @@ class Halves:
     upper: str
 
 
+@checked
 @dataclass(frozen=True)
 class Stage:
     """One stretch of training, or the meeting of two.

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.data.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
@@ -26,6 +27,7 @@ from hf_xlt.study.study import NOTHING, Cell, Study
 STUDY_FILE = "study.yaml"
 
 
+@checked
 def run_study(study: Study, output: Path, workers: int = 1) -> tuple[CellResult, ...]:
     """Train and measure every cell of a study.
 

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
+from hf_xlt.arguments import checked
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.budget import Budget
@@ -83,6 +84,7 @@ class Cell:
         return self.private, self.anchors, self.domain
 
 
+@checked
 @dataclass(frozen=True)
 class Study:
     """A grid of models and what they are trained and measured on.
@@ -214,6 +216,7 @@ class Study:
             )
 
 
+@checked
 def load_study(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Study:
     """Read a study from a YAML file, or the one that is shipped.
 

@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked
 from hf_xlt.data.extension.kinds import Kind, Merge, Model, kind_of, spellings, tokens_of
 from hf_xlt.data.extension.merges import learn_merges
 from hf_xlt.errors import InputError
@@ -31,6 +32,7 @@ from hf_xlt.tokens import Form, Spelling, Vocabulary, split
 COVERAGE = 0.9995  # share of the text's letters that can be spelled, as in SentencePiece
 
 
+@checked
 def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], added: int) -> PreTrainedTokenizerBase:
     """Add tokens learned from text to a tokenizer that stays the same otherwise.
 

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked
 from hf_xlt.data.objectives.batch import (
     IGNORED,
     Example,
@@ -21,6 +22,7 @@ from hf_xlt.data.objectives.batch import (
 from hf_xlt.errors import InputError
 
 
+@checked
 @dataclass(frozen=True)
 class MaskedLM:
     """Predict 15 % of the tokens; of those 80 % are masked, 10 % replaced, 10 % kept (Devlin et al. 2019, §3.1).

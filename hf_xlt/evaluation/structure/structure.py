@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
+from hf_xlt.arguments import checked
 from hf_xlt.evaluation.retrieval import Retrieval
 from hf_xlt.evaluation.structure.alignment import Precision, layer_precisions
 from hf_xlt.evaluation.structure.cka import cka_map
@@ -134,6 +135,7 @@ class Structure:
         return True
 
 
+@checked
 def structure(
     model_a: str,
     model_b: str,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.precision import PRECISIONS
 
 
+@checked
 @dataclass(frozen=True)
 class Budget:
     """How a task is learned, and how much of it.
