@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from hf_xlt.errors import InputError
 
+MOST = 2**31 - 1  # steps, examples, bytes of a batch: more is a slip of the pen
 MOST_SEED = 2**32 - 1  # what every library that draws something takes
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
@@ -113,6 +114,39 @@ def require_seeds(name: str, values: Sequence[Any]) -> None:
         require_seed(name, value)
     if not values or len(set(values)) != len(values):
         raise refused(name, values, "one or more seeds, each once")
+
+
+def require_finite(name: str, table: Any) -> None:
+    """Refuse what is no `(n, d)` tensor of finite numbers.
+
+    Raises:
+        InputError: Likewise.
+    """
+    shape = tuple(getattr(table, "shape", ()))
+    if len(shape) != 2 or not table.is_floating_point():
+        raise InputError(
+            f"{name} is a {getattr(table, 'dtype', type(table).__name__)} of shape {shape}",
+            value=table,
+            expected="a table (n, d) of floats",
+        )
+    if len(broken := (~table.isfinite()).any(dim=1).nonzero()):
+        raise InputError(
+            f"Row {int(broken[0])} of {name} holds NaN or infinity", value=table, expected="finite numbers"
+        )
+
+
+def require_device(name: str, value: str) -> None:
+    """Refuse a device that torch does not know or this machine does not have.
+
+    Raises:
+        InputError: Likewise.
+    """
+    import torch  # what only reads a recipe or a file does without
+
+    try:
+        torch.empty(0, device=value)
+    except (RuntimeError, AssertionError) as error:
+        raise refused(name, value, f"a device that is there ({str(error).splitlines()[0][:100]})") from error
 
 
 def refused(name: str, value: Any, expected: str) -> InputError:

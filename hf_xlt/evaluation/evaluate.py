@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, require_seeds
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
 from hf_xlt.evaluation.tasks.budget import Budget
@@ -46,8 +46,11 @@ class Examination:
     budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
-        if not self.tasks or not self.seeds:
-            raise InputError("There is nothing to evaluate; name at least one task with --tasks, and one seed.")
+        if not self.tasks:
+            raise InputError("There is nothing to evaluate; name at least one task with --tasks.")
+        require_seeds("seeds", self.seeds)
+        if twice := [name for place, name in enumerate(self.tasks) if name in self.tasks[:place]]:
+            raise InputError(f"The task {twice[0]} is named twice; name it once.", value=self.tasks)
         for name in self.tasks:
             check_places(task_named(name), self.data.get(name, {}))
         if unasked := [name for name in self.data if name not in self.tasks]:

@@ -41,7 +41,7 @@ def load(text: str) -> Any:
     """Plain data of a YAML text.
 
     Raises:
-        yaml.YAMLError: If it is none, a key is given twice, or it is nested too deeply or repeats itself without bounds.
+        yaml.YAMLError: If it is none, a key is given twice, or it is nested too deeply or repeats itself too often.
     """
     try:
         data = yaml.load(text, Loader=_Loader)

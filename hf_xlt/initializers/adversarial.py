@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_finite
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings
@@ -72,6 +73,7 @@ class AdversarialInitializer(OverlapInitializer):
         if start not in STARTS:
             raise InputError(f"Unknown start {start!r}; choose one of {', '.join(STARTS)}.")
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
+        require_finite("vectors", vectors)
         if len(vectors) < self.target_vocabulary.size:
             raise InputError(
                 f"There are {len(vectors)} vectors for {self.target_vocabulary.size} token ids; expected one each, "

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, require_seed, require_whole
 from hf_xlt.checkpoint import (
     Checkpoint,
     assemble,
@@ -30,7 +30,6 @@ from hf_xlt.checkpoint import (
 )
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.data.corpora import Corpus
-from hf_xlt.errors import InputError
 from hf_xlt.evaluation.health import Health, health, health_tables
 from hf_xlt.hub import CardFacts, RowCounts, installed_versions, push, write_card
 from hf_xlt.mixture import Mixture
@@ -39,6 +38,7 @@ from hf_xlt.tokens import Overlap, Vocabulary
 from hf_xlt.transport import Transport
 
 TRANSPORT_FILE = "transport.safetensors"
+MOST_PADDING = 2**16  # rows; hardware likes 8 to 1024
 
 
 class Initializer(ABC):
@@ -76,8 +76,8 @@ class Initializer(ABC):
         seed: int = 42,
         trust_remote_code: bool = False,
     ) -> None:
-        if pad_to_multiple_of < 1:
-            raise InputError(f"pad_to_multiple_of is {pad_to_multiple_of}; expected 1 (no padding) or more.")
+        require_whole("pad_to_multiple_of", pad_to_multiple_of, least=1, most=MOST_PADDING)
+        require_seed("seed", seed)
         self.source = open_checkpoint(source, trust_remote_code)
         self.tokenizer = tokenizer
         self.pad_to_multiple_of = pad_to_multiple_of

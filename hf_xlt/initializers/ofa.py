@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_device
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors.subword import TextVectors
@@ -96,6 +97,7 @@ class OFAInitializer(OverlapInitializer):
         self._vectors = vectors
         self._source_vectors = source_vectors or self._vectors
         self._weighting = Weighting(weighting, k, temperature)
+        require_device("device", device)
         self.device = device
         super().__init__(source, tokenizer, overlap=overlap, **options)
         width = self.source.weights.tensors[self.source.layout.input_name].shape[1]

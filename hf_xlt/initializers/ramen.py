@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_finite
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import MODELS, SYMMETRIZATIONS, WordAligner
@@ -152,7 +153,8 @@ class RamenVectorsInitializer(OverlapInitializer):
 
 
 def _check_vectors(side: str, vectors: Tensor, size: int, width: int) -> None:
-    if vectors.ndim != 2 or len(vectors) < size or vectors.shape[1] != width or not vectors.any():
+    require_finite(f"{side}_vectors", vectors)
+    if len(vectors) < size or vectors.shape[1] != width or not vectors.any():
         raise InputError(
             f"The {side} vectors are {tuple(vectors.shape)}; expected ({size}, {width}), one for each token id and not "
             "all zero: train or read them for this tokenizer."

@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import MOST, checked, require_seeds, require_share, require_whole
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.target_side import TargetSide
@@ -22,6 +22,7 @@ from hf_xlt.recipes.stage import Stage
 
 SOURCE_FAMILY = "source"
 MONOLINGUAL = ("auto", "mlm")
+MOST_ENTRIES = 2**24  # of a tokenizer
 DTYPES = ("source", "float32", "float16", "bfloat16")
 
 
@@ -63,7 +64,8 @@ class Data:
 
     def __post_init__(self) -> None:
         for name in ("held_out_lines", "max_sequences"):
-            require(getattr(self, name) > 0, f"data: {name}", getattr(self, name), "a number > 0")
+            require_whole(f"data: {name}", getattr(self, name), least=1, most=MOST)
+        require_whole("data: held_out_every", self.held_out_every, least=2)
         for name in ("corpora", "translations", "held_out_corpora"):
             for language, place in getattr(self, name).items():
                 require(isinstance(place, str), f"data: {name}.{language}", place, "a file or a Hub dataset id")
@@ -122,7 +124,8 @@ class NewTokenizer:
 
     def __post_init__(self) -> None:
         one_of("tokenizer: family", self.family, (*FAMILIES, SOURCE_FAMILY))
-        require(self.added >= 0, "tokenizer: added", self.added, "a number ≥ 0")
+        require_whole("tokenizer: added", self.added, least=0, most=MOST_ENTRIES)
+        require_whole("tokenizer: vocab_size", self.vocab_size, least=1, most=MOST_ENTRIES)
         if self.added and self.family != SOURCE_FAMILY:
             raise InputError(f"tokenizer: added is for the source's tokenizer; set family to {SOURCE_FAMILY!r}.")
 
@@ -170,7 +173,7 @@ class Multilingual:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "pair_share", "anchor_probability"):
-            require(0 <= getattr(self, name) <= 1, f"multilingual: {name}", getattr(self, name), "a number from 0 to 1")
+            require_share(f"multilingual: {name}", getattr(self, name))
         one_of("multilingual: anchors", self.anchors, ANCHORS)
 
 
@@ -235,7 +238,7 @@ class Recipe:
             raise InputError(f"Recipe {self.name!r}: `initializer` needs a `method`, e.g. clp.")
         if self.model is not None and "model_type" not in self.model:
             raise InputError(f"Recipe {self.name!r}: `model` needs a `model_type`, e.g. llama.")
-        require(self.vector_epochs >= 0, f"recipe {self.name!r}: vector_epochs", self.vector_epochs, "a number ≥ 0")
+        require_whole(f"recipe {self.name!r}: vector_epochs", self.vector_epochs, least=0, most=MOST)
         if self.vector_epochs and self.model is None:
             raise InputError(
                 f"Recipe {self.name!r}: vector_epochs is for a new `model`; an initializer makes its own rows."
@@ -245,7 +248,7 @@ class Recipe:
         self._check_tokenizer()
         if not self.stages or not self.seeds:
             raise InputError(f"Recipe {self.name!r} needs at least one stage and one seed.")
-        require(min(self.seeds) >= 0, f"recipe {self.name!r}: seeds", list(self.seeds), "numbers ≥ 0")
+        require_seeds(f"recipe {self.name!r}: seeds", self.seeds)
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise InputError(f"Recipe {self.name!r}: stage names must differ from one another.")
         if len({stage.sequence_length for stage in self.stages}) != 1:

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import MOST, checked, require_seeds, require_share, require_whole
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.budget import Budget
@@ -156,7 +156,16 @@ class Study:
         for private in self.private:
             layers, there = Private(private).layers, self.layers
             require(layers <= there, f"study: private {private!r}: layers", layers, f"at most the model's {there}")
-        require(min(self.seeds) >= 0, "study: seeds", list(self.seeds), "numbers ≥ 0")
+        require_seeds("study: seeds", self.seeds)
+        for name in ("alpha", "anchor_probability"):
+            require_share(f"study: {name}", getattr(self, name))
+        for name, least in (("held_out_every", 2), ("held_out_lines", 1), ("max_sequences", 1), ("sentences", 4)):
+            require_whole(f"study: {name}", getattr(self, name), least=least, most=MOST)
+        require_whole("study: words", self.words, least=0, most=MOST)
+        if self.dictionary is not None and "extra" not in self.anchors:
+            raise InputError("study: dictionary is for extra anchors, of which there are none; leave it out.")
+        if self.other_domain is not None and "different" not in self.domains:
+            raise InputError("study: other_domain is for the domain 'different', which is not asked for; leave it out.")
         self._check_files()
 
     @property

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import MOST, checked, require_whole
 from hf_xlt.data.extension.kinds import Kind, Merge, Model, kind_of, spellings, tokens_of
 from hf_xlt.data.extension.merges import learn_merges
 from hf_xlt.errors import InputError
@@ -55,8 +55,7 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
         InputError: If the tokenizer cannot be extended, `added` is not positive, or the text has fewer new tokens that
             occur twice.
     """
-    if added < 1:
-        raise InputError(f"added is {added}; expected at least 1, the number of new tokens.")
+    require_whole("added", added, least=1, most=MOST)
     known = frozenset(Vocabulary.of(tokenizer).forms.values())
     backend: Tokenizer = tokenizer.backend_tokenizer
     settings, vocab = json.loads(backend.to_str()), tokenizer.get_vocab()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, require_whole
 from hf_xlt.data.objectives.batch import IGNORED, Example, generator_for, padded
 from hf_xlt.data.objectives.masked import MaskedLM
 from hf_xlt.errors import InputError
@@ -102,6 +102,10 @@ class DataCollatorForTLM(_OnPairs):
     """
 
     position_offset: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_whole("position_offset", self.position_offset, least=0)
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate: `input_ids`, `attention_mask`, `labels`, `lang_ids` and `position_ids`, each `(b, n + m)`."""

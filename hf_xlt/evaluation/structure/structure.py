@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, require_seed
 from hf_xlt.evaluation.retrieval import Retrieval
 from hf_xlt.evaluation.structure.alignment import Precision, layer_precisions
 from hf_xlt.evaluation.structure.cka import cka_map
@@ -169,6 +169,7 @@ def structure(
         InputError: If a checkpoint cannot be opened or a language is not its own, a sentence is empty, links do not
             fit, or there are too few pairs to learn from or to test with.
     """
+    require_seed("seed", seed)
     names = model_a, model_b
     readers = [
         Reader.open(name, language, trust_remote_code=trust_remote_code)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hf_xlt.arguments import MOST, require_number, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment.bitext import Batch, Bitext, Sentence, Vocabulary
 from hf_xlt.evidence.alignment.cooccurrence import WordPairs
@@ -59,8 +60,8 @@ class WordAligner:
         """
         if model not in MODELS:
             raise InputError(f"Unknown alignment model {model!r}; choose one of {', '.join(MODELS)}.")
-        if iterations < 1 or not alpha >= 0:
-            raise InputError(f"iterations={iterations}, alpha={alpha}; expected iterations ≥ 1 and alpha ≥ 0.")
+        require_whole("iterations", iterations, least=1, most=MOST)
+        require_number("alpha", alpha, least=0)
         corpus = Corpus.of(Bitext.encode(pairs))
         trained = MODELS[model](corpus, iterations, alpha)
         return cls(corpus.bitext.source, corpus.bitext.target, corpus.pairs, trained)
