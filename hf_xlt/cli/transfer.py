@@ -168,6 +168,8 @@ def run(
     given = {key: value for key, value in given.items() if value is not None}
     check_settings(settings, given)
     overrides = [f"{key}={value}" for key, value in given.items()]
+    if languages and load_recipe(recipe).trelm is None:
+        raise InputError(f"--languages is for recipes of two languages, such as trelm and ramen; {recipe} is none.")
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
     if not loaded.only_distils:

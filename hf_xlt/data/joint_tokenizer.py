@@ -8,9 +8,9 @@ from itertools import chain, repeat
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, require_share
 from hf_xlt.data.corpora import Split
-from hf_xlt.data.sampling import language_probabilities, require_share
+from hf_xlt.data.sampling import language_probabilities
 from hf_xlt.data.tokenizer import train_tokenizer
 
 

@@ -57,6 +57,8 @@ class Entry:
         """The evidence that is given and that the method makes no use of."""
         tokenizer = ("helper", "donor") if "tokenizer" in self.needs and evidence.tokenizer is None else ()
         used = {"source", "corpus", *self.needs, *self.needs_one_of, *self.may_use, *tokenizer}
+        if evidence.vectors is None:
+            used.discard("source_vectors")  # they are led to the target's
         return tuple(name for name in evidence.given if name not in used)
 
 

@@ -35,6 +35,7 @@ from hf_xlt.recipes.distillation import (
     read_sentence_pairs,
     with_corpus,
 )
+from hf_xlt.recipes.effect import check_effect
 from hf_xlt.recipes.keep import ADAPTERS, check_adapters, kept_class, save_kept
 from hf_xlt.recipes.languages import LanguagePoint, LanguagesText
 from hf_xlt.recipes.methods import BASELINES, Contest, Method, new_model_contest
@@ -100,6 +101,7 @@ def run_recipe(
     Raises:
         InputError: If the recipe, its checkpoints, its corpus or the output folder cannot be used.
     """
+    check_effect(recipe, compare=compare)
     check_output(output, overwrite=overwrite, sources=recipe.places)
     recipe = continued(with_corpus(recipe))
     with work_folder(recipe, output, compare) as work:
