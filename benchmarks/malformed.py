@@ -36,13 +36,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel  # noqa: E402
+import numpy as np
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
-import hf_xlt  # noqa: E402
-from hf_xlt.data.tokenizer import train_tokenizer  # noqa: E402
-from hf_xlt.sample import sentences  # noqa: E402
+import hf_xlt
+from hf_xlt.data.tokenizer import train_tokenizer
+from hf_xlt.sample import sentences
 
 FAULT = "this is a fault of hf-xlt"
 
@@ -183,7 +184,7 @@ def commands() -> dict[str, list[str]]:
         for overwrite in ([], ["--overwrite"]):
             with_ = " --overwrite" if overwrite else ""
             cases[f"tokenizer to {name}{with_}"] = [*trained, "--like", "source", "--output", output, *overwrite]
-            cases[f"initialize to {name}{with_}"] = [*helped, "--output", output, *overwrite][:-2 - len(overwrite)]
+            cases[f"initialize to {name}{with_}"] = [*helped, "--output", output, *overwrite][: -2 - len(overwrite)]
             cases[f"initialize to {name}{with_}"] = [
                 "initialize", "clp", "--source", "source", "--helper", "helper", "--output", output, *overwrite
             ]  # fmt: skip
@@ -191,7 +192,16 @@ def commands() -> dict[str, list[str]]:
             if name not in ("the source", "in the source", "above"):
                 cases[f"demo to {name}{with_}"] = ["demo", "--output", output, *overwrite]
             cases[f"structure to {name}{with_}"] = [*compared, "--output", output, *overwrite]
-    for name in ("a file", "below a file", "in /proc", "a device", "nothing", "too long", "a surrogate", "a link to itself"):
+    for name in (
+        "a file",
+        "below a file",
+        "in /proc",
+        "a device",
+        "nothing",
+        "too long",
+        "a surrogate",
+        "a link to itself",
+    ):
         cases[f"evaluate to {name}"] = [*retrieval, "--output", outputs[name]]
         cases[f"compare to {name}"] = ["compare", "source", "helper", *retrieval[2:], "--output", outputs[name]]
         cases[f"study to {name}"] = [*study[:-2], "--output", outputs[name]]
@@ -211,7 +221,16 @@ def commands() -> dict[str, list[str]]:
     for model in ("negative", "heads", "width", "typed", "unknown", "deep", "list", "none", "nul", "weights", "header",
                   "tokenizer", "deep_tokenizer"):  # fmt: skip
         broken = f"model_{model}"
-        cases[f"initialize from {broken}"] = ["initialize", "clp", "--source", broken, "--helper", "helper", "--output", "out"]
+        cases[f"initialize from {broken}"] = [
+            "initialize",
+            "clp",
+            "--source",
+            broken,
+            "--helper",
+            "helper",
+            "--output",
+            "out",
+        ]
         cases[f"evaluate {broken}"] = ["evaluate", broken, "--corpus", "de.txt"]
         cases[f"structure of {broken}"] = ["structure", broken, "source", "--parallel", "pairs.tsv"]
         cases[f"run from {broken}"] = set_(["run", "clp", "--source", broken, *run[4:]], *short[1::2])
@@ -260,7 +279,9 @@ def commands() -> dict[str, list[str]]:
         ),
         "initialize with a negative weight": set_([*pooled, "--dictionary", "dictionary.tsv"], "weights.overlap=-1"),
         "initialize with an unknown weight": set_([*pooled, "--dictionary", "dictionary.tsv"], "weights.luck=1"),
-        "initialize with a weight that is a text": set_([*pooled, "--dictionary", "dictionary.tsv"], "weights.overlap=a"),
+        "initialize with a weight that is a text": set_(
+            [*pooled, "--dictionary", "dictionary.tsv"], "weights.overlap=a"
+        ),
         "initialize an unknown method": ["initialize", "magic", *initialize],
         "initialize with two sources": ["initialize", "clp", "--source", "helper", "--helper", "helper", *initialize],
         "initialize without evidence": ["initialize", "auto", *initialize],
@@ -456,7 +477,13 @@ def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
     random = hf_xlt.RandomInitializer(source, tokenizer)
     ids = [(np.arange(5, 9), np.arange(6, 9)) for _ in range(3)]
     made = {"source": source, "tokenizer": tokenizer, "seed": 1, "pad_to_multiple_of": 8}
-    small = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "vocab_size": 50}
+    small = {
+        "num_hidden_layers": 1,
+        "hidden_size": 8,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "vocab_size": 50,
+    }
     sizes = {"copied_source": torch.tensor([0, 1]), "copied_target": torch.tensor([1, 3]),
              "mixed_target": torch.tensor([], dtype=torch.int64), "mixture": None}  # fmt: skip
     return {
@@ -607,9 +634,13 @@ FREE_TEXT = {
 MAY_BE_EMPTY = {
     ("Recipe", "prompts"), ("load_recipe", "overrides"), ("Stage", "languages"), ("PooledInitializer", "weights"),
     ("Transport", "copied_source"), ("Transport", "copied_target"), ("tokenized", "texts"), ("Transport", "mixed_target"),
-    ("language_probabilities", "sizes"), ("aligned_pairs", "links"),
+    ("language_probabilities", "sizes"), ("frequency_order", "lines"),
 }  # fmt: skip
-MAY_BE_NEGATIVE = {("Study", "words")} - {("Study", "words")}
+# What is no mistake, or none that could be told yet: a linear map takes what it is given.
+FINE = {
+    ("Transport.apply", "matrix", "nan"),
+    ("AdversarialAlignmentCallback", "source_ids", "out of range"),  # the model's table is not known yet
+}
 OPTIONAL = {
     "Evidence": {"source", "tokenizer", "helper", "dictionary", "parallel", "vectors"},
     "Budget": {"train_examples", "dev_examples", "layer", "dropout"},
@@ -648,7 +679,7 @@ def wrong_values(name: str, argument: str, good: Any) -> Iterator[tuple[str, Any
         if good.is_floating_point():
             yield "nan", torch.full_like(good, float("nan"))
             yield "whole numbers", good.long()
-        else:
+        elif good.numel():
             yield "floats", good.float()
             yield "out of range", good + 10**6
             yield "negative", good - 10**6
@@ -668,6 +699,8 @@ def try_constructors(folder: Path, only: str = "") -> tuple[int, list[Found]]:
     for name, (call, arguments) in constructors(folder).items():
         for argument, good in arguments.items():
             for what, value in wrong_values(name, argument, good):
+                if (name, argument, what) in FINE:
+                    continue
                 case = f"{name}({argument}={what})"
                 if only not in case:
                     continue
@@ -679,6 +712,8 @@ def try_constructors(folder: Path, only: str = "") -> tuple[int, list[Found]]:
                 except (TypeError, ValueError) as error:
                     if not isinstance(error, hf_xlt.InputError) and not told_at_the_boundary(error):
                         found.append(Found(case, "traceback", f"{type(error).__name__}: {error}"[:200]))
+                except StrictDataclassError:  # what configurations of transformers raise
+                    pass
                 except Exception as error:
                     found.append(Found(case, "traceback", f"{type(error).__name__}: {error}"[:200]))
                 else:
@@ -692,7 +727,7 @@ def told_at_the_boundary(error: Exception) -> bool:
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    return place is not None and "hf_xlt" in place.tb_frame.f_code.co_filename or "Strict" in type(error).__name__
+    return place is not None and "hf_xlt" in place.tb_frame.f_code.co_filename
 
 
 def try_commands(folder: Path, cases: Mapping[str, list[str]]) -> list[Found]:
@@ -784,7 +819,9 @@ def main() -> None:
     torch.set_num_threads(1)
     begun, here = time.monotonic(), Path.cwd()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = make_places(Path(temporary).resolve() / "work" if (Path(temporary) / "work").mkdir() is None else Path())
+        folder = make_places(
+            Path(temporary).resolve() / "work" if (Path(temporary) / "work").mkdir() is None else Path()
+        )
         os.chdir(folder)
         found: list[Found] = []
         cases = {name: words for name, words in commands().items() if given.only in name}

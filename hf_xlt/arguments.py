@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from numbers import Integral, Real
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -27,22 +28,27 @@ def checked(asked: Checked) -> Checked:
     left for whoever reads it.
     """
     if isinstance(asked, type):
-        asked.__init__ = checked(asked.__init__)  # type: ignore[misc]
+        # A dataclass's fields are of its bases too, whose modules know what their annotations mean.
+        asked.__init__ = _checked(asked.__init__, asked if is_dataclass(asked) else asked.__init__)  # type: ignore[misc]
         return asked
+    return _checked(asked, asked)
+
+
+def _checked(asked: Any, annotated: Any) -> Any:
     signature = inspect.signature(asked)
     hints: dict[str, Any] = {}
 
     @functools.wraps(asked)
     def call(*args: Any, **kwargs: Any) -> Any:
         if not hints:
-            hints.update(get_type_hints(asked))
+            hints.update(get_type_hints(annotated))
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             kind = signature.parameters[name].kind
             if name in hints and kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
                 require_type(name, value, hints[name])
         return asked(*args, **kwargs)
 
-    return call  # type: ignore[return-value]
+    return call
 
 
 def require_type(name: str, value: Any, hint: Any) -> None:
@@ -53,6 +59,16 @@ def require_type(name: str, value: Any, hint: Any) -> None:
     """
     if not _is(value, hint):
         raise refused(name, value, _told(hint))
+
+
+def require_text(text: str) -> str:
+    """A text of an iterable, as it is.
+
+    Raises:
+        InputError: If it is none.
+    """
+    require_type("a text", text, str)
+    return text
 
 
 def require_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> None:
@@ -114,6 +130,21 @@ def require_seeds(name: str, values: Sequence[Any]) -> None:
         require_seed(name, value)
     if not values or len(set(values)) != len(values):
         raise refused(name, values, "one or more seeds, each once")
+
+
+def require_ids(name: str, ids: Any, size: int | None = None) -> None:
+    """Refuse what is no int64 `(n,)` of ids below a size, with at least one.
+
+    Raises:
+        InputError: Likewise.
+    """
+    shape, dtype = tuple(getattr(ids, "shape", ())), str(getattr(ids, "dtype", type(ids).__name__))
+    if len(shape) != 1 or not shape[0] or dtype != "torch.int64":
+        raise InputError(f"{name} is {dtype} {shape}", value=ids, expected="int64 ids (n,), one or more")
+    lowest, highest = int(ids.min()), int(ids.max())
+    if lowest < 0 or (size is not None and highest >= size):
+        below = "" if size is None else f" and below {size:,}"
+        raise InputError(f"{name} runs from {lowest} to {highest}", value=ids, expected=f"ids from 0{below}")
 
 
 def require_finite(name: str, table: Any) -> None:

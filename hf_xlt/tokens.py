@@ -166,6 +166,7 @@ class Vocabulary:
             )
 
     @classmethod
+    @checked
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
         """Read the vocabulary of a tokenizer, added tokens included.
 

@@ -9,6 +9,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
 from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.layout import Layout
@@ -39,6 +40,7 @@ class Checkpoint:
     trust_remote_code: bool = False
 
     @classmethod
+    @checked
     def open(cls, name_or_folder: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
         """Open a local folder or a Hub id.
 

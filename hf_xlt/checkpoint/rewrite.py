@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from hf_xlt.arguments import refused
+from hf_xlt.arguments import refused, require_type
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rows import check_finite, check_ids
@@ -59,6 +59,7 @@ def revocabulary(
     for name, value, can in (("checkpoint", checkpoint, "layout"), ("transport", transport, "blocks")):
         if not hasattr(value, can):
             raise refused(name, value, f"a {name.capitalize()}")
+    require_type("output", output, str | Path)
     output = Path(output)
     check_output(output, overwrite=overwrite, sources=[checkpoint.folder])
     check_ids(transport.source_size, checkpoint.vocab_size, str(checkpoint.folder))

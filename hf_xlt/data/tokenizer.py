@@ -8,9 +8,10 @@ from itertools import chain
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, refused, require_text, require_type
 from hf_xlt.errors import InputError
 
+MOST_ENTRIES = 2**24
 _SPECIAL_TOKENS = {
     "bos_token": "<s>",
     "eos_token": "</s>",
@@ -122,12 +123,14 @@ def train_tokenizer_like(
 
 
 def _check_size(vocab_size: int) -> None:
-    if vocab_size < 300:
-        raise InputError(f"vocab_size is {vocab_size}; expected at least 300 (256 bytes and special tokens).")
+    if not isinstance(vocab_size, int) or not 300 <= vocab_size <= MOST_ENTRIES:
+        expected = f"at least 300 (256 bytes and special tokens) and at most {MOST_ENTRIES:,}"
+        raise refused("vocab_size", vocab_size, expected)
 
 
 def _some(texts: Iterable[str]) -> Iterator[str]:
-    kept = (text for text in texts if text.strip())
+    require_type("texts", texts, Iterable[str])
+    kept = (text for text in texts if require_text(text).strip())
     first = next(kept, None)
     if first is None:
         raise InputError("There is no text to train a tokenizer on; give a corpus with text in it.")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.alignment import Alignment
@@ -68,6 +68,7 @@ def align_spaces(
             less than a tenth of the dictionary entries held out.
     """
     _check_settings(start, refinements, frequent)
+    require_seed("seed", seed)
     spaces = Space.of("source", source, source_order), Space.of("target", target, target_order)
     images, rows = (space.frequent(frequent) for space in spaces)
     seeds = None if dictionary is None else SeedDictionary.of(*spaces, dictionary)

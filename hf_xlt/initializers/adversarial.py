@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import require_finite
+from hf_xlt.arguments import require_finite, require_ids
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings
@@ -79,6 +79,8 @@ class AdversarialInitializer(OverlapInitializer):
                 f"There are {len(vectors)} vectors for {self.target_vocabulary.size} token ids; expected one each, "
                 "zero where a token has none."
             )
+        require_ids("order", order, self.target_vocabulary.size)
+        require_ids("source_order", source_order, self.source_vocabulary.size)
         self.start = start
         self.game = game
         self._vectors = vectors

@@ -133,7 +133,8 @@ class RamenVectorsInitializer(OverlapInitializer):
         if source_vectors is None:
             raise missing_evidence(self.method, "vectors of the source language", "--source-vectors")
         super().__init__(source, tokenizer, overlap=overlap, **options)
-        width = target_vectors.shape[-1]
+        require_finite("target_vectors", target_vectors)
+        width = target_vectors.shape[1]
         _check_vectors("target", target_vectors, self.target_vocabulary.size, width)
         _check_vectors("source", source_vectors, self.source_vocabulary.size, width)
         self._target_vectors = target_vectors

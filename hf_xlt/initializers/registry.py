@@ -167,6 +167,8 @@ def check_initializer(options: Mapping[str, Any], evidence: Evidence, to_come: S
 
 def _parted(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     own = dict(options)
+    if "method" not in own:
+        raise InputError(f"The options {own} name no method; choose one of {', '.join(METHODS)}.", value=own)
     return own.pop("method"), own
 
 

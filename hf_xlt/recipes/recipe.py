@@ -12,7 +12,7 @@ from hf_xlt.arguments import MOST, checked, require_seeds, require_share, requir
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.target_side import TargetSide
-from hf_xlt.data.tokenizer import FAMILIES
+from hf_xlt.data.tokenizer import FAMILIES, MOST_ENTRIES
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText, read_parallel
 from hf_xlt.evidence.place import file_of
@@ -22,7 +22,6 @@ from hf_xlt.recipes.stage import Stage
 
 SOURCE_FAMILY = "source"
 MONOLINGUAL = ("auto", "mlm")
-MOST_ENTRIES = 2**24  # of a tokenizer
 DTYPES = ("source", "float32", "float16", "bfloat16")
 
 

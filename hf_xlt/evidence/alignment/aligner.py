@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, require_number, require_whole
+from hf_xlt.arguments import MOST, checked, require_number, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment.bitext import Batch, Bitext, Sentence, Vocabulary
 from hf_xlt.evidence.alignment.cooccurrence import WordPairs
@@ -95,6 +95,7 @@ class WordAligner:
         links = symmetrized(torch.cat(forward).numpy(), torch.cat(backward).numpy(), symmetrization)
         return split(links, len(pairs))
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the aligner to one `.safetensors` file, which appears whole or not at all.
 
@@ -104,6 +105,7 @@ class WordAligner:
         return write(path, self.pairs, (self.source, self.target), self.model, overwrite=overwrite)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> WordAligner:
         """Read what `save` wrote, equal to the bit.
 
