@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.cli.app import command, console, say
 from hf_xlt.cli.effect import check_settings
 from hf_xlt.cli.options import Trust
@@ -33,6 +34,7 @@ from hf_xlt.report_html import check_report, write_report
 from hf_xlt.report_html.comparison import comparison_report, curves_of
 from hf_xlt.study import load_study, pictures, run_study
 from hf_xlt.study import tables as study_tables
+from hf_xlt.trelm import TreLMConfig
 
 Tasks = Annotated[str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.")]
 DataOption = Annotated[
@@ -155,7 +157,7 @@ def compare(
         check_report(page, overwrite=overwrite)
     budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
     examination = _examination(tasks, data, zero_shot, seeds, budget)
-    asked = [ModelAsked(model, source, languages, trust_remote_code) for model in models]
+    asked = _asked(models, source, languages, trust_remote_code)
     pairs = None if parallel is None else read_parallel(parallel).pairs
     by_model = [evaluate_model(model, examination, output) for model in asked]
     compared = {
@@ -253,6 +255,20 @@ def study(
         console.print(text_table(table))
     drawn = pictures(results, output)
     say(f"{output}: cells/*.json, {', '.join(path.name for path in drawn)}")
+
+
+def _asked(
+    models: list[str], source: str | None, languages: tuple[str, str] | None, trust_remote_code: bool
+) -> list[ModelAsked]:
+    """The models to compare, all of them there before one is measured; languages are those of models of several."""
+    configs = [Checkpoint.open(model, trust_remote_code=trust_remote_code).config for model in models]
+    several = [isinstance(config, TreLMConfig) for config in configs]
+    if languages and not any(several):
+        raise InputError("--languages is for models of several (TreLM), and none of these is one. Leave it out.")
+    return [
+        ModelAsked(model, source, languages if own else None, trust_remote_code)
+        for model, own in zip(models, several, strict=True)
+    ]
 
 
 def _budget(quick: bool, probe: bool) -> Budget:

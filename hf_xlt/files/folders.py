@@ -139,7 +139,7 @@ def check_writable(output: Path) -> None:
             f"The output {output} lies below {place}, which is no folder. Choose another output.", path=output
         )
     new = output.relative_to(place).parts[:-1]
-    trial = place / _sibling(output, "trial").name
+    trial = place / _sibling(output, "checking").name
     longest = max((*new, trial.name), key=lambda name: len(os.fsencode(name)))
     if len(os.fsencode(longest)) > LONGEST_NAME:
         raise InputError(

@@ -171,7 +171,9 @@ class Study:
     @property
     def layers(self) -> int:
         """Layers of a model."""
-        return int(self.model.get("num_hidden_layers", 12))
+        layers = self.model.get("num_hidden_layers", 12)
+        require_whole("study: model.num_hidden_layers", layers, least=1, most=MOST)
+        return int(layers)
 
     @property
     def languages(self) -> tuple[str, str]:
