@@ -695,33 +695,38 @@ def wrong_values(name: str, argument: str, good: Any) -> Iterator[tuple[str, Any
             yield "empty", type(good)()
 
 
-def try_constructors(folder: Path, only: str = "") -> tuple[int, list[Found]]:
-    """Every argument of every constructor replaced by what it cannot be."""
+def try_constructors(
+    folder: Path, only: str = "", skipped: tuple[str, ...] = (), every: int = 1
+) -> tuple[int, list[Found]]:
+    """Every argument of every constructor replaced by what it cannot be, or every so many-th of these."""
     tried, found = 0, []
     for name, (call, arguments) in constructors(folder).items():
-        for argument, good in arguments.items():
-            for what, value in wrong_values(name, argument, good):
-                if (name, argument, what) in FINE:
-                    continue
-                case = f"{name}({argument}={what})"
-                if only not in case:
-                    continue
+        before = state(folder)
+        cases = [
+            (f"{name}({argument}={what})", argument, value)
+            for argument, good in arguments.items()
+            for what, value in wrong_values(name, argument, good)
+            if (name, argument, what) not in FINE
+        ]
+        for case, argument, value in cases[::every]:
+            if only in case and not case.startswith(skipped):
                 tried += 1
-                before = state(folder)
-                try:
-                    with contextlib.redirect_stderr(io.StringIO()):
-                        call(**arguments | {argument: value})
-                except (TypeError, ValueError) as error:
-                    if not isinstance(error, hf_xlt.InputError) and not told_at_the_boundary(error):
-                        found.append(Found(case, "traceback", f"{type(error).__name__}: {error}"[:200]))
-                except StrictDataclassError:  # what configurations of transformers raise
-                    pass
-                except Exception as error:
-                    found.append(Found(case, "traceback", f"{type(error).__name__}: {error}"[:200]))
-                else:
-                    found.append(Found(case, "accepted", repr(value)[:80]))
-                found += left(case, before, folder)
+                found += constructed(case, call, arguments | {argument: value}, value)
+        found += left(name, before, folder)
     return tried, found
+
+
+def constructed(case: str, call: Callable[..., Any], arguments: Mapping[str, Any], value: Any) -> list[Found]:
+    """What is wrong with how arguments were taken."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            call(**arguments)
+    except (hf_xlt.InputError, StrictDataclassError):  # the second is what configurations of transformers raise
+        return []
+    except Exception as error:
+        refused = isinstance(error, TypeError | ValueError) and told_at_the_boundary(error)
+        return [] if refused else [Found(case, "traceback", f"{type(error).__name__}: {error}"[:200])]
+    return [Found(case, "accepted", repr(value)[:80])]
 
 
 def told_at_the_boundary(error: Exception) -> bool:

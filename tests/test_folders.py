@@ -141,7 +141,9 @@ class TestWhereItMayGo:
         with pytest.raises(InputError, match="no name of a file|leads nowhere"):
             check_output(output)
 
-    @pytest.mark.parametrize("output", ["file/out", "file/deep/out", "loop/out", "x" * 256, "x" * 245, "y" * 300 + "/z"])
+    @pytest.mark.parametrize(
+        "output", ["file/out", "file/deep/out", "loop/out", "x" * 256, "x" * 245, "y" * 300 + "/z"]
+    )
     def test_not_where_nothing_can_be_made(self, tmp_path, output):
         (tmp_path / "file").write_text("text")
         (tmp_path / "loop").symlink_to(tmp_path / "loop")
