@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint import check_output, open_tokenizer
+from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
+from hf_xlt.files.folders import folder_in_place
 from hf_xlt.files.printable import one_line
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes import Recipe, Results, load_recipe, run_recipe
@@ -113,14 +113,12 @@ def run_demo(
     Raises:
         InputError: If there is no such demonstration or the output cannot be written.
     """
-    check_output(output, overwrite=overwrite)
     text, model = output / "text", output / "model"
     recipe = demo_recipe(name, text, seeds)
-    if overwrite and output.exists():
-        shutil.rmtree(output)
-    write_text(text)
-    console.print(recipe.description + "\n", highlight=False)
-    results = run_recipe(recipe, model, command, compare=True, overwrite=overwrite)
+    with folder_in_place(output, overwrite=overwrite):
+        write_text(text)
+        console.print(recipe.description + "\n", highlight=False)
+        results = run_recipe(recipe, model, command, compare=True)
     console.print(results_table(results.summaries))
     show_origins(model, console)
     if name == "trelm":

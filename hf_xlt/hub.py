@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.open import ADAPTERS
 from hf_xlt.checkpoint.weights import Weights
@@ -117,6 +118,7 @@ class Upload:
         return CommitOperationAdd(path, self.folder / path)
 
 
+@checked
 def push(
     folder: str | Path,
     repo_id: str,

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 
 ROLES = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
@@ -133,6 +134,7 @@ def split(backend: Any, text: str) -> list[str]:
     return [piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
 
 
+@checked
 @dataclass(frozen=True)
 class Vocabulary:
     """What every id of a tokenizer stands for.
@@ -164,6 +166,7 @@ class Vocabulary:
             )
 
     @classmethod
+    @checked
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
         """Read the vocabulary of a tokenizer, added tokens included.
 
@@ -219,6 +222,7 @@ def _roles(tokenizer: PreTrainedTokenizerBase, vocab: Mapping[str, int]) -> dict
     return {role: vocab[str(token)] for role, token in spelled.items() if token is not None and str(token) in vocab}
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Overlap:
     """The tokens of a target vocabulary that a source vocabulary has as well.
@@ -257,6 +261,7 @@ class Overlap:
         )
 
 
+@checked
 def overlap(
     source_tokenizer: PreTrainedTokenizerBase, target_tokenizer: PreTrainedTokenizerBase, ignore_case: bool = False
 ) -> Overlap:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hf_xlt.arguments import checked, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
 from hf_xlt.mixture import MIXTURES, Mixture, SparseMixture, check_ids
@@ -48,6 +49,7 @@ class Part:
     evidence: Mapping[str, float] = field(default_factory=dict)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Transport:
     """Target rows out of source rows: copied, mixed, and for every other row a seeded draw.
@@ -88,6 +90,7 @@ class Transport:
     rank: int | None = None
 
     def __post_init__(self) -> None:
+        require_seed("seed", self.seed)
         check_ids("copied_source", self.copied_source, self.source_size)
         check_ids("copied_target", self.copied_target, self.target_size)
         check_ids("mixed_target", self.mixed_target, self.target_size)
@@ -109,6 +112,7 @@ class Transport:
             raise ValueError(f"source_size is {self.source_size}; expected {wanted} or more, as the mixture reads.")
 
     @torch.no_grad()
+    @checked
     def apply(self, matrix: Tensor) -> Tensor:
         """Make the target's rows out of the source's, in the same dtype; the source is left as it is.
 
@@ -211,6 +215,7 @@ class Transport:
         row = self._row(token)
         return next(origin for origin, rows in self.origins.items() if rows[row])
 
+    @checked
     def explain(self, token: str, k: int = 5) -> list[tuple[str, float]]:
         """The `k` source tokens that weigh most in a target token's row, largest absolute weight first.
 
@@ -222,6 +227,7 @@ class Transport:
         """
         return [(part.source, part.weight) for part in self.parts(token, k)]
 
+    @checked
     def parts(self, token: str, k: int = 5) -> list[Part]:
         """What `explain` tells, and the evidence behind each source token.
 
@@ -273,6 +279,7 @@ class Transport:
         named = {name: row for row, name in reversed(list(enumerate(self.target_names))) if name}
         return {name.removeprefix("-"): row for name, row in named.items()} | named
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the transport to one `.safetensors` file, which appears whole or not at all.
 
@@ -291,6 +298,7 @@ class Transport:
         return write_tensors(path, tensors, metadata, overwrite=overwrite)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Transport:
         """Read what `save` wrote, equal to the bit.
 

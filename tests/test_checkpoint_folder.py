@@ -327,8 +327,8 @@ def test_a_copy_that_fails_leaves_nothing(sharded, tok, tmp_path, monkeypatch):
 
 
 def test_a_failed_build_leaves_the_old_output(source, tok, tmp_path):
-    (tmp_path / "target").mkdir()
-    (tmp_path / "target" / "precious").write_text("kept")
+    with atomic_folder(tmp_path / "target") as folder:
+        (folder / "precious").write_text("kept")
     with pytest.raises(KeyboardInterrupt):
         revocabulary(Checkpoint.open(source), Interrupted(), tok, tmp_path / "target", overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
@@ -362,8 +362,8 @@ def test_a_killed_build_leaves_no_folder_that_looks_complete(sharded, tok, tmp_p
 
 
 def test_an_existing_output_is_replaced_only_when_asked(source, tok, tmp_path):
-    (tmp_path / "target").mkdir()
-    (tmp_path / "target" / "old").write_text("old")
+    with atomic_folder(tmp_path / "target") as folder:
+        (folder / "old").write_text("old")
     with pytest.raises(InputError, match=r"target exists\. .*--overwrite"):
         revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
     assert (tmp_path / "target" / "old").exists()
@@ -375,7 +375,7 @@ def test_an_existing_output_is_replaced_only_when_asked(source, tok, tmp_path):
 
 @pytest.mark.parametrize("output", ["source", "source/inside", "source/../source", "."])
 def test_an_output_that_overlaps_with_the_source_is_refused(output, source, tok, tmp_path):
-    with pytest.raises(InputError, match="overlaps with the source"):
+    with pytest.raises(InputError, match="overlaps with"):
         revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / output, overwrite=True)
     assert Checkpoint.open(source).vocab_size == 600
 

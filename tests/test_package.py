@@ -10,7 +10,7 @@ from hf_xlt.sample import LANGUAGES, sentences
 
 ROOT = Path(hf_xlt.__file__).parent
 ORDER = (
-    "errors", "files", "tokens", "mixture", "transport", "geometry", "evidence", "checkpoint",
+    "errors", "arguments", "files", "tokens", "mixture", "transport", "geometry", "evidence", "checkpoint",
     "model_card", "hub", "trelm", "data", "evaluation", "initializers", "report", "report_html", "recipes", "study",
     "sample", "demo", "cli", "__main__",
 )  # fmt: skip

@@ -258,12 +258,21 @@ class TestWriting:
 
     def test_what_is_there_is_replaced_only_if_asked(self, tmp_path):
         path = tmp_path / "report.html"
-        path.write_text("old")
+        write_report(path, Report("Old", "", ()))
+        old = path.read_text(encoding="utf-8")
         with pytest.raises(InputError, match="exists; expected a new file"):
             write_report(path, self.REPORT)
-        assert path.read_text() == "old"
+        assert path.read_text(encoding="utf-8") == old
         write_report(path, self.REPORT, overwrite=True)
         assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+        assert path.read_text(encoding="utf-8") != old
+
+    def test_a_page_of_somebody_else_is_left_alone(self, tmp_path):
+        path = tmp_path / "report.html"
+        path.write_text("<!DOCTYPE html><title>My thesis</title>")
+        with pytest.raises(InputError, match="was not written by hf-xlt"):
+            write_report(path, self.REPORT, overwrite=True)
+        assert "thesis" in path.read_text()
 
     def test_a_folder_that_is_not_there_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="is not a folder"):

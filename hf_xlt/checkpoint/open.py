@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
 from hf_xlt.checkpoint.layout import Layout
@@ -56,6 +57,7 @@ class Checkpoint:
     trust_remote_code: bool = False
 
     @classmethod
+    @checked
     def open(cls, name_or_folder: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
         """Open a local folder or a Hub id.
 

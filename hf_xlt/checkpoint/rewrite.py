@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from hf_xlt.arguments import refused, require_type
 from hf_xlt.checkpoint.body import check_body
 from hf_xlt.checkpoint.chat import Chat
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
@@ -65,6 +66,10 @@ def revocabulary(
         InputError: If transport, tokenizer and tables do not fit each other, source rows or the body are not finite,
             the body is all zeros, or the output cannot be written there; nothing is left behind.
     """
+    for name, value, can in (("checkpoint", checkpoint, "layout"), ("transport", transport, "blocks")):
+        if not hasattr(value, can):
+            raise refused(name, value, f"a {name.capitalize()}")
+    require_type("output", output, str | Path)
     output = Path(output)
     check_output(output, overwrite=overwrite, sources=[checkpoint.folder])
     check_ids(transport.source_size, checkpoint.vocab_size, str(checkpoint.folder))

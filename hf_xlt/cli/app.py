@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
+from hf_xlt.cli.effect import check_effect
+from hf_xlt.errors import InputError
 from hf_xlt.files.printable import one_line
 
 app = typer.Typer(
@@ -21,6 +27,46 @@ app = typer.Typer(
 )
 IS_MAIN = os.environ.get("RANK", "0") == "0"  # of several processes that a launcher started, one speaks for all
 console = Console(quiet=not IS_MAIN)
+
+INTERRUPTED = 130  # what a shell calls the end by Ctrl-C
+
+
+class Command(TyperCommand):
+    """A command that refuses what it would not heed: an option given twice, or one without effect beside the others."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line.
+
+        Raises:
+            InputError: If an argument is empty, or an option that takes one value is given twice.
+        """
+        if "" in args:
+            before = args[args.index("") - 1] if args.index("") else self.name
+            raise InputError(f"There is an empty argument after {before}. Give it a value, or leave the option out.")
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for param, times in Counter(order).items():
+            if times > 1 and not param.multiple and not param.is_flag:
+                raise InputError(f"{param.opts[0]} is given {times} times, but takes one value. Give it once.")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            InputError: If an option has no effect beside the others; and as the command does.
+        """
+        given = {name for name in ctx.params if ctx.get_parameter_source(name).name == "COMMANDLINE"}
+        check_effect(str(self.name), ctx.params, given)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("hf-xlt: Interrupted.", file=sys.stderr)  # noqa: T201
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a function a command of the application."""
+    return app.command(cls=Command)(function)
 
 
 def say(line: str) -> None:

@@ -12,7 +12,8 @@ from transformers.utils import logging as transformers_logging
 from hf_xlt.cli import measure as measure  # registers its commands
 from hf_xlt.cli import transfer as transfer
 from hf_xlt.cli.app import IS_MAIN, app
-from hf_xlt.errors import InputError, UploadError
+from hf_xlt.cli.failures import told
+from hf_xlt.errors import InputError
 from hf_xlt.files.printable import one_line
 
 
@@ -29,13 +30,29 @@ def quiet_libraries() -> None:
 
 
 def main() -> None:
-    """Run the command; refused input is one line and exit code 2, a traceback only with HF_XLT_DEBUG=1."""
+    """Run the command; what goes wrong is one line, a traceback only with HF_XLT_DEBUG=1.
+
+    The exit code is 2 for what is refused, 1 for what fails, 130 for Ctrl-C.
+    """
     quiet_libraries()
     try:
+        check_words(sys.argv[1:])
         app()
-    except (InputError, UploadError) as error:
+    except Exception as error:
         if os.environ.get("HF_XLT_DEBUG") == "1":
             raise
+        line, code = told(error)
         if IS_MAIN:
-            print(f"hf-xlt: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from None
+            print(f"hf-xlt: {one_line(line)}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(code) from None
+
+
+def check_words(words: list[str]) -> None:
+    """Refuse what cannot be printed, on a card or here: bytes that are not UTF-8.
+
+    Raises:
+        InputError: If a word of the command line holds some.
+    """
+    for word in words:
+        if not word.isascii() and word != word.encode("utf-8", "replace").decode():
+            raise InputError(f"{word!r} is not UTF-8. Rename the file, or give the name in UTF-8.", value=word)

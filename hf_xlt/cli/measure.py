@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.cli.app import app, console, say
+from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.cli.app import command, console, say
+from hf_xlt.cli.effect import check_settings
 from hf_xlt.cli.options import Trust
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.evaluation.compare import compare_results
-from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of
+from hf_xlt.evaluation.evaluate import Examination, check_results_folder, evaluate_model, metric_of
 from hf_xlt.evaluation.neighbours import nearest_tokens
 from hf_xlt.evaluation.precision import PRECISIONS
+from hf_xlt.evaluation.structure import Structure
 from hf_xlt.evaluation.structure import structure as compare_structure
 from hf_xlt.evaluation.structure import tables as structure_tables
 from hf_xlt.evaluation.tables import comparison_table, results_card_table
@@ -24,13 +27,15 @@ from hf_xlt.evaluation.tasks.data import read_data
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.registry import TASKS
 from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.place import file_of
 from hf_xlt.evidence.skipped import told
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.report import text_table
-from hf_xlt.report_html import write_report
+from hf_xlt.report_html import check_report, write_report
 from hf_xlt.report_html.comparison import comparison_report, curves_of
 from hf_xlt.study import load_study, pictures, run_study
 from hf_xlt.study import tables as study_tables
+from hf_xlt.trelm import TreLMConfig
 
 Tasks = Annotated[str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.")]
 DataOption = Annotated[
@@ -63,7 +68,7 @@ Dropout = Annotated[
 ]
 
 
-@app.command()
+@command
 def evaluate(
     model: Annotated[str, typer.Argument(help="A Hub id or a folder.")],
     tasks: Tasks = None,
@@ -111,7 +116,7 @@ def evaluate(
         say(f"Next: hf-xlt compare {model} ANOTHER-MODEL --output {output} with the same options")
 
 
-@app.command()
+@command
 def compare(
     models: Annotated[
         list[str], typer.Argument(help="Hub ids or folders; the first is what others are compared with.")
@@ -148,11 +153,12 @@ def compare(
     if len(set(models)) != len(models) or len(models) < 2:
         raise InputError(f"Nothing to compare in {', '.join(models)}; name two or more different models.")
     page = output / "report.html"
+    check_results_folder(output)
     if output.exists():
-        check_file(page, overwrite=overwrite)
+        check_report(page, overwrite=overwrite)
     budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
     examination = _examination(tasks, data, zero_shot, seeds, budget)
-    asked = [ModelAsked(model, source, languages, trust_remote_code) for model in models]
+    asked = _asked(models, source, languages, trust_remote_code)
     pairs = None if parallel is None else told(read_parallel(parallel)).pairs
     by_model = [evaluate_model(model, examination, output) for model in asked]
     compared = {
@@ -179,7 +185,7 @@ def compare(
     say(f"{page}: tables, learning curves, similarity of layers, neighbours; open it in a browser.")
 
 
-@app.command()
+@command
 def structure(
     model_a: Annotated[str, typer.Argument(help="Reads the first column: a Hub id or a folder.")],
     model_b: Annotated[str, typer.Argument(help="Reads the second column; may be the same.")],
@@ -201,7 +207,8 @@ def structure(
     Example: hf-xlt structure google-bert/bert-base-cased google-bert/bert-base-german-cased --parallel en-de.tsv
     """
     if output is not None:
-        check_file(output, overwrite=overwrite)
+        read = (model_a, model_b, file_of(parallel))
+        check_file(output, overwrite=overwrite, ours=Structure.is_file, sources=read)
     pairs = told(read_parallel(parallel)).pairs
     found = compare_structure(
         model_a,
@@ -220,7 +227,7 @@ def structure(
         say(f"{output}: all figures.")
 
 
-@app.command()
+@command
 def study(
     output: Annotated[Path, typer.Option(help="Folder of the study; what is done there is not done again.")],
     grid: Annotated[Path | None, typer.Argument(help="A .yaml file; the shipped study without one.")] = None,
@@ -241,6 +248,7 @@ def study(
 
     Example: hf-xlt study --corpus en=en.txt.gz --corpus de=de.txt.gz --parallel en-de.tsv --output study
     """
+    check_settings(settings, [f"corpora.{text.partition('=')[0]}" for text in corpus or []])
     given = [f"corpora.{language}" for language in corpus or []]
     given += [f"{name}={value}" for name, value in (("parallel", parallel), ("dictionary", dictionary)) if value]
     results = run_study(load_study(grid, [*given, *(settings or [])]), output, workers)
@@ -248,6 +256,20 @@ def study(
         console.print(text_table(table))
     drawn = pictures(results, output)
     say(f"{output}: cells/*.json, {', '.join(path.name for path in drawn)}")
+
+
+def _asked(
+    models: list[str], source: str | None, languages: tuple[str, str] | None, trust_remote_code: bool
+) -> list[ModelAsked]:
+    """The models to compare, all of them there before one is measured; languages are those of models of several."""
+    configs = [Checkpoint.open(model, trust_remote_code=trust_remote_code).config for model in models]
+    several = [isinstance(config, TreLMConfig) for config in configs]
+    if languages and not any(several):
+        raise InputError("--languages is for models of several (TreLM), and none of these is one. Leave it out.")
+    return [
+        ModelAsked(model, source, languages if own else None, trust_remote_code)
+        for model, own in zip(models, several, strict=True)
+    ]
 
 
 def _budget(quick: bool, probe: bool) -> Budget:

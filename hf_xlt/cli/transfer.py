@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.checkpoint import atomic_folder, chat_of, open_tokenizer
+from hf_xlt.checkpoint import atomic_folder, chat_of, check_output, open_tokenizer
 from hf_xlt.checkpoint.contents import left_behind
-from hf_xlt.cli.app import app, command_line, console, say
+from hf_xlt.cli.app import command, command_line, console, say
+from hf_xlt.cli.effect import check_settings
 from hf_xlt.cli.options import (
     ChatTemplate,
     CorpusFiles,
@@ -47,7 +48,7 @@ from hf_xlt.report import example_token, explanation_table, results_table, text_
 from hf_xlt.transport import Transport
 
 
-@app.command()
+@command
 def demo(
     recipe: Annotated[str, typer.Option(help="Which recipe to show.")] = "clp",
     output: Output = Path("hf-xlt-demo"),
@@ -58,7 +59,7 @@ def demo(
     run_demo(recipe, output, console, command=command_line(), seeds=seeds, overwrite=overwrite)
 
 
-@app.command()
+@command
 def initialize(
     method: Annotated[str, typer.Argument(help=f"How target rows are made: {', '.join(METHODS)}; or {AUTO}.")],
     output: Output,
@@ -113,8 +114,10 @@ def initialize(
         choice = choose(evidence)
         method = choice.method
         say(f"Taking {method}: {choice.reason}.")
+    check_output(output, overwrite=overwrite, sources=evidence.places)
     flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
     options = {"method": method, **{name: value for name, value in flags.items() if value is not None}}
+    check_settings(settings, options)
     for setting in settings or []:
         set_value(options, setting)
     initializer = initializer_for(options, evidence)
@@ -142,7 +145,7 @@ def initialize(
     say(f"Next: {explained}train it: hf-xlt run --help")
 
 
-@app.command()
+@command
 def run(
     recipe: Annotated[str, typer.Argument(help=f"A shipped recipe ({', '.join(shipped_recipes())}) or a .yaml file.")],
     output: Output,
@@ -189,7 +192,11 @@ def run(
              "data.dictionary": _named(dictionary), "data.vectors": vectors, "data.source_vectors": source_vectors,
              "data.held_out": held_out, "trelm.languages": languages and list(languages),
              "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
-    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
+    given = {key: value for key, value in given.items() if value is not None}
+    check_settings(settings, given)
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
+    if languages and load_recipe(recipe).trelm is None:
+        raise InputError(f"--languages is for recipes of two languages, such as trelm and ramen; {recipe} is none.")
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
     if not loaded.only_distils:
@@ -204,7 +211,7 @@ def run(
     say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
 
 
-@app.command()
+@command
 def explain(
     folder: Annotated[Path, typer.Argument(help="A model that hf-xlt made.")],
     tokens: Annotated[list[str] | None, typer.Argument(help="Tokens of its vocabulary.")] = None,
@@ -232,7 +239,7 @@ def _named(files: list[str] | None) -> str | list[str] | None:
     return files[0] if files and len(files) == 1 else files or None
 
 
-@app.command()
+@command
 def tokenizer(
     corpus: CorpusFiles,
     output: Output,
@@ -273,23 +280,14 @@ def tokenizer(
     """
     if like is not None and extend is not None:
         raise InputError("--like trains a new tokenizer and --extend keeps the old one; give one of them.")
-    new = {"--vocab-size": vocab_size, "--min-frequency": min_frequency, "--lowercase or --cased": lowercase,
-           "--strip-accents": strip_accents or None}  # fmt: skip
-    refused = {
-        "--extend, which keeps the tokenizer as it is": {} if extend is None else {"--family": family, **new},
-        "--like, which says the family": {} if like is None else {"--family": family},
-        "a new tokenizer": {} if extend is not None else {"--added": added},
-    }
-    for use, options in refused.items():
-        if given := [name for name, value in options.items() if value is not None]:
-            raise InputError(f"{given[0]} is not for {use}", expected="other options", hint=f"Leave {given[0]} out.")
     words = () if not dictionary else (target for _, target in read_dictionaries(dictionary).entries)
     lines = chain(Corpus.of(corpus).lines(), words)
     size = 32_000 if vocab_size is None else vocab_size
     options = {"min_frequency": MIN_FREQUENCY if min_frequency is None else min_frequency,
                "strip_accents": strip_accents}  # fmt: skip
     check_numbers(size, options["min_frequency"])
-    with atomic_folder(output, overwrite=overwrite) as folder:
+    read = (*corpus, *(dictionary or ()), like, extend)
+    with atomic_folder(output, overwrite=overwrite, sources=read) as folder:
         if extend is not None:
             kept = open_tokenizer(extend, trust_remote_code=trust_remote_code)
             trained = extend_tokenizer(kept, lines, 5000 if added is None else added)
@@ -303,7 +301,7 @@ def tokenizer(
     say(f"{output}: {len(trained):,} entries.")
 
 
-@app.command()
+@command
 def push(
     folder: Annotated[Path, typer.Argument(help="A model folder with its card.")],
     repo_id: Annotated[str, typer.Argument(help="Where to: name or namespace/name.")],

@@ -16,9 +16,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_share
 from hf_xlt.data.corpora import Split
 from hf_xlt.data.objectives import Example, Objective, special_ids
-from hf_xlt.data.sampling import require_share
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary
 

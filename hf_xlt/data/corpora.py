@@ -13,6 +13,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.place import several
 from hf_xlt.files.json_text import json_lines
@@ -108,6 +109,7 @@ PACKED = (".txt", ".jsonl")
 FORMATS = (*(suffix + packed for suffix in PACKED for packed in ("", *COMPRESSED)), ".parquet")
 
 
+@checked
 @dataclass(frozen=True)
 class Corpus:
     """A text corpus: a local file of a known format, or the `train` split of a Hub dataset.
@@ -210,6 +212,7 @@ class Corpora(Corpus):
         return chain.from_iterable(part.lines() for part in self.several)
 
 
+@checked
 @dataclass(frozen=True)
 class Split:
     """A corpus divided into training and held-out lines.

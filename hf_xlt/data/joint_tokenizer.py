@@ -8,11 +8,13 @@ from itertools import chain, repeat
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
+from hf_xlt.arguments import checked, require_share
 from hf_xlt.data.corpora import Split
-from hf_xlt.data.sampling import language_probabilities, require_share
+from hf_xlt.data.sampling import language_probabilities
 from hf_xlt.data.tokenizer import train_tokenizer
 
 
+@checked
 def train_joint_tokenizer(
     splits: Mapping[str, Split], alpha: float, vocab_size: int, family: str
 ) -> PreTrainedTokenizerFast:

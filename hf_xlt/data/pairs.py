@@ -11,6 +11,7 @@ from datasets import Dataset, Features, Value
 from datasets import Sequence as ListOf
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import MOST, checked, require_whole
 from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.objectives.cross_lingual import UNALIGNED
 from hf_xlt.data.token_stream import BATCH, Frame
@@ -29,6 +30,7 @@ FEATURES = Features(
 )
 
 
+@checked
 def tokenized(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[np.ndarray]:
     """Ids of each text without special tokens, cut so that it fits into `max_length` with them; int64."""
     room = Frame.of(tokenizer).room(max_length)
@@ -36,6 +38,7 @@ def tokenized(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_leng
     return [np.array(ids[:room], dtype=np.int64) for ids in encoded["input_ids"]]
 
 
+@checked
 def aligned_pairs(
     pairs: Sequence[TokenPair],
     links: Sequence[np.ndarray],
@@ -65,6 +68,8 @@ def aligned_pairs(
         raise InputError("There is no translation pair; give parallel text with at least one.")
     if len(pairs) != len(links):
         raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")
+    for lang_id in lang_ids:
+        require_whole("lang_ids", lang_id, least=0, most=MOST)
     frame = Frame.of(tokenizer)
 
     def batches() -> Iterator[dict[str, list]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from hf_xlt.arguments import checked, require_share
 from hf_xlt.data.stream import ShuffledStream, Stream
 from hf_xlt.errors import InputError
 
@@ -17,12 +18,7 @@ BLOCK = 256
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
-def require_share(name: str, value: float) -> None:
-    """Refuse a value that is not from 0 to 1; `name` tells which it is."""
-    if not 0 <= value <= 1:
-        raise InputError(f"{name} is {value}; expected a number from 0 to 1.")
-
-
+@checked
 def language_probabilities(sizes: Mapping[str, int], alpha: float) -> dict[str, float]:
     """How likely the next example is of each language: p_i = n_i^α / Σ_j n_j^α (Lample & Conneau 2019, §3.1).
 

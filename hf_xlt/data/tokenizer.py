@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from hf_xlt.arguments import checked, require_text, require_type
 from hf_xlt.data.normalization import CLEANED, NFC, adapted
 from hf_xlt.data.pipeline import Pipeline
 from hf_xlt.data.post_processor import FRAMING, frame_like, named_tokens
@@ -82,6 +83,7 @@ FAMILIES: dict[str, Callable[[], _Family]] = {
 }
 
 
+@checked
 def train_tokenizer(
     texts: Iterable[str],
     vocab_size: int,
@@ -250,7 +252,8 @@ def check_numbers(vocab_size: int, min_frequency: int) -> None:
 
 
 def _some(texts: Iterable[str]) -> Iterator[str]:
-    kept = (text for text in texts if text.strip())
+    require_type("texts", texts, Iterable[str])
+    kept = (text for text in texts if require_text(text).strip())
     first = next(kept, None)
     if first is None:
         raise InputError("There is no text to train a tokenizer on; give a corpus with text in it.")

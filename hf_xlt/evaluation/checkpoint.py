@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hf_xlt.arguments import checked, require_whole
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.evaluation.held_out import HeldOut
@@ -10,6 +11,7 @@ from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.lm_head import LanguageModel
 
 
+@checked
 def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_remote_code: bool = False) -> Quality:
     """Open a language model and measure it on a text, with the objective its kind was made for.
 
@@ -24,5 +26,6 @@ def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_rem
     """
     lines = Corpus(corpus).lines()
     opened = LanguageModel.open(ModelAsked(name_or_folder, trust_remote_code=trust_remote_code))
+    require_whole("length", length, least=2, most=int(opened.longest))
     held_out = HeldOut.cut(lines, opened.tokenizer, length, objective_for(opened.kind.objective, opened.tokenizer))
     return measure(opened.model, held_out, opened.tokenizer)

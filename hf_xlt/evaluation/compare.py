@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hf_xlt.arguments import checked, refused, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
 from hf_xlt.evaluation.tasks.result import TaskResult
@@ -41,6 +42,7 @@ class Compared:
     difference: Interval | None
 
 
+@checked
 def compare_results(results: Sequence[TaskResult], metric: CountedMetric, seed: int = 0) -> list[Compared]:
     """Results of one task, the first the one to compare with.
 
@@ -52,6 +54,9 @@ def compare_results(results: Sequence[TaskResult], metric: CountedMetric, seed: 
     Raises:
         InputError: If they are of several tasks or test files.
     """
+    if not results:
+        raise refused("results", results, "one or more")
+    require_seed("seed", seed)
     first = results[0]
     for other in results[1:]:
         if other.task != first.task or other.settings["data"]["test"] != first.settings["data"]["test"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_xlt.arguments import checked, require_seeds
 from hf_xlt.checkpoint import checkpoint_content
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
@@ -23,10 +25,12 @@ from hf_xlt.evaluation.tasks.run import Material, Supervised
 from hf_xlt.evaluation.tasks.task import Task
 from hf_xlt.evidence.place import file_of
 from hf_xlt.files.content import content_of
+from hf_xlt.files.folders import absolute, check_writable
 
 logger = logging.getLogger(__name__)
 
 
+@checked
 @dataclass(frozen=True)
 class Examination:
     """What is asked of every model.
@@ -49,8 +53,11 @@ class Examination:
     budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
-        if not self.tasks or not self.seeds:
-            raise InputError("There is nothing to evaluate; name at least one task with --tasks, and one seed.")
+        if not self.tasks:
+            raise InputError("There is nothing to evaluate; name at least one task with --tasks.")
+        require_seeds("seeds", self.seeds)
+        if twice := [name for place, name in enumerate(self.tasks) if name in self.tasks[:place]]:
+            raise InputError(f"The task {twice[0]} is named twice; name it once.", value=self.tasks)
         for name in self.tasks:
             check_places(task_named(name), self.data.get(name, {}))
         if unasked := [name for name in self.data if name not in self.tasks]:
@@ -65,6 +72,7 @@ class Examination:
         return known
 
 
+@checked
 def evaluate_model(model: ModelAsked, examination: Examination, folder: Path | None = None) -> list[TaskResult]:
     """Every task on one model.
 
@@ -79,14 +87,25 @@ def evaluate_model(model: ModelAsked, examination: Examination, folder: Path | N
     """
     if folder is None:
         return [_made(task_named(name), model, examination, {}) for name in examination.tasks]
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; expected a folder for results. Choose another --output.")
+    check_results_folder(folder)
     checkpoints = {
         role: checkpoint_content(name, ignoring=folder)
         for role, name in (("model", model.name), ("source", model.source))
         if name is not None
     }
     return [_kept(task_named(name), model, examination, folder, checkpoints) for name in examination.tasks]
+
+
+def check_results_folder(folder: Path) -> None:
+    """Refuse a folder that results cannot be added to.
+
+    Raises:
+        InputError: If it is a file, or no file can be made there.
+    """
+    place = absolute(folder)
+    if os.path.lexists(place) and not place.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder for results. Choose another --output.", path=folder)
+    check_writable(place / "results" if place.is_dir() else place)
 
 
 def metric_of(result: TaskResult) -> CountedMetric:

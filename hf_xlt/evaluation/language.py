@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.trelm import TreLMConfig
 
 # Where a saved model keeps the first language's tokenizer, if each has one; the default one's lies at the root.
 SOURCE_TOKENIZER = "source_tokenizer"
@@ -22,6 +23,21 @@ def require_languages(checkpoint: Checkpoint, languages: Sequence[str]) -> None:
     known = checkpoint.config.languages
     if unknown := [language for language in languages if language not in known]:
         raise InputError(f"{checkpoint.name} has no language {unknown[0]!r}; it has {', '.join(known)}.")
+
+
+def refuse_languages(checkpoint: Checkpoint, languages: Sequence[str] | None) -> None:
+    """Refuse languages named for a model that is not of several: they would have no effect.
+
+    Raises:
+        InputError: If it is not a TreLM and there are some.
+    """
+    if languages is not None and not isinstance(checkpoint.config, TreLMConfig):
+        raise InputError(
+            f"{checkpoint.name} has no languages to choose from, but is to read {', '.join(languages)}",
+            value=languages,
+            expected="none for a model that is not a TreLM",
+            hint="Leave --languages out.",
+        )
 
 
 def tokenizer_of(checkpoint: Checkpoint, language: str) -> PreTrainedTokenizerBase:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.columns import find_columns
 from hf_xlt.evidence.place import Place, several
@@ -52,6 +53,7 @@ class ParallelText:
         return "; ".join(told)
 
 
+@checked
 def read_parallel(
     source: str | Path, target: str | Path | None = None, columns: tuple[int, int] | None = None
 ) -> ParallelText:

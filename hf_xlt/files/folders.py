@@ -6,15 +6,20 @@ import os
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hf_xlt.errors import InputError
 from hf_xlt.files.modes import ordinary_modes
+from hf_xlt.files.ours import foreign_files, is_marked, mark, some
+
+LONGEST_NAME = 255  # bytes, of the file systems in use
 
 
 @contextmanager
-def atomic_folder(output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path] = ()) -> Iterator[Path]:
+def atomic_folder(
+    output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()
+) -> Iterator[Path]:
     """A hidden folder beside `output` to write into; it takes the name `output` when the block ends well.
 
     If the block raises, the hidden folder is removed and `output` is as it was. What a killed process left
@@ -22,45 +27,136 @@ def atomic_folder(output: str | Path, *, overwrite: bool = False, sources: Itera
 
     Args:
         output: The folder to make.
-        overwrite: Whether an existing folder may be replaced, once the new one is complete.
-        sources: Folders that are read meanwhile, which the output may not touch.
+        overwrite: Whether an existing folder that hf_xlt wrote may be replaced, once the new one is complete.
+        sources: Files and folders that are read meanwhile, which the output may not touch.
 
     Raises:
         InputError: As `check_output` does.
     """
-    output = _absolute(output)
+    output, sources = absolute(output), tuple(sources)
     _recover(output)
     check_output(output, overwrite=overwrite, sources=sources)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = _sibling(output, "partial")
-    partial.mkdir()
-    try:
-        yield partial
-        ordinary_modes(partial)
-        _swap(partial, output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with _parents(output):
+        partial = _sibling(output, "partial")
+        partial.mkdir()
+        try:
+            yield partial
+            ordinary_modes(partial)
+            mark(partial)
+            check_output(output, overwrite=overwrite, sources=sources)  # it may have appeared meanwhile
+            with put_aside(output):
+                partial.rename(output)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path] = ()) -> None:
-    """Refuse a place that cannot be written before any work is done for it.
+@contextmanager
+def folder_in_place(
+    output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()
+) -> Iterator[Path]:
+    """The folder `output` itself to write into, for what must know its own place; removed if the block raises.
+
+    What it replaces is put aside meanwhile, and comes back if the block raises.
 
     Raises:
-        InputError: If `output` exists without `overwrite`, is a file, or is, holds or lies in a folder of
-            `sources` or holds the working directory.
+        InputError: As `check_output` does.
     """
-    output = _absolute(output)
-    for source in map(_absolute, sources):
-        if output == source or output in source.parents or source in output.parents:
-            raise InputError(f"The output {output} overlaps with the source {source}. Choose a folder apart from it.")
+    output, sources = absolute(output), tuple(sources)
+    _recover(output)
+    check_output(output, overwrite=overwrite, sources=sources)
+    with _parents(output), put_aside(output):
+        output.mkdir()
+        try:
+            yield output
+            mark(output)
+        except BaseException:
+            shutil.rmtree(output, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def put_aside(output: Path) -> Iterator[None]:
+    """What is at `output` has another name while the block makes a new one; it is removed last, or comes back."""
     if not os.path.lexists(output):
+        yield
         return
-    if not overwrite:
-        raise InputError(f"The output {output} exists. Choose another, or replace it with --overwrite.")
-    if not output.is_dir() or output.is_symlink():
-        raise InputError(f"The output {output} is not a folder, so it is not overwritten. Choose another.")
-    if output == Path.cwd() or output in Path.cwd().parents:
-        raise InputError(f"The output {output} holds the working directory, so it is not overwritten. Choose another.")
+    replaced = _sibling(output, "replaced")
+    output.rename(replaced)
+    try:
+        yield
+    except BaseException:
+        replaced.rename(output)
+        raise
+    shutil.rmtree(replaced)
+
+
+def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()) -> None:
+    """Refuse a place that cannot be written before any work is done for it.
+
+    Args:
+        output: A folder to make.
+        overwrite: Whether it may replace one that hf_xlt wrote.
+        sources: Files and folders that are read; those that do not exist, such as ids on the Hub, do not count.
+
+    Raises:
+        InputError: If `output` exists without `overwrite`, is no folder, holds files that hf_xlt did not write or the
+            working directory, if it is, holds or lies in one of `sources`, or if no folder can be made there.
+    """
+    output = absolute(output)
+    check_apart(output, sources)
+    if os.path.lexists(output):
+        _check_replaceable(output, overwrite)
+    check_writable(output)
+
+
+def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
+    """Refuse an output that is, holds or lies in something that is read.
+
+    Raises:
+        InputError: Likewise.
+    """
+    place = _resolved(output)
+    for source in sources:
+        if source is None or not _exists(source):
+            continue
+        read = _resolved(Path(source).expanduser())
+        if place == read or place in read.parents or read in place.parents:
+            raise InputError(
+                f"The output {output} overlaps with {source}, which is read",
+                value=str(output),
+                expected="a place apart from it",
+                path=output,
+            )
+
+
+def check_writable(output: Path) -> None:
+    """Refuse a place where no file or folder can be made, by making one.
+
+    Raises:
+        InputError: Likewise.
+    """
+    place = next(parent for parent in output.parents if os.path.lexists(parent))
+    if not place.is_dir():
+        raise InputError(
+            f"The output {output} lies below {place}, which is no folder. Choose another output.", path=output
+        )
+    new = output.relative_to(place).parts[:-1]
+    trial = place / _sibling(output, "checking").name
+    longest = max((*new, trial.name), key=lambda name: len(os.fsencode(name)))
+    if len(os.fsencode(longest)) > LONGEST_NAME:
+        raise InputError(
+            f"The output has a name of {len(os.fsencode(output.name))} bytes, which leaves no room for the names of "
+            f"unfinished files beside it ({LONGEST_NAME} bytes). Choose a shorter one.",
+            path=output,
+        )
+    try:
+        with suppress(FileExistsError):
+            trial.mkdir()
+            trial.rmdir()
+    except OSError as error:
+        raise InputError(
+            f"The output {output} cannot be written: {error.strerror} in {place}. Choose another output.", path=output
+        ) from error
 
 
 def check_space(output: str | Path, needed: int) -> None:
@@ -69,7 +165,7 @@ def check_space(output: str | Path, needed: int) -> None:
     Raises:
         InputError: If the disk has fewer bytes free.
     """
-    place = next(parent for parent in _absolute(output).parents if parent.exists())
+    place = next(parent for parent in absolute(output).parents if parent.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
         raise InputError(
@@ -78,47 +174,93 @@ def check_space(output: str | Path, needed: int) -> None:
         )
 
 
-def _absolute(folder: str | Path) -> Path:
-    """The path with its parents resolved, so that two spellings compare equal; a link itself is not followed."""
-    folder = Path(folder).expanduser()
-    return folder.parent.resolve() / folder.name if folder.name not in ("", "..") else folder.resolve()
+def absolute(output: str | Path) -> Path:
+    """The path with its parents resolved, so that two spellings compare equal; a link itself is not followed.
+
+    Raises:
+        InputError: If it is empty, or no name that a file can have everywhere.
+    """
+    text = os.fspath(output)
+    if not text or "\0" in text or text != text.encode("utf-8", "replace").decode():
+        raise InputError(f"The output {text!r} is no name of a file", value=text, expected="a path in UTF-8")
+    try:
+        path = Path(text).expanduser()
+        return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
+    except (OSError, RuntimeError) as error:  # a home that is not known, links in a circle
+        raise InputError(f"The output {text} leads nowhere: {error}. Choose another output.", value=text) from error
+
+
+def _check_replaceable(output: Path, overwrite: bool) -> None:
+    if not overwrite:
+        raise InputError(f"The output {output} exists. Choose another, or replace it with --overwrite.", path=output)
+    if not output.is_dir() or output.is_symlink():
+        raise InputError(f"The output {output} is not a folder, so it is not overwritten. Choose another.", path=output)
+    if output.is_mount():
+        raise InputError(
+            f"The output {output} is a mounted disk, so it is not overwritten. Choose another.", path=output
+        )
+    if output == Path.cwd() or output in Path.cwd().parents:
+        raise InputError(
+            f"The output {output} holds the working directory, so it is not overwritten. Choose another.", path=output
+        )
+    if foreign := foreign_files(output):
+        raise InputError(
+            f"The output {output} holds files that hf-xlt did not write or that were changed since "
+            f"({some(foreign)}), so it is not overwritten. Move them elsewhere, or choose another output.",
+            value=foreign,
+            path=output,
+        )
+
+
+def _exists(source: str | Path) -> bool:
+    try:
+        return Path(source).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return path
+
+
+@contextmanager
+def _parents(output: Path) -> Iterator[None]:
+    """The folders above `output` are there; those that were made for it go again if the block raises."""
+    missing = [parent for parent in output.parents if not parent.exists()]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for parent in missing:
+            with suppress(OSError):  # not empty: something else is there by now
+                parent.rmdir()
+        raise
 
 
 def _sibling(output: Path, purpose: str) -> Path:
     return output.parent / f".{output.name}.{purpose}-{socket.gethostname()}-{os.getpid()}"
 
 
-def _swap(partial: Path, output: Path) -> None:
-    """Rename `partial` to `output`; an old folder there is put aside first and removed last."""
-    if not output.exists():
-        partial.rename(output)
-        return
-    replaced = _sibling(output, "replaced")
-    output.rename(replaced)
-    try:
-        partial.rename(output)
-    except OSError:
-        replaced.rename(output)
-        raise
-    shutil.rmtree(replaced)
-
-
 def _recover(output: Path) -> None:
     """Undo what processes of this machine that died left beside `output`."""
     for replaced in _abandoned(output, "replaced"):
-        if output.exists():
-            shutil.rmtree(replaced)
-        else:
+        if not os.path.lexists(output):
             replaced.rename(output)
+        elif is_marked(output):  # else the new one is not complete, and the old one all there is
+            shutil.rmtree(replaced)
     for partial in _abandoned(output, "partial"):
         shutil.rmtree(partial)
 
 
 def _abandoned(output: Path, purpose: str) -> list[Path]:
     prefix = f".{output.name}.{purpose}-{socket.gethostname()}-"
-    if not output.parent.is_dir():
+    try:
+        left = [path for path in output.parent.iterdir() if path.name.startswith(prefix)]
+    except OSError:  # nothing can be there; whether anything may be written is checked next
         return []
-    left = [path for path in output.parent.iterdir() if path.name.startswith(prefix)]
     return [path for path in left if not _runs(path.name.removeprefix(prefix))]
 
 

@@ -10,11 +10,18 @@ import yaml
 
 BOOL = "tag:yaml.org,2002:bool"
 FLOAT = "tag:yaml.org,2002:float"
+MOST_VALUES = 1_000_000
 EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    """One that refuses a key given twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -34,14 +41,38 @@ def load(text: str) -> Any:
     """Plain data of a YAML text.
 
     Raises:
-        yaml.YAMLError: If it is none.
+        yaml.YAMLError: If it is none, a key is given twice, or it is nested too deeply or repeats itself too often.
     """
-    return yaml.load(text, Loader=_Loader)
+    try:
+        data = yaml.load(text, Loader=_Loader)
+        size = _size(data, {})
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
+    except (ValueError, OverflowError) as error:  # such as the 31st of February
+        raise yaml.YAMLError(str(error)) from error
+    if size > MOST_VALUES:
+        raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES:,} values")
+    return data
 
 
 def dump(data: Any) -> str:
     """YAML text that `load` reads back equal; tuples become lists."""
     return yaml.dump(_plain(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _size(value: Any, known: dict[int, int | None]) -> int:
+    """How many values there are where every alias is written out."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = None
+        known[id(value)] = 1 + sum(
+            _size(item, known) for item in (value.values() if isinstance(value, dict) else value)
+        )
+    size = known[id(value)]
+    if size is None:
+        raise yaml.YAMLError("a part of it is an alias of the whole")
+    return size
 
 
 def _plain(value: Any) -> Any:

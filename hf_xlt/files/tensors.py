@@ -22,10 +22,11 @@ def write_tensors(
     """Write tensors to one file.
 
     Raises:
-        InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+        InputError: As `check_file` does; only a file of the same format is overwritten.
     """
     path = Path(path)
-    check_file(path, overwrite=overwrite)
+    content_format = metadata.get("format")
+    check_file(path, overwrite=overwrite, ours=lambda old: _format(old) == content_format)
     with whole_file(path) as unfinished:
         save_file({name: _own(tensor) for name, tensor in tensors.items()}, unfinished, dict(metadata))
     return path
@@ -67,6 +68,15 @@ def to_bytes(values: Iterable[Any]) -> Tensor:
 def from_bytes(content: Tensor) -> tuple[Any, ...]:
     """The inverse of `to_bytes`."""
     return tuple(json.loads(content.numpy().tobytes()))
+
+
+def _format(path: Path) -> str | None:
+    """The format that a safetensors file says it has."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError):
+        return None
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.folders import absolute, check_apart, check_writable
 
 
 @contextmanager
@@ -19,10 +20,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         mode = unfinished.stat().st_mode
         yield unfinished
         unfinished.chmod(mode)  # safetensors leaves files that only their owner may read
+        os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    os.replace(unfinished, path)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -31,13 +32,38 @@ def write_whole(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def check_file(path: Path, *, overwrite: bool) -> None:
+def check_file(
+    path: str | Path,
+    *,
+    overwrite: bool,
+    ours: Callable[[Path], bool] = lambda path: True,
+    sources: Iterable[str | Path | None] = (),
+) -> None:
     """Refuse a file that cannot be written, before work starts.
 
+    Args:
+        path: The file to make.
+        overwrite: Whether it may replace a file that hf_xlt wrote.
+        ours: Whether a file is one of that kind.
+        sources: Files and folders that are read, which it may not touch.
+
     Raises:
-        InputError: If it exists and `overwrite` is not set, or its folder does not exist.
+        InputError: If it exists and `overwrite` is not set or it is not ours, if it is one of `sources` or lies in one,
+            if its folder does not exist, or if no file can be made there.
     """
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder; expected one to write {path.name} to. Make it first.")
+    file = absolute(path)
+    check_apart(file, sources)
+    if os.path.lexists(file):
+        if not overwrite:
+            raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.", path=file)
+        if file.is_symlink() or not file.is_file():
+            raise InputError(f"{path} is no ordinary file, so it is not overwritten. Choose another name.", path=file)
+        if not ours(file):
+            raise InputError(
+                f"{path} was not written by hf-xlt, so it is not overwritten. Choose another name.", path=file
+            )
+    if not file.parent.is_dir():
+        raise InputError(
+            f"{file.parent} is not a folder; expected one to write {file.name} to. Make it first.", path=file
+        )
+    check_writable(file)

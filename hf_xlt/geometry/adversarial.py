@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_xlt.arguments import MOST, checked, require_positive, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.discriminator import Discriminators
 from hf_xlt.geometry.procrustes import orthogonalize
@@ -19,6 +20,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"sgd": torch.optim.SGD, "a
 _LOWEST_RATE = 1e-6
 
 
+@checked
 @dataclass(frozen=True)
 class GameSettings:
     """How the game is played.
@@ -65,14 +67,12 @@ class GameSettings:
 
     def __post_init__(self) -> None:
         for name in ("restarts", "rounds", "iterations", "discriminator_steps", "batch", "hidden", "judged"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
+            require_whole(name, getattr(self, name), least=1, most=MOST)
         for name, highest in (("dropout", 1), ("smoothing", 0.5), ("beta", 1)):
             if not 0 <= getattr(self, name) < highest:
                 raise InputError(f"{name} is {getattr(self, name)}; expected from 0 and below {highest}.")
         for name in ("discriminator_rate", "map_rate", "decay", "shrink"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected a positive number.")
+            require_positive(name, getattr(self, name))
         if self.optimizer not in OPTIMIZERS:
             raise InputError(f"Optimizer {self.optimizer!r} is unknown; expected one of {', '.join(OPTIMIZERS)}.")
 

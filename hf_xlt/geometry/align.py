@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hf_xlt.arguments import checked, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.alignment import Alignment
@@ -26,6 +27,7 @@ _CHANCE_REFINEMENTS = 5
 _SETTLED = 1e-4
 
 
+@checked
 def align_spaces(
     source: Tensor,
     target: Tensor,
@@ -66,6 +68,7 @@ def align_spaces(
             less than a tenth of the dictionary entries held out.
     """
     _check_settings(start, refinements, frequent)
+    require_seed("seed", seed)
     spaces = Space.of("source", source, source_order), Space.of("target", target, target_order)
     images, rows = (space.frequent(frequent) for space in spaces)
     seeds = None if dictionary is None else SeedDictionary.of(*spaces, dictionary)

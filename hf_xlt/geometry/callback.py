@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from hf_xlt.arguments import checked, require_finite, require_ids, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import AdversarialGame, GameSettings
 from hf_xlt.geometry.align import align_spaces
@@ -54,6 +55,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
             or the state of a resumed run is not in its checkpoint.
     """
 
+    @checked
     def __init__(
         self,
         target_ids: Tensor,
@@ -73,6 +75,15 @@ class AdversarialAlignmentCallback(TrainerCallback):
             raise InputError("mode 'before' needs static vectors of the target's tokens; give them, or mode 'during'.")
         if every < 1 or turn < 1:
             raise InputError(f"every={every}, turn={turn}; expected at least 1 of both.")
+        require_seed("seed", seed)
+        size = None
+        if vectors is not None:
+            require_finite("vectors", vectors)
+            size = len(vectors)
+        require_ids("target_ids", target_ids, size)
+        require_ids("source_ids", source_ids)
+        if dictionary is not None:
+            _check_dictionary(dictionary, size)
         self.mode = mode
         self.every = every
         self.turn = turn
@@ -157,6 +168,13 @@ class AdversarialAlignmentCallback(TrainerCallback):
         if self._game is not None and state.is_world_process_zero:
             tensors = {name: tensor.cpu().contiguous() for name, tensor in self._game.state_dict().items()}
             save_file(tensors, _state_path(args, state))
+
+
+def _check_dictionary(dictionary: Tensor, size: int | None) -> None:
+    if dictionary.ndim != 2 or dictionary.shape[1] != 2:
+        raise InputError(f"dictionary is of shape {tuple(dictionary.shape)}", value=dictionary, expected="(p, 2)")
+    require_ids("dictionary: target ids", dictionary[:, 0], size)
+    require_ids("dictionary: source ids", dictionary[:, 1])
 
 
 def _table(model: PreTrainedModel) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hf_xlt.arguments import MOST, require_positive, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.nearest import Nearest
 from hf_xlt.geometry.simplex import sparsemax_of_largest
@@ -109,10 +110,8 @@ def _sparsemax_entries(cosines: Tensor) -> Iterator[Entries]:
 
 def check_top_k(k: int, temperature: float) -> None:
     """Raise InputError unless `k` and the temperature of a top-k softmax are positive."""
-    if k < 1:
-        raise InputError(f"k is {k}; expected at least 1, the number of source tokens in a mixture.")
-    if not temperature > 0:
-        raise InputError(f"The temperature is {temperature}; expected a positive number such as 0.1.")
+    require_whole("k", k, least=1, most=MOST)
+    require_positive("temperature", temperature)
 
 
 def _mix(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: int, weigh_by: WeighBy) -> SparseMixture:

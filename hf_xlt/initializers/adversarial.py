@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_finite, require_ids
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings
@@ -72,11 +73,14 @@ class AdversarialInitializer(OverlapInitializer):
         if start not in STARTS:
             raise InputError(f"Unknown start {start!r}; choose one of {', '.join(STARTS)}.")
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
+        require_finite("vectors", vectors)
         if len(vectors) < self.fitted.former_size:
             raise InputError(
                 f"There are {len(vectors)} vectors for {self.fitted.former_size} token ids; expected one each, "
                 "zero where a token has none."
             )
+        require_ids("order", order, self.target_vocabulary.size)
+        require_ids("source_order", source_order, self.source_vocabulary.size)
         self.start = start
         self.game = game
         self._vectors = self.fitted.rows(vectors)

@@ -18,12 +18,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked, require_seed, require_whole
 from hf_xlt.checkpoint import (
     Checkpoint,
     FittedTokenizer,
     assemble,
     auto_class_name,
     chat_of,
+    check_output,
     kind_of,
     revocabulary,
     target_settings,
@@ -32,7 +34,6 @@ from hf_xlt.checkpoint import (
 from hf_xlt.checkpoint.rewrite import TargetSettings
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.data.corpora import Corpus
-from hf_xlt.errors import InputError
 from hf_xlt.evaluation.health import Health, health, health_tables
 from hf_xlt.hub import CardFacts, RowCounts, installed_versions, push, write_card
 from hf_xlt.mixture import Mixture
@@ -41,6 +42,7 @@ from hf_xlt.tokens import Overlap, Vocabulary
 from hf_xlt.transport import Transport
 
 TRANSPORT_FILE = "transport.safetensors"
+MOST_PADDING = 2**16  # rows; hardware likes 8 to 1024
 
 _NAMED = 3  # tokens that a notice names
 
@@ -80,6 +82,12 @@ class Initializer(ABC):
     method: ClassVar[str]
     citation: ClassVar[str | None] = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
+
+    @checked
     def __init__(
         self,
         source: str | Path | Checkpoint,
@@ -90,8 +98,8 @@ class Initializer(ABC):
         add_missing_tokens: bool = False,
         trust_remote_code: bool = False,
     ) -> None:
-        if pad_to_multiple_of < 1:
-            raise InputError(f"pad_to_multiple_of is {pad_to_multiple_of}; expected 1 (no padding) or more.")
+        require_whole("pad_to_multiple_of", pad_to_multiple_of, least=1, most=MOST_PADDING)
+        require_seed("seed", seed)
         self.source = open_checkpoint(source, trust_remote_code)
         self._unknown = unknown_tokens(self.source)
         self.source_tokenizer = self.source.known_tokenizer()
@@ -117,6 +125,12 @@ class Initializer(ABC):
     def target_size(self) -> int:
         """Rows of the target table."""
         return -(-self.target_vocabulary.size // self.pad_to_multiple_of) * self.pad_to_multiple_of
+
+    @property
+    def sources(self) -> tuple[str | Path, ...]:
+        """Where its checkpoints and its tokenizer are: folders that a build may not touch."""
+        checkpoints = [value.folder for value in vars(self).values() if isinstance(value, Checkpoint)]
+        return (*checkpoints, self.tokenizer.name_or_path)
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
@@ -182,6 +196,8 @@ class Initializer(ABC):
         """
         text = None if corpus is None else Corpus.of(corpus)  # refused before work starts
         chat_of(self.source, self.tokenizer, chat_template)
+        read = [corpus] if isinstance(corpus, str | Path) else list(corpus or ())
+        check_output(output, overwrite=overwrite, sources=(*self.sources, *read))
 
         def add(folder: Path) -> None:
             self.transport().save(folder / TRANSPORT_FILE)

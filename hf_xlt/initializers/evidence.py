@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.frequency import frequency_order
@@ -39,6 +40,7 @@ KINDS = {
 FILES = ("dictionary", "parallel", "vectors", "source_vectors")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What is known of the two languages.
@@ -86,6 +88,16 @@ class Evidence:
     def given(self) -> tuple[str, ...]:
         """Which of `KINDS` are given."""
         return tuple(name for name in KINDS if getattr(self, name) is not None)
+
+    @property
+    def places(self) -> tuple[str | Path, ...]:
+        """The folders and files that are read, which no output may touch."""
+        given = {name: getattr(self, name) for name in self.given if name != "tokenizer"}
+        if "parallel" in given:
+            given["parallel"] = file_of(given["parallel"])
+        folders = [place.folder if isinstance(place, Checkpoint) else place for place in given.values()]
+        tokenizer = [] if self.tokenizer is None else [self.tokenizer.name_or_path]
+        return tuple(place for place in (*folders, *tokenizer) if isinstance(place, str | Path))
 
     def facts(self, unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
         """What a card tells of the files and the donor: their names, and how much there is in the files.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_device, require_finite
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.weighting import Weighting
@@ -76,6 +77,7 @@ class FocusInitializer(OverlapInitializer):
             raise missing_evidence("focus", "static vectors of the target's tokens", "--vectors")
         self._vectors = vectors
         self._weighting = Weighting(weighting, k, temperature)
+        require_device("device", device)
         self.device = device
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
         self._check_vectors()
@@ -86,7 +88,8 @@ class FocusInitializer(OverlapInitializer):
         return f"FOCUS ({self._weighting.name})"
 
     def _check_vectors(self) -> None:
-        if self._vectors.ndim != 2 or len(self._vectors) < self.fitted.former_size:
+        require_finite("vectors", self._vectors)
+        if len(self._vectors) < self.fitted.former_size:
             raise InputError(
                 f"The vectors are {tuple(self._vectors.shape)}; expected a row for each of the "
                 f"{self.fitted.former_size} token ids, zero where a token has no vector."

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_device
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors.subword import TextVectors
@@ -92,6 +93,7 @@ class OFAInitializer(OverlapInitializer):
         self._vectors = vectors
         self._source_vectors = source_vectors or self._vectors
         self._weighting = Weighting(weighting, k, temperature)
+        require_device("device", device)
         self.device = device
         super().__init__(source, tokenizer, overlap=overlap, **options)
         width = self.source.weights.tensors[self.source.layout.input_name].shape[1]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_xlt.arguments import require_device
 from hf_xlt.checkpoint import Checkpoint, check_finite, rows_of_ids
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
@@ -70,6 +71,7 @@ class OMPInitializer(OverlapInitializer):
         if k < 1:
             raise InputError(f"k is {k}; expected at least 1, the number of tokens that a row is made of.")
         self.k = k
+        require_device("device", device)
         self.device = device
         self.donor = open_checkpoint(donor, trust_remote_code)
         super().__init__(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import refused
 from hf_xlt.checkpoint import Checkpoint, FittedTokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner
@@ -86,6 +87,8 @@ class PooledInitializer(CountedInitializer):
             raise InputError(f"There is no evidence {unknown[0]!r} to weigh; choose from {', '.join(WEIGHTS)}.")
         if negative := [kind for kind, weight in self.weights.items() if not 0 <= weight < float("inf")]:
             raise InputError(f"The weight of {negative[0]} is {self.weights[negative[0]]}; expected a number from 0.")
+        if not any(self.weights.values()):
+            raise refused("weights", dict(self.weights), "one above 0, as no evidence counts otherwise")
         super().__init__(source, tokenizer, **options)
         self.dictionary = dictionary
         self.parallel = parallel

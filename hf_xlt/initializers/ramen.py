@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_finite
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import MODELS, SYMMETRIZATIONS, WordAligner
@@ -132,7 +133,8 @@ class RamenVectorsInitializer(OverlapInitializer):
         if source_vectors is None:
             raise missing_evidence(self.method, "vectors of the source language", "--source-vectors")
         super().__init__(source, tokenizer, overlap=overlap, **options)
-        width = target_vectors.shape[-1]
+        require_finite("target_vectors", target_vectors)
+        width = target_vectors.shape[1]
         _check_vectors("target", target_vectors, self.fitted.former_size, width)
         _check_vectors("source", source_vectors, self.source_vocabulary.size, width)
         self._target_vectors = self.fitted.rows(target_vectors)
@@ -152,7 +154,8 @@ class RamenVectorsInitializer(OverlapInitializer):
 
 
 def _check_vectors(side: str, vectors: Tensor, size: int, width: int) -> None:
-    if vectors.ndim != 2 or len(vectors) < size or vectors.shape[1] != width or not vectors.any():
+    require_finite(f"{side}_vectors", vectors)
+    if len(vectors) < size or vectors.shape[1] != width or not vectors.any():
         raise InputError(
             f"The {side} vectors are {tuple(vectors.shape)}; expected ({size}, {width}), one for each token id and not "
             "all zero: train or read them for this tokenizer."

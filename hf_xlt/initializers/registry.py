@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.initializers.adversarial import AdversarialInitializer
 from hf_xlt.initializers.base import Initializer
@@ -56,6 +57,8 @@ class Entry:
         """The evidence that is given and that the method makes no use of."""
         tokenizer = ("helper", "donor") if "tokenizer" in self.needs and evidence.tokenizer is None else ()
         used = {"source", "corpus", *self.needs, *self.needs_one_of, *self.may_use, *tokenizer}
+        if evidence.vectors is None:
+            used.discard("source_vectors")  # they are led to the target's
         return tuple(name for name in evidence.given if name not in used)
 
 
@@ -110,6 +113,7 @@ INITIALIZERS: dict[str, type[Initializer]] = {name: method.initializer for name,
 CITATIONS: dict[str, str | None] = {name: cls.citation for name, cls in INITIALIZERS.items()}
 
 
+@checked
 def initializer_for(options: Mapping[str, Any], evidence: Evidence) -> Initializer:
     """Build any initializer.
 
@@ -163,6 +167,8 @@ def check_initializer(options: Mapping[str, Any], evidence: Evidence, to_come: S
 
 def _parted(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     own = dict(options)
+    if "method" not in own:
+        raise InputError(f"The options {own} name no method; choose one of {', '.join(METHODS)}.", value=own)
     return own.pop("method"), own
 
 

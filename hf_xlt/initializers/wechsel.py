@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_device
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors.subword import TextVectors
@@ -97,6 +98,7 @@ class WechselInitializer(OverlapInitializer):
         self._target_vectors = target_vectors
         self._dictionary = dictionary
         self._weighting = Weighting(weighting, k, temperature)
+        require_device("device", device)
         self.device = device
         super().__init__(source, tokenizer, overlap=overlap, **options)
 

@@ -15,6 +15,7 @@ import torch
 from peft import LoraModel
 from transformers import PreTrainedModel
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
@@ -37,6 +38,7 @@ from hf_xlt.recipes.distillation import (
     read_sentence_pairs,
     with_corpus,
 )
+from hf_xlt.recipes.effect import check_effect
 from hf_xlt.recipes.inputs import contents, with_commits
 from hf_xlt.recipes.keep import ADAPTERS, check_adapters, kept_class, save_kept
 from hf_xlt.recipes.languages import LanguagePoint, LanguagesText
@@ -93,6 +95,7 @@ class Plan:
         return self.work / f"{re.sub(r'[^a-z0-9]+', '-', method.name.lower()).strip('-')}-seed{seed}"
 
 
+@checked
 def run_recipe(
     recipe: Recipe, output: Path, command: str, *, compare: bool = False, overwrite: bool = False
 ) -> Results:
@@ -145,7 +148,8 @@ def begun(recipe: Recipe, output: Path, compare: bool, overwrite: bool, stack: E
     Raises:
         InputError: If the output exists, another process is at it, or an unfinished run began with something else.
     """
-    check_output(output, overwrite=overwrite)
+    check_effect(recipe, compare=compare)
+    check_output(output, overwrite=overwrite, sources=recipe.places)
     recipe = with_commits(continued(with_corpus(recipe)))
     work = stack.enter_context(held(output))
     logger.info("Reading the inputs of %s", output)
@@ -156,7 +160,7 @@ def begun(recipe: Recipe, output: Path, compare: bool, overwrite: bool, stack: E
 def save(plan: Plan, results: Results, output: Path, overwrite: bool) -> None:
     """Write the output folder."""
     logger.info("Writing %s", output)
-    with atomic_folder(output, overwrite=overwrite) as folder:
+    with atomic_folder(output, overwrite=overwrite, sources=plan.recipe.places) as folder:
         save_model(plan, folder, output.name)
         save_results(plan, results, folder, title=output.name)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
 from hf_xlt.recipes.recipe import Recipe
@@ -21,6 +22,7 @@ def shipped_recipes() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
+@checked
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a shipped recipe by name, or one from a YAML file.
 
@@ -52,7 +54,7 @@ def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str
     """
     try:
         data = plain_yaml.load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise InputError(f"{what} {path} must be a mapping with a `name`; see the shipped ones.")
@@ -61,6 +63,7 @@ def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str
     return data
 
 
+@checked
 def recipe_from(data: Mapping[str, Any]) -> Recipe:
     """Build a recipe from plain data, as YAML gives it.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -156,7 +157,15 @@ def new_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrained
     model_type = fields.pop("model_type")
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos")}
     try:
-        return AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **ids, **fields)
-    except (ValueError, TypeError) as error:
+        config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **ids, **fields)
+        layers = getattr(config, "num_hidden_layers", 1)
+        if not isinstance(layers, int) or layers < 1:
+            raise ValueError(f"num_hidden_layers is {layers}, expected 1 or more")
+        with torch.device("meta"):  # what fits together can be built
+            kind_of(config).auto_class.from_config(config)
+        return config
+    except InputError:
+        raise
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"Recipe {recipe.name!r}: no {model_type!r} model can be made of it: {reason}") from error

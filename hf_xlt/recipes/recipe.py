@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import MOST, checked, require_seeds, require_share, require_whole
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.target_side import TargetSide
-from hf_xlt.data.tokenizer import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
+from hf_xlt.data.tokenizer import (
+    FAMILIES,
+    MIN_FREQUENCY,
+    MOST_ENTRIES,
+    check_numbers,
+    train_tokenizer,
+    train_tokenizer_like,
+)
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText, read_parallels
+from hf_xlt.evidence.place import file_of
 from hf_xlt.files import plain_yaml
 from hf_xlt.model_card import check_language, check_license
 from hf_xlt.model_card.licenses import OTHER
@@ -27,6 +37,7 @@ MONOLINGUAL = ("auto", "mlm")
 DTYPES = ("source", "float32", "float16", "bfloat16")
 
 
+@checked
 @dataclass(frozen=True)
 class Data:
     """The text of a transfer.
@@ -65,7 +76,8 @@ class Data:
 
     def __post_init__(self) -> None:
         for name in ("held_out_lines", "max_sequences"):
-            require(getattr(self, name) > 0, f"data: {name}", getattr(self, name), "a number > 0")
+            require_whole(f"data: {name}", getattr(self, name), least=1, most=MOST)
+        require_whole("data: held_out_every", self.held_out_every, least=2)
         for name in ("corpora", "translations", "held_out_corpora"):
             for language, place in getattr(self, name).items():
                 check_language(language, f"data: {name}: language")
@@ -111,6 +123,7 @@ class Data:
         return Split(Corpus(self.source_corpus), None, self.held_out_every, self.held_out_lines)
 
 
+@checked
 @dataclass(frozen=True)
 class NewTokenizer:
     """A tokenizer to train on the corpus: its family, or `source` for one like the source's; and its size.
@@ -135,7 +148,7 @@ class NewTokenizer:
 
     def __post_init__(self) -> None:
         one_of("tokenizer: family", self.family, (*FAMILIES, SOURCE_FAMILY))
-        require(self.added >= 0, "tokenizer: added", self.added, "a number ≥ 0")
+        require_whole("tokenizer: added", self.added, least=0, most=MOST_ENTRIES)
         check_numbers(self.vocab_size, self.min_frequency)
         if self.added and self.family != SOURCE_FAMILY:
             raise InputError(f"tokenizer: added is for the source's tokenizer; set family to {SOURCE_FAMILY!r}.")
@@ -163,6 +176,7 @@ class NewTokenizer:
         return train_tokenizer_like(source, texts, self.vocab_size, lowercase=self.lowercase, **options)
 
 
+@checked
 @dataclass(frozen=True)
 class TreLMOptions:
     """How a source encoder becomes a TreLM: its languages, source first, and where the TRILayer goes.
@@ -186,6 +200,7 @@ class TreLMOptions:
         require(known, "trelm: tri_layer_index", self.tri_layer_index, "middle, none or a number of layers")
 
 
+@checked
 @dataclass(frozen=True)
 class Multilingual:
     """How one model learns many languages, those of `data.corpora`; the first is the one that a stage calls `source`.
@@ -206,10 +221,11 @@ class Multilingual:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "pair_share", "anchor_probability"):
-            require(0 <= getattr(self, name) <= 1, f"multilingual: {name}", getattr(self, name), "a number from 0 to 1")
+            require_share(f"multilingual: {name}", getattr(self, name))
         one_of("multilingual: anchors", self.anchors, ANCHORS)
 
 
+@checked
 @dataclass(frozen=True)
 class Recipe:
     """A transfer: where it starts, what it trains on and in which stages.
@@ -279,7 +295,7 @@ class Recipe:
             raise InputError(f"Recipe {self.name!r}: `initializer` needs a `method`, e.g. clp.")
         if self.model is not None and "model_type" not in self.model:
             raise InputError(f"Recipe {self.name!r}: `model` needs a `model_type`, e.g. llama.")
-        require(self.vector_epochs >= 0, f"recipe {self.name!r}: vector_epochs", self.vector_epochs, "a number ≥ 0")
+        require_whole(f"recipe {self.name!r}: vector_epochs", self.vector_epochs, least=0, most=MOST)
         if self.vector_epochs and self.model is None:
             raise InputError(
                 f"Recipe {self.name!r}: vector_epochs is for a new `model`; an initializer makes its own rows."
@@ -289,7 +305,7 @@ class Recipe:
         self._check_tokenizer()
         if not self.stages or not self.seeds:
             raise InputError(f"Recipe {self.name!r} needs at least one stage and one seed.")
-        require(min(self.seeds) >= 0, f"recipe {self.name!r}: seeds", list(self.seeds), "numbers ≥ 0")
+        require_seeds(f"recipe {self.name!r}: seeds", self.seeds)
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise InputError(f"Recipe {self.name!r}: stage names must differ from one another.")
         if len({stage.sequence_length for stage in self.stages}) != 1:
@@ -395,6 +411,21 @@ class Recipe:
         """Optimizer steps of all stages."""
         return sum(stage.steps for stage in self.stages if stage.combine is None)
 
+    @property
+    def places(self) -> tuple[str | Path, ...]:
+        """The folders, files and Hub ids that it reads; no output may touch them."""
+        data, models = self.data, (self.source, self.helper, self.donor, self.target_tokenizer)
+        corpora = (data.corpus, data.source_corpus, data.held_out, *data.corpora.values())
+        others = (*data.held_out_corpora.values(), data.vectors, data.source_vectors)
+        tables = (data.parallel, data.dictionary, *data.translations.values())
+        return (*_named(models), *_named(corpora), *_named(others), *map(file_of, _named(tables)))
+
     def to_yaml(self) -> str:
         """The resolved recipe, which `load_recipe` reads back equal."""
         return plain_yaml.dump(asdict(self))
+
+
+def _named(given: Iterable[str | tuple[str, ...] | None]) -> Iterator[str]:
+    """Every name in a list of which some are several names, and some none."""
+    for names in given:
+        yield from () if names is None else (names,) if isinstance(names, str) else names

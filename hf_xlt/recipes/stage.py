@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from transformers import SchedulerType
 
+from hf_xlt.arguments import MOST, checked, require_number, require_positive, require_share
 from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import DISTILLATION, OBJECTIVES, PAIR_OBJECTIVES
 from hf_xlt.errors import InputError
@@ -19,6 +20,7 @@ LANGUAGES = ("source", "target")
 SCHEDULES = tuple(schedule.value for schedule in SchedulerType)
 
 
+@checked
 @dataclass(frozen=True)
 class Halves:
     """Two earlier stages that were trained apart: one gives the lower layers, the other the upper ones."""
@@ -27,6 +29,7 @@ class Halves:
     upper: str
 
 
+@checked
 @dataclass(frozen=True)
 class Stage:
     """One stretch of training, or the meeting of two.
@@ -88,12 +91,13 @@ class Stage:
         require(re.fullmatch(r"[\w-]+", self.name) is not None, "stage name", self.name, "letters, digits, - and _")
         check_name("stage name", self.name)
         for name in ("steps", "batch_size", "accumulation", "sequence_length", "evaluations", "lora_rank"):
-            require(getattr(self, name) > 0, f"stage {self.name!r}: {name}", getattr(self, name), "a number > 0")
-        require(self.checkpoints >= 0, f"stage {self.name!r}: checkpoints", self.checkpoints, "a number ≥ 0")
+            value = getattr(self, name)
+            require(0 < value <= MOST, f"stage {self.name!r}: {name}", value, f"a number > 0 and at most {MOST:,}")
+        require(0 <= self.checkpoints <= MOST, f"stage {self.name!r}: checkpoints", self.checkpoints, "a number ≥ 0")
         for name in ("learning_rate", "temperature"):
-            require(getattr(self, name) > 0, f"stage {self.name!r}: {name}", getattr(self, name), "a number > 0")
-        require(0 <= self.warmup < 1, f"stage {self.name!r}: warmup", self.warmup, "a share in [0, 1)")
-        require(self.weight_decay >= 0, f"stage {self.name!r}: weight_decay", self.weight_decay, "a number ≥ 0")
+            require_positive(f"stage {self.name!r}: {name}", getattr(self, name))
+        require_share(f"stage {self.name!r}: warmup", self.warmup, below_one=True)
+        require_number(f"stage {self.name!r}: weight_decay", self.weight_decay, least=0)
         one_of(f"stage {self.name!r}: schedule", self.schedule, SCHEDULES)
         one_of(f"stage {self.name!r}: objective", self.objective, ("auto", *OBJECTIVES))
         one_of(f"stage {self.name!r}: trains", self.trains, TRAINS)

@@ -1,7 +1,7 @@
 """One page that shows everything: tables and pictures in a single HTML file that needs nothing else."""
 
 from hf_xlt.report_html.pictures import Bar, bars_svg, heat_map_svg, learning_curves_svg
-from hf_xlt.report_html.render import Picture, Report, Section, write_report
+from hf_xlt.report_html.render import Picture, Report, Section, check_report, write_report
 from hf_xlt.report_html.tables import neighbours_table
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Report",
     "Section",
     "bars_svg",
+    "check_report",
     "heat_map_svg",
     "learning_curves_svg",
     "neighbours_table",

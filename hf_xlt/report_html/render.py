@@ -16,6 +16,11 @@ from hf_xlt.model_card import CardTable
 from hf_xlt.report_html.colours import COLOURS
 
 TEMPLATE = "template.html.j2"
+# What tells a report of ours, and one from before they named their generator.
+_SIGNS = (
+    '<meta name="generator" content="hf-xlt">',
+    '<meta name="color-scheme" content="light dark">\n<title>',
+)
 _NUMBER = re.compile(r"[-+±−]?\d|[–—-]?$")
 
 
@@ -78,12 +83,26 @@ def write_report(path: str | Path, report: Report, *, overwrite: bool = False) -
     """Write a report as one file, whole or not at all.
 
     Raises:
-        InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+        InputError: As `check_report` does.
     """
     path = Path(path)
-    check_file(path, overwrite=overwrite)
+    check_report(path, overwrite=overwrite)
     write_whole(path, render_report(report))
     return path
+
+
+def check_report(path: Path, *, overwrite: bool) -> None:
+    """Refuse a page that cannot be written.
+
+    Raises:
+        InputError: As `check_file` does; only a report of ours is overwritten.
+    """
+    check_file(path, overwrite=overwrite, ours=_is_report)
+
+
+def _is_report(path: Path) -> bool:
+    page = path.read_text(encoding="utf-8", errors="replace")
+    return any(sign in page for sign in _SIGNS)
 
 
 def render_report(report: Report) -> str:

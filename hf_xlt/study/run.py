@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
@@ -36,6 +37,7 @@ INPUTS = ("corpora", "other_domain", "held_out", "parallel", "dictionary", "tagg
 logger = logging.getLogger(__name__)
 
 
+@checked
 def run_study(study: Study, output: Path, workers: int = 1) -> tuple[CellResult, ...]:
     """Train and measure every cell of a study.
 

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
+from hf_xlt.arguments import MOST, checked, require_seeds, require_share, require_whole
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.budget import Budget
@@ -84,6 +85,7 @@ class Cell:
         return self.private, self.anchors, self.domain
 
 
+@checked
 @dataclass(frozen=True)
 class Study:
     """A grid of models and what they are trained and measured on.
@@ -156,13 +158,24 @@ class Study:
         for private in self.private:
             layers, there = Private(private).layers, self.layers
             require(layers <= there, f"study: private {private!r}: layers", layers, f"at most the model's {there}")
-        require(min(self.seeds) >= 0, "study: seeds", list(self.seeds), "numbers ≥ 0")
+        require_seeds("study: seeds", self.seeds)
+        for name in ("alpha", "anchor_probability"):
+            require_share(f"study: {name}", getattr(self, name))
+        for name, least in (("held_out_every", 2), ("held_out_lines", 1), ("max_sequences", 1), ("sentences", 4)):
+            require_whole(f"study: {name}", getattr(self, name), least=least, most=MOST)
+        require_whole("study: words", self.words, least=0, most=MOST)
+        if self.dictionary is not None and "extra" not in self.anchors:
+            raise InputError("study: dictionary is for extra anchors, of which there are none; leave it out.")
+        if self.other_domain is not None and "different" not in self.domains:
+            raise InputError("study: other_domain is for the domain 'different', which is not asked for; leave it out.")
         self._check_files()
 
     @property
     def layers(self) -> int:
         """Layers of a model."""
-        return int(self.model.get("num_hidden_layers", 12))
+        layers = self.model.get("num_hidden_layers", 12)
+        require_whole("study: model.num_hidden_layers", layers, least=1, most=MOST)
+        return int(layers)
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -218,6 +231,7 @@ class Study:
             )
 
 
+@checked
 def load_study(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Study:
     """Read a study from a YAML file, or the one that is shipped.
 

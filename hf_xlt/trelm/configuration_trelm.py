@@ -18,6 +18,15 @@ AUTO_MAP = {
 }
 
 # What a language has for itself where each has its own vocabulary.
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
 VOCABULARY = (
     "vocab_size",
     "pad_token_id",
@@ -146,6 +155,9 @@ class TreLMConfig(PreTrainedConfig):
     def validate_architecture(self) -> None:
         """Raise ValueError where values do not fit together; transformers calls this on creation and on saving."""
         super().validate_architecture()
+        for name in SIZES:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number > 0. Choose another.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size is {self.hidden_size}, which {self.num_attention_heads} attention heads do not divide; "

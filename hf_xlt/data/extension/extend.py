@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import MOST, checked, require_whole
 from hf_xlt.data.extension.kinds import Kind, Merge, Model, kind_of, spellings, tokens_of
 from hf_xlt.data.extension.merges import learn_merges
 from hf_xlt.data.long_words import short_lines, short_words
@@ -32,6 +33,7 @@ from hf_xlt.tokens import Form, Spelling, Vocabulary, split
 COVERAGE = 0.9995  # share of the text's letters that can be spelled, as in SentencePiece
 
 
+@checked
 def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], added: int) -> PreTrainedTokenizerBase:
     """Add tokens learned from text to a tokenizer that stays the same otherwise.
 
@@ -54,8 +56,7 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
         InputError: If the tokenizer cannot be extended, `added` is not positive, or the text has fewer new tokens that
             occur twice.
     """
-    if added < 1:
-        raise InputError(f"added is {added}; expected at least 1, the number of new tokens.")
+    require_whole("added", added, least=1, most=MOST)
     known = frozenset(Vocabulary.of(tokenizer).forms.values())
     backend: Tokenizer = tokenizer.backend_tokenizer
     settings, vocab = json.loads(backend.to_str()), tokenizer.get_vocab()

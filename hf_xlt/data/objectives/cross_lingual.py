@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked, require_whole
 from hf_xlt.data.objectives.batch import IGNORED, Example, generator_for, padded
 from hf_xlt.data.objectives.masked import MaskedLM
 from hf_xlt.errors import InputError
@@ -40,6 +41,7 @@ class _OnPairs:
         return MaskedLM(self.tokenizer, self.mlm_share)
 
 
+@checked
 @dataclass(frozen=True)
 class DataCollatorForCdLM(_OnPairs):
     """TreLM's cross-lingual objective: read one language, write the other (CdLM).
@@ -83,6 +85,7 @@ class DataCollatorForCdLM(_OnPairs):
         return {"input_ids": inputs, "labels": labels, "alignment": np.arange(len(ids))}
 
 
+@checked
 @dataclass(frozen=True)
 class DataCollatorForTLM(_OnPairs):
     """Translation language modelling: both sentences in one row, masked alike (Lample & Conneau 2019, §3.4).
@@ -99,6 +102,10 @@ class DataCollatorForTLM(_OnPairs):
     """
 
     position_offset: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_whole("position_offset", self.position_offset, least=0)
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate: `input_ids`, `attention_mask`, `labels`, `lang_ids` and `position_ids`, each `(b, n + m)`."""

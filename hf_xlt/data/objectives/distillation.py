@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked
 from hf_xlt.data.objectives.batch import Example, padded
 from hf_xlt.errors import InputError
 
 
+@checked
 @dataclass(frozen=True)
 class DataCollatorForDistillation:
     """Target sentences beside the teacher's vectors of their translations.

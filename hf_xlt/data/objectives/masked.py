@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked, require_share
 from hf_xlt.data.objectives.batch import (
     IGNORED,
     Example,
@@ -21,6 +22,7 @@ from hf_xlt.data.objectives.batch import (
 from hf_xlt.errors import InputError
 
 
+@checked
 @dataclass(frozen=True)
 class MaskedLM:
     """Predict 15 % of the tokens; of those 80 % are masked, 10 % replaced, 10 % kept (Devlin et al. 2019, §3.1).
@@ -36,6 +38,7 @@ class MaskedLM:
     shifts_labels = False
 
     def __post_init__(self) -> None:
+        require_share("mlm_share", self.share)
         if self.tokenizer.mask_token_id is None:
             raise InputError(
                 "The tokenizer has no mask token, so it cannot train a masked language model; "

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from hf_xlt.arguments import checked
 from hf_xlt.data.objectives.batch import Example, generator_for
 from hf_xlt.data.objectives.cross_lingual import DataCollatorForTLM
 
 
+@checked
 @dataclass(frozen=True)
 class DataCollatorForMultilingualMLM(DataCollatorForTLM):
     """MLM on texts and TLM on translation pairs, side by side in a batch (Lample & Conneau 2019, §3.3–3.4).

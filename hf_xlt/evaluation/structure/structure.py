@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
 
+from hf_xlt.arguments import checked, require_seed
 from hf_xlt.evaluation.retrieval import Retrieval
 from hf_xlt.evaluation.structure.alignment import Precision, layer_precisions
 from hf_xlt.evaluation.structure.cka import cka_map
@@ -129,7 +131,17 @@ class Structure:
         levels = {name: None if data[name] is None else _level(data[name]) for name in ("sentences", "words")}
         return cls(**data | levels)
 
+    @classmethod
+    def is_file(cls, path: Path) -> bool:
+        """Whether a file holds what `to_json` wrote."""
+        try:
+            cls.from_json(path.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return False
+        return True
 
+
+@checked
 def structure(
     model_a: str,
     model_b: str,
@@ -163,6 +175,7 @@ def structure(
         InputError: If a checkpoint cannot be opened or a language is not its own, a sentence is empty, links do not
             fit, or there are too few pairs to learn from or to test with.
     """
+    require_seed("seed", seed)
     names = model_a, model_b
     readers = [
         Reader.open(name, language, trust_remote_code=trust_remote_code)

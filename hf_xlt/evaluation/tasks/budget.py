@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hf_xlt.arguments import MOST, checked, require_positive, require_share, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.precision import PRECISIONS
 
 
+@checked
 @dataclass(frozen=True)
 class Budget:
     """How a task is learned, and how much of it.
@@ -49,16 +51,15 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "evaluations", "batch_size", "train_examples", "dev_examples"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; expected a number ≥ 1.")
+            if getattr(self, name) is not None:
+                require_whole(name, getattr(self, name), least=1, most=MOST)
         for name in ("learning_rate", "head_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected a number > 0.")
-        if not 0 <= self.warmup < 1:
-            raise InputError(f"warmup is {self.warmup}; expected a share of the steps, at least 0 and below 1.")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise InputError(f"dropout is {self.dropout}; expected a share of the units, at least 0 and below 1.")
+            require_positive(name, getattr(self, name))
+        for name in ("warmup", "dropout"):
+            if getattr(self, name) is not None:
+                require_share(name, getattr(self, name), below_one=True)
+        if self.layer is not None:
+            require_whole("layer", self.layer, least=0)
         if self.precision not in PRECISIONS:
             raise InputError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
 

@@ -9,19 +9,21 @@ from typing import Any
 import yaml
 
 from hf_xlt.errors import InputError
+from hf_xlt.files import plain_yaml
 
 
 def read_data(given: Sequence[str]) -> dict[str, dict[str, str]]:
     """Task → role → file.
 
     Args:
-        given: `TASK.ROLE=FILE`, or the path of a YAML file with roles and their files under the names of tasks; what
-            comes later rules. Files that a YAML file names count from its folder.
+        given: `TASK.ROLE=FILE`, each once, or the path of a YAML file with roles and their files under the names of
+            tasks; what comes later rules over such a file. Files that a YAML file names count from its folder.
 
     Raises:
         InputError: If one is neither, or the YAML file is not as expected.
     """
     data: dict[str, dict[str, str]] = {}
+    told: set[str] = set()
     for item in given:
         name, equals, place = item.partition("=")
         if not equals and Path(item).suffix in (".yaml", ".yml"):
@@ -31,13 +33,16 @@ def read_data(given: Sequence[str]) -> dict[str, dict[str, str]]:
         task, dot, role = name.partition(".")
         if not (equals and dot and task and role and place):
             raise InputError(f"--data {item!r} is neither TASK.ROLE=FILE, e.g. upos.test=de.conllu, nor a .yaml file.")
+        if name in told:
+            raise InputError(f"--data names the file of {name} twice, the second time as {place!r}. Name it once.")
+        told.add(name)
         data.setdefault(task, {})[role] = place
     return data
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
     try:
-        loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded: Any = plain_yaml.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}).") from error
     if not isinstance(loaded, dict) or not all(

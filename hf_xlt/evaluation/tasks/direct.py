@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hf_xlt.arguments import checked
 from hf_xlt.evaluation.metrics.counted import CountedMetric
 
 
@@ -25,6 +26,7 @@ class Outcome:
     notes: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
+@checked
 @dataclass(frozen=True)
 class ModelAsked:
     """The model a task is asked of, not yet opened.

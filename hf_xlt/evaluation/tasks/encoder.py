@@ -11,7 +11,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, check_body, kind_of
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.language import require_languages, tokenizer_of
+from hf_xlt.evaluation.language import refuse_languages, require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions
 from hf_xlt.evaluation.quiet import quiet
 from hf_xlt.evaluation.tasks.direct import ModelAsked
@@ -61,6 +61,7 @@ class Encoder:
         """
         name, source, trust_remote_code = asked.name, asked.source, asked.trust_remote_code
         checkpoint = Checkpoint.open(name, trust_remote_code=trust_remote_code)
+        refuse_languages(checkpoint, asked.languages)
         kind = kind_of(checkpoint.config)
         if kind.name != "encoder":
             raise InputError(f"{name} is a {kind.name}; these tasks are done by encoders (BERT and its kin).")

@@ -9,11 +9,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint, ModelKind, check_body, kind_of
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.language import require_languages, tokenizer_of
+from hf_xlt.evaluation.language import refuse_languages, require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions
 from hf_xlt.evaluation.quiet import quiet
 from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.trelm import TreLMPreTrainedModel
 
 _NAMED = 3
 
@@ -43,6 +42,7 @@ class LanguageModel:
         """
         trust = asked.trust_remote_code
         checkpoint = Checkpoint.open(asked.name, trust_remote_code=trust)
+        refuse_languages(checkpoint, asked.languages)
         tokenizer, kind = checkpoint.tokenizer(), kind_of(checkpoint.config)
         check_body(checkpoint)
         with quiet():
@@ -55,7 +55,7 @@ class LanguageModel:
             )
         if missing := sorted(loading["missing_keys"]):
             raise InputError(_headless(checkpoint, type(model).__name__, missing))
-        if asked.languages is not None and isinstance(model, TreLMPreTrainedModel):
+        if asked.languages is not None:
             require_languages(checkpoint, asked.languages[1:])
             tokenizer = tokenizer_of(checkpoint, asked.languages[1])
             model.set_language(asked.languages[1])

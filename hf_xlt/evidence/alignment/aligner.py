@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hf_xlt.arguments import MOST, checked, require_number, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment.bitext import Batch, Bitext, Sentence, Vocabulary
 from hf_xlt.evidence.alignment.cooccurrence import WordPairs
@@ -59,8 +60,8 @@ class WordAligner:
         """
         if model not in MODELS:
             raise InputError(f"Unknown alignment model {model!r}; choose one of {', '.join(MODELS)}.")
-        if iterations < 1 or not alpha >= 0:
-            raise InputError(f"iterations={iterations}, alpha={alpha}; expected iterations ≥ 1 and alpha ≥ 0.")
+        require_whole("iterations", iterations, least=1, most=MOST)
+        require_number("alpha", alpha, least=0)
         corpus = Corpus.of(Bitext.encode(pairs))
         trained = MODELS[model](corpus, iterations, alpha)
         return cls(corpus.bitext.source, corpus.bitext.target, corpus.pairs, trained)
@@ -94,6 +95,7 @@ class WordAligner:
         links = symmetrized(torch.cat(forward).numpy(), torch.cat(backward).numpy(), symmetrization)
         return split(links, len(pairs))
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the aligner to one `.safetensors` file, which appears whole or not at all.
 
@@ -103,6 +105,7 @@ class WordAligner:
         return write(path, self.pairs, (self.source, self.target), self.model, overwrite=overwrite)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> WordAligner:
         """Read what `save` wrote, equal to the bit.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hf_xlt.arguments import refused
 from hf_xlt.errors import InputError
 
 Sentence = Sequence[str] | Sequence[int] | np.ndarray
@@ -116,6 +117,9 @@ class Bitext:
         """
         if not len(pairs):
             raise InputError("There is no sentence pair; expected at least one. Give parallel text.")
+        for pair in pairs:
+            if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+                raise refused("a pair", pair, "two sentences")
         sources, targets = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         for side, sentences in (("source", sources), ("target", targets)):
             _check(side, sentences)
