@@ -6,8 +6,9 @@ import sys
 
 import pytest
 import tiny
+from test_checkpoint import permuting
 
-from hf_xlt.checkpoint import Checkpoint, open_tokenizer
+from hf_xlt.checkpoint import Checkpoint, open_tokenizer, revocabulary
 from hf_xlt.errors import InputError
 
 CODE = """
@@ -19,8 +20,8 @@ class Mine(PreTrainedTokenizerFast):
 
 @pytest.fixture
 def folder(tmp_path):
-    tiny.tokenizer("de", "wordpiece").save_pretrained(tmp_path)
-    return tmp_path
+    tiny.tokenizer("de", "wordpiece").save_pretrained(tmp_path / "tokenizer")
+    return tmp_path / "tokenizer"
 
 
 def change(folder, **settings):
@@ -85,6 +86,19 @@ def test_code_of_a_source_is_not_passed_over_for_a_class_of_transformers(custom)
     with pytest.raises(InputError, match="brings its own code"):
         Checkpoint.open(custom).tokenizer()
     assert type(Checkpoint.open(custom, trust_remote_code=True).tokenizer()).__name__ == "Mine"
+
+
+@pytest.mark.parametrize("name", ["Mine", "MyTokenizer", "MyTokenizerFast"])
+def test_a_model_is_saved_with_code_of_its_tokenizer(name, custom, tmp_path):
+    change(custom, tokenizer_class=name, auto_map={"AutoTokenizer": [f"tokenization_mine.{name}", None]})
+    (custom / "tokenization_mine.py").write_text(CODE.replace("Mine", name))
+    tok = tiny.tokenizer("de", "wordpiece")
+    source = tiny.save(tiny.model("bert", tok), tok, tmp_path / "source")
+    new = open_tokenizer(custom, trust_remote_code=True)
+    target = revocabulary(Checkpoint.open(source), permuting(len(new)), new, tmp_path / "target")
+    assert type(open_tokenizer(target, trust_remote_code=True)).__name__ == name
+    with pytest.raises(InputError, match="brings its own code"):
+        open_tokenizer(target)
 
 
 def test_no_question_is_asked(custom):

@@ -163,10 +163,9 @@ def _check_stored(
 
 def _check_layers(found: Mapping[str, Place], model: PreTrainedModel) -> None:
     """Refuse a checkpoint that lacks a whole layer of those that it has others of: it would be drawn at random."""
-    wanted = {layer for name in model.state_dict() for layer in LAYER.findall(name)[:1]}
-    held = {
-        layer for place in found.values() for name in (place.name, *place.made) for layer in LAYER.findall(name)[:1]
-    }
+    own = model.state_dict().keys() - model.all_tied_weights_keys.keys()
+    filled = (name for place in found.values() for name in (place.name, *place.made))
+    wanted, held = ({layer for name in names for layer in LAYER.findall(name)[:1]} for names in (own, filled))
     stacks = {stack for stack, _ in held}
     if lacking := sorted((layer for layer in wanted - held if layer[0] in stacks), key=lambda layer: int(layer[1])):
         stack, number = lacking[0]
