@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.cli.app import app, command_line, console, say
 from hf_xlt.cli.options import (
     CorpusOption,
@@ -189,7 +190,7 @@ def explain(
     transport = Transport.load(folder / TRANSPORT_FILE)
     asked = list(tokens or [])
     if text is not None:
-        ids = open_tokenizer(str(folder))(text, add_special_tokens=False)["input_ids"]
+        ids = open_tokenizer(str(folder / transformer_path(folder)))(text, add_special_tokens=False)["input_ids"]
         asked += [transport.target_names[id_] for id_ in ids]
     if not asked:
         raise InputError("There is nothing to explain; name tokens of the model, or give a text with --text.")
