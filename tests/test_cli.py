@@ -133,6 +133,26 @@ def test_explain_shows_a_whole_text_and_the_evidence(monkeypatch, capsys, places
     assert "There is nothing to explain; name tokens of the model, or give a text with --text" in err
 
 
+def test_explain_reads_a_text_where_the_transformer_has_a_folder_of_its_own(monkeypatch, capsys, places):
+    source = places / "nested"
+    source.mkdir()
+    (places / "source").rename(source / "0_Transformer")
+    (source / "modules.json").write_text('[{"idx": 0, "path": "0_Transformer", "type": "x.Transformer"}]')
+    given = ("--source", source, "--tokenizer", places / "helper", "--output", places / "made")
+    assert call(monkeypatch, capsys, "initialize", "mean", *given)[0] == 0
+    code, out, err = call(monkeypatch, capsys, "explain", places / "made", "--text", "Der Hund")
+    assert code == 0, err
+    assert len(out.splitlines()) > 2
+
+
+def test_names_and_tokens_do_nothing_to_the_terminal(monkeypatch, capsys, places):
+    code, out, err = call(monkeypatch, capsys, "evaluate", "\x1b[31m[red]\u202e\nx", "--corpus", places / "de.txt")
+    assert code == 2
+    assert not re.search("[\x1b\u202e]", out + err)
+    assert "[red]" in err
+    assert len(err.strip().splitlines()) == 1
+
+
 def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys, places):
     corpus = ("--corpus", places / "de.txt", "--vocab-size", 400)
     code, _, _ = call(

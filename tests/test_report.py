@@ -11,7 +11,9 @@ from rich.table import Table
 
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.summary import summarize
-from hf_xlt.report import METHOD_COLOURS, plot_learning_curves, results_table
+from hf_xlt.files.printable import one_line
+from hf_xlt.model_card import CardTable
+from hf_xlt.report import METHOD_COLOURS, plot_learning_curves, results_table, text_table
 from hf_xlt.report_html.pictures import learning_curves_svg
 
 
@@ -78,3 +80,21 @@ def test_methods_beyond_the_colours_get_lines_of_another_style(tmp_path: Path):
         plot_learning_curves(drawn, (), "Learning curves", tmp_path / "curves.svg")
         assert ("stroke-dasharray" in (tmp_path / "curves.svg").read_text(encoding="utf-8")) == dashed
         assert ("stroke-dasharray" in learning_curves_svg(drawn, (), "Learning curves")) == dashed
+
+
+HOSTILE = ("[red]x[/red]", "[/]", "\x1b[31mx", "a\u202eb", "a\nb\rc", ":smile:", "$x^$", "_x", "\ud800")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_is_markup_or_a_command_for_the_terminal(text):
+    shown = one_line(text)
+    table = CardTable(text, (text, text), ((text, text),))
+    for printable in (text_table(table), results_table(summarize({text: (curve(text, 4, 2),)}))):
+        out = printed(printable)
+        assert shown in out
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", out)
+
+
+def test_pictures_take_any_label(tmp_path: Path):
+    plot_learning_curves({text: (curve(text, 4, 2),) for text in HOSTILE}, (), "$x^$ \ud800", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
