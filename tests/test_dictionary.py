@@ -170,3 +170,9 @@ def test_exchanged_sides_are_refused_where_they_are_many():
     with pytest.raises(InputError, match="with source and target exchanged"):
         dictionary_counts(exchanged, english, german)
     dictionary_counts(Dictionary(exchanged.entries[:99]), english, german)
+
+
+def test_one_object_of_words_is_refused(tmp_path):
+    (tmp_path / "d.json").write_text('{"dog": "Hund", "cat": "Katze"}')
+    with pytest.raises(InputError, match="is one object; expected one for each entry"):
+        read_dictionary(tmp_path / "d.json")

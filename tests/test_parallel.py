@@ -110,6 +110,7 @@ def test_what_is_missing_or_damaged_or_holds_no_pair_is_refused(tmp_path):
         ("codes.tsv", "en\tThe dog\tde\tDer Hund\nen\ta cat\tde\teine Katze\n"),
         ("headed.tsv", "en\tde\nThe dog\tDer Hund\na cat\teine Katze\n"),
         ("headed-scores.tsv", "Similarity\tA\tB\n1.07\tThe dog\tDer Hund\n1.02\ta cat\teine Katze\n"),
+        ("index.csv", ",en,de\n0,The dog,Der Hund\n1,a cat,eine Katze\n"),
         ("moses.txt", "The dog ||| Der Hund\na cat ||| eine Katze\n"),
         ("moses-scored.txt", "The dog ||| Der Hund ||| 0.5 0.25\na cat ||| eine Katze ||| 1 0.1\n"),
         ("comma.csv", 'source,target\nThe dog,"Der Hund"\n"a cat",eine Katze\n'),

@@ -128,9 +128,9 @@ def _share(cells: Sequence[str], pattern: re.Pattern[str]) -> float:
 def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[str, ...]:
     """The first row, if its cells can only be names of columns."""
     names, body = tuple(cell.strip() for cell in rows[0]), rows[1:]
-    if len(names) != width or width < 2 or not all(names) or len({name.casefold() for name in names}) < width:
+    if len(names) != width or width < 2 or not all(names[1:]) or len({name.casefold() for name in names}) < width:
         return ()
-    if all(name.casefold() in _NAMES or _LANGUAGE.fullmatch(name) for name in names):
+    if all(name.casefold() in _NAMES or _LANGUAGE.fullmatch(name) for name in names[names[0] == "" :]):
         return names
     columns = [[row[place].strip() for row in body if len(row) > place] for place in range(width)]
     numbers = [name for name, column in zip(names, columns, strict=True) if _kind(column, len(body)) == "numbers"]

@@ -119,6 +119,10 @@ def _rows(path: str | Path) -> tuple[list[tuple[int, tuple[str, str]]], str]:
     rows = [(number, cells) for number, cells in numbered if any(cells)]
     if all(len(cells) < 2 for _, cells in rows):
         raise _no_entry(path, len(rows))
+    if table.keys and len(rows) == 1:
+        raise InputError(
+            f"{path} is one object; expected one for each entry, on a line of its own, or a table with tabs.", path=path
+        )
     found = find_columns([row for row in rows[:SEEN] if len(row[1]) > 1], path, table.keys, alike_from=SEEN)
     return [
         (number, (cells[found.source], cells[found.target]) if len(cells) > found.target else ("", ""))
