@@ -47,7 +47,7 @@ KINDS = {kind.name: kind for kind in (*TRAINED, MULTIMODAL, SPEECH)}
 
 def auto_class_name(config: PreTrainedConfig) -> str:
     """Name of the Auto class that opens a checkpoint as it was saved, with its head: a classifier as a classifier."""
-    saved_as = (config.architectures or [None])[0]
+    saved_as = next(iter(config.architectures or ()), None)
     kind = kind_of(config)
     others = (value for name, value in vars(modeling_auto).items() if name.startswith("AutoModel"))
     found = (auto for auto in (AutoModel, kind.auto_class, *others) if saved_as in _classes(auto, config))
@@ -56,7 +56,7 @@ def auto_class_name(config: PreTrainedConfig) -> str:
 
 def has_other_head(config: PreTrainedConfig) -> bool:
     """Whether a checkpoint was saved with a head that is no language model's, such as a classifier's."""
-    saved_as = (config.architectures or [None])[0]
+    saved_as = next(iter(config.architectures or ()), None)
     known = (AutoModel, AutoModelForPreTraining, *(kind.auto_class for kind in TRAINED))
     other = (value for name, value in vars(modeling_auto).items() if name.startswith("AutoModel"))
     if saved_as is None or any(saved_as in _classes(auto, config) for auto in known):

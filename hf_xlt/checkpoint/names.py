@@ -41,7 +41,7 @@ def places(stored: Iterable[str], model: PreTrainedModel) -> dict[str, Place]:
         if place not in state and name in state:  # the mapping leads nowhere; the stored name does
             place, pattern = rename_source_key(name, [], [], prefix, state)
         if place in state:
-            first, *others = targets.get(pattern, [""])
+            first, *others = targets[pattern] if pattern else [""]
             made = (place, *(place.replace(first, other) for other in others)) if pattern else ()
             found[name] = Place(place, made)
     return found
