@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertModel
@@ -190,6 +191,12 @@ class TestRecipe:
         assert f"It was then trained on `{parallel.name}`" in card
         assert "228 training sequences" in card
         assert "bits/byte" not in card  # nothing trained a head
+        scores = {score.metric_type: score.metric_value for score in ModelCard(card).data.eval_results}
+        last = run.retrieval[-1]
+        assert scores == {
+            "src2trg_accuracy": round(last.from_source, 4),
+            "trg2src_accuracy": round(last.to_source, 4),
+        }
         assert [point.step for point in run.curve.points] == [0, 30, 60]
         assert Results.load(tmp_path / "out" / "results.json").runs == results.runs
         assert curves_of(str(tmp_path / "out")) == []  # its head is not trained

@@ -132,7 +132,7 @@ def test_metadata_is_what_the_hub_reads(tmp_path):
     assert [(each["task"], each["dataset"], each["metrics"]) for each in index[0]["results"]] == [
         (
             {"type": "text-generation"},
-            {"name": "märchen.txt.gz", "type": "unknown"},
+            {"name": "märchen.txt.gz", "type": "unknown", "config": "märchen.txt.gz"},
             [
                 {"type": "bits_per_byte", "value": 2.0414, "name": "Held-out bits per byte"},
                 {"type": "loss", "value": 4.2, "name": "Held-out loss"},
@@ -141,7 +141,7 @@ def test_metadata_is_what_the_hub_reads(tmp_path):
         ),
         (
             {"type": "translation"},
-            {"name": "someone/fairy-tales:de", "type": "someone/fairy-tales", "split": "train"},
+            {"name": "someone/fairy-tales:de", "type": "someone/fairy-tales", "config": "de", "split": "train"},
             [{"type": "src2trg_accuracy", "value": 0.125, "name": "Translations found"}],
         ),
     ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from hf_xlt.data.anchors import token_ids
@@ -102,6 +103,9 @@ class TestARun:
         assert "language:\n- en\n- de\n" in card
         assert "for the languages `en`, `de`" in card
         assert "trust_remote_code=True" in card
+        told = [(score.metric_name, score.dataset_name) for score in ModelCard(card).data.eval_results]
+        assert ("Held-out bits per byte (en)", "en.txt") in told
+        assert ("Held-out bits per byte (de)", "de.txt") in told
         assert results.corpus["name"] == "en.txt, de.txt"
 
 

@@ -44,11 +44,14 @@ def _held_out(facts: CardFacts) -> Iterable[Score]:
 
 
 def _eval_result(score: Score) -> EvalResult:
+    """As the Hub takes it; it tells datasets apart by all but their names, hence a file's name is its configuration."""
+    repository, name = dataset_id(score.dataset), one_line(public_name(score.dataset))
     return EvalResult(
         task_type=score.task,
-        dataset_type=dataset_id(score.dataset) or NO_REPOSITORY,
-        dataset_name=one_line(public_name(score.dataset)),
-        dataset_split="train" if dataset_id(score.dataset) else None,
+        dataset_type=repository or NO_REPOSITORY,
+        dataset_name=name,
+        dataset_config=(score.dataset.partition(":")[2] or None) if repository else name,
+        dataset_split="train" if repository else None,
         metric_type=score.metric,
         metric_name=one_line(score.name),
         metric_value=round(score.value, 4),
