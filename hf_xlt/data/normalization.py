@@ -97,7 +97,7 @@ def _strips_accents(*steps: Step) -> bool:
 
 
 def _normalized(steps: Sequence[Step], text: str) -> str:
-    settings = {
+    settings: dict[str, Any] = {
         "version": "1.0",
         "added_tokens": [],
         **_NOTHING_ELSE,

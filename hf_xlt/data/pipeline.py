@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
+# Unigram's trainer begins with what different letters follow; so that whole words are among it, each has a twin, seen
+# once, that has one letter more.
+_TWIN = "\uffff"
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _VISIBLE_ASCII = tuple(map(chr, range(0x21, 0x7F)))
 # A word with its marks and joiners, one digit, other visible characters; with the space before them, but for further
@@ -79,15 +82,13 @@ class Pipeline:
             )
         blank.pre_tokenizer = _for_training(blank, self._type)
         lines = tqdm(short_lines(texts), desc="training tokenizer", unit=" lines", disable=None)
-        words: Mapping[str, int] = {}
         if self._type == "Unigram":
             words, alphabet = _words_and_letters(blank, lines, letters, alphabet)
-            blank.normalizer = blank.pre_tokenizer = None
-            lines = chain.from_iterable(repeat(word, times) for word, times in words.items())
-        blank.train_from_iterator(lines, self._trainer(reserved, alphabet, letters, vocab_size, min_frequency))
-        model = json.loads(blank.model.__getstate__())
-        if self._type == "Unigram" and min_frequency > 1:
+            model = _unigram(blank, words, self._trainer(reserved, alphabet, letters, vocab_size, min_frequency))
             model["vocab"] = _frequent(model, words, min_frequency, reserved)
+        else:
+            blank.train_from_iterator(lines, self._trainer(reserved, alphabet, letters, vocab_size, min_frequency))
+            model = json.loads(blank.model.__getstate__())
         trained = self._filled(model, vocab_size)
         if trained.get_vocab_size() < vocab_size:
             logger.warning(
@@ -140,6 +141,7 @@ class Pipeline:
     ) -> trainers.Trainer:
         common: Settings = {"vocab_size": vocab_size, "special_tokens": reserved, "show_progress": False}
         if self._type == "Unigram":
+            common["vocab_size"] += 1  # for the twins' letter
             return trainers.UnigramTrainer(**common, initial_alphabet=alphabet, unk_token=self.unknown)
         common |= {"min_frequency": min_frequency}
         if self._type == "WordLevel":
@@ -216,15 +218,26 @@ def _words_and_letters(
     return {word: times for word, times in known.items() if word}, ranked[:letters]
 
 
+def _unigram(blank: Tokenizer, words: Mapping[str, int], trainer: trainers.UnigramTrainer) -> Settings:
+    """A Unigram model trained on words and their twins."""
+    blank.normalizer = blank.pre_tokenizer = None
+    text = chain.from_iterable(repeat(word, times) for word, times in words.items())
+    blank.train_from_iterator(chain(text, (f"{word}{_TWIN}" for word in words)), trainer)
+    return json.loads(blank.model.__getstate__())
+
+
 def _frequent(model: Settings, words: Mapping[str, int], min_frequency: int, reserved: list[str]) -> list[list[Any]]:
-    """Unigram's entries without those that words are cut into too seldom, letters and reserved ones apart."""
+    """Unigram's entries without those that words are cut into too seldom, letters and reserved ones apart.
+
+    Entries that the words are never cut into are kept where none is too seldom.
+    """
     ids, lengths = tokens_of(model, list(words))
     times = np.bincount(ids, np.repeat(list(words.values()), lengths), minlength=len(model["vocab"]))
     kept = set(reserved)
     return [
         entry
         for entry, seen in zip(model["vocab"], times.tolist(), strict=True)
-        if seen >= min_frequency or len(entry[0]) == 1 or entry[0] in kept
+        if entry[0] != _TWIN and (seen >= min_frequency or min_frequency < 2 or len(entry[0]) == 1 or entry[0] in kept)
     ]
 
 
