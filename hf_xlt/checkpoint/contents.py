@@ -18,6 +18,7 @@ TOKENIZER = (
     "spiece.model", "sentencepiece.*", "special_tokens_map.json", "added_tokens.json", "chat_template.*",
 )  # fmt: skip
 REWRITTEN = ("config.json", "generation_config.json")
+OF_THE_VOCABULARY = ("WordWeights", "BoW", "WordEmbeddings")  # modules of sentence-transformers that list its words
 SKIPPED_FOLDERS = ("onnx", "openvino", "coreml", "additional_chat_templates", "checkpoint-*", ".*")
 
 
@@ -57,6 +58,22 @@ def transformer_path(folder: Path) -> str:
     raise InputError(f"{folder} has no Transformer among its modules ({', '.join(found.values())}). Give one that has.")
 
 
+def check_modules(folder: Path) -> None:
+    """Refuse a sentence-transformers model that no other vocabulary can be given to.
+
+    Raises:
+        InputError: If a module is bound to the words of the vocabulary.
+    """
+    if bound := [kind for kind in modules(folder).values() if kind in OF_THE_VOCABULARY]:
+        raise InputError(
+            f"{folder} has a module {bound[0]}, which knows the words of its own vocabulary only",
+            value=bound[0],
+            expected="modules that serve any vocabulary",
+            hint="Choose another model.",
+            path=folder,
+        )
+
+
 def has_tokenizer(folder: Path) -> bool:
     """Whether a folder holds any tokenizer file; without one transformers would make up an empty tokenizer."""
     return any(fnmatch(path.name, pattern) for path in folder.iterdir() for pattern in TOKENIZER)
@@ -68,7 +85,11 @@ def carried_files(folder: Path) -> list[Path]:
     Left behind are: the weights in any format and exports of them, the tokenizer, the two configuration files
     (these are written anew), the model card (it describes the old model), training checkpoints and hidden files.
     The folders of further sentence-transformers modules are kept whole.
+
+    Raises:
+        InputError: If such a module is bound to the words of the old vocabulary.
     """
+    check_modules(folder)
     body = transformer_path(folder)
     kept_whole = tuple(Path(path) for path in modules(folder) if path not in ("", body))
     carried = []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.errors import InputError
 
 _SPECIAL_TOKENS = {
@@ -133,13 +135,15 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
 
 
 def open_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint, which may have no weights.
+    """The tokenizer of a checkpoint, which may have no weights, or a transformer in a folder of its own.
 
     Raises:
         InputError: If there is none to open.
     """
+    folder = Path(name_or_folder)
+    place = folder / transformer_path(folder) if folder.is_dir() else name_or_folder
     try:
-        return AutoTokenizer.from_pretrained(name_or_folder)
+        return AutoTokenizer.from_pretrained(place)
     except Exception as error:  # whatever a broken file makes of it: tokenizers raises Exception itself
         reason = " ".join(str(error).split())[:200]
         raise InputError(
