@@ -1,7 +1,7 @@
 r"""Memory and time of `pooled` on a real decoder, against `ramen` on the same parallel text.
 
 Each builds the new model's rows, and the whole checkpoint with its report and card, in a fresh process; peak memory is
-the resident set of that whole process, interpreter and libraries included, and time is the processor's, not the clock's.
+the resident set of that whole process, interpreter and libraries included, and time is the processor's, on one thread.
 Without `--tokenizer`, a byte-level BPE of `--vocab-size` is trained on the corpora and the target side of the pairs.
 
     python benchmarks/pooled_memory.py --source SmolLM2-135M --corpus de.txt.gz --dictionary en-de.tsv.gz \
