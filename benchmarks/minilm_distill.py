@@ -17,9 +17,12 @@ from typing import Annotated
 
 import typer
 from minilm_german import real_source
-from transformers import AutoModel, AutoTokenizer
-from zero_training_retrieval import encode, precision, read_pairs, target_text, uncased_tokenizer
+from torch.nn.functional import normalize
+from transformers import AutoTokenizer
+from zero_training_retrieval import precision, read_pairs, target_text, uncased_tokenizer
 
+from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.evaluation.sentence_encoder import sentence_encoder
 from hf_xlt.initializers import Evidence, initializer_for
 from hf_xlt.recipes import load_recipe, run_recipe
 
@@ -66,10 +69,11 @@ def main(
 
 
 def measured(folder: Path, sentences: list[tuple[str, str]]) -> list[float]:
-    """P@1 to English and from English in per cent, English encoded by the source."""
+    """P@1 to English and from it, by the vectors of the source and of a model made from it."""
+    models = real_source(), folder
     vectors = [
-        encode(AutoModel.from_pretrained(place).eval(), AutoTokenizer.from_pretrained(place), [*side])
-        for place, side in zip((real_source(), folder), zip(*sentences, strict=True), strict=True)
+        normalize(sentence_encoder(Checkpoint.open(model)).vectors(side), dim=1)
+        for model, side in zip(models, zip(*sentences, strict=True), strict=True)
     ]
     return [precision(vectors[1], vectors[0]), precision(vectors[0], vectors[1])]
 

@@ -9,6 +9,7 @@ from tokenizers import normalizers
 
 from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evidence import dictionary, token_ids
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.dictionary import Dictionary, dictionary_counts, read_dictionary
 from hf_xlt.sample import sentences
@@ -176,3 +177,28 @@ def test_one_object_of_words_is_refused(tmp_path):
     (tmp_path / "d.json").write_text('{"dog": "Hund", "cat": "Katze"}')
     with pytest.raises(InputError, match="is one object; expected one for each entry"):
         read_dictionary(tmp_path / "d.json")
+
+
+@pytest.mark.parametrize("family", ["wordpiece", "byte-level-bpe", "unigram"])
+def test_counts_are_the_same_in_however_many_blocks(monkeypatch, family):
+    english, german = tiny.tokenizer("en", family), tiny.tokenizer("de", family)
+    words = [sorted(set(" ".join(sentences(language, "held_out")).split()))[:60] for language in ("en", "de")]
+    entries = Dictionary(tuple(zip(*words, strict=True)))
+    whole = dictionary_counts(entries, english, german)
+    monkeypatch.setattr(dictionary, "_PAIRS_AT_A_TIME", 7)
+    monkeypatch.setattr(token_ids, "_TEXTS_AT_A_TIME", 5)
+    parts = dictionary_counts(entries, english, german)
+    assert (parts.target_ids == whole.target_ids).all()
+    assert (parts.source_ids == whole.source_ids).all()
+    np.testing.assert_allclose(parts.values, whole.values, rtol=1e-12)
+
+
+def test_many_texts_have_the_ids_that_each_has(monkeypatch):
+    tokenizer = tiny.tokenizer("de", "byte-level-bpe")
+    texts = ["ein Haus", "", "Wasser", "ein Haus", "das Wasser war kalt"]
+    monkeypatch.setattr(token_ids, "_TEXTS_AT_A_TIME", 2)
+    found, lengths = token_ids.flat_token_ids(tokenizer, texts)
+    assert [part.tolist() for part in np.split(found, lengths.cumsum()[:-1])] == [
+        ids(tokenizer, text) for text in texts
+    ]
+    assert [len(part) for part in token_ids.flat_token_ids(tokenizer, [])] == [0, 0]

@@ -205,6 +205,27 @@ def test_a_mixture_comes_back_from_its_tensors(make):
     assert (type(again), again.source_size) == (type(mixed), mixed.source_size)
 
 
+@pytest.mark.parametrize("block", [1, 4 * WIDTH * 7])
+def test_a_table_in_half_precision_is_read_a_block_at_a_time(monkeypatch, block):
+    crow, draw = torch.tensor([0, 0, 3, 3, 20, 24, 30]), torch.Generator().manual_seed(0)
+    col = torch.cat([torch.randperm(SOURCE, generator=draw)[:n] for n in crow.diff()])
+    mixed = SparseMixture(crow, col, torch.rand(30, generator=draw), SOURCE)
+    matrix, read = randn(SOURCE, WIDTH).bfloat16(), []
+
+    whole = torch.nn.functional.embedding_bag
+
+    def embedding_bag(ids, table, *args, **options):
+        read.append(len(table))
+        return whole(ids, table, *args, **options)
+
+    monkeypatch.setattr(mixture, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(mixture.F, "embedding_bag", embedding_bag)
+    found = mixed.rows_of(matrix)(slice(0, 6))
+    monkeypatch.undo()
+    assert max(read) <= max(1, block // (4 * WIDTH)) + 17  # the longest row, which is read whole
+    torch.testing.assert_close(found.double(), expected(mixed, matrix), rtol=1e-4, atol=1e-5)
+
+
 @KINDS
 def test_a_mixture_of_no_rows_is_empty(make):
     full = make()

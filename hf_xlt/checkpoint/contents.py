@@ -21,6 +21,7 @@ TOKENIZER = (
     "tekken.json", "spiece.model", "*.spm", "spm.model", "sentencepiece.*", "vocab.bpe", "encoder.json", "bpe.codes",
     "dict.txt",
 )  # fmt: skip
+OF_THE_VOCABULARY = ("WordWeights", "BoW", "WordEmbeddings")  # modules of sentence-transformers that list its words
 
 
 def modules(folder: Path) -> dict[str, str]:
@@ -59,6 +60,22 @@ def transformer_path(folder: Path) -> str:
     raise InputError(f"{folder} has no Transformer among its modules ({', '.join(found.values())}). Give one that has.")
 
 
+def check_modules(folder: Path) -> None:
+    """Refuse a sentence-transformers model that no other vocabulary can be given to.
+
+    Raises:
+        InputError: If a module is bound to the words of the vocabulary.
+    """
+    if bound := [kind for kind in modules(folder).values() if kind in OF_THE_VOCABULARY]:
+        raise InputError(
+            f"{folder} has a module {bound[0]}, which knows the words of its own vocabulary only",
+            value=bound[0],
+            expected="modules that serve any vocabulary",
+            hint="Choose another model.",
+            path=folder,
+        )
+
+
 def has_tokenizer(folder: Path) -> bool:
     """Whether a folder holds any tokenizer file; without one transformers would make up an empty tokenizer."""
     return any(fnmatch(path.name, pattern) for path in folder.iterdir() for pattern in TOKENIZER)
@@ -70,7 +87,11 @@ def carried_files(folder: Path) -> list[Path]:
     These are code, licenses, and settings that know nothing of a vocabulary; the folders of further
     sentence-transformers modules and of custom generation are kept whole. All else is written anew, as the weights are,
     or stays behind, as it may describe the old model or be a tokenizer that libraries would open before the new one.
+
+    Raises:
+        InputError: If such a module is bound to the words of the old vocabulary.
     """
+    check_modules(folder)
     body = transformer_path(folder)
     places = dict.fromkeys([Path(), Path(body)])
     carried = [path for place in places for path in _files(folder, place) if _matches(path.name, CARRIED)]

@@ -13,7 +13,6 @@ from hf_xlt.errors import InputError
 
 MEAN = ("mean",)
 SENTENCE_TRANSFORMER = "SentenceTransformer"
-OF_THE_VOCABULARY = ("WordWeights", "BoW", "WordEmbeddings")
 
 _SETTINGS = "config_sentence_transformers.json"
 _LISTING = "modules.json"

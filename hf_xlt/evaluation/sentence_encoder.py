@@ -18,7 +18,8 @@ from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.checkpoint.sentences import MEAN, OF_THE_VOCABULARY, SentenceModules, foreign_module
+from hf_xlt.checkpoint.contents import check_modules
+from hf_xlt.checkpoint.sentences import MEAN, SentenceModules, foreign_module
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.pooling import mean_pooled
 from hf_xlt.evaluation.positions import positions
@@ -201,7 +202,7 @@ def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
     said = SentenceModules.of(checkpoint.folder)
     if said is None or said.only_mean:
         return SentenceHead(said, tokenizer)
-    _check_vocabulary(checkpoint, said)
+    check_modules(checkpoint.folder)
     return SentenceHead(said, tokenizer, list(_opened(checkpoint, said))[1:])
 
 
@@ -260,17 +261,7 @@ def check_sentence_head(checkpoint: Checkpoint) -> None:
     said = SentenceModules.of(checkpoint.folder)
     if said is not None and not said.as_we_compute:
         _check_library(checkpoint, said)
-        _check_vocabulary(checkpoint, said)
-
-
-def _check_vocabulary(checkpoint: Checkpoint, said: SentenceModules) -> None:
-    if bound := [kind for kind in said.kinds if kind in OF_THE_VOCABULARY]:
-        raise InputError(
-            f"{checkpoint.name} has a module {bound[0]}, which knows the words of its own vocabulary only",
-            value=bound[0],
-            expected="modules that serve any vocabulary",
-            hint="Choose another source.",
-        )
+        check_modules(checkpoint.folder)
 
 
 def _check_library(checkpoint: Checkpoint, said: SentenceModules) -> None:

@@ -23,8 +23,8 @@ def flat_token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> 
     which = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts))
     distinct = list(numbers)
     starts = range(0, len(distinct), _TEXTS_AT_A_TIME)
-    parts = [flat(token_ids(tokenizer, distinct[start : start + _TEXTS_AT_A_TIME])) for start in starts]
-    ids, lengths = (np.concatenate([np.empty(0, np.int64), *side]) for side in zip(*parts, strict=True))
+    parts = (flat(token_ids(tokenizer, distinct[start : start + _TEXTS_AT_A_TIME])) for start in starts)
+    ids, lengths = map(np.concatenate, zip(flat(()), *parts, strict=True))
     after = lengths.cumsum()
     places, _ = ranges((after - lengths)[which], after[which])
     return ids[places], lengths[which]
