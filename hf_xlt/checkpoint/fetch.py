@@ -87,9 +87,12 @@ def _looks_local(name: str) -> bool:
 
 def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
     repository, revision = split_revision(name)
-    patterns = {"allow_patterns": [*wanted], "ignore_patterns": [*NOT_DOWNLOADED]}
     try:
-        return Path(snapshot_download(repository, revision=revision, **patterns))
+        return Path(
+            snapshot_download(
+                repository, revision=revision, allow_patterns=[*wanted], ignore_patterns=[*NOT_DOWNLOADED]
+            )
+        )
     except GatedRepoError as error:
         raise InputError(
             f"{name} is gated on the Hub. Accept its terms at https://huggingface.co/{repository}, "
