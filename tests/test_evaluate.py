@@ -241,7 +241,7 @@ def test_the_best_state_is_kept_and_learning_stops_when_it_gets_no_better():
         ({"epochs": 0}, "epochs is 0"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"warmup": 1.0}, "warmup is 1.0"),
-        ({"dropout": 1.0}, "dropout is 1.0; expected a share of the units"),
+        ({"dropout": 1.0}, "dropout is 1.0; expected a number of at least 0 and below 1"),
         ({"precision": "float16"}, "precision is 'float16'; expected one of float32, bfloat16"),
     ],
 )

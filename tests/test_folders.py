@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from hf_xlt import InputError, RandomInitializer, Transport
+from hf_xlt import CLPInitializer, InputError, RandomInitializer, Transport
 from hf_xlt.files.folders import atomic_folder, check_output, folder_in_place
 from hf_xlt.files.ours import MARK, foreign_files
 from hf_xlt.files.whole import check_file, write_whole
@@ -81,7 +81,7 @@ class TestWhatIsReplaced:
         assert (tmp_path / "out" / "new").exists()
 
     def test_nothing_that_appeared_meanwhile(self, tmp_path):
-        with pytest.raises(InputError, match="exists"), atomic_folder(tmp_path / "out"):
+        with pytest.raises(InputError, match="exists"), atomic_folder(tmp_path / "out"):  # noqa: PT012
             (tmp_path / "out").mkdir()
             (tmp_path / "out" / "thesis.tex").write_text("ten years of work")
         assert (tmp_path / "out" / "thesis.tex").exists()
@@ -89,7 +89,7 @@ class TestWhatIsReplaced:
     def test_what_was_replaced_comes_back_when_writing_fails(self, tmp_path):
         out = write(tmp_path / "out", "old")
         for replacing in (atomic_folder, folder_in_place):
-            with pytest.raises(OSError, match="full"), replacing(out, overwrite=True) as folder:
+            with pytest.raises(OSError, match="full"), replacing(out, overwrite=True) as folder:  # noqa: PT012
                 (folder / "new").write_text("text")
                 raise OSError("full")
             assert sorted(path.name for path in out.iterdir()) == [MARK, "old"]
@@ -129,8 +129,6 @@ class TestWhereItMayGo:
         german = tiny.tokenizer("de", "wordpiece", 500)
         with atomic_folder(tmp_path / "helper") as folder:
             tiny.save(tiny.model("bert", german), german, folder)
-        from hf_xlt import CLPInitializer
-
         clp = CLPInitializer(source, tmp_path / "helper")
         with pytest.raises(InputError, match="overlaps"):
             clp.build(tmp_path / "helper", overwrite=True)

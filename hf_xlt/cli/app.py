@@ -45,7 +45,7 @@ class Command(TyperCommand):
             raise InputError(f"There is an empty argument after {before}. Give it a value, or leave the option out.")
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for param, times in Counter(order).items():
-            if times > 1 and not param.multiple and not param.is_flag:
+            if times > 1 and not param.multiple and not getattr(param, "is_flag", False):
                 raise InputError(f"{param.opts[0]} is given {times} times, but takes one value. Give it once.")
         return super().parse_args(ctx, args)
 

@@ -23,7 +23,7 @@ _HINTS = {
 }
 _OF_THE_SYSTEM = re.compile(r"os error (\d+)")
 # What torch says where a file could not be written to its end.
-_UNWRITTEN = "PytorchStreamWriter failed"
+_UNWRITTEN = ("PytorchStreamWriter failed", "enforce fail at inline_container", "basic_ios::clear: iostream error")
 
 
 def told(error: BaseException) -> tuple[str, int]:
@@ -42,7 +42,7 @@ def told(error: BaseException) -> tuple[str, int]:
     if type(error) is Exception or type(error).__name__ == "SafetensorError":  # what libraries in Rust raise
         number = _OF_THE_SYSTEM.search(str(error))
         return _of_the_system(int(number[1]) if number else None, str(error), None), FAILED
-    if _UNWRITTEN in str(error):
+    if any(sign in str(error) for sign in _UNWRITTEN):
         return f"A file could not be written to its end. {_HINTS[errno.ENOSPC]}", FAILED
     return (
         f"{type(error).__name__} ({error}) at {_place(error)}: this is a fault of hf-xlt or of a library, not yours. "
