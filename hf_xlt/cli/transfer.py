@@ -247,20 +247,18 @@ def tokenizer(
     extend: Annotated[
         str | None, typer.Option(help="Model whose tokenizer to keep and add tokens to: a Hub id or a folder.")
     ] = None,
-    added: Annotated[int | None, typer.Option(help="With --extend: tokens to add; 5000 unless given.")] = None,
-    family: Annotated[
-        str | None,
-        typer.Option(help=f"Without --like or --extend: {', '.join(FAMILIES)}; {next(iter(FAMILIES))} unless given."),
-    ] = None,
-    vocab_size: Annotated[int | None, typer.Option(help="Entries, 32000 unless given; not for --extend.")] = None,
+    added: Annotated[int, typer.Option(help="With --extend: tokens to add.")] = 5000,
+    family: Annotated[str, typer.Option(help=f"Without --like or --extend: {', '.join(FAMILIES)}.")] = next(
+        iter(FAMILIES)
+    ),
+    vocab_size: Annotated[int, typer.Option(help="Entries wanted, but for --extend.")] = 32000,
     dictionary: Annotated[
         list[str] | None,
         typer.Option(help="Words and translations, source first: translations are text too. May be given again."),
     ] = None,
     min_frequency: Annotated[
-        int | None,
-        typer.Option(help=f"Text seen less often becomes no entry; {MIN_FREQUENCY} unless given. Not for --extend."),
-    ] = None,
+        int, typer.Option(help="Text seen less often becomes no entry; not for --extend.")
+    ] = MIN_FREQUENCY,
     lowercase: Annotated[
         bool | None,
         typer.Option("--lowercase/--cased", help="Make capital letters small; unless given, as --like does, or not."),
@@ -282,21 +280,29 @@ def tokenizer(
         raise InputError("--like trains a new tokenizer and --extend keeps the old one; give one of them.")
     words = () if not dictionary else (target for _, target in read_dictionaries(dictionary).entries)
     lines = chain(Corpus.of(corpus).lines(), words)
-    size = 32_000 if vocab_size is None else vocab_size
-    options = {"min_frequency": MIN_FREQUENCY if min_frequency is None else min_frequency,
-               "strip_accents": strip_accents}  # fmt: skip
-    check_numbers(size, options["min_frequency"])
+    check_numbers(vocab_size, min_frequency)
     read = (*corpus, *(dictionary or ()), like, extend)
     with atomic_folder(output, overwrite=overwrite, sources=read) as folder:
         if extend is not None:
-            kept = open_tokenizer(extend, trust_remote_code=trust_remote_code)
-            trained = extend_tokenizer(kept, lines, 5000 if added is None else added)
+            trained = extend_tokenizer(open_tokenizer(extend, trust_remote_code=trust_remote_code), lines, added)
         elif like is not None:
-            model = open_tokenizer(like, trust_remote_code=trust_remote_code)
-            trained = train_tokenizer_like(model, lines, size, lowercase=lowercase, **options)
+            trained = train_tokenizer_like(
+                open_tokenizer(like, trust_remote_code=trust_remote_code),
+                lines,
+                vocab_size,
+                min_frequency=min_frequency,
+                lowercase=lowercase,
+                strip_accents=strip_accents,
+            )
         else:
-            chosen = family or next(iter(FAMILIES))
-            trained = train_tokenizer(lines, size, chosen, lowercase=bool(lowercase), **options)
+            trained = train_tokenizer(
+                lines,
+                vocab_size,
+                family,
+                min_frequency=min_frequency,
+                lowercase=bool(lowercase),
+                strip_accents=strip_accents,
+            )
         trained.save_pretrained(folder)
     say(f"{output}: {len(trained):,} entries.")
 

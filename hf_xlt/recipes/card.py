@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.evaluation.health import health, health_tables
 from hf_xlt.evaluation.summary import MethodSummary
+from hf_xlt.evidence.place import several
 from hf_xlt.hub import CardFacts, CorpusFacts, ResultRow, RowCounts
 from hf_xlt.initializers import CITATIONS, METHODS, Evidence
 from hf_xlt.model_card import CardTable, EvidenceFacts, Score, public_name
@@ -87,7 +88,8 @@ def _language_scores(recipe: Recipe, results: Results) -> Iterator[Score]:
 def _retrieval_scores(recipe: Recipe, results: Results) -> Iterator[Score]:
     """How many held-out translations find each other after training, both ways, a mean over seeds."""
     found = [run.retrieval[-1] for run in _kept(results) if run.retrieval]
-    place = recipe.data.parallel or ", ".join(map(public_name, recipe.data.translations.values()))
+    files = several(recipe.data.parallel, "file") if recipe.data.parallel else recipe.data.translations.values()
+    place = ", ".join(public_name(str(file)) for file in files)
     if not found or not place:
         return
     ways = (
