@@ -1,4 +1,4 @@
-"""A target tokenizer is fitted to its body: renumbered where positions count from padding, refused where tokens lack."""
+"""A target tokenizer is fitted to its body: renumbered where that counts from padding, refused where it lacks tokens."""
 
 import json
 
@@ -12,6 +12,8 @@ from hf_xlt import CLPInitializer, FocusInitializer, MeanInitializer, OMPInitial
 from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, revocabulary
 from hf_xlt.checkpoint.renumber import exchanged, without_ids_from
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.initializers import SubtokenMeanInitializer
 from hf_xlt.mixture import SparseMixture
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
@@ -37,9 +39,8 @@ def byte_fallback():
     tokenizer.post_processor = processors.Sequence(
         [processors.TemplateProcessing("$A </s>", "$A </s> $B </s>", [("</s>", 1)])]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="</s>", pad_token="<pad>", chat_template="{{ eos_token }}"
-    )
+    roles = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template="{{ eos_token }}", **roles)
 
 
 def bert_framed():
@@ -68,10 +69,10 @@ def mapped(ids, first, second):
 def test_exchanged_ids_change_nothing_else(name, places, tmp_path):
     tokenizer = TOKENIZERS[name]()
     first, second = (place % len(tokenizer) for place in places)
-    made = exchanged(tokenizer, first, second)
+    made, vocab = exchanged(tokenizer, first, second), tokenizer.get_vocab()
     made.save_pretrained(tmp_path)
     for new in (made, AutoTokenizer.from_pretrained(tmp_path)):
-        assert new.get_vocab() == {token: mapped([id_], first, second)[0] for token, id_ in tokenizer.get_vocab().items()}
+        assert new.get_vocab() == dict(zip(vocab, mapped(vocab.values(), first, second), strict=True))
         for text in TEXTS:
             assert new(text)["input_ids"] == mapped(tokenizer(text)["input_ids"], first, second)
             assert new("x", text)["input_ids"] == mapped(tokenizer("x", text)["input_ids"], first, second)
@@ -238,9 +239,6 @@ def rowless(tmp_path):
 
 @pytest.mark.parametrize("method", ["mean", "subtoken-mean", "pooled", "extended"])
 def test_source_tokens_without_a_row_are_never_used(method, rowless, tmp_path):
-    from hf_xlt.evidence.parallel import ParallelText
-    from hf_xlt.initializers import SubtokenMeanInitializer
-
     german, own = tiny.tokenizer("de", "unigram", 500), AutoTokenizer.from_pretrained(rowless)
     pairs = tuple(zip(sentences("en", "train")[:40], sentences("de", "train")[:40], strict=True))
     initializer = {
@@ -249,7 +247,7 @@ def test_source_tokens_without_a_row_are_never_used(method, rowless, tmp_path):
         "pooled": lambda: PooledInitializer(rowless, german, parallel=ParallelText(pairs)),
         "extended": lambda: MeanInitializer(rowless, own),
     }[method]()
-    assert "3 tokens without a row" in initializer.notices[-1]
+    assert "3 tokens have no row" in initializer.notices[-1]
     assert initializer.source_vocabulary.size == 599
     initializer.build(tmp_path / "out", corpus=None)
     assert json.loads((tmp_path / "out" / "config.json").read_text())["vocab_size"] == len(initializer.tokenizer)
@@ -263,10 +261,9 @@ def test_helper_tokens_without_a_row_are_no_evidence(make, tmp_path):
     german.add_tokens([AddedToken("<image>", special=True)], special_tokens=True)
     helper = helper_of(german, tmp_path / "helper", rows=len(german) - 3)
     initializer = make(source, helper)
-    names = [german.convert_ids_to_tokens(id_) for id_ in range(len(german) - 3, len(german))]
-    origins = initializer.transport().origins
-    shared = initializer.overlap().target_ids.tolist()
-    assert all(origins["drawn"][german.convert_tokens_to_ids(name)] for name in names if german.convert_tokens_to_ids(name) not in shared)
+    origins, shared = initializer.transport().origins, initializer.overlap().target_ids
+    rowless = torch.arange(len(german) - 3, len(german))
+    assert origins["drawn"][rowless[~torch.isin(rowless, torch.from_numpy(shared))]].all()
     assert origins["drawn"][len(german) - 1]
     initializer.build(tmp_path / "out")
     assert AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab() == german.get_vocab()

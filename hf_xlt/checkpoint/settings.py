@@ -16,7 +16,9 @@ PRECEDENCE = ("pad", "bos", "cls", "eos", "sep", "mask", "unk")
 DROPPED = ("tokenizer_class",)
 
 # Settings that are one id, or a list of ids or of sequences of ids.
-_HOLDS_IDS = re.compile(rf"(.+_)?token_(ids?|index)|({'|'.join(ROLES)})_index|(begin_)?suppress_tokens|(bad|force)_words_ids")
+_HOLDS_IDS = re.compile(
+    rf"(.+_)?token_(ids?|index)|({'|'.join(ROLES)})_index|(begin_)?suppress_tokens|(bad|force)_words_ids"
+)
 # Settings that are pairs, and which half of a pair is ids: a position and an id, a sequence of ids and a bias.
 _PAIRS = {"forced_decoder_ids": 1, "sequence_bias": 0}
 _NO_TOKEN = -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,11 +17,11 @@ from hf_xlt.hub import CardFacts, CorpusFacts, ResultRow, RowCounts
 from hf_xlt.initializers import CITATIONS, METHODS, Evidence
 from hf_xlt.model_card import CardTable, EvidenceFacts
 from hf_xlt.recipes.load import recipe_from
+from hf_xlt.recipes.methods import Method
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.results import Results
 from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.trade_off import language_tables
-from hf_xlt.transport import Transport
 
 
 def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> CardFacts:
@@ -59,20 +60,19 @@ def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> Car
     )
 
 
-def start_facts(
-    recipe: Recipe, transport: Transport | None, tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> dict[str, Any]:
+def start_facts(recipe: Recipe, kept: Method, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, Any]:
     """What the card tells of the start of the method that is kept; the health of its rows goes into the folder too.
 
     Args:
         recipe: The recipe.
-        transport: How target rows came about; None for a new model, of whose start there is nothing to tell.
+        kept: The method; of a new model, which has no transport, there is nothing to tell.
         tokenizer: The target tokenizer.
         folder: The model's folder.
     """
-    if transport is None or recipe.source is None:
+    if kept.transport is None or recipe.source is None:
         return {}
-    found = health(transport, source_checkpoint(recipe), tokenizer, recipe.data.split().corpus)
+    found = health(kept.transport, source_checkpoint(recipe), tokenizer, recipe.data.split().corpus)
+    found = replace(found, notices=kept.notices)
     found.save(folder)
     return {"health": health_tables(found), "evidence": _evidence(recipe)}
 

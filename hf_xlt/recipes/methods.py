@@ -48,6 +48,7 @@ class Method:
     start: Callable[[int], PreTrainedModel]
     transport: Transport | None = None
     stages: tuple[Stage, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def initialized(name: str, initializer: Initializer) -> Method:
         torch.manual_seed(seed)
         return initializer.build_model(dtype=torch.float32)
 
-    return Method(name, start, initializer.transport())
+    return Method(name, start, initializer.transport(), notices=initializer.notices)
 
 
 def new_model_contest(recipe: Recipe, folder: Path) -> Contest:
