@@ -18,7 +18,7 @@ SIZES = {
     r"n_layers?|(num_)?((hidden|encoder|decoder)_)?layers|num_blocks|first_k_dense_replace": 2,
     r"n_heads?|num_heads|attention_heads|num_q_heads|(num_)?(encoder_|decoder_)?attention_heads": 4,
     r"num_(key_value|kv)_heads|n_head_kv|multi_query_group_num": 4,
-    r"(\w+_)?intermediate_size|((en|de)coder_)?ffn_dim|d_ff|n_inner|d_inner|dff|hidden_dim|(\w*ffn|mlp)_hidden_size": 64,
+    r"\w*intermediate_size|((en|de)coder_)?ffn_dim|d_ff|n_inner|d_inner|dff|hidden_dim|(\w*ffn|mlp)_hidden_size": 64,
     r"(global_|attention_)?head_dim|d_kv|d_head|kv_channels|head_size|qk_(nope|rope)_head_dim|v_head_dim|rotary_dim": 8,
     r"max_((en|de)coder_)?position_embeddings|n_positions|max_seq_len|context_length|n_ctx|seq_length": 96,
     r"num_(local_|routed_)?experts|n_routed_experts|moe_num_experts": 4,

@@ -1,4 +1,4 @@
-"""A target tokenizer is fitted to its body: renumbered where that counts from padding, refused where it lacks tokens."""
+"""A target tokenizer is fitted to its body: renumbered where that counts from padding, refused where tokens lack."""
 
 import json
 
