@@ -204,6 +204,11 @@ class Vocabulary:
             ids=vocab,
         )
 
+    @property
+    def special(self) -> dict[str, int]:
+        """All special tokens by their spelling, with a role or without."""
+        return {self.names[id_]: id_ for id_ in self.roles.values()} | dict(self.extras)
+
     def extends(self, source: Vocabulary) -> bool:
         """Whether this has all tokens of a source, with their ids and spellings, and more."""
         return self.ids.items() > source.ids.items()
@@ -275,8 +280,8 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
     Ordinary tokens match where their forms are equal; if one vocabulary does not mark words, those left without a
     counterpart match on their text alone. Special tokens never match ordinary ones. They match by role, whatever
     their spelling; bos and cls, eos and sep stand in for one another where the source lacks the role. If a target
-    token has several roles, the last one in `ROLES` that the source can serve decides. Special tokens without a
-    role match by spelling, among themselves. Where the target extends the source, each of the source's tokens matches
+    token has several roles, the last one in `ROLES` that the source can serve decides. Special tokens without such a
+    role match those of the same spelling. Where the target extends the source, each of the source's tokens matches
     itself, even if others have its form.
 
     Args:
@@ -324,7 +329,8 @@ def kept_pairs(source: Vocabulary, target: Vocabulary) -> dict[int, int]:
 
     Where the target extends the source, all ids of the source are paired with themselves.
     """
-    pairs = {id_: source.extras[token] for token, id_ in target.extras.items() if token in source.extras}
+    spelled = source.special
+    pairs = {id_: spelled[token] for token, id_ in target.special.items() if token in spelled}
     for role in (role for role in ROLES if role in target.roles):
         given = role if role in source.roles else STAND_INS.get(role, role)
         if given in source.roles:

@@ -13,14 +13,14 @@ from transformers.models.auto.modeling_auto import (
 
 # Pattern of a field's name → its value in a small model.
 SIZES = {
-    r"hidden_size|d_model|n_embd|n_embed|dim|emb_dim|embed_dim|model_dim|lru_width|(attention|encoder|decoder|emb)_hidden_size": 32,
+    r"((attention|encoder|decoder|emb)_)?hidden_size|d_model|n_embd|n_embed|(emb_|embed_|model_)?dim|lru_width": 32,
     r"embedding_size|(input|output)_embedding_size|word_embed_proj_dim|true_hidden_size|intra_bottleneck_size": 32,
-    r"n_layers?|num_layers|num_(hidden|encoder|decoder)_layers|(encoder|decoder)_layers|num_blocks|first_k_dense_replace": 2,
+    r"n_layers?|(num_)?((hidden|encoder|decoder)_)?layers|num_blocks|first_k_dense_replace": 2,
     r"n_heads?|num_heads|attention_heads|num_q_heads|(num_)?(encoder_|decoder_)?attention_heads": 4,
     r"num_(key_value|kv)_heads|n_head_kv|multi_query_group_num": 4,
-    r"(\w+_)?intermediate_size|((en|de)coder_)?ffn_dim|d_ff|n_inner|d_inner|dff|hidden_dim|\w*ffn_hidden_size|mlp_hidden_size": 64,
+    r"\w*intermediate_size|((en|de)coder_)?ffn_dim|d_ff|n_inner|d_inner|dff|hidden_dim|(\w*ffn|mlp)_hidden_size": 64,
     r"(global_|attention_)?head_dim|d_kv|d_head|kv_channels|head_size|qk_(nope|rope)_head_dim|v_head_dim|rotary_dim": 8,
-    r"max_position_embeddings|n_positions|max_seq_len|context_length|n_ctx|max_(en|de)coder_position_embeddings|seq_length": 96,
+    r"max_((en|de)coder_)?position_embeddings|n_positions|max_seq_len|context_length|n_ctx|seq_length": 96,
     r"num_(local_|routed_)?experts|n_routed_experts|moe_num_experts": 4,
     r"num_(selected_)?experts_per_tok(en)?|moe_topk|top_k_experts": 2,
     r"[qko]_lora_rank|kv_lora_rank": 16,
@@ -40,14 +40,13 @@ OVERRIDES: dict[str, dict[str, object]] = {
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
     "ministral": {"head_dim": 8},
-    "nemotron": {"head_dim": 8},
     "mamba2": {"num_heads": 8},
     "led": {"attention_window": 8},
     "ernie4_5_moe": {"moe_k": 2},
     "neomme": {"head_dim": 16},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "mobilebert": {"embedding_size": 16},
-    "nemotron": {"num_key_value_heads": 4},
+    "nemotron": {"head_dim": 8, "num_key_value_heads": 4},
 }
 
 

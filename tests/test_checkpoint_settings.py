@@ -1,14 +1,18 @@
 """Token counts and special ids in config.json and generation_config.json follow the new tokenizer by role."""
 
+import copy
 import json
 
 import pytest
 import tiny
 from test_checkpoint import change_config, copying
-from transformers import AutoConfig, BartConfig, GenerationConfig, GPT2Config, XLMConfig
+from tokenizers import AddedToken
+from transformers import AutoConfig, BartConfig, GenerationConfig, GPT2Config, LlavaConfig, XLMConfig
 
+from hf_xlt import MeanInitializer
 from hf_xlt.checkpoint import Checkpoint, revocabulary
 from hf_xlt.checkpoint.settings import SpecialIds, recounted, renumbered, token_ids
+from hf_xlt.evaluation.health import Health
 
 UNIGRAM = {"bos": 0, "pad": 1, "eos": 2, "unk": 3, "mask": 4}  # ids in tiny's tokenizers
 WORDPIECE = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
@@ -120,3 +124,91 @@ def test_t5_starts_its_decoder_with_the_new_padding(tmp_path, wordpiece):
     config = AutoConfig.from_pretrained(target)
     assert AutoConfig.from_pretrained(source).decoder_start_token_id == UNIGRAM["pad"]
     assert config.decoder_start_token_id == config.pad_token_id == WORDPIECE["pad"]
+
+
+def spelled(*special, family="unigram", language="de"):
+    """A tokenizer of tiny's with more special tokens."""
+    tokenizer = copy.deepcopy(tiny.tokenizer(language, family, 500))
+    tokenizer.add_tokens([AddedToken(token, special=True) for token in special], special_tokens=True)
+    return tokenizer
+
+
+OLD = ("<|turn|>", "<|call|>", "<img>", "de_DE", "en_XX")  # ids 500 to 504
+NEW = ("de_DE", "<|turn|>", "<img>")  # ids 500 to 502
+
+
+@pytest.fixture(scope="module")
+def both():
+    return SpecialIds.of(spelled(*NEW), [], spelled(*OLD, language="en"))
+
+
+def test_stop_ids_are_kept_by_their_spelling_beside_the_role(both):
+    found = renumbered({"eos_token_id": [2, 500, 501]}, None, both)
+    assert found.settings == {"eos_token_id": [2, 501]}
+    assert found.removed == {"eos_token_id": ("'<|call|>' (501)",)}
+
+
+def test_one_stop_id_that_is_not_the_tokenizers_own_keeps_its_spelling(both):
+    assert renumbered({"eos_token_id": 500}, None, both).settings == {"eos_token_id": 501}
+    assert renumbered({"eos_token_id": 501}, None, both).settings == {"eos_token_id": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "expected"),
+    [
+        ("forced_bos_token_id", 503, 500),
+        ("decoder_start_token_id", 503, 500),
+        ("image_token_id", 502, 502),
+        ("image_token_index", 502, 502),
+        ("suppress_tokens", [500, 501, 17], [501]),
+        ("begin_suppress_tokens", [2, 503], [2, 500]),
+        ("bad_words_ids", [[500, 502], [500, 501], [17]], [[501, 502]]),
+        ("force_words_ids", [[[500], [502]], [[501]]], [[[501], [502]]]),
+        ("forced_decoder_ids", [[1, 503], [2, 501]], [[1, 500]]),
+        ("sequence_bias", [[[500], -1.0], [[17], 2.0]], [[[501], -1.0]]),
+        ("lang_to_id", {"de": 503, "en": 504}, {"de": 500}),
+        ("pad_index", 1, 1),
+    ],
+)
+def test_ids_follow_the_spelling_of_special_tokens(name, held, expected, both):
+    assert renumbered({name: held}, None, both).settings == {name: expected}
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [
+        ("label2id", {"NEGATIVE": 0, "POSITIVE": 1}),
+        ("lang2id", {"de": 0, "en": 1}),
+        ("num_image_tokens", 500),
+        ("vision_config", {"width": 500}),
+        ("token_type_ids_size", 500),
+    ],
+)
+def test_numbers_that_are_no_token_ids_stay(name, held, both):
+    assert renumbered({name: held}, None, both).settings == {name: held}
+
+
+def test_lists_of_which_nothing_is_left_go_and_are_named(both):
+    found = renumbered({"suppress_tokens": [501], "bad_words_ids": [[17]]}, None, both)
+    assert found.settings == {}
+    assert found.removed == {"suppress_tokens": ("'<|call|>' (501)",), "bad_words_ids": ("17",)}
+
+
+def test_an_image_token_that_is_gone_is_an_id_that_no_token_has(both):
+    config = LlavaConfig(image_token_index=501)
+    found = renumbered({"image_token_index": 501}, config, both)
+    assert found.settings["image_token_index"] == -1
+    assert found.removed["image_token_index"] == ("'<|call|>' (501)",)
+
+
+def test_what_is_lost_is_told(tmp_path, caplog):
+    english = spelled(*OLD, language="en")
+    model = tiny.model("llama", english, rows=len(english))
+    model.generation_config.eos_token_id = [2, 500, 501]
+    source = tiny.save(model, english, tmp_path / "source")
+    initializer = MeanInitializer(source, spelled(*NEW))
+    assert "eos_token_id held '<|call|>' (501)" in caplog.text
+    out = initializer.build(tmp_path / "out")
+    assert GenerationConfig.from_pretrained(out).eos_token_id == [2, 501]
+    assert any("'<|call|>' (501)" in notice for notice in Health.load(out).notices)
+    assert "(501), for which the new tokenizer has no token" in (out / "README.md").read_text()

@@ -121,7 +121,7 @@ def interrupt(*_: object) -> None:
         ("pooled", ["data.dictionary=null", "data.parallel=null"], "pooled needs evidence.*--dictionary or"),
         ("pooled", ["data.dictionary=none.tsv"], "none.tsv is not a file; .*--dictionary"),
         ("pooled", ["source=null"], "pooled needs a source checkpoint; give it with --source"),
-        ("pooled", ["initializer.weight=2"], "pooled has no option 'weight'; its options are keep_length"),
+        ("pooled", ["initializer.weight=2"], "pooled has no option 'weight'; its options are .*keep_length"),
         ("pooled", ["initializer.weights.links=-1"], "weight of links is -1"),
         ("pooled", ["initializer.method=magic"], "Unknown initializer 'magic'"),
         ("pooled", ["tokenizer.vocab_size=3"], "vocab_size is 3; expected at least 300"),

@@ -358,10 +358,24 @@ def test_special_tokens_never_match_ordinary_ones():
     assert pairs(ordinary, special) == pairs(special, ordinary) == {("▁a", "▁a"), ("<unk>", "<unk>")}
 
 
-def test_sentinels_match_by_spelling_and_only_among_themselves():
+def test_special_tokens_without_a_shared_role_match_by_spelling():
     source = metaspace(["▁a", "<m>"], mask_token="<m>", extra_special_tokens=["<extra_id_0>", "<extra_id_1>"])
     target = metaspace(["▁a"], extra_special_tokens=["<extra_id_1>", "<extra_id_2>", "<m>"])
-    assert {t for _, t in pairs(source, target)} == {"<unk>", "▁a", "<extra_id_1>"}
+    assert {t for _, t in pairs(source, target)} == {"<unk>", "▁a", "<extra_id_1>", "<m>"}
+
+
+def test_special_tokens_never_match_ordinary_ones_of_their_spelling():
+    source = metaspace(["▁a", "<m>"])
+    target = metaspace(["▁a"], extra_special_tokens=["<m>"])
+    assert {t for _, t in pairs(source, target)} == {"<unk>", "▁a"}
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_missing_role_matches_no_token_called_none(missing):
+    with_mask, without = metaspace(["▁a", "None", "<m>"], mask_token="<m>"), metaspace(["▁a", "None"])
+    source, target = (without, with_mask) if missing else (with_mask, without)
+    assert ("None", "None") in pairs(source, target)
+    assert not {("None", "<m>"), ("<m>", "None")} & pairs(source, target)
 
 
 def test_holes_in_the_ids_are_neither_shared_nor_missing():

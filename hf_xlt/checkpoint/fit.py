@@ -1,7 +1,8 @@
-"""Fit a target tokenizer to a body: the tokens that the body cannot do without, and the id that its padding must have.
+"""Fit a target tokenizer to a body: the tokens that the body cannot do without, the id that its padding must have.
 
-Some bodies count positions from the padding id (RoBERTa and its kin, M2M100, ProphetNet; in MPNet it is written into the
-code): with another id every token would stand elsewhere. So the padding token keeps the id that the body counts from.
+Some bodies count positions from the padding id (RoBERTa and its kin, M2M100, ProphetNet; in MPNet it is written into
+the code): with another id every token would stand elsewhere. So the padding token keeps the id that the body counts
+from.
 """
 
 from __future__ import annotations
@@ -48,14 +49,12 @@ class FittedTokenizer:
 
     Attributes:
         tokenizer: The tokenizer.
-        source: The checkpoint whose body it is fitted to.
         former_size: Largest id + 1 of the one that was given.
         exchanged: The two ids that tokens exchanged, that of the padding token first; None if none did.
         added: The tokens that were added, as they are spelled.
     """
 
     tokenizer: PreTrainedTokenizerBase
-    source: str
     former_size: int
     exchanged: tuple[int, int] | None = None
     added: tuple[str, ...] = ()
@@ -81,7 +80,7 @@ class FittedTokenizer:
         whole = _with_tokens(tokenizer, missing)
         wanted, held = checkpoint.layout.counted_from, whole.pad_token_id
         if wanted is None or wanted == held:
-            return cls(whole, checkpoint.name, size, None, tuple(token.token for token in missing))
+            return cls(whole, size, None, tuple(token.token for token in missing))
         if wanted >= max(whole.get_vocab().values()) + 1:
             raise InputError(
                 f"{checkpoint.name} counts positions from id {wanted:,}, which the padding token has to have, but the "
@@ -91,7 +90,7 @@ class FittedTokenizer:
                 hint="Take a larger vocabulary.",
             )
         fitted = exchanged(whole, held, wanted)
-        return cls(fitted, checkpoint.name, size, (held, wanted), tuple(token.token for token in missing))
+        return cls(fitted, size, (held, wanted), tuple(token.token for token in missing))
 
     @property
     def changed(self) -> bool:
@@ -103,15 +102,14 @@ class FittedTokenizer:
         """What was changed, a sentence each."""
         vocab = self.tokenizer.get_vocab()
         told = [
-            f"Added to the tokenizer, as {self.source} needs it: {token!r} (id {vocab[token]:,})."
-            for token in self.added
+            f"Added to the tokenizer, as the body needs it: {token!r} (id {vocab[token]:,})." for token in self.added
         ]
         if self.exchanged is not None:
             held, wanted = self.exchanged
             other = next((token for token, id_ in vocab.items() if id_ == held), None)
             instead = "" if other is None else f", and {other!r} has {held:,} instead"
             told.append(
-                f"{self.source} counts positions from the id of padding, {wanted:,}: in the tokenizer of the result "
+                f"The body counts positions from the id of padding, {wanted:,}: in the tokenizer of the result "
                 f"{self.tokenizer.pad_token!r} has this id{instead}. Text is cut as before."
             )
         return tuple(told)
@@ -150,7 +148,7 @@ def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
     wanted = checkpoint.layout.counted_from
     if wanted is not None and tokenizer.pad_token_id != wanted:
         raise InputError(
-            f"{checkpoint.name} counts positions from id {wanted}, but the tokenizer pads with {tokenizer.pad_token_id}",
+            f"{checkpoint.name} counts positions from id {wanted}; the tokenizer pads with {tokenizer.pad_token_id}",
             value=tokenizer.pad_token_id,
             expected=f"{wanted}",
             hint="Fit the tokenizer first: FittedTokenizer.of(checkpoint, tokenizer).tokenizer.",

@@ -110,20 +110,18 @@ class TargetSettings:
     Attributes:
         files: Name → content: generation_config.json, where there was one; config.json last, as without it a folder is
             no model.
-        source: The checkpoint that they are of.
         removed: Setting → the old token ids that it held and that the new tokenizer has nothing for, as messages call
             them.
     """
 
     files: Mapping[str, dict[str, Any]]
-    source: str
     removed: Mapping[str, tuple[str, ...]]
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What is no longer set, a sentence each."""
         return tuple(
-            f"{name} of {self.source} held {', '.join(ids[:_NAMED])}{', …' * (len(ids) > _NAMED)}, "
+            f"{name} held {', '.join(ids[:_NAMED])}{', …' * (len(ids) > _NAMED)}, "
             "for which the new tokenizer has no token: left out."
             for name, ids in self.removed.items()
         )
@@ -147,11 +145,11 @@ def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedToke
     files = {"generation_config.json": (generation, GenerationConfig())} if generation else {}
     if former is not None and keeps_ids(tokenizer, former):
         kept = {name: content for name, (content, _) in files.items()}
-        return TargetSettings({**kept, "config.json": resized}, checkpoint.name, {})
+        return TargetSettings({**kept, "config.json": resized}, {})
     ids = SpecialIds.of(tokenizer, [vars(config), generation], former)
     found = {name: renumbered(*file, ids) for name, file in {**files, "config.json": (resized, config)}.items()}
     removed = {setting: gone for file in found.values() for setting, gone in file.removed.items()}
-    return TargetSettings({name: file.settings for name, file in found.items()}, checkpoint.name, removed)
+    return TargetSettings({name: file.settings for name, file in found.items()}, removed)
 
 
 def _target_shapes(checkpoint: Checkpoint, rows: int) -> dict[str, tuple[int, ...]]:

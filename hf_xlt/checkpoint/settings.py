@@ -75,18 +75,18 @@ class SpecialIds:
     def successor(self, name: str, held: int | None) -> int | None:
         """The new value of a setting that held an old id or None.
 
-        A setting named by role takes the id of that role, or its stand-in if the setting was in use; only a stop id
-        that is not the old tokenizer's own keeps its spelling, if it can. Any other (`decoder_start_token_id`, …)
-        follows the role of the id that it held, then its spelling, or becomes None.
+        A setting named by role takes the id of that role, or its stand-in if the setting was in use, or of its
+        spelling; only a stop id that is not the old tokenizer's own keeps its spelling, if it can. Any other
+        (`decoder_start_token_id`, …) follows the role of the id that it held, then its spelling, or becomes None.
         """
         role = _role_of(name)
         if role is None:
             return None if held is None else self.moved.get(held, self.respelled.get(held))
         if held is None:
             return self.roles[role]
-        if role == "eos" and held != self.old_roles.get(role):
-            return self.respelled.get(held, self.in_place_of(role))
-        return self.in_place_of(role)
+        own, respelled = self.in_place_of(role), self.respelled.get(held)
+        is_other_stop = role == "eos" and held != self.old_roles.get(role)
+        return respelled if own is None or (is_other_stop and respelled is not None) else own
 
     def successors(self, name: str, held: Iterable[int]) -> list[int]:
         """The new ids for a list of old ones: all that the new tokenizer still has, by role or by spelling.

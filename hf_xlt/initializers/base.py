@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, cached_property
 from itertools import repeat
 from pathlib import Path
@@ -50,9 +50,9 @@ logger = logging.getLogger(__name__)
 
 
 @cache
-def tell(notice: str) -> None:
-    """Log a notice, once however many methods have it to tell."""
-    logger.warning(notice)
+def tell(checkpoint: str, notice: str) -> None:
+    """Log a notice of a checkpoint, once however many methods have it to tell."""
+    logger.warning(f"{checkpoint}: {notice}")
 
 
 class Initializer(ABC):
@@ -110,7 +110,7 @@ class Initializer(ABC):
         self.source_vocabulary = Vocabulary.of(self.source_tokenizer)
         self.target_vocabulary = Vocabulary.of(self.tokenizer)
         for notice in self.notices:
-            tell(notice)
+            tell(self.source.name, notice)
 
     @property
     @abstractmethod
@@ -134,7 +134,7 @@ class Initializer(ABC):
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
-        """What was changed in the tokenizer, what settings were lost, what tokens nothing is known of: a sentence each."""
+        """What was changed in the tokenizer, what settings lost, what tokens nothing is known of: a sentence each."""
         return (*self.fitted.notices, *self._target_settings.notices, *self._unknown)
 
     @cached_property
@@ -164,7 +164,8 @@ class Initializer(ABC):
         Raises:
             InputError: If the text cannot be read, or the source's rows are not finite.
         """
-        return health(self.transport(), self.source, self.tokenizer, None if corpus is None else Corpus.of(corpus))
+        text = None if corpus is None else Corpus.of(corpus)
+        return replace(health(self.transport(), self.source, self.tokenizer, text), notices=self.notices)
 
     def build(
         self,
@@ -203,7 +204,7 @@ class Initializer(ABC):
             self.transport().save(folder / TRANSPORT_FILE)
             body = folder / self.source.body.relative_to(self.source.folder)
             table = Weights.open(body).load(self.source.layout.input_name)
-            found = health(self.transport(), self.source, self.tokenizer, text, table)
+            found = replace(health(self.transport(), self.source, self.tokenizer, text, table), notices=self.notices)
             found.save(folder)
             write_card(folder, self._card_facts(Path(output).name, command, found, tuple(evidence)))
 
@@ -292,9 +293,7 @@ def unknown_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
     if not found:
         return ()
     named = ", ".join(map(repr, found[:_NAMED])) + ", …" * (len(found) > _NAMED)
-    return (
-        f"{checkpoint.name} has {len(found):,} tokens without a row in its table ({named}); nothing is made of them.",
-    )
+    return (f"{len(found):,} tokens have no row in the table ({named}): nothing is made of them.",)
 
 
 def _ids(array: Any) -> Tensor:

@@ -84,7 +84,7 @@ class CLPInitializer(OverlapInitializer):
             **options,
         )
         for notice in unknown_tokens(self.helper):
-            tell(notice)
+            tell(self.helper.name, notice)
         check_finite(self._helper_rows, f"the embedding table of the helper {self.helper.name}")
 
     @property

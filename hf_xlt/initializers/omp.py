@@ -82,7 +82,7 @@ class OMPInitializer(OverlapInitializer):
             **options,
         )
         for notice in unknown_tokens(self.donor):
-            tell(notice)
+            tell(self.donor.name, notice)
         check_finite(self._donor_rows, f"the embedding table of the donor {self.donor.name}")
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,16 +13,15 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.evaluation.health import health, health_tables
 from hf_xlt.evaluation.summary import MethodSummary
-from hf_xlt.evidence.place import several
 from hf_xlt.hub import CardFacts, CorpusFacts, ResultRow, RowCounts
 from hf_xlt.initializers import CITATIONS, METHODS, Evidence
 from hf_xlt.model_card import CardTable, EvidenceFacts, Score, public_name
 from hf_xlt.recipes.load import recipe_from
-from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.recipes.methods import Method
+from hf_xlt.recipes.recipe import Recipe, names_in
 from hf_xlt.recipes.results import Results, Run
 from hf_xlt.recipes.source import source_checkpoint
 from hf_xlt.recipes.trade_off import final_bits, language_tables
-from hf_xlt.transport import Transport
 
 # Field of a point, its heading, and what it is multiplied by.
 WAYS = (("to_source", "to source", 100), ("from_source", "from source", 100))
@@ -70,8 +70,8 @@ def card_facts(results: Results, title: str, pictures: Mapping[str, str]) -> Car
 def trained_on(recipe: Recipe) -> tuple[str, ...]:
     """Names of all text that the recipe trains on: files and Hub datasets."""
     data = recipe.data
-    named = (data.corpus, *data.corpora.values(), data.source_corpus, data.parallel, *data.translations.values())
-    return tuple(dict.fromkeys(name for name in named if name is not None))
+    given = (data.corpus, *data.corpora.values(), data.source_corpus, data.parallel, *data.translations.values())
+    return tuple(dict.fromkeys(names_in(given)))
 
 
 def _language_scores(recipe: Recipe, results: Results) -> Iterator[Score]:
@@ -88,8 +88,7 @@ def _language_scores(recipe: Recipe, results: Results) -> Iterator[Score]:
 def _retrieval_scores(recipe: Recipe, results: Results) -> Iterator[Score]:
     """How many held-out translations find each other after training, both ways, a mean over seeds."""
     found = [run.retrieval[-1] for run in _kept(results) if run.retrieval]
-    files = several(recipe.data.parallel, "file") if recipe.data.parallel else recipe.data.translations.values()
-    place = ", ".join(public_name(str(file)) for file in files)
+    place = ", ".join(map(public_name, names_in((recipe.data.parallel, *recipe.data.translations.values()))))
     if not found or not place:
         return
     ways = (
@@ -106,20 +105,19 @@ def _kept(results: Results) -> list[Run]:
     return [run for run in results.runs if run.curve.method == results.method]
 
 
-def start_facts(
-    recipe: Recipe, transport: Transport | None, tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> dict[str, Any]:
+def start_facts(recipe: Recipe, kept: Method, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, Any]:
     """What the card tells of the start of the method that is kept; the health of its rows goes into the folder too.
 
     Args:
         recipe: The recipe.
-        transport: How target rows came about; None for a new model, of whose start there is nothing to tell.
+        kept: The method; of a new model, which has no transport, there is nothing to tell.
         tokenizer: The target tokenizer.
         folder: The model's folder.
     """
-    if transport is None or recipe.source is None:
+    if kept.transport is None or recipe.source is None:
         return {}
-    found = health(transport, source_checkpoint(recipe), tokenizer, recipe.data.split().corpus)
+    found = health(kept.transport, source_checkpoint(recipe), tokenizer, recipe.data.split().corpus)
+    found = replace(found, notices=kept.notices)
     found.save(folder)
     return {"health": health_tables(found), "evidence": _evidence(recipe)}
 

@@ -355,7 +355,7 @@ def save_results(plan: Plan, results: Results, folder: Path, title: str) -> None
     """Write what was measured: `results.json`, the learning curves, the model card."""
     (folder / "results.json").write_text(results.to_json(), encoding="utf-8")
     opened_by = kept_class(plan.recipe, plan.contest.kind).__name__
-    start = start_facts(plan.recipe, plan.kept.transport, plan.text.tokenizer, folder)
+    start = start_facts(plan.recipe, plan.kept, plan.text.tokenizer, folder)
     facts = card_facts(results, title, draw(results, plan.recipe, folder))
     write_card(folder, replace(facts, auto_class=opened_by, **start))
 

@@ -48,6 +48,7 @@ class Method:
     start: Callable[[int], PreTrainedModel]
     transport: Transport | None = None
     stages: tuple[Stage, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def initialized(name: str, initializer: Initializer, path: Path) -> Method:
         torch.manual_seed(seed)
         return assemble(initializer.source, transport, initializer.tokenizer, torch.float32)
 
-    return Method(name, start, transport)
+    return Method(name, start, transport, notices=initializer.notices)
 
 
 def new_model_contest(recipe: Recipe, folder: Path) -> Contest:

@@ -418,14 +418,14 @@ class Recipe:
         corpora = (data.corpus, data.source_corpus, data.held_out, *data.corpora.values())
         others = (*data.held_out_corpora.values(), data.vectors, data.source_vectors)
         tables = (data.parallel, data.dictionary, *data.translations.values())
-        return (*_named(models), *_named(corpora), *_named(others), *map(file_of, _named(tables)))
+        return (*names_in(models), *names_in(corpora), *names_in(others), *map(file_of, names_in(tables)))
 
     def to_yaml(self) -> str:
         """The resolved recipe, which `load_recipe` reads back equal."""
         return plain_yaml.dump(asdict(self))
 
 
-def _named(given: Iterable[str | tuple[str, ...] | None]) -> Iterator[str]:
+def names_in(given: Iterable[str | tuple[str, ...] | None]) -> Iterator[str]:
     """Every name in a list of which some are several names, and some none."""
     for names in given:
         yield from () if names is None else (names,) if isinstance(names, str) else names

@@ -90,6 +90,7 @@ class Health:
         neighbours: Of the most frequent whole words of the text that were not copied; without text, of the words of
             four letters or more with the lowest ids.
         text: What tokens were counted in; None without text.
+        notices: What was changed in the tokenizer and lost in the settings to fit them to each other, a sentence each.
     """
 
     rows: Mapping[str, RowHealth]
@@ -97,6 +98,7 @@ class Health:
     target: TableHealth
     neighbours: tuple[Neighbours, ...]
     text: TextFacts | None = None
+    notices: tuple[str, ...] = ()
 
     def save(self, folder: str | Path) -> Path:
         """Write `health.json` into a folder, over the one that is there, and return its path."""
@@ -124,6 +126,7 @@ class Health:
                 for found in data["neighbours"]
             ),
             text=None if data["text"] is None else TextFacts(**data["text"]),
+            notices=tuple(data.get("notices", ())),
         )
 
 

@@ -11,9 +11,10 @@ from hf_xlt.model_card import CardTable
 
 
 def health_tables(health: Health) -> tuple[CardTable, ...]:
-    """Rows by origin; source against target; nearest source tokens, where there are words to show."""
-    tables = _origins(health), _source_and_target(health), _neighbours(health.neighbours, health.text is not None)
-    return tuple(table for table in tables if table.lines)
+    """Rows by origin; source against target; nearest source tokens, where there are words to show; notices."""
+    near = _neighbours(health.neighbours, health.text is not None)
+    notices = CardTable("What was fitted to each other", ("notice",), tuple((notice,) for notice in health.notices))
+    return tuple(table for table in (_origins(health), _source_and_target(health), near, notices) if table.lines)
 
 
 def _origins(health: Health) -> CardTable:
