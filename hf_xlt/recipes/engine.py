@@ -120,7 +120,9 @@ def run_recipe(
         recipe, new = by_main(lambda: begun(recipe, output, compare, overwrite, stack))
         work = folder_of(output)
         with kept_on_failure(work):
-            plan = main_first(lambda: prepare(recipe, work, compare, new))
+            plan = main_first(
+                lambda: prepare_or_clear(recipe, work, compare) if new else prepare(recipe, work, compare)
+            )
             runs = [train(plan, method, seed) for seed in recipe.seeds for method in plan.contest.methods]
             results = Results(
                 recipe=json.loads(json.dumps(asdict(recipe))),
@@ -165,17 +167,16 @@ def save(plan: Plan, results: Results, output: Path, overwrite: bool) -> None:
         save_results(plan, results, folder, title=output.name)
 
 
-def prepare(recipe: Recipe, work: Path, compare: bool, new: bool) -> Plan:
-    """Make a recipe ready; a new run that is refused leaves no unfinished one behind."""
+def prepare_or_clear(recipe: Recipe, work: Path, compare: bool) -> Plan:
+    """Make a new run ready; if it is refused, it leaves no unfinished one behind."""
     try:
-        return plan_of(recipe, work, compare)
+        return prepare(recipe, work, compare)
     except InputError:
-        if new:
-            end(work)
+        end(work)
         raise
 
 
-def plan_of(recipe: Recipe, work: Path, compare: bool) -> Plan:
+def prepare(recipe: Recipe, work: Path, compare: bool) -> Plan:
     """Open the checkpoints, make the tokenizer, pack the text."""
     check_distillation(recipe)  # refused before anything is opened or learned
     if recipe.multilingual is None:
