@@ -122,9 +122,9 @@ def test_files_that_exist_or_are_no_aligner_are_refused(trained, tmp_path):
         ([(["a"], ["b"]), (["a"], [])], {}, "The target of pair 1 has no token"),
         ([(["a"], ["b"]), ("a b", ["c"])], {}, "The source of pair 1 is the string 'a b'"),
         ([(["a"], ["b"])], {"model": "ibm5"}, "Unknown alignment model 'ibm5'; choose one of hmm, ibm2"),
-        ([(["a"], ["b"])], {"iterations": 0}, "iterations=0"),
-        ([(["a"], ["b"])], {"alpha": -1.0}, r"alpha=-1\.0"),
-        ([(["a"], ["b"])], {"alpha": float("nan")}, "alpha=nan"),
+        ([(["a"], ["b"])], {"iterations": 0}, "iterations is 0"),
+        ([(["a"], ["b"])], {"alpha": -1.0}, r"alpha is -1\.0"),
+        ([(["a"], ["b"])], {"alpha": float("nan")}, "alpha is nan"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(pairs, options, message):

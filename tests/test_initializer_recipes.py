@@ -116,7 +116,11 @@ def interrupt(*_: object) -> None:
     ("name", "changes", "message"),
     [
         ("dictionary", ["data.dictionary=null"], "dictionary needs a dictionary; give it with --dictionary"),
-        ("pooled", ["initializer.method=ramen", "data.parallel=null"], "ramen needs parallel text; .*--parallel"),
+        (
+            "pooled",
+            ["initializer.method=ramen", "data.parallel=null", "data.dictionary=null"],
+            "ramen needs parallel text; .*--parallel",
+        ),
         ("wechsel", ["data.source_vectors=null"], "wechsel needs vectors of the source language.*--source-vectors"),
         ("pooled", ["data.dictionary=null", "data.parallel=null"], "pooled needs evidence.*--dictionary or"),
         ("pooled", ["data.dictionary=none.tsv"], "none.tsv is not a file; .*--dictionary"),
@@ -127,7 +131,7 @@ def interrupt(*_: object) -> None:
         ("pooled", ["tokenizer.vocab_size=3"], "vocab_size is 3; expected at least 300"),
         ("pooled", ["target_tokenizer=nowhere"], "No tokenizer in 'nowhere'"),
         ("pooled", ["alternatives=[{method: pooled, keep_length: false}]"], r"both 'pooled \(links.*leave one"),
-        ("dictionary", ["initializer.method=random"], "both 'random rows'; leave one"),
+        ("dictionary", ["initializer.method=random", "data.dictionary=null"], "both 'random rows'; leave one"),
         (
             "focus",
             ["target_tokenizer={}/tokenizer", "helper={}/source", "alternatives=[{method: clp}]"],

@@ -96,10 +96,11 @@ def check_effect(recipe: Recipe, *, compare: bool) -> None:
     Raises:
         InputError: If a part of the recipe has no effect beside the others, or there is nothing to compare with.
     """
-    for options in recipe.alternatives:
-        if options.get("method") not in METHODS:
+    for options in (recipe.initializer, *recipe.alternatives):
+        if options is not None and options.get("method") not in METHODS:
             raise InputError(
-                f"alternatives: the method is {options.get('method')!r}", expected=f"one of {', '.join(METHODS)}"
+                f"Unknown initializer {options.get('method')!r}; choose one of {', '.join(METHODS)}.",
+                value=dict(options),
             )
     for name, condition in EFFECT.items():
         if attrgetter(name)(recipe) and not condition.holds(recipe):
