@@ -86,7 +86,7 @@ class SentencePairs:
     def measure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, step: int) -> RetrievalPoint:
         """How well a model's vectors of the held-out sentences find the teacher's; its mode is restored."""
         vectors = BodyEncoder(cast(PreTrainedModel, model.base_model), tokenizer, self.head).vectors(self.held_out)
-        found, near = (measure(vectors, self.held_out_vectors) for measure in (retrieval, nearness))
+        found, near = retrieval(vectors, self.held_out_vectors), nearness(vectors, self.held_out_vectors)
         return RetrievalPoint(step, found.forward, found.backward, near.cosine, near.margin)
 
 
