@@ -18,7 +18,16 @@ from safetensors.torch import load_file, save_file
 from test_checkpoint import copying, permuting
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder, check_body, check_output, check_space, fetch, revocabulary
+from hf_xlt.checkpoint import (
+    Checkpoint,
+    atomic_folder,
+    check_body,
+    check_output,
+    check_space,
+    fetch,
+    open_tokenizer,
+    revocabulary,
+)
 from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.errors import InputError
 
@@ -217,6 +226,25 @@ def test_a_sentence_transformer_keeps_its_modules(path, source, tok, tmp_path):
     embeddings = before.get_input_embeddings().weight
     assert torch.equal(after.get_input_embeddings().weight, embeddings[permuting(600).copied_source])
     assert Checkpoint.open(target).tokenizer().get_vocab() == tok.get_vocab()
+
+
+@pytest.mark.parametrize("path", ["", "0_Transformer"])
+def test_the_tokenizer_of_a_sentence_transformer_opens_wherever_it_is(path, source, tok, tmp_path):
+    sentence_transformer(source, path)
+    target = revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
+    assert open_tokenizer(str(target)).get_vocab() == tok.get_vocab()
+
+
+@pytest.mark.parametrize("kind", ["WordWeights", "BoW"])
+def test_a_module_that_lists_words_of_the_old_vocabulary_is_refused(kind, source, tok, tmp_path):
+    sentence_transformer(source, "")
+    listing = json.loads((source / "modules.json").read_text())
+    listing.append({"path": "4_Words", "type": f"sentence_transformers.models.{kind}"})
+    (source / "modules.json").write_text(json.dumps(listing))
+    with pytest.raises(InputError) as refused:
+        revocabulary(Checkpoint.open(source), permuting(600), tok, tmp_path / "target")
+    assert refused.value.value == kind
+    assert not (tmp_path / "target").exists()
 
 
 STALE = (

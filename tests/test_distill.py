@@ -232,7 +232,7 @@ class TestRecipe:
         tiny.add_dense(source, 16, 8, place=2)
         settings = {"prompts": {"query": "water: "}, "default_prompt_name": "query"}
         (source / "config_sentence_transformers.json").write_text(json.dumps(settings))
-        recipe = distill_recipe(tmp_path, parallel, "stages.0.steps=60", source=source)
+        recipe = distill_recipe(tmp_path, parallel, "stages.0.steps=150", source=source)
         results = run_recipe(recipe, tmp_path / "out", "x")
         assert results.pooling == "cls, Dense, Normalize, after the prompt 'water: '"
         teacher, student = (library.SentenceTransformer(str(place)) for place in (source, tmp_path / "out"))
