@@ -394,8 +394,8 @@ class TestRefusals:
         parallel.write_text("one\teins\ntwo\tzwei\n")
         recipe = distill_recipe(tmp_path, parallel, source=tmp_path / "source")
         self.refused(recipe, tmp_path, "holds 2 translation pairs; expected 3 or more")
-        recipe = distill_recipe(tmp_path, parallel, "data.held_out_every=1", source=tmp_path / "source")
-        self.refused(recipe, tmp_path, "held_out_every is 1; expected a number > 1")
+        with pytest.raises(InputError, match="held_out_every is 1; expected a whole number ≥ 2"):
+            distill_recipe(tmp_path, parallel, "data.held_out_every=1", source=tmp_path / "source")
 
     def test_no_corpus_where_a_language_model_is_trained_too(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel)
