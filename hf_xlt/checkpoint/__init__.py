@@ -1,6 +1,6 @@
 """Open checkpoints and give them another vocabulary, without loading their bodies."""
 
-from hf_xlt.checkpoint.assemble import assemble, target_config
+from hf_xlt.checkpoint.assemble import assemble
 from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.fit import FittedTokenizer
 from hf_xlt.checkpoint.kind import DECODER, ENCODER, ENCODER_DECODER, ModelKind, auto_class_name, kind_of
@@ -29,7 +29,6 @@ __all__ = [
     "kind_of",
     "revocabulary",
     "rows_of_ids",
-    "target_config",
     "target_settings",
     "tokens_without_row",
     "write_tokenizer",
