@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from hf_xlt import CLPInitializer, FocusInitializer, MeanInitializer, OMPInitializer, PooledInitializer
 from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, revocabulary
@@ -273,4 +273,15 @@ def test_another_models_tokenizer_is_refused(tmp_path):
     english = tiny.tokenizer("en", "byte-level-bpe")
     source = tiny.save(tiny.model("gpt2", english, rows=500), english, tmp_path / "source")
     with pytest.raises(InputError, match="ids up to 599"):
+        MeanInitializer(source, tiny.tokenizer("de", "unigram", 500))
+
+
+def test_a_tokenizer_that_would_open_as_another_is_refused(tmp_path):
+    english = tiny.tokenizer("en", "byte-level-bpe")
+    ids = {f"{role}_token_id": getattr(english, f"{role}_token_id") for role in ("pad", "bos", "eos")}
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=600, num_key_value_heads=2, **shape, **ids))
+    source = tiny.save(model, english, tmp_path / "source")
+    MeanInitializer(source, tiny.tokenizer("de", "byte-level-bpe", 500))
+    with pytest.raises(InputError, match="opens any tokenizer as Qwen2Tokenizer"):
         MeanInitializer(source, tiny.tokenizer("de", "unigram", 500))

@@ -1,6 +1,6 @@
 """Open checkpoints and give them another vocabulary, without loading their bodies."""
 
-from hf_xlt.checkpoint.assemble import assemble, target_config
+from hf_xlt.checkpoint.assemble import assemble
 from hf_xlt.checkpoint.body import check_body
 from hf_xlt.checkpoint.fetch import checkpoint_content, commit_of, fetch, pinned
 from hf_xlt.checkpoint.fit import FittedTokenizer
@@ -48,7 +48,6 @@ __all__ = [
     "pinned",
     "revocabulary",
     "rows_of_ids",
-    "target_config",
     "target_settings",
     "tokens_without_row",
     "write_tokenizer",

@@ -13,11 +13,6 @@ from hf_xlt.checkpoint.rewrite import check_tables, target_settings, transported
 from hf_xlt.transport import Transport
 
 
-def target_config(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
-    """The checkpoint's configuration with a table of `rows` and the special ids of a tokenizer."""
-    return type(checkpoint.config).from_dict(target_settings(checkpoint, rows, tokenizer).files["config.json"])
-
-
 def assemble(
     checkpoint: Checkpoint,
     transport: Transport,

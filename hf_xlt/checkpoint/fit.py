@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from tokenizers import AddedToken
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.renumber import exchanged
@@ -23,6 +24,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.tokens import ROLES
 
 _START = "decoder_start_token_id"
+_SAMPLE = 500  # tokens of the text that tells whether a tokenizer opens as it was
 _PADS = ("<pad>", "[PAD]", "<|pad|>")
 
 
@@ -155,6 +157,33 @@ def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
         )
 
 
+def check_opens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer that transformers opens as another beside a model of the checkpoint's type.
+
+    Whatever a folder with a Qwen 2 holds, for one, is opened as Qwen's own kind of tokenizer.
+
+    Raises:
+        InputError: If what is saved does not cut text, when it is opened, as it did before.
+    """
+    if type(tokenizer) is type(checkpoint.tokenizer()):
+        return
+    with TemporaryDirectory() as folder:
+        checkpoint.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        opened = AutoTokenizer.from_pretrained(folder, trust_remote_code=checkpoint.trust_remote_code)
+    ids = sorted(tokenizer.get_vocab().values())
+    text = tokenizer.decode(ids[:: max(1, len(ids) // _SAMPLE)], skip_special_tokens=True)
+    if opened.get_vocab() == tokenizer.get_vocab() and opened(text)["input_ids"] == tokenizer(text)["input_ids"]:
+        return
+    raise InputError(
+        f"Beside a model of type {checkpoint.config.model_type!r} transformers opens any tokenizer as "
+        f"{type(opened).__name__}, which cuts text otherwise than the target tokenizer",
+        value=type(tokenizer).__name__,
+        expected="a tokenizer of the same kind as the source's",
+        hint="Train one with `hf-xlt tokenizer --like` the source.",
+    )
+
+
 def _missing_pad(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> MissingToken | None:
     config = checkpoint.config
     if checkpoint.layout.counted_from is not None:
@@ -191,7 +220,7 @@ def _missing_start(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -
     if is_pad or is_ordinary or keeps_ids(tokenizer, former) or ids.successor(_START, start) is not None:
         return None
     role = next((role for role in ROLES if getattr(former, f"{role}_token_id") == start), None)
-    return MissingToken(role, former.convert_ids_to_tokens(start), "the decoder starts with it")
+    return MissingToken(role, str(former.convert_ids_to_tokens(start)), "the decoder starts with it")
 
 
 def _with_tokens(tokenizer: PreTrainedTokenizerBase, tokens: tuple[MissingToken, ...]) -> PreTrainedTokenizerBase:

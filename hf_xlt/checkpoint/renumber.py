@@ -86,9 +86,9 @@ def whole_model(model: Settings, vocab: Mapping[str, int]) -> Settings:
 def _renumbered_model(model: Settings, ids: Mapping[int, int]) -> Settings:
     vocab = model["vocab"]
     if isinstance(vocab, list):
-        unknown = model.get("unk_id")
+        unknown = model["unk_id"]
         pieces = [vocab[ids.get(id_, id_)] for id_ in range(len(vocab))]
-        return model | {"vocab": pieces, "unk_id": ids.get(unknown, unknown)}
+        return model | {"vocab": pieces, "unk_id": None if unknown is None else ids.get(unknown, unknown)}
     return model | {"vocab": {token: ids.get(id_, id_) for token, id_ in vocab.items()}}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -91,15 +91,16 @@ class SpecialIds:
     def successors(self, name: str, held: Iterable[int]) -> list[int]:
         """The new ids for a list of old ones: all that the new tokenizer still has, by role or by spelling.
 
-        In a list that is named by role, such as stop ids, the role's own id is first.
+        A list that is named by role, such as stop ids, has the role's own id too: where the old one was, or first.
         """
         role = _role_of(name)
-        own = None if role is None else self.in_place_of(role)
-        kept = [] if own is None else [own]
-        for id_ in held:
-            new = self.respelled.get(id_) if role is not None else self.moved.get(id_, self.respelled.get(id_))
-            kept += [] if new is None else [new]
-        return list(dict.fromkeys(kept))
+        if role is None:
+            found = [self.moved.get(id_, self.respelled.get(id_)) for id_ in held]
+        else:
+            own, former = self.in_place_of(role), self.old_roles.get(role)
+            found = [own if id_ == former else self.respelled.get(id_) for id_ in held]
+            found = found if own in found else [own, *found]
+        return list(dict.fromkeys(new for new in found if new is not None))
 
     def name(self, id_: int) -> str:
         """How a message calls an old id."""
@@ -276,7 +277,7 @@ def _in_place_of(roles: Mapping[str, int | None], role: str) -> int | None:
     return own if own is not None else roles.get(STAND_INS.get(role, ""))
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -31,6 +31,7 @@ from hf_xlt.checkpoint import (
     target_settings,
     tokens_without_row,
 )
+from hf_xlt.checkpoint.fit import check_opens
 from hf_xlt.checkpoint.rewrite import TargetSettings
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.data.corpora import Corpus
@@ -105,6 +106,7 @@ class Initializer(ABC):
         self.source_tokenizer = self.source.known_tokenizer()
         self.fitted = FittedTokenizer.of(self.source, tokenizer, add_missing_tokens)
         self.tokenizer = self.fitted.tokenizer
+        check_opens(self.source, self.tokenizer)
         self.pad_to_multiple_of = pad_to_multiple_of
         self.seed = seed
         self.source_vocabulary = Vocabulary.of(self.source_tokenizer)

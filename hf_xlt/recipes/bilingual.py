@@ -30,7 +30,7 @@ def bilingual_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     recipe.data.source_split()
     check_parts(recipe, source)
     transfers = transfer_contest(recipe, work, compare)
-    tokenizers = [source.tokenizer(), transfers.tokenizer]
+    tokenizers = [source.known_tokenizer(), transfers.tokenizer]
     own = cast(Transport, transfers.methods[0].transport)  # only a model from scratch has none
     config = trelm_config(recipe, source, own, tokenizers=tokenizers)
     methods = [bilingual(recipe, method, tokenizers, config) for method in transfers.methods]

@@ -163,7 +163,7 @@ def rows_initializer(recipe: Recipe, source: Checkpoint, tokenizer: PreTrainedTo
     pairs = recipe.data.pairs().pairs if recipe.data.parallel else ()
     ids = chain(token_stream(both_languages(recipe), tokenizer), merged_pairs(pairs, tokenizer))
     table, order = token_vectors(ids, tokenizer, width, epochs)
-    source_order = frequency_order(recipe.data.source_split().training_lines(), source.tokenizer())
+    source_order = frequency_order(recipe.data.source_split().training_lines(), source.known_tokenizer())
     return AdversarialInitializer(source, tokenizer, table, order=order, source_order=source_order, **options)
 
 
