@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -229,14 +229,14 @@ def tokenizer(
         str | None,
         typer.Option(help=f"Without --like or --extend: {', '.join(FAMILIES)}; {next(iter(FAMILIES))} unless given."),
     ] = None,
-    vocab_size: Annotated[int | None, typer.Option(help="Entries, 32000 unless given; not for --extend.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Entries wanted; 32000 unless given.")] = None,
     dictionary: Annotated[
         list[str] | None,
         typer.Option(help="Words and translations, source first: translations are text too. May be given again."),
     ] = None,
     min_frequency: Annotated[
         int | None,
-        typer.Option(help=f"Text seen less often becomes no entry; {MIN_FREQUENCY} unless given. Not for --extend."),
+        typer.Option(help=f"What is seen less often becomes no entry; {MIN_FREQUENCY} unless given."),
     ] = None,
     lowercase: Annotated[
         bool | None,
@@ -258,18 +258,18 @@ def tokenizer(
         raise InputError("--like trains a new tokenizer and --extend keeps the old one; give one of them.")
     new = {"--vocab-size": vocab_size, "--min-frequency": min_frequency, "--lowercase or --cased": lowercase,
            "--strip-accents": strip_accents or None}  # fmt: skip
-    refused = {
+    refused: dict[str, dict[str, Any]] = {
         "--extend, which keeps the tokenizer as it is": {} if extend is None else {"--family": family, **new},
         "--like, which says the family": {} if like is None else {"--family": family},
         "a new tokenizer": {} if extend is not None else {"--added": added},
     }
-    for use, options in refused.items():
-        if given := [name for name, value in options.items() if value is not None]:
+    for use, unfit in refused.items():
+        if given := [name for name, value in unfit.items() if value is not None]:
             raise InputError(f"{given[0]} is not for {use}", expected="other options", hint=f"Leave {given[0]} out.")
     words = () if not dictionary else (target for _, target in read_dictionaries(dictionary).entries)
     lines = chain(Corpus.of(corpus).lines(), words)
     size = 32_000 if vocab_size is None else vocab_size
-    options = {"min_frequency": MIN_FREQUENCY if min_frequency is None else min_frequency,
+    options: dict[str, Any] = {"min_frequency": MIN_FREQUENCY if min_frequency is None else min_frequency,
                "strip_accents": strip_accents}  # fmt: skip
     check_numbers(size, options["min_frequency"])
     with atomic_folder(output, overwrite=overwrite) as folder:

@@ -118,7 +118,7 @@ def train_tokenizer(
     check_numbers(vocab_size, min_frequency)
     backend, normalizer, roles = FAMILIES[family]()
     settings = json.loads(backend.to_str()) | {"normalizer": adapted(normalizer, lowercase, strip_accents)}
-    named = {f"{role}_token": token for role, token in roles.items()}
+    named: dict[str, str | None] = {f"{role}_token": token for role, token in roles.items()}
     if framed_like is not None:
         settings["post_processor"] = frame_like(framed_like, roles)
         asked = [role for role in FRAMING if getattr(framed_like, f"{role}_token") is not None]

@@ -81,7 +81,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         for name, file in self._places(FILES):
-            if isinstance(file, Tensor):
+            if isinstance(file, Tensor | Checkpoint):
                 continue
             if not (file_of(file) if name == "parallel" else _path(file)).is_file():
                 raise InputError(
