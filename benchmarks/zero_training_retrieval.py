@@ -80,7 +80,7 @@ def main(
     text = [pair for part in parallel for pair in read_pairs(part)]
     entries = [entry for part in dictionary or [] for entry in read_dictionary(part).entries]
     source = real_source()
-    tokenizer = default_tokenizer(source, target_text(corpus or [], text), vocab_size)
+    tokenizer = default_tokenizer(source, target_text(corpus or [], [*text, *entries]), vocab_size)
     sentences = read_pairs(test, english)
     model = AutoModel.from_pretrained(source).eval()
     wanted = encode(model, AutoTokenizer.from_pretrained(source), [pair[0] for pair in sentences])

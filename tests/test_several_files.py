@@ -70,3 +70,8 @@ def test_a_recipe_names_one_or_several_and_comes_back_from_yaml(files):
     assert len(several.data.pairs()) == 3
     assert recipe_from(plain_yaml.load(several.to_yaml())) == several
     assert load_recipe("clp", [*CLP, f"data.corpus={files('txt')[0]}"]).data.trained_on == tuple(files("txt")[:1])
+
+
+def test_a_new_tokenizer_of_a_run_learns_the_words_of_the_dictionary(files):
+    given = [*CLP, f"data.corpus={files('txt')}", f"data.dictionary={files('tsv')[1]}"]
+    assert list(load_recipe("clp", [*given, "data.held_out_every=2"]).data.tokenizer_lines()) == ["zwei", "drei"]

