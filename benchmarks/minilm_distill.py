@@ -19,10 +19,11 @@ import typer
 from minilm_german import real_source
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer
-from zero_training_retrieval import precision, read_pairs, target_text, uncased_tokenizer
+from zero_training_retrieval import default_tokenizer, precision, read_pairs, target_text
 
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.evaluation.sentence_encoder import sentence_encoder
+from hf_xlt.evidence.dictionary import read_dictionary
 from hf_xlt.initializers import Evidence, initializer_for
 from hf_xlt.recipes import load_recipe, run_recipe
 
@@ -43,7 +44,8 @@ def main(
     text = [pair for part in parallel for pair in read_pairs(part)]
     pairs = work / "pairs.tsv"
     pairs.write_text("".join(f"{source}\t{target}\n" for source, target in text), encoding="utf-8")
-    uncased_tokenizer(target_text(corpus or [], text), vocab_size).save_pretrained(work / "tokenizer")
+    texts = target_text(corpus or [], [*text, *read_dictionary(dictionary).entries])
+    default_tokenizer(real_source(), texts, vocab_size).save_pretrained(work / "tokenizer")
     given = {"source": real_source(), "target_tokenizer": work / "tokenizer"}
     given |= {"data.parallel": pairs, "data.dictionary": dictionary}
     recipe = load_recipe("distill", [*(f"{key}={value}" for key, value in given.items()), *(settings or [])])

@@ -25,13 +25,12 @@ import typer
 from minilm_german import real_source
 from rich.console import Console
 from rich.table import Table
-from tokenizers import normalizers
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.data.tokenizer import train_tokenizer
+from hf_xlt.data.tokenizer import train_tokenizer_like
 from hf_xlt.evaluation.sentence_encoder import BodyEncoder, sentence_encoder, sentence_head
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
@@ -80,9 +79,9 @@ def main(
     """Compare every method that the evidence serves."""
     text = [pair for part in parallel for pair in read_pairs(part)]
     entries = [entry for part in dictionary or [] for entry in read_dictionary(part).entries]
-    tokenizer = uncased_tokenizer(target_text(corpus or [], text), vocab_size)
-    sentences = read_pairs(test, english)
     source = real_source()
+    tokenizer = default_tokenizer(source, target_text(corpus or [], [*text, *entries]), vocab_size)
+    sentences = read_pairs(test, english)
     model = AutoModel.from_pretrained(source).eval()
     checkpoint = Checkpoint.open(source)
     wanted = normalize(sentence_encoder(checkpoint).vectors([pair[0] for pair in sentences]), dim=1)
@@ -207,11 +206,9 @@ def target_text(corpora: list[Path], text: Pairs) -> Iterator[str]:
     yield from (target for _, target in text)
 
 
-def uncased_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    """A WordPiece tokenizer that lowers case and keeps accents."""
-    tokenizer = train_tokenizer((text.lower() for text in texts), vocab_size, "wordpiece")
-    tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
-    return tokenizer
+def default_tokenizer(source: Path, texts: Iterator[str], vocab_size: int) -> PreTrainedTokenizerBase:
+    """The tokenizer that a user gets: one like the source's."""
+    return train_tokenizer_like(AutoTokenizer.from_pretrained(source), texts, vocab_size)
 
 
 def precision(queries: Tensor, keys: Tensor) -> float:

@@ -209,3 +209,47 @@ def test_debug_shows_the_traceback(monkeypatch, places):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Traceback" in done.stderr
     assert "InputError" in done.stderr
+
+
+def test_a_new_tokenizer_reads_several_texts_and_dictionaries_and_keeps_accents(monkeypatch, capsys, places, tmp_path):
+    for name, lines in (
+        ("a.txt", "ä äb\n" * 50),
+        ("b.txt", "öx öy\n" * 50),
+        ("d.tsv", "cat\tŵŷ\n"),
+        ("e.tsv", "q\tŝĉ\n"),
+    ):
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+    files = [word for name in ("a.txt", "b.txt") for word in ("--corpus", tmp_path / name)]
+    files += [word for name in ("d.tsv", "e.tsv") for word in ("--dictionary", tmp_path / name)]
+    output = ("--family", "wordpiece", "--vocab-size", 400, "--output")
+    code, _, err = call(monkeypatch, capsys, "tokenizer", *files, *output, tmp_path / "kept")
+    assert code == 0, err
+    vocab = AutoTokenizer.from_pretrained(tmp_path / "kept").get_vocab()
+    assert vocab.keys() >= {"äb", "öx", "öy", "ŵ", "ŝ"}
+    code, *_ = call(monkeypatch, capsys, "tokenizer", *files, "--strip-accents", *output, tmp_path / "stripped")
+    assert code == 0
+    assert AutoTokenizer.from_pretrained(tmp_path / "stripped").get_vocab().keys() >= {"ab", "ox", "oy"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--corpus", "{}/de.txt"), "de.txt is named twice; expected each once"),
+        (("--added", "5"), "--added is not for a new tokenizer"),
+        (("--like", "{}/source", "--family", "unigram"), "--family is not for --like"),
+        (("--extend", "{}/source", "--vocab-size", "500"), "--vocab-size is not for --extend"),
+        (("--extend", "{}/source", "--min-frequency", "2"), "--min-frequency is not for --extend"),
+        (("--extend", "{}/source", "--cased"), "--lowercase or --cased is not for --extend"),
+        (("--vocab-size", "10000000000"), "vocab_size is 10000000000; expected at least 300"),
+        (("--vocab-size", "-1"), "vocab_size is -1"),
+        (("--min-frequency", "-1"), "min_frequency is -1"),
+    ],
+)
+def test_options_of_a_tokenizer_that_do_not_fit_are_refused(monkeypatch, capsys, places, words, message):
+    filled = [word.format(places) for word in words]
+    code, _, err = call(
+        monkeypatch, capsys, "tokenizer", "--corpus", places / "de.txt", "--output", places / "refused", *filled
+    )
+    assert code == 2
+    assert re.search(message, err)
+    assert not (places / "refused").exists()

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.data.corpora import Corpus
+from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.health import Health, health, health_tables, rows, text
 from hf_xlt.evaluation.health.rows import Lengths, first_component, mean_cosine, nearest_names, sample
@@ -294,3 +295,30 @@ class TestTold:
         clp = CLPInitializer(places / "source", places / "helper")
         assert Health.load(tmp_path / "out") == clp.health(places / "de.txt")
         assert "## Embedding health" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+class TestTextLost:
+    """What does not come back from a tokenizer, unknown and dropped alike."""
+
+    @pytest.fixture
+    def corpus(self, tmp_path):
+        path = tmp_path / "marked.txt"
+        path.write_text("tiếng Việt 犬 über\nHaus ½ 😀\n", encoding="utf-8")
+        return Corpus(str(path))
+
+    def test_accents_that_are_stripped_are_lost_and_case_is_not(self, corpus):
+        text = [*sentences("de", "train"), *30 * ["tiếng Việt"]]
+        stripped = train_tokenizer(text, 700, "wordpiece", strip_accents=True, lowercase=True)
+        kept = train_tokenizer(text, 700, "byte-level-bpe", lowercase=True)
+        counted = count_text(corpus, stripped, kept)
+        assert counted.target.fertility.lost == counted.target.fertility.accents_lost == 0
+        cut = counted.source.fertility
+        assert cut.lost > cut.accents_lost > 0
+        assert {"\u0301", "犬", "😀"} <= set(cut.examples)
+
+    def test_text_that_vanishes_without_an_unknown_token_is_lost(self, corpus):
+        silent = Tokenizer(models.BPE({letter: id_ for id_, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}, []))
+        counted = count_text(corpus, PreTrainedTokenizerFast(tokenizer_object=silent), tiny.tokenizer("de", "unigram"))
+        assert counted.source.fertility.unknown == 0
+        assert counted.source.fertility.lost > 0.2
+        assert counted.target.fertility.lost == 0

@@ -5,7 +5,7 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import processors
+from tokenizers import normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from hf_xlt.data.corpora import Corpus, Split
@@ -94,7 +94,7 @@ def test_a_second_call_reads_the_same_rows_without_the_text_being_tokenised_agai
 def test_a_changed_corpus_length_limit_or_tokenizer_is_packed_anew(split, tmp_path):
     cased = tiny.tokenizer("de", "wordpiece")
     uncased = PreTrainedTokenizerFast.from_pretrained(cased.save_pretrained(tmp_path / "tok") and tmp_path / "tok")
-    uncased.backend_tokenizer.normalizer.lowercase = True
+    uncased.backend_tokenizer.normalizer = normalizers.Lowercase()
     first = pack(split, cased, 16, 1000, tmp_path / "cache")[:]["input_ids"]
 
     def differs(tokenizer=cased, length=16, limit=1000):

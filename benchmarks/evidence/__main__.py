@@ -66,7 +66,7 @@ def measured_methods(
 ) -> dict[str, Any]:
     """Figures of every method asked for, and of the source in English."""
     prepared = prepare(language, data, folder)
-    learn(language, prepared, folder)
+    learn(language, prepared, source, folder)
     figures: dict[str, Any] = {}
     for name, recipe in recipes(language, prepared, source, folder):
         if methods and name not in methods:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from evidence.languages import Language, Prepared
 from minilm_trelm import trelm_recipe
-from zero_training_retrieval import uncased_tokenizer
+from zero_training_retrieval import default_tokenizer
 
 from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.evidence.dictionary import read_dictionary
 from hf_xlt.evidence.vectors.train import train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
 from hf_xlt.files.text import text_lines
@@ -81,12 +82,13 @@ def ramen(given: list[str], steps: int) -> Recipe:
     return replace(recipe, stages=stages)
 
 
-def learn(language: Language, prepared: Prepared, folder: Path) -> None:
+def learn(language: Language, prepared: Prepared, source: Path, folder: Path) -> None:
     """What methods share: the tokenizer and word vectors."""
     if not (folder / "tokenizer").exists():
         with atomic_folder(folder / "tokenizer") as partial:
-            texts = iter([*text_lines(prepared.corpus), *_targets(prepared.pairs)])
-            uncased_tokenizer(texts, VOCABULARY).save_pretrained(partial)
+            words = (target for _, target in read_dictionary(prepared.dictionary).entries)
+            texts = iter([*text_lines(prepared.corpus), *_targets(prepared.pairs), *words])
+            default_tokenizer(source, texts, VOCABULARY).save_pretrained(partial)
     _vectors(prepared.source_corpus, folder.parent / "en.vec")
     _vectors(prepared.corpus, folder / "target.vec")
 

@@ -115,7 +115,7 @@ class Pipeline:
             empty = {"vocab": {}, "merges": []}
         elif self._type == "Unigram":
             empty = {"vocab": [[self.unknown, 0.0]], "unk_id": 0}
-        nothing = {"added_tokens": [], "post_processor": None, "padding": None, "truncation": None}
+        nothing: Settings = {"added_tokens": [], "post_processor": None, "padding": None, "truncation": None}
         model = {**self.settings["model"], **empty}
         return Tokenizer.from_str(json.dumps({**self.settings, **nothing, "model": model}))
 
@@ -147,11 +147,11 @@ class Pipeline:
         if self._type == "WordLevel":
             return trainers.WordLevelTrainer(**common)
         kind = trainers.BpeTrainer if self._type == "BPE" else trainers.WordPieceTrainer
-        return kind(**common, initial_alphabet=alphabet, limit_alphabet=letters, **self._marks)
+        return kind(**common | self._marks, initial_alphabet=alphabet, limit_alphabet=letters)
 
     def _filled(self, model: Settings, vocab_size: int) -> Tokenizer:
         """The tokenizer with the entries of a trained model, and their ids wherever they are written."""
-        learned = {name: model[name] for name in ("vocab", "merges", "unk_id") if name in model}
+        learned: Settings = {name: model[name] for name in ("vocab", "merges", "unk_id") if name in model}
         if self._marks:
             learned |= self._with_all_letters(learned, vocab_size)
         if self._type == "Unigram":
@@ -218,12 +218,13 @@ def _words_and_letters(
     return {word: times for word, times in known.items() if word}, ranked[:letters]
 
 
-def _unigram(blank: Tokenizer, words: Mapping[str, int], trainer: trainers.UnigramTrainer) -> Settings:
+def _unigram(blank: Tokenizer, words: Mapping[str, int], trainer: trainers.Trainer) -> Settings:
     """A Unigram model trained on words and their twins."""
     blank.normalizer = blank.pre_tokenizer = None
     text = chain.from_iterable(repeat(word, times) for word, times in words.items())
     blank.train_from_iterator(chain(text, (f"{word}{_TWIN}" for word in words)), trainer)
-    return json.loads(blank.model.__getstate__())
+    model: Settings = json.loads(blank.model.__getstate__())
+    return model
 
 
 def _frequent(model: Settings, words: Mapping[str, int], min_frequency: int, reserved: list[str]) -> list[list[Any]]:

@@ -140,11 +140,11 @@ def trained_vectors(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, width: i
 
 
 def trained_tokenizer(recipe: Recipe, new: NewTokenizer, folder: Path) -> PreTrainedTokenizerBase:
-    """A tokenizer of the corpus; trained once, and then read from `folder`."""
+    """A tokenizer of the corpus and the dictionary; trained once, and then read from `folder`."""
     if not folder.exists():
         like = None if recipe.source is None else source_checkpoint(recipe).tokenizer()
         with atomic_folder(folder) as partial:
-            new.trained(recipe.data.split().training_lines(), like).save_pretrained(partial)
+            new.trained(recipe.data.tokenizer_lines(), like).save_pretrained(partial)
     return open_tokenizer(str(folder))
 
 
