@@ -352,6 +352,7 @@ def test_the_tokenizer_is_the_new_one_within_the_limits_of_the_body(tmp_path):
     assert set(opened("Hund")) == {"input_ids", "attention_mask"}  # GPT-2 would take type ids for tokens
     written = {path.name for path in target.iterdir()}
     assert written == {
+        ".hf_xlt.json",
         "config.json",
         "generation_config.json",
         "model.safetensors",

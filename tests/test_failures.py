@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from test_cli import call, places  # noqa: F401
 
 from hf_xlt.cli import app, transfer
-from hf_xlt.cli.failures import one_line, told
+from hf_xlt.cli.failures import told
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
+from hf_xlt.files.printable import one_line
 
 
 def raised(error: BaseException) -> BaseException:
@@ -50,7 +51,7 @@ def test_every_error_is_one_line_with_what_to_do(error, line, code):
 
 
 def test_a_line_holds_nothing_that_a_terminal_obeys():
-    assert one_line("a\nb\x1b[31m\tc") == "a b\\x1b[31m c"
+    assert one_line("a\nb\x1b[31m\tc") == "a b\N{REPLACEMENT CHARACTER}[31m c"
 
 
 def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, tmp_path):

@@ -51,12 +51,6 @@ def told(error: BaseException) -> tuple[str, int]:
     )
 
 
-def one_line(text: str) -> str:
-    """The text without line breaks and characters that a terminal obeys."""
-    spaced = " ".join(text.split())
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in spaced)
-
-
 def _of_the_system(number: int | None, reason: str, file: object) -> str:
     place = "" if file is None else f"{Path(_name(file))}: "
     hint = _HINTS.get(number or 0)
