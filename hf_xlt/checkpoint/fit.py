@@ -157,15 +157,20 @@ def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
         )
 
 
-def check_opens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_opens(checkpoint: Checkpoint, own: PreTrainedTokenizerBase, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a tokenizer that transformers opens as another beside a model of the checkpoint's type.
 
     Whatever a folder with a Qwen 2 holds, for one, is opened as Qwen's own kind of tokenizer.
 
+    Args:
+        checkpoint: The source.
+        own: Its tokenizer, as it was opened.
+        tokenizer: The target tokenizer; one of the same class opens as it was.
+
     Raises:
         InputError: If what is saved does not cut text, when it is opened, as it did before.
     """
-    if type(tokenizer) is type(checkpoint.tokenizer()):
+    if type(tokenizer) is type(own):
         return
     with TemporaryDirectory() as folder:
         checkpoint.config.save_pretrained(folder)

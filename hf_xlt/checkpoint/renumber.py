@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hf_xlt.errors import InputError
-from hf_xlt.tokens import ROLES
 
 Settings = dict[str, Any]
 
 # What a tokenizer was made of, and what would make it anew: the backend holds all of it.
 _MADE_OF = (
     "vocab", "merges", "vocab_file", "merges_file", "spm_file", "tokenizer_file", "tokenizer_object", "post_processor",
-    "added_tokens_decoder", "add_bos_token", "add_eos_token", "auto_map", "backend", "name_or_path",
+    "added_tokens_decoder", "add_bos_token", "add_eos_token", "extra_special_tokens", "auto_map", "backend",
+    "name_or_path",
 )  # fmt: skip
 
 
@@ -55,8 +55,7 @@ def without_ids_from(tokenizer: PreTrainedTokenizerBase, rows: int) -> PreTraine
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     settings["model"] = _cut_model(settings["model"], rows)
     settings["added_tokens"] = [token for token in settings["added_tokens"] if token["id"] < rows]
-    gone = {role for role in ROLES if (id_ := getattr(tokenizer, f"{role}_token_id")) is not None and id_ >= rows}
-    return _with_backend(tokenizer, settings, without=gone)
+    return _with_backend(tokenizer, settings)
 
 
 def whole_model(model: Settings, vocab: Mapping[str, int]) -> Settings:
@@ -120,23 +119,27 @@ def _cut_model(model: Settings, rows: int) -> Settings:
     return model | {"vocab": kept, "merges": whole}
 
 
-def _with_backend(
-    tokenizer: PreTrainedTokenizerBase, settings: Settings, without: Collection[str] = ()
-) -> PreTrainedTokenizerBase:
-    """A tokenizer with another backend, and with no special token in the roles `without`.
+def _with_backend(tokenizer: PreTrainedTokenizerBase, settings: Settings) -> PreTrainedTokenizerBase:
+    """A tokenizer with another backend, and with no special token that this lacks: it would be added again.
 
     A class of one of transformers' models makes its backend of a vocabulary when it opens, with ids of its own for
     unknown tokens; so the result is a plain one, which opens what is saved.
     """
     backend = Tokenizer.from_str(json.dumps(settings))
-    roles = {f"{role}_token": None for role in without}
+    vocab, named = backend.get_vocab(), tokenizer.special_tokens_map
+    gone = {name: None for name, token in named.items() if str(token) not in vocab}
+    extra = [token for token in tokenizer.extra_special_tokens if str(token) in vocab]
     if type(tokenizer).__module__.startswith("transformers.models."):
         kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _MADE_OF}
         kept |= {name: getattr(tokenizer, name) for name in ("model_input_names", "padding_side", "truncation_side")}
         kept |= {"model_max_length": tokenizer.model_max_length, "chat_template": tokenizer.chat_template}
-        kept |= {**tokenizer.special_tokens_map, **roles}
-        return PreTrainedTokenizerFast(tokenizer_object=backend, **kept)
+        of_model = kept.pop("model_specific_special_tokens", {})
+        kept["model_specific_special_tokens"] = {name: of_model[name] for name in of_model if name not in gone}
+        kept |= {name: token for name, token in named.items() if name not in {*gone, *of_model}}
+        kept |= {name: None for name in gone if name not in of_model}
+        return PreTrainedTokenizerFast(tokenizer_object=backend, extra_special_tokens=extra, **kept)
     changed = copy.deepcopy(tokenizer, {id(tokenizer.backend_tokenizer): backend})
-    for name in roles:
+    changed.extra_special_tokens = extra
+    for name in gone:
         setattr(changed, name, None)
     return changed

@@ -32,6 +32,7 @@ from hf_xlt.checkpoint import (
     tokens_without_row,
 )
 from hf_xlt.checkpoint.fit import check_opens
+from hf_xlt.checkpoint.renumber import without_ids_from
 from hf_xlt.checkpoint.rewrite import TargetSettings
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.data.corpora import Corpus
@@ -102,11 +103,12 @@ class Initializer(ABC):
         require_whole("pad_to_multiple_of", pad_to_multiple_of, least=1, most=MOST_PADDING)
         require_seed("seed", seed)
         self.source = open_checkpoint(source, trust_remote_code)
-        self._unknown = unknown_tokens(self.source)
-        self.source_tokenizer = self.source.known_tokenizer()
+        own = self.source.tokenizer()
+        self._unknown = unknown_tokens(self.source, own)
+        self.source_tokenizer = without_ids_from(own, self.source.vocab_size)
         self.fitted = FittedTokenizer.of(self.source, tokenizer, add_missing_tokens)
         self.tokenizer = self.fitted.tokenizer
-        check_opens(self.source, self.tokenizer)
+        check_opens(self.source, own, self.tokenizer)
         self.pad_to_multiple_of = pad_to_multiple_of
         self.seed = seed
         self.source_vocabulary = Vocabulary.of(self.source_tokenizer)
@@ -285,13 +287,13 @@ def open_checkpoint(checkpoint: str | Path | Checkpoint, trust_remote_code: bool
     return Checkpoint.open(checkpoint, trust_remote_code=trust_remote_code)
 
 
-def unknown_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """A notice of the tokens that a checkpoint's table has no row for; none where there are none.
+def unknown_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """A notice of the tokens of a checkpoint's tokenizer that its table has no row for; none where there are none.
 
     Raises:
         InputError: If they are so many that the tokenizer is another model's.
     """
-    found = tokens_without_row(checkpoint.tokenizer().get_vocab(), checkpoint.vocab_size, checkpoint.name)
+    found = tokens_without_row(tokenizer.get_vocab(), checkpoint.vocab_size, checkpoint.name)
     if not found:
         return ()
     named = ", ".join(map(repr, found[:_NAMED])) + ", …" * (len(found) > _NAMED)

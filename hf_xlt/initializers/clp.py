@@ -76,14 +76,15 @@ class CLPInitializer(OverlapInitializer):
         self.temperature = temperature
         self.ignore_case = ignore_case
         self.helper = open_checkpoint(helper, trust_remote_code)
+        tokenizer = self.helper.tokenizer()
         super().__init__(
             source,
-            self.helper.tokenizer(),
+            tokenizer,
             overlap="ignore-case" if ignore_case else "exact",
             trust_remote_code=trust_remote_code,
             **options,
         )
-        for notice in unknown_tokens(self.helper):
+        for notice in unknown_tokens(self.helper, tokenizer):
             tell(self.helper.name, notice)
         check_finite(self._helper_rows, f"the embedding table of the helper {self.helper.name}")
 

@@ -74,14 +74,15 @@ class OMPInitializer(OverlapInitializer):
         require_device("device", device)
         self.device = device
         self.donor = open_checkpoint(donor, trust_remote_code)
+        tokenizer = self.donor.tokenizer()
         super().__init__(
             source,
-            self.donor.tokenizer(),
+            tokenizer,
             overlap="ignore-case" if ignore_case else "exact",
             trust_remote_code=trust_remote_code,
             **options,
         )
-        for notice in unknown_tokens(self.donor):
+        for notice in unknown_tokens(self.donor, tokenizer):
             tell(self.donor.name, notice)
         check_finite(self._donor_rows, f"the embedding table of the donor {self.donor.name}")
 
