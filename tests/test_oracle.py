@@ -50,15 +50,8 @@ REFUSED = {
     "MoshiForCausalLM": "counts 352 tokens where the embedding table has 353 rows",
     "PerceiverForMaskedLM": "has no token embeddings",
 }
-# Classes that are stored under other names than they have in memory.
-CONVERTED = {
-    "AudioFlamingo3ForConditionalGeneration", "DeepseekV4ForCausalLM", "FuyuForCausalLM", "GPTNeoXForCausalLM",
-    "Gemma3ForConditionalGeneration", "GlmAsrForConditionalGeneration", "GotOcr2ForConditionalGeneration",
-    "GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration", "Inkling2ForCausalLM",
-    "MusicFlamingoForConditionalGeneration", "NemotronHForCausalLM", "Qwen2AudioForConditionalGeneration",
-    "T5Gemma2ForConditionalGeneration", "UltraVBertForMaskedLM", "UltrabertForMaskedLM",
-    "VoxtralForConditionalGeneration",
-}  # fmt: skip
+
+# fmt: skip
 # Classes that count positions from the id of padding, each in a way of its own.
 COUNTING = (
     "RobertaForMaskedLM", "MPNetForMaskedLM", "IBertForMaskedLM", "XGLMForCausalLM",
@@ -173,16 +166,11 @@ def test_the_same_tokens_under_other_ids_make_the_same_model(name, tmp_path):
         with pytest.raises(InputError, match=REFUSED[name]):
             swapped_difference(model, tmp_path)
         return
-    try:
-        assert swapped_difference(model, tmp_path) == 0
-    except InputError as error:
-        if name not in CONVERTED:
-            raise
-        pytest.xfail(f"stored under names that transformers converts: {error}")
+    assert swapped_difference(model, tmp_path) == 0
 
 
 def test_all_that_is_not_tried_exists():
-    assert {*HEAVY, *UNBUILT, *REFUSED, *CONVERTED} <= {*architectures()}
+    assert {*HEAVY, *UNBUILT, *REFUSED} <= {*architectures()}
 
 
 @pytest.mark.parametrize("pad", [0, 2, 9, len(SOURCE) - 1])
