@@ -44,10 +44,11 @@ UNBUILT = {
 }
 # Classes whose vocabulary cannot be exchanged, and the reason that is told.
 REFUSED = {
-    "CpmAntForCausalLM": "counts 352 tokens where the embedding table has 1376 rows",  # prompts lie behind the tokens
+    "CpmAntForCausalLM": "counts 352 and 1376 tokens",  # prompts lie behind the tokens
+    "DeepseekV4ForCausalLM": "tid2eid says something of each token in whole numbers",  # its experts, by a hash
     "Emu3ForCausalLM": "no masked, causal or sequence-to-sequence",
-    "MllamaForCausalLM": "counts 352 tokens where the embedding table has 360 rows",  # images lie behind the tokens
-    "MoshiForCausalLM": "counts 352 tokens where the embedding table has 353 rows",
+    "MllamaForCausalLM": "counts 352 and 360 tokens",  # images lie behind the tokens
+    "MoshiForCausalLM": "counts 352 and 353 tokens",
     "PerceiverForMaskedLM": "has no token embeddings",
 }
 

@@ -153,6 +153,13 @@ def _check_stored(
                 "whole checkpoint.",
                 value=given,
             )
+        if name in axes and stored[name].dtype == "I64":
+            raise InputError(
+                f"{name} says something of each token in whole numbers, such as where it is sent, which no other tokens' "
+                "can be mixed to",
+                value=stored[name].dtype,
+                hint="Choose a model without such a table.",
+            )
         if name in axes and stored[name].dtype not in FLOATS:
             raise InputError(
                 f"{name} is stored as {stored[name].dtype}; expected one of {', '.join(FLOATS)}. "
