@@ -155,8 +155,8 @@ def _check_stored(
             )
         if name in axes and stored[name].dtype == "I64":
             raise InputError(
-                f"{name} says something of each token in whole numbers, such as where it is sent, which no other tokens' "
-                "can be mixed to",
+                f"{name} says something of each token in whole numbers, such as where it is sent, and these cannot be "
+                "mixed",
                 value=stored[name].dtype,
                 hint="Choose a model without such a table.",
             )
