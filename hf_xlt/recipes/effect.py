@@ -58,6 +58,12 @@ def _reads_pairs(recipe: Recipe) -> bool:
     return trained_on or _joint(recipe) or recipe.multilingual is not None or _a_method_uses("parallel")(recipe)
 
 
+def _trains_a_tokenizer(recipe: Recipe) -> bool:
+    """Whether it makes a tokenizer of its own, which learns the dictionary's words."""
+    given = (recipe.target_tokenizer, recipe.helper, recipe.donor)
+    return not any(given) and not _joint(recipe) and recipe.multilingual is None
+
+
 def _replaces_words(recipe: Recipe) -> bool:
     return recipe.multilingual is not None and recipe.multilingual.anchors == "extra"
 
@@ -69,8 +75,10 @@ EFFECT: dict[str, Condition] = {
     "alternatives": Condition(lambda recipe: recipe.model is None and not _joint(recipe), "without trelm or model"),
     "data.parallel": Condition(_reads_pairs, "with a method or a stage that reads translation pairs"),
     "data.dictionary": Condition(
-        lambda recipe: _a_method_uses("dictionary")(recipe) or _replaces_words(recipe),
-        "with a method that uses it, such as pooled, or with extra anchors",
+        lambda recipe: (
+            _a_method_uses("dictionary")(recipe) or _trains_a_tokenizer(recipe) or _replaces_words(recipe)
+        ),
+        "with a method that uses it, such as pooled, with a tokenizer to train, or with extra anchors",
     ),
     "data.vectors": Condition(_a_method_uses("vectors"), "with a method that uses it, such as focus"),
     "data.source_vectors": Condition(
