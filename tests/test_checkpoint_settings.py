@@ -7,7 +7,16 @@ import pytest
 import tiny
 from test_checkpoint import change_config, copying
 from tokenizers import AddedToken
-from transformers import AutoConfig, BartConfig, GenerationConfig, GPT2Config, LlavaConfig, XLMConfig
+from transformers import (
+    AutoConfig,
+    BartConfig,
+    GenerationConfig,
+    GPT2Config,
+    Idefics3Config,
+    LlavaConfig,
+    SmolVLMConfig,
+    XLMConfig,
+)
 
 from hf_xlt import MeanInitializer
 from hf_xlt.checkpoint import Checkpoint, revocabulary
@@ -74,6 +83,12 @@ def test_ids_left_to_the_default_are_written(wordpiece):
     """A GPT-2 configuration without ids means 50256, an id of the old vocabulary."""
     result = renumbered({}, GPT2Config(), ids(wordpiece)).settings
     assert result == {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+
+
+@pytest.mark.parametrize("config", [Idefics3Config(), SmolVLMConfig()])
+def test_a_role_that_a_configuration_keeps_under_a_private_name_follows_too(config, unigram):
+    settings = renumbered(json.loads(config.to_json_string()), config, ids(unigram)).settings
+    assert type(config)(**settings).pad_token_id == UNIGRAM["pad"]
 
 
 def test_nested_settings_follow_too(unigram):

@@ -10,6 +10,7 @@ from test_checkpoint import permuting
 
 from hf_xlt.checkpoint import Checkpoint, open_tokenizer, revocabulary
 from hf_xlt.errors import InputError
+from hf_xlt.initializers import MeanInitializer
 
 CODE = """
 from transformers import PreTrainedTokenizerFast
@@ -99,6 +100,16 @@ def test_a_model_is_saved_with_code_of_its_tokenizer(name, custom, tmp_path):
     assert type(open_tokenizer(target, trust_remote_code=True)).__name__ == name
     with pytest.raises(InputError, match="brings its own code"):
         open_tokenizer(target)
+
+
+@pytest.mark.parametrize("name", ["Mine", "MyTokenizer"])
+def test_an_initializer_takes_a_tokenizer_with_code_that_was_allowed(name, custom, tmp_path):
+    change(custom, tokenizer_class=name, auto_map={"AutoTokenizer": [f"tokenization_mine.{name}", None]})
+    (custom / "tokenization_mine.py").write_text(CODE.replace("Mine", name))
+    tok = tiny.tokenizer("de", "wordpiece")
+    source = tiny.save(tiny.model("bert", tok), tok, tmp_path / "source")
+    new = MeanInitializer(source=source, tokenizer=open_tokenizer(custom, trust_remote_code=True))
+    assert type(open_tokenizer(new.build(tmp_path / "out"), trust_remote_code=True)).__name__ == name
 
 
 def test_no_question_is_asked(custom):

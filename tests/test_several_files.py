@@ -9,6 +9,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import read_dictionaries
 from hf_xlt.evidence.parallel import read_parallels
 from hf_xlt.files import plain_yaml
+from hf_xlt.files.folders import check_output
 from hf_xlt.initializers import Evidence
 from hf_xlt.recipes import load_recipe
 from hf_xlt.recipes.load import recipe_from
@@ -75,3 +76,10 @@ def test_a_recipe_names_one_or_several_and_comes_back_from_yaml(files):
 def test_a_new_tokenizer_of_a_run_learns_the_words_of_the_dictionary(files):
     given = [*CLP, f"data.corpus={files('txt')}", f"data.dictionary={files('tsv')[1]}"]
     assert list(load_recipe("clp", [*given, "data.held_out_every=2"]).data.tokenizer_lines()) == ["zwei", "drei"]
+
+
+def test_no_output_lies_in_any_of_several_that_are_read(files, tmp_path):
+    evidence = Evidence(corpus=files("txt"), parallel=files("tsv"), dictionary=files("tsv")[1:])
+    assert {*map(str, evidence.places)} == {*files("txt"), *files("tsv")}
+    with pytest.raises(InputError, match="overlaps"):
+        check_output(tmp_path, overwrite=True, sources=evidence.places)

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from tokenizers import AddedToken
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.renumber import exchanged
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
+from hf_xlt.checkpoint.tokenizer import open_tokenizer, save_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.tokens import ROLES
 
@@ -172,10 +173,11 @@ def check_opens(checkpoint: Checkpoint, own: PreTrainedTokenizerBase, tokenizer:
     """
     if type(tokenizer) is type(own):
         return
+    runs_code = type(tokenizer)._auto_class is not None  # its own, which whoever opened it has allowed
     with TemporaryDirectory() as folder:
         checkpoint.config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        opened = AutoTokenizer.from_pretrained(folder, trust_remote_code=checkpoint.trust_remote_code)
+        save_tokenizer(tokenizer, folder)
+        opened = open_tokenizer(folder, trust_remote_code=runs_code or checkpoint.trust_remote_code)
     ids = sorted(tokenizer.get_vocab().values())
     text = tokenizer.decode(ids[:: max(1, len(ids) // _SAMPLE)], skip_special_tokens=True)
     if opened.get_vocab() == tokenizer.get_vocab() and opened(text)["input_ids"] == tokenizer(text)["input_ids"]:

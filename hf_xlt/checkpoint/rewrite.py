@@ -26,6 +26,7 @@ from hf_xlt.checkpoint.fit import check_padding
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rows import check_finite, check_ids
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered
+from hf_xlt.checkpoint.tokenizer import save_tokenizer
 from hf_xlt.checkpoint.weights import Progress, copy_bytes
 from hf_xlt.errors import InputError
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
@@ -263,11 +264,8 @@ def write_tokenizer(
     """
     talking = copy.copy(tokenizer)
     talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
-    talking.save_pretrained(folder)
+    save_tokenizer(talking, folder)
     settings = _read_json(folder / "tokenizer_config.json")
-    own_class = (settings.get("auto_map") or {}).get("AutoTokenizer")
-    if isinstance(own_class, str):  # as transformers saves one whose name has no "Tokenizer" in it, and cannot open it
-        settings["auto_map"]["AutoTokenizer"] = [own_class, None]
     former = checkpoint.body / "tokenizer_config.json"
     length = _read_json(former).get("model_max_length") if former.is_file() else None
     if length is not None:

@@ -264,7 +264,7 @@ def _holds_ids(name: str) -> bool:
 
 
 def _role_of(name: str) -> str | None:
-    role = name.removesuffix("_token_id").removesuffix("_index")
+    role = name.removeprefix("_").removesuffix("_token_id").removesuffix("_index")  # Idefics 3 has _pad_token_id
     return role if role in ROLES and name != role else None
 
 

@@ -1,7 +1,8 @@
-"""Open the tokenizer of a checkpoint, which may have no weights; nothing else in the package does."""
+"""Open and save the tokenizer of a checkpoint, which may have no weights; nothing else in the package does."""
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +65,17 @@ def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = Fals
             path=name_or_folder,
         )
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Save a tokenizer so that it opens again, also where it is of a class with code of its own."""
+    tokenizer.save_pretrained(folder)
+    path = Path(folder, "tokenizer_config.json")
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    own_class = (settings.get("auto_map") or {}).get("AutoTokenizer")
+    if isinstance(own_class, str):  # as transformers saves one whose name has no "Tokenizer" in it, and cannot open it
+        settings["auto_map"]["AutoTokenizer"] = [own_class, None]
+        path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _brings_code(place: str, revision: str | None) -> bool:

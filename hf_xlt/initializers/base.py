@@ -134,7 +134,7 @@ class Initializer(ABC):
     def sources(self) -> tuple[str | Path, ...]:
         """Where its checkpoints and its tokenizer are: folders that a build may not touch."""
         checkpoints = [value.folder for value in vars(self).values() if isinstance(value, Checkpoint)]
-        return (*checkpoints, self.tokenizer.name_or_path)
+        return (*checkpoints, *folder_of(self.tokenizer))
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
@@ -285,6 +285,11 @@ def open_checkpoint(checkpoint: str | Path | Checkpoint, trust_remote_code: bool
     if isinstance(checkpoint, Checkpoint):
         return checkpoint
     return Checkpoint.open(checkpoint, trust_remote_code=trust_remote_code)
+
+
+def folder_of(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Where a tokenizer was opened; nowhere if it was made in memory."""
+    return (tokenizer.name_or_path,) if tokenizer.name_or_path else ()
 
 
 def unknown_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

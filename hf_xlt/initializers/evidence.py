@@ -20,7 +20,7 @@ from hf_xlt.evidence.parallel import ParallelText, read_parallels
 from hf_xlt.evidence.place import file_of, several
 from hf_xlt.evidence.skipped import told
 from hf_xlt.evidence.vectors import TextVectors, text_vectors, vector_count
-from hf_xlt.initializers.base import open_checkpoint
+from hf_xlt.initializers.base import folder_of, open_checkpoint
 from hf_xlt.initializers.subwords import some_tokens
 from hf_xlt.model_card import EvidenceFacts
 
@@ -92,12 +92,13 @@ class Evidence:
     @property
     def places(self) -> tuple[str | Path, ...]:
         """The folders and files that are read, which no output may touch."""
-        given = {name: getattr(self, name) for name in self.given if name != "tokenizer"}
-        if "parallel" in given:
-            given["parallel"] = file_of(given["parallel"])
-        folders = [place.folder if isinstance(place, Checkpoint) else place for place in given.values()]
-        tokenizer = [] if self.tokenizer is None else [self.tokenizer.name_or_path]
-        return tuple(place for place in (*folders, *tokenizer) if isinstance(place, str | Path))
+        read: list[str | Path] = []
+        for name, place in self._places([name for name in self.given if name != "tokenizer"]):
+            if isinstance(place, Checkpoint):
+                read.append(place.folder)
+            elif isinstance(place, str | Path):
+                read.append(file_of(place) if name in ("dictionary", "parallel") else place)
+        return (*read, *([] if self.tokenizer is None else folder_of(self.tokenizer)))
 
     def facts(self, unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
         """What a card tells of the files and the donor: their names, and how much there is in the files.
