@@ -262,3 +262,9 @@ class TestVocabulary:
         assert saved["model"]["byte_fallback"]
         assert saved["model"]["unk_token"] == "<unk>"
         assert [token["content"] for token in saved["added_tokens"]] == ["<unk>", "<s>", "</s>"]
+
+
+@pytest.mark.parametrize("text", ["Tôi đã đọc quyển sách này.", "ฉันอ่านหนังสือ", "मैंने किताब पढ़ी।"])
+def test_a_small_vocabulary_has_the_letters_of_its_text(text):
+    tokenizer = train_tokenizer([text] * 30, 400, "wordpiece")
+    assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]

@@ -72,7 +72,8 @@ class Pipeline:
         blank = self._blank()
         reserved, alphabet = self._reserved(), self._alphabet(blank)
         room = vocab_size - len(reserved)
-        letters = max(len(alphabet), room // (4 if self._marks else 2))
+        places = 2 if self._marks else 1  # of a letter: where a word starts, and inside one
+        letters = len(alphabet) + max(0, room - places * len(alphabet)) // (2 * places)
         if room <= len(alphabet):
             raise InputError(
                 f"vocab_size is {vocab_size}",
