@@ -300,7 +300,7 @@ class TestRefused:
             extend_tokenizer(source("unigram"), ["", "1 2 3", "!"], 5)
 
     def test_a_number_that_is_none(self):
-        with pytest.raises(InputError, match="added is 0; expected at least 1"):
+        with pytest.raises(InputError, match="added is 0; expected a whole number from 1"):
             extend_tokenizer(source("wordpiece"), GERMAN, 0)
 
     def test_other_kinds(self):

@@ -178,7 +178,7 @@ def test_a_recipe_extends_the_sources_tokenizer_and_compares_with_random_rows_fo
     ("changes", "message"),
     [
         ({"tokenizer": {"added": 5}}, "added is for the source's tokenizer; set family to 'source'"),
-        ({"tokenizer": {"family": "source", "added": -5}}, "tokenizer: added is -5; expected a number ≥ 0"),
+        ({"tokenizer": {"family": "source", "added": -5}}, "tokenizer: added is -5; expected a whole number from 0"),
         ({"tokenizer": {"family": "source", "added": 5}, "helper": "x"}, "leave it out where there is a target_token"),
         ({"initializer": None, "model": {"model_type": "llama"}, "tokenizer": {"family": "source", "added": 5}},
          "a tokenizer like the source's is for an initializer"),

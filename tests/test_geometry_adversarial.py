@@ -113,10 +113,10 @@ def test_rates_fall_each_round_and_are_halved_where_the_criterion_fell_again():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"restarts": 0}, "restarts is 0; expected at least 1"),
+        ({"restarts": 0}, "restarts is 0; expected a whole number from 1"),
         ({"dropout": 1.0}, "dropout is 1.0; expected from 0 and below 1"),
         ({"smoothing": 0.5}, "smoothing is 0.5"),
-        ({"map_rate": float("nan")}, "map_rate is nan; expected a positive number"),
+        ({"map_rate": float("nan")}, "map_rate is nan; expected a finite number > 0"),
         ({"optimizer": "lion"}, "Optimizer 'lion' is unknown; expected one of sgd, adam"),
     ],
 )

@@ -286,7 +286,7 @@ class TestRefused:
             (["stages.0.frozen=[lower]"], "part is 'lower'; expected one of embeddings, layers, head"),
             (["data.translations.en={places}/en-de.tsv"], "given for 'en', the first language"),
             (["data.translations.de={places}/none.tsv"], "none.tsv"),
-            (["data.translations.de={places}/de.txt"], "holds no sentence pair"),
+            (["data.translations.de={places}/de.txt"], "one column only"),
             (["data.parallel={places}/en-de.tsv", "data.corpora.id={places}/id.txt"], "data.parallel is given for"),
             (["data.parallel={places}/en-de.tsv", "model.language_specific_layers=1"], "pair_share is for translation"),
             (["data.corpora.fr={places}/none.txt"], "none.txt is not a file"),

@@ -162,7 +162,7 @@ def test_no_query_makes_no_row():
 
 def test_refuses_what_it_cannot_weigh():
     args = (vectors(2), vectors(3), ids(3), SIZE)
-    with pytest.raises(InputError, match="k is 0; expected at least 1"):
+    with pytest.raises(InputError, match="k is 0; expected a whole number from 1"):
         top_k_softmax(*args, k=0)
     for temperature in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match=f"temperature is {temperature}; expected a positive"):

@@ -206,7 +206,7 @@ class TestRefusals:
             ({"adapters": "kept"}, "adapters is 'kept'; expected 'merged', as it trains all, not lora"),
             ({"adapters": "dropped"}, "adapters is 'dropped'; expected one of merged, kept"),
             ({"trains": "rows"}, "trains is 'rows'; expected one of all, embeddings, lora, new-rows"),
-            ({"temperature": 0}, "temperature is 0.0; expected a number > 0"),
+            ({"temperature": 0}, "temperature is 0.0; expected a finite number > 0"),
             ({"objective": "distil"}, "objective is 'distil'; expected one of .*distill"),
         ],
     )

@@ -434,7 +434,7 @@ class TestStructure:
     def test_words_that_a_model_does_not_reach_are_left_out(self, places):
         lengths = [i for i in range(1, 200) if not 10 < i < 90]
         pairs = [(f"{'yes ' * i}w{i}", f"x {'ja ' * i}w{i}") for i in lengths]
-        links = [[(i, i + 1)] for i in lengths]
+        links = [np.array([(i, i + 1)]) for i in lengths]
         found = structure(places["english"], places["english"], pairs, links=links, test_share=0.5)
         assert found.sentences.learned + found.sentences.tested == len(pairs)
         assert found.words.learned + found.words.tested == 10

@@ -13,6 +13,7 @@ from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.recipes import load_recipe, run_recipe
 from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.recipes.recipe import NewTokenizer
 from hf_xlt.recipes.vectors import token_vectors
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
@@ -101,9 +102,7 @@ def test_a_missing_extra_is_named_before_anything_is_learned(given, tmp_path, mo
     for name in [name for name in sys.modules if name.split(".")[0] == "gensim"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gensim", None)
-    monkeypatch.setattr("hf_xlt.recipes.trelm.train_tokenizer", None)
-    monkeypatch.setattr("hf_xlt.recipes.methods.train_tokenizer", None)
-    monkeypatch.setattr("hf_xlt.recipes.methods.train_tokenizer_like", None)
+    monkeypatch.setattr(NewTokenizer, "trained", None)
     corpus = next(item for item in given if item.startswith("data.corpus="))
     source = next(item for item in given if item.startswith("source="))
     for recipe in (

@@ -158,7 +158,7 @@ def test_what_cannot_be_used_is_refused(source):
         WechselInitializer(source, german(), **evidence(dictionary=[("zzz", "yyy")])).transport()
     with pytest.raises(InputError, match="Unknown overlap 'some'; choose one of exact, ignore-case, none"):
         WechselInitializer(source, german(), **evidence(), overlap="some")
-    with pytest.raises(InputError, match="k is 0; expected at least 1"):
+    with pytest.raises(InputError, match="k is 0; expected a whole number from 1"):
         WechselInitializer(source, german(), **evidence(), k=0)
     chinese = Vectors(["日本", "中国"], torch.randn(2, WIDTH))
     wordpiece = tiny.tokenizer("de", "wordpiece", 500)

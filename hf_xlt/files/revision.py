@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -13,7 +13,7 @@ def split_revision(name: str) -> tuple[str, str | None]:
 
     A file or folder here whose name has an `@` is taken as it is.
     """
-    if Path(name).expanduser().exists():
+    if os.path.exists(os.path.expanduser(name)):
         return name, None
     repository, at, revision = name.rpartition("@")
     return (repository, revision) if at and repository and revision else (name, None)
