@@ -306,7 +306,7 @@ class TestStates:
         ("kind", "family"), [("bert", "wordpiece"), ("roberta", "byte-level-bpe"), ("bert", "unigram")]
     )
     def test_they_are_means_over_the_tokens_of_sentences_and_of_words(self, kind, family):
-        tokenizer = tiny.tokenizer("en", family)
+        tokenizer = tiny.tokenizer("en", family, 1200)  # so that every sentence is within the model's positions
         model = tiny.model(kind, tokenizer).base_model
         texts = sentences("en", "held_out")[:12]
         spans = []
