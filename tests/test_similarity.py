@@ -165,7 +165,7 @@ def test_refuses_what_it_cannot_weigh():
     with pytest.raises(InputError, match="k is 0; expected a whole number from 1"):
         top_k_softmax(*args, k=0)
     for temperature in (0.0, -1.0, float("nan")):
-        with pytest.raises(InputError, match=f"temperature is {temperature}; expected a positive"):
+        with pytest.raises(InputError, match=f"temperature is {temperature}; expected a finite number > 0"):
             top_k_softmax(*args, temperature=temperature)
     broken = vectors(3)
     broken[1, 2] = torch.nan
