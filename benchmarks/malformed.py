@@ -103,7 +103,7 @@ def make_places(folder: Path) -> Path:
     text["uneven.tsv"] = "a\tb\nc\n"
     text["one_column.tsv"] = "a\nb\nc\n"
     text["bad.conllu"] = "1\tA\n"
-    text["unknown.tsv"] = "qqq\tzzz\n"
+    text["unknown.tsv"] = "狗\t犬\n"
     text["nan.vec"] = "2 3\nWasser nan 0 0\nMutter 0 1 0\n"
     text["short.vec"] = "2 3\nWasser 1 0\n"
     text["notes.md"] = "my own notes\n"
@@ -325,7 +325,6 @@ def commands() -> dict[str, list[str]]:
         "run clp with a donor": [*run, "--donor", "source"],
         "run scratch with a source": [*scratch, "--source", "source"],
         "run scratch with a helper": [*scratch, "--helper", "helper"],
-        "run scratch with a dictionary": [*scratch, "--dictionary", "dictionary.tsv"],
         "run scratch with pairs": [*scratch, "--parallel", "pairs.tsv"],
         "run scratch with a tokenizer": [*scratch, "--tokenizer", "tokenizer"],
         "run scratch and compare": [*scratch, "--compare"],
