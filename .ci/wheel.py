@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (
     "hf_xlt/py.typed",
-    "hf_xlt/model_card/template.md",
+    "hf_xlt/hub/card/template.md",
     "hf_xlt/recipes/clp.yaml",
     "hf_xlt/recipes/meta_pretraining.yaml",
     "hf_xlt/recipes/scratch.yaml",

@@ -131,8 +131,8 @@ def prepare(folder: Path, body_gb: float, rows: int, width: int) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    from hf_xlt.mixture import SparseMixture
     from hf_xlt.transport import Transport
+    from hf_xlt.transport.mixture import SparseMixture
 
     write_source(folder / "source", body_gb, rows, width)
     words = [f"word{i}" for i in range(rows)]

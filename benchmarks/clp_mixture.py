@@ -21,7 +21,7 @@ import typer
 from torch import Tensor
 
 from hf_xlt.geometry import sparsemax, top_k_softmax, unit_rows
-from hf_xlt.mixture import ClippedMixture, FactoredMixture, Mixture
+from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture
 
 MEAN_COSINE = 0.1
 DENSE_ROWS = 1024

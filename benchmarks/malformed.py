@@ -43,8 +43,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 import hf_xlt
-from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.train import train_tokenizer
 
 PATIENCE = 60  # seconds that a command may take
 FAULT = "this is a fault of hf-xlt"
@@ -464,8 +464,8 @@ def commands() -> dict[str, list[str]]:
 def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """Public name → what is called, and arguments that it takes."""
     from hf_xlt.checkpoint import Checkpoint
-    from hf_xlt.data.corpora import Corpus, Split
     from hf_xlt.evidence.dictionary import read_dictionary
+    from hf_xlt.files.corpora import Corpus, Split
 
     source, helper = str(folder / "source"), str(folder / "helper")
     opened = Checkpoint.open(helper)

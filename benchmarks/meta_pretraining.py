@@ -18,9 +18,10 @@ from rich.console import Console
 from study import CAPTIONS_AND_NEWS, files
 
 from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.recipes import load_recipe, run_recipe
-from hf_xlt.recipes.trade_off import language_tables
-from hf_xlt.report import text_table
+from hf_xlt.recipes import load_recipe
+from hf_xlt.report.tables import text_table
+from hf_xlt.runs import run_recipe
+from hf_xlt.runs.trade_off import language_tables
 
 STAGES = [
     f"stages.{stage}.{setting}"

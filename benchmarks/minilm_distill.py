@@ -25,7 +25,8 @@ from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.evaluation.sentence_encoder import sentence_encoder
 from hf_xlt.evidence.dictionary import read_dictionary
 from hf_xlt.initializers import Evidence, initializer_for
-from hf_xlt.recipes import load_recipe, run_recipe
+from hf_xlt.recipes import load_recipe
+from hf_xlt.runs import run_recipe
 
 
 def main(

@@ -21,8 +21,9 @@ from huggingface_hub import metadata_load, metadata_save
 from rich.console import Console
 
 from hf_xlt.checkpoint import atomic_folder
-from hf_xlt.recipes import load_recipe, run_recipe
-from hf_xlt.report import results_table
+from hf_xlt.recipes import load_recipe
+from hf_xlt.report.tables import results_table
+from hf_xlt.runs import run_recipe
 from hf_xlt.sample import FOLDER
 
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"

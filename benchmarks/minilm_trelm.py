@@ -30,7 +30,8 @@ from transformers import AutoModel, AutoTokenizer
 from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.evaluation.retrieval import Retrieval, retrieval, sentence_vectors
 from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.recipes import Recipe, load_recipe, run_recipe
+from hf_xlt.recipes import Recipe, load_recipe
+from hf_xlt.runs import run_recipe
 from hf_xlt.sample import FOLDER
 
 LEARNED = ("tokenizer.json", "tokenizer_config.json", "transport.safetensors")

@@ -74,10 +74,10 @@ def prepare(
     folder: Path, vocab_size: int, corpora: list[Path], parallel: list[str], dictionary: str, entries: int
 ) -> None:
     """Write the pairs, the part of the dictionary and, where there are corpora, the tokenizer."""
-    from hf_xlt.data.tokenizer import train_tokenizer
     from hf_xlt.evidence.dictionary import read_dictionary
     from hf_xlt.evidence.parallel import read_parallel
     from hf_xlt.files.text import text_lines
+    from hf_xlt.tokenizers.train import train_tokenizer
 
     pairs = [pair for part in parallel for pair in read_parallel(part).pairs]
     words = read_dictionary(dictionary).entries[:entries]

@@ -23,9 +23,9 @@ import torch
 import typer
 from torch import Tensor
 
-from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import Vectors, train_vectors
+from hf_xlt.files.corpora import Corpus
 from hf_xlt.geometry import Alignment, GameSettings, align_spaces
 from hf_xlt.geometry.csls import matches, precision_at_1
 

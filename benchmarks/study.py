@@ -22,9 +22,9 @@ from rich.console import Console
 
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.files.text import text_lines
-from hf_xlt.hub import installed_versions
-from hf_xlt.recipes.results import hardware
-from hf_xlt.report import text_table
+from hf_xlt.hub.push import installed_versions
+from hf_xlt.report.tables import text_table
+from hf_xlt.runs.results import hardware
 from hf_xlt.study import CellResult, Study, load_study, pictures, run_study, tables
 from hf_xlt.study.tables import ALIGNED, cka, precision
 

@@ -34,7 +34,7 @@ from transformers import (
 from hf_xlt.data.objectives import MaskedLM
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.evaluation.language_model import HeldOut
-from hf_xlt.recipes.trainer import LanguageModelTrainer
+from hf_xlt.runs.training.trainer import LanguageModelTrainer
 
 TARGET = 1.6
 SEED = 0

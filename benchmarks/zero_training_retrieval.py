@@ -30,7 +30,6 @@ from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.data.tokenizer import train_tokenizer_like
 from hf_xlt.evaluation.sentence_encoder import BodyEncoder, sentence_encoder, sentence_head
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
@@ -48,6 +47,7 @@ from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
 from hf_xlt.initializers.random import RandomInitializer
 from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer
 from hf_xlt.initializers.wechsel import WechselInitializer, dictionary_map
+from hf_xlt.tokenizers.train import train_tokenizer_like
 
 Pairs = list[tuple[str, str]]
 

@@ -19,8 +19,9 @@ from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.files.folders import folder_in_place
 from hf_xlt.files.printable import one_line
 from hf_xlt.initializers import TRANSPORT_FILE
-from hf_xlt.recipes import Recipe, Results, load_recipe, run_recipe
-from hf_xlt.report import explanation_table, results_table
+from hf_xlt.recipes import Recipe, load_recipe
+from hf_xlt.report.tables import explanation_table, results_table
+from hf_xlt.runs import Results, run_recipe
 from hf_xlt.sample import FOLDER, sentences
 from hf_xlt.transport import Transport
 

@@ -15,11 +15,11 @@ from hf_xlt.data.anchors import (
     SeparateIds,
     token_ids,
 )
-from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.objectives import IGNORED, DataCollatorForMultilingualMLM, MaskedLM
 from hf_xlt.data.packing import blocks, pack
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary
+from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.sample import sentences
 
 TOKENIZER = tiny.tokenizer("de", "wordpiece")

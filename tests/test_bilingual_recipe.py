@@ -15,9 +15,10 @@ from hf_xlt import cli
 from hf_xlt.data.objectives import MaskedLM
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
-from hf_xlt.recipes import load_recipe, recipe_from, run_recipe
-from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
-from hf_xlt.recipes.text import BilingualMaskedLM
+from hf_xlt.recipes import load_recipe, recipe_from
+from hf_xlt.runs import run_recipe
+from hf_xlt.runs.text import BilingualMaskedLM
+from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMForMaskedLM
@@ -169,7 +170,7 @@ def test_a_run_that_was_stopped_between_stages_ends_as_if_it_had_not_been(places
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     recipe = shipped(places)
     with monkeypatch.context() as patch:
-        patch.setattr("hf_xlt.recipes.engine.train_stage", interrupt)
+        patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(recipe, stopped, "x")
     shutil.copytree(tmp_path / ".stopped.work", tmp_path / ".whole.work")  # tokenizers never train alike twice
@@ -200,7 +201,7 @@ def interrupt(*_: object) -> None:
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_learned(changes, message, places, tmp_path, monkeypatch):
-    for learned in ("hf_xlt.recipes.transfer.build", "hf_xlt.recipes.engine.train_stage"):
+    for learned in ("hf_xlt.runs.kinds.transfer.build", "hf_xlt.runs.engine.train_stage"):
         monkeypatch.setattr(learned, interrupt)
     with pytest.raises(InputError, match=message):
         run_recipe(shipped(places, *changes), tmp_path / "out", "x", compare=True)

@@ -21,7 +21,7 @@ from transformers import (
 from hf_xlt import MeanInitializer
 from hf_xlt.checkpoint import Checkpoint, revocabulary
 from hf_xlt.checkpoint.settings import SpecialIds, recounted, renumbered, token_ids
-from hf_xlt.evaluation.health import Health
+from hf_xlt.initializers.health import Health
 
 UNIGRAM = {"bos": 0, "pad": 1, "eos": 2, "unk": 3, "mask": 4}  # ids in tiny's tokenizers
 WORDPIECE = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.conll import TaggedSentence, read_conll
+from hf_xlt.files.conll import TaggedSentence, read_conll
 
 cells = st.text(st.characters(blacklist_categories=("Z", "C")), min_size=1).filter(lambda t: "-DOCSTART-" not in t)
 tagged = st.lists(st.lists(st.tuples(cells, cells), min_size=1, max_size=5), min_size=1, max_size=5)

@@ -10,8 +10,8 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.errors import InputError
+from hf_xlt.files.corpora import Corpus, Split
 
 LINES = ["Der Zug fährt ab.", "Wo ist mein Schirm?", "今天下雨。", "Er sagte: „Ja“\u2028und ging."]
 

@@ -11,7 +11,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.links import link_counts, token_pairs
 from hf_xlt.evidence.spelling import relative_counts
-from hf_xlt.tokens import Form, Vocabulary
+from hf_xlt.tokenizers.vocabulary import Form, Vocabulary
 
 SHAPE = 5, 4
 observations = st.lists(

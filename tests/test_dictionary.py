@@ -7,12 +7,12 @@ import pytest
 import tiny
 from tokenizers import normalizers
 
-from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence import dictionary, token_ids
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.dictionary import Dictionary, dictionary_counts, read_dictionary
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.train import train_tokenizer
 
 
 def row(counts: TokenCounts, target_id: int) -> dict[int, float]:

@@ -19,11 +19,12 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.pooling import mean_pooled
 from hf_xlt.evaluation.retrieval import nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
-from hf_xlt.recipes import Data, Results, Stage, load_recipe, run_recipe
-from hf_xlt.recipes.distillation import check_distillation, read_sentence_pairs, split_pairs
-from hf_xlt.recipes.distillation_trainer import DistillationTrainer, distillation_loss
-from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
-from hf_xlt.report_html.comparison import curves_of
+from hf_xlt.recipes import Data, Stage, load_recipe
+from hf_xlt.report.page.comparison import curves_of
+from hf_xlt.runs import Results, run_recipe
+from hf_xlt.runs.kinds.distillation import check_distillation, read_sentence_pairs, split_pairs
+from hf_xlt.runs.training.distillation_trainer import DistillationTrainer, distillation_loss
+from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences
 
 SMALL = ("stages.0.steps=12", "stages.0.sequence_length=32", "stages.0.batch_size=16", "stages.0.evaluations=2",
@@ -156,7 +157,7 @@ class TestPairs:
         assert [row.tolist() for row in pairs.training["input_ids"]] == ids
         assert pairs.held_out == tuple(target for _, target in held_out)
 
-        monkeypatch.setattr("hf_xlt.recipes.distillation.sentence_encoder", None)
+        monkeypatch.setattr("hf_xlt.runs.kinds.distillation.sentence_encoder", None)
         again = read_sentence_pairs(recipe, german, tmp_path / "cache")
         assert torch.equal(again.held_out_vectors, pairs.held_out_vectors)
 
@@ -281,12 +282,12 @@ class TestRecipe:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("hf_xlt.recipes.engine.train_stage", interrupt)
+            patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(recipe, tmp_path / "out", "x")
         counted = (tmp_path / ".out.work" / "pairs.tsv").read_text(encoding="utf-8").splitlines()
         assert counted == ["\t".join(pair) for i, pair in enumerate(PAIRS) if i % 20]
-        monkeypatch.setattr("hf_xlt.recipes.distillation.sentence_encoder", interrupt)
+        monkeypatch.setattr("hf_xlt.runs.kinds.distillation.sentence_encoder", interrupt)
         run_recipe(recipe, tmp_path / "out", "x")
         assert (tmp_path / "out" / "config.json").exists()
 

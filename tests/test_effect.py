@@ -14,7 +14,7 @@ from hf_xlt.cli.effect import EFFECT
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.data import read_data
 from hf_xlt.recipes import Stage, load_recipe, shipped_recipes
-from hf_xlt.recipes.effect import check_effect
+from hf_xlt.runs.effect import check_effect
 
 
 def test_every_rule_is_about_an_option_that_the_command_has():

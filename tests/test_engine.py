@@ -23,9 +23,10 @@ from transformers import (
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
-from hf_xlt.recipes import Results, load_recipe, run_recipe
-from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
-from hf_xlt.report_html.comparison import curves_of
+from hf_xlt.recipes import load_recipe
+from hf_xlt.report.page.comparison import curves_of
+from hf_xlt.runs import Results, run_recipe
+from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 
@@ -97,7 +98,7 @@ def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(tmp_path,
     whole = run_recipe(recipe, tmp_path / "whole", "x")
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     code = (
-        "import sys; from pathlib import Path; from hf_xlt.recipes import load_recipe, run_recipe;"
+        "import sys; from pathlib import Path; from hf_xlt import load_recipe, run_recipe;"
         "run_recipe(load_recipe(sys.argv[1]), Path(sys.argv[2]), 'x')"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "recipe.yaml"), str(tmp_path / "killed")]

@@ -23,11 +23,11 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from hf_xlt.data.extension import extend_tokenizer
-from hf_xlt.data.extension.merges import learn_merges
 from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
-from hf_xlt.tokens import Vocabulary
+from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.extension.merges import learn_merges
+from hf_xlt.tokenizers.vocabulary import Vocabulary
 
 ENGLISH, GERMAN = sentences("en", "train"), sentences("de", "train")
 HELD_OUT = sentences("de", "held_out")

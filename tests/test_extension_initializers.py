@@ -13,15 +13,16 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
 from hf_xlt.initializers import METHODS, MeanInitializer, RandomInitializer, SubtokenMeanInitializer, initializer_for
 from hf_xlt.initializers.overlap import OVERLAPS
-from hf_xlt.recipes import load_recipe, recipe_from, run_recipe
-from hf_xlt.recipes.transfer import transfer_contest
+from hf_xlt.recipes import load_recipe, recipe_from
+from hf_xlt.runs import run_recipe
+from hf_xlt.runs.kinds.transfer import transfer_contest
 from hf_xlt.sample import sentences
-from hf_xlt.tokens import Vocabulary, kept_pairs, overlap
+from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.vocabulary import Vocabulary, kept_pairs, overlap
 from hf_xlt.transport import Transport
 
 GERMAN = sentences("de", "train")

@@ -14,9 +14,9 @@ from hf_xlt.checkpoint.renumber import exchanged, without_ids_from
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText
 from hf_xlt.initializers import SubtokenMeanInitializer
-from hf_xlt.mixture import SparseMixture
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
+from hf_xlt.transport.mixture import SparseMixture
 
 TEXTS = ["Der Hund schläft, 3.14!", "", "  x <mask> [MASK]y\tz", "naïve 🚀 中文"]
 

@@ -15,17 +15,18 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.data.corpora import Corpus
-from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.health import Health, health, health_tables, rows, text
-from hf_xlt.evaluation.health.rows import Lengths, first_component, mean_cosine, nearest_names, sample
-from hf_xlt.evaluation.health.text import count_text, first_lines, is_letters, whole_words
+from hf_xlt.files.corpora import Corpus
 from hf_xlt.initializers import CLPInitializer, MeanInitializer
-from hf_xlt.mixture import ProjectedMixture
-from hf_xlt.recipes import load_recipe, run_recipe
-from hf_xlt.report import text_table
+from hf_xlt.initializers.health import Health, health, health_tables, rows, text
+from hf_xlt.initializers.health.rows import Lengths, first_component, mean_cosine, nearest_names, sample
+from hf_xlt.initializers.health.text import count_text, first_lines, is_letters, whole_words
+from hf_xlt.recipes import load_recipe
+from hf_xlt.report.tables import text_table
+from hf_xlt.runs import run_recipe
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.train import train_tokenizer
+from hf_xlt.transport.mixture import ProjectedMixture
 
 FAMILIES = ("byte-level-bpe", "unigram", "wordpiece")
 SIZES = st.tuples(st.integers(2, 40), st.integers(1, 8), st.integers(0, 1000))

@@ -8,9 +8,10 @@ from test_registry import ENTRIES, write_vectors
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from hf_xlt.errors import InputError
-from hf_xlt.recipes import load_recipe, recipe_from, run_recipe
-from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
-from hf_xlt.recipes.transfer import transfer_contest
+from hf_xlt.recipes import load_recipe, recipe_from
+from hf_xlt.runs import run_recipe
+from hf_xlt.runs.kinds.transfer import transfer_contest
+from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 
@@ -94,13 +95,13 @@ def test_the_helpers_tokenizer_is_taken_where_there_is_one(places, tmp_path):
 def test_a_run_that_was_stopped_keeps_its_tokenizer_and_its_vectors(places, tmp_path, monkeypatch):
     recipe = shipped("focus", places)
     with monkeypatch.context() as patch:
-        patch.setattr("hf_xlt.recipes.engine.train_stage", interrupt)
+        patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(recipe, tmp_path / "out", "x")
     work = tmp_path / ".out.work"
     kept = {path.name: path.stat().st_mtime_ns for path in (work / "tokenizer", work / "vectors.safetensors")}
     with monkeypatch.context() as patch:
-        patch.setattr("hf_xlt.recipes.engine.train_stage", interrupt)
+        patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(recipe, tmp_path / "out", "x")
     assert kept == {name: (work / name).stat().st_mtime_ns for name in kept}

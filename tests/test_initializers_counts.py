@@ -18,8 +18,8 @@ from hf_xlt.initializers.clp import CLPInitializer
 from hf_xlt.initializers.dictionary import DictionaryInitializer
 from hf_xlt.initializers.pooled import WEIGHTS, PooledInitializer, at_source_length
 from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
-from hf_xlt.mixture import SparseMixture
 from hf_xlt.sample import sentences
+from hf_xlt.transport.mixture import SparseMixture
 
 TEXT = ParallelText(tuple(zip(sentences("en", "train")[:60], sentences("de", "train")[:60], strict=True)))
 WORDS = Dictionary((("dog", "Hund"), ("children", "Kinder"), ("in the garden", "Garten"), ("and", "und")))

@@ -22,7 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForMaskedLM
 
 from hf_xlt.errors import InputError
-from hf_xlt.recipes import load_recipe, recipe_from, run_recipe
+from hf_xlt.recipes import load_recipe, recipe_from
+from hf_xlt.runs import run_recipe
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM, TreLMForSequenceClassification, TreLMModel
 from hf_xlt.trelm.modeling_trelm import LanguageLayer, own_name
 

@@ -11,13 +11,14 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from hf_xlt.data.anchors import token_ids
 from hf_xlt.errors import InputError
-from hf_xlt.recipes import Results, load_recipe, recipe_from, run_recipe
-from hf_xlt.recipes.engine import prepare, train_stage
-from hf_xlt.recipes.languages import TextReader
-from hf_xlt.recipes.methods import FROM_SCRATCH, ONE_PHASE
-from hf_xlt.recipes.multilingual import CONTINUED, IN_PHASES, continued, one_phase
-from hf_xlt.recipes.own_tables import vocabulary_of, with_own_tables
+from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.recipes.recipe import Multilingual
+from hf_xlt.runs import Results, run_recipe
+from hf_xlt.runs.engine import prepare, train_stage
+from hf_xlt.runs.kinds.multilingual import CONTINUED, IN_PHASES, continued, one_phase
+from hf_xlt.runs.languages import TextReader
+from hf_xlt.runs.own_tables import vocabulary_of, with_own_tables
+from hf_xlt.runs.variants import FROM_SCRATCH, ONE_PHASE
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 
@@ -158,7 +159,7 @@ def test_a_run_that_was_stopped_between_phases_ends_as_if_it_had_not_been(shippe
             return train_stage(model, asked, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setattr("hf_xlt.recipes.engine.train_stage", trained)
+            patch.setattr("hf_xlt.runs.engine.train_stage", trained)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(recipe, stopped, "x")
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hf_xlt import mixture
 from hf_xlt.errors import InputError
-from hf_xlt.mixture import (
+from hf_xlt.transport import mixture
+from hf_xlt.transport.mixture import (
     MIXTURES,
     ClippedMixture,
     FactoredMixture,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hf_xlt.model_card import (
+from hf_xlt.hub.card import (
     CardFacts,
     CardTable,
     EvidenceFacts,

@@ -6,14 +6,14 @@ import tiny
 import torch
 from transformers import Trainer, TrainingArguments
 
-from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.joint_tokenizer import train_joint_tokenizer
 from hf_xlt.data.multilingual import MultilingualText
 from hf_xlt.data.objectives import IGNORED, DataCollatorForMultilingualMLM, DataCollatorForTLM, MaskedLM
-from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.train import train_tokenizer
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 
 TOKENIZER = tiny.tokenizer("de", "wordpiece")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.entities import EntityF1, entities
-from hf_xlt.evaluation.tasks.conll import TaggedSentence
 from hf_xlt.evaluation.tasks.ner import NER
+from hf_xlt.files.conll import TaggedSentence
 
 TASK = NER()
 tags = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "I-ORG"])  # no I- need follow a B- of its type

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import Vectors
 from hf_xlt.evidence.vectors.subword import WordAverages
 from hf_xlt.initializers.ofa import OFAInitializer, factorize
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.extension import extend_tokenizer
 from hf_xlt.transport import Transport
 
 WORDS = tuple(

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from hf_xlt import mixture
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
 from hf_xlt.initializers.omp import OMPInitializer
+from hf_xlt.transport import mixture
 
 
 def draw(*shape, seed=0):

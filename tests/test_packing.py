@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from tokenizers import normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.packing import blocks, pack
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.data.token_stream import Frame, token_stream
 from hf_xlt.errors import InputError
+from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.sample import sentences
 
 FAMILIES = ("wordpiece", "unigram", "byte-level-bpe")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 
-from hf_xlt.data.tokenizer import train_tokenizer, train_tokenizer_like
 from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.train import train_tokenizer, train_tokenizer_like
 
 GERMAN = sentences("de", "train")[:600]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

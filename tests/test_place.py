@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.data import read_data
-from hf_xlt.evidence.place import Place
+from hf_xlt.files.place import Place
 
 NAMES = st.text("abcdefg_1", min_size=1, max_size=6)
 

@@ -21,7 +21,7 @@ from hf_xlt.initializers import (
     choose,
     initializer_for,
 )
-from hf_xlt.report import explanation_table
+from hf_xlt.report.tables import explanation_table
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 

@@ -12,9 +12,9 @@ from rich.table import Table
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.summary import summarize
 from hf_xlt.files.printable import one_line
-from hf_xlt.model_card import CardTable
-from hf_xlt.report import METHOD_COLOURS, plot_learning_curves, results_table, text_table
-from hf_xlt.report_html.pictures import learning_curves_svg
+from hf_xlt.hub.card import CardTable
+from hf_xlt.report.page.pictures import learning_curves_svg
+from hf_xlt.report.tables import METHOD_COLOURS, plot_learning_curves, results_table, text_table
 
 
 def curve(method: str, *bits: float, seed: int = 0) -> Curve:

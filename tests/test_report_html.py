@@ -14,8 +14,8 @@ from hf_xlt.evaluation.compare import Compared, Interval
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult
 from hf_xlt.files.printable import printable
-from hf_xlt.model_card import CardTable
-from hf_xlt.report_html import (
+from hf_xlt.hub.card import CardTable
+from hf_xlt.report.page import (
     Bar,
     Picture,
     Report,
@@ -26,9 +26,9 @@ from hf_xlt.report_html import (
     neighbours_table,
     write_report,
 )
-from hf_xlt.report_html.colours import COLOURS
-from hf_xlt.report_html.comparison import comparison_report
-from hf_xlt.report_html.render import render_report
+from hf_xlt.report.page.colours import COLOURS
+from hf_xlt.report.page.comparison import comparison_report
+from hf_xlt.report.page.render import render_report
 
 NASTY = "<b>&amp; $x$ \"狗\" 'ü' #1f5fa8 </td></script>"
 VOID = {"meta"}

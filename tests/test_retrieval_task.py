@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
-from hf_xlt import mixture
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.precision import PrecisionAt1
 from hf_xlt.evaluation.retrieval import nearest, nearest_by_margin, retrieval, sentence_vectors
@@ -15,6 +14,7 @@ from hf_xlt.evaluation.tasks import retrieval as task_module
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.retrieval import SentenceRetrieval
 from hf_xlt.sample import sentences
+from hf_xlt.transport import mixture
 from hf_xlt.trelm import TreLMForMaskedLM
 
 PAIRS = list(zip(sentences("en", "held_out")[:40], sentences("de", "held_out")[:40], strict=True))

@@ -21,10 +21,11 @@ from torch.testing import assert_close
 
 from hf_xlt import cli
 from hf_xlt.errors import InputError
-from hf_xlt.recipes import Results, engine, load_recipe, run_recipe
-from hf_xlt.recipes import work as work_module
-from hf_xlt.recipes.inputs import contents, with_commits
-from hf_xlt.recipes.progress import ProgressLines
+from hf_xlt.recipes import load_recipe
+from hf_xlt.runs import Results, engine, run_recipe
+from hf_xlt.runs import work as work_module
+from hf_xlt.runs.contents import contents, with_commits
+from hf_xlt.runs.training.progress import ProgressLines
 from hf_xlt.sample import sentences
 
 COMMIT = "0123456789" * 4
@@ -215,7 +216,7 @@ class TestTwoRuns:
         run_recipe(recipe, Path("out"), "x")
 
     def test_of_which_one_was_killed_are_one(self, recipe):
-        code = "import time; from pathlib import Path; from hf_xlt.recipes.work import held\n"
+        code = "import time; from pathlib import Path; from hf_xlt.runs.work import held\n"
         code += "with held(Path('out')): print('held', flush=True); time.sleep(60)"
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "held\n"
@@ -240,7 +241,7 @@ class TestWhatComesFromTheHub:
 
         monkeypatch.setattr(sys.modules["hf_xlt.checkpoint.fetch"], "snapshot_download", download)
         monkeypatch.setattr(
-            "hf_xlt.data.corpora.HfApi.dataset_info", lambda self, name, revision: type("Info", (), {"sha": COMMIT})
+            "hf_xlt.files.corpora.HfApi.dataset_info", lambda self, name, revision: type("Info", (), {"sha": COMMIT})
         )
         named = replace(recipe, source="org/model@v1", data=replace(recipe.data, held_out="org/text@v2:de"))
         pinned = with_commits(named)

@@ -3,12 +3,12 @@
 import pytest
 import tiny
 
-from hf_xlt.data.corpora import Corpus, Split
 from hf_xlt.data.packing import pack
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import read_dictionaries
 from hf_xlt.evidence.parallel import read_parallels
 from hf_xlt.files import plain_yaml
+from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.files.folders import check_output
 from hf_xlt.initializers import Evidence
 from hf_xlt.recipes import load_recipe

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from hf_xlt import mixture
 from hf_xlt.errors import InputError
 from hf_xlt.geometry import similarity, sparsemax, top_k_softmax, unit_rows
 from hf_xlt.geometry.simplex import sparsemax_of_largest
-from hf_xlt.mixture import SparseMixture
+from hf_xlt.transport import mixture
+from hf_xlt.transport.mixture import SparseMixture
 
 # A busy machine must not fail a property for being slow.
 PROPERTY = settings(deadline=None, max_examples=40)

@@ -16,11 +16,12 @@ from transformers import (
 )
 
 from hf_xlt.errors import InputError
-from hf_xlt.recipes import Stage, load_recipe, recipe_from, run_recipe
-from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
-from hf_xlt.recipes.new_rows import rows_kept
-from hf_xlt.recipes.stages import trained_parts
-from hf_xlt.recipes.trainer import LanguageModelTrainer
+from hf_xlt.recipes import Stage, load_recipe, recipe_from
+from hf_xlt.runs import run_recipe
+from hf_xlt.runs.training.new_rows import rows_kept
+from hf_xlt.runs.training.stages import trained_parts
+from hf_xlt.runs.training.trainer import LanguageModelTrainer
+from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 

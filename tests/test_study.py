@@ -8,7 +8,7 @@ import pytest
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import Retrieval
 from hf_xlt.evaluation.structure import Level, Precision, Structure
-from hf_xlt.recipes.multilingual import multilingual_contest
+from hf_xlt.runs.kinds.multilingual import multilingual_contest
 from hf_xlt.sample import sentences
 from hf_xlt.study import Cell, CellResult, load_study, pictures, run_study, tables
 from hf_xlt.study import run as running

@@ -8,8 +8,8 @@ from transformers import AutoModelForMaskedLM
 from hf_xlt.data.objectives import special_ids
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.recipes import load_recipe
-from hf_xlt.recipes.methods import new_model_contest
-from hf_xlt.recipes.vectors import merged_pairs, token_vectors
+from hf_xlt.runs.variants import new_model_contest
+from hf_xlt.runs.vectors import merged_pairs, token_vectors
 from hf_xlt.sample import sentences
 
 

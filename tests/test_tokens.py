@@ -13,7 +13,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
-from hf_xlt.tokens import Form, Overlap, Vocabulary, overlap
+from hf_xlt.tokenizers.vocabulary import Form, Overlap, Vocabulary, overlap
 
 MIXED = "aeimnrstzäöüßÄÖÜ ,.(-)19\t\néçñяж中文日本語字👍🏽é"
 without_deadline = settings(deadline=None)  # the first example trains a tokenizer

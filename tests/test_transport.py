@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_xlt.errors import InputError
-from hf_xlt.mixture import ClippedMixture, FactoredMixture, Mixture, ProjectedMixture, SparseMixture
 from hf_xlt.transport import Counts, Transport
+from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture, ProjectedMixture, SparseMixture
 
 # A busy machine must not fail a property for being slow.
 PROPERTY = settings(deadline=None, max_examples=40)
@@ -66,7 +66,7 @@ def transport(mixture: Mixture | None = None, seed: int = 42) -> Transport:
 @KINDS
 @pytest.mark.parametrize("rows_at_a_time", [1, 4, 512])
 def test_rows_are_copied_and_mixed_in_the_dtype_of_the_source(make, dtype, rows_at_a_time, monkeypatch):
-    monkeypatch.setattr("hf_xlt.transport._BLOCK_ROWS", rows_at_a_time)
+    monkeypatch.setattr("hf_xlt.transport.transport._BLOCK_ROWS", rows_at_a_time)
     source = randn(SOURCE, WIDTH).to(dtype)
     target = transport(make()).apply(source)
     assert (target.dtype, target.shape) == (dtype, (TARGET, WIDTH))

@@ -11,10 +11,11 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
-from hf_xlt.recipes import load_recipe, run_recipe
-from hf_xlt.recipes.methods import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.recipes import load_recipe
 from hf_xlt.recipes.recipe import NewTokenizer
-from hf_xlt.recipes.vectors import token_vectors
+from hf_xlt.runs import run_recipe
+from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.vectors import token_vectors
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMForMaskedLM
@@ -121,7 +122,7 @@ def test_a_run_that_was_stopped_between_stages_ends_as_if_it_had_not_been(given,
 
     def run_until(place: str) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(f"hf_xlt.recipes.engine.{place}", interrupt)
+            patch.setattr(f"hf_xlt.runs.engine.{place}", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(recipe, stopped, "x")
 

@@ -23,8 +23,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from hf_xlt.data.tokenizer import train_tokenizer
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.train import train_tokenizer
 
 
 @cache

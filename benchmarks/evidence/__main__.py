@@ -30,9 +30,9 @@ from rich.table import Table
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, steps_saved
-from hf_xlt.hub import installed_versions
-from hf_xlt.recipes.results import hardware
-from hf_xlt.report_html.comparison import curves_of
+from hf_xlt.hub.push import installed_versions
+from hf_xlt.report.page.comparison import curves_of
+from hf_xlt.runs.results import hardware
 
 IN_ENGLISH = "all-MiniLM-L6-v2 in English"
 CARD_OF = "pooled, distilled"  # what does best zero-shot

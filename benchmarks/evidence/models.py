@@ -16,7 +16,8 @@ from hf_xlt.evidence.dictionary import read_dictionary
 from hf_xlt.evidence.vectors.train import train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
 from hf_xlt.files.text import text_lines
-from hf_xlt.recipes import Recipe, load_recipe, run_recipe
+from hf_xlt.recipes import Recipe, load_recipe
+from hf_xlt.runs import run_recipe
 
 VOCABULARY = 16_000
 HELPER, HELPER_STEPS = "helper", 250

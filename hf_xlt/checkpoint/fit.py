@@ -22,7 +22,7 @@ from hf_xlt.checkpoint.renumber import exchanged
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
 from hf_xlt.checkpoint.tokenizer import open_tokenizer, save_tokenizer
 from hf_xlt.errors import InputError
-from hf_xlt.tokens import ROLES
+from hf_xlt.tokenizers.vocabulary import ROLES
 
 _START = "decoder_start_token_id"
 _SAMPLE = 500  # tokens of the text that tells whether a tokenizer opens as it was

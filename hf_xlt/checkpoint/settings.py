@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.layout import SIZES, size_fields
-from hf_xlt.tokens import ROLES, STAND_INS
+from hf_xlt.tokenizers.vocabulary import ROLES, STAND_INS
 
 PRECEDENCE = ("pad", "bos", "cls", "eos", "sep", "mask", "unk")
 DROPPED = ("tokenizer_class",)

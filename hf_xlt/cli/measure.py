@@ -27,12 +27,12 @@ from hf_xlt.evaluation.tasks.data import read_data
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.registry import TASKS
 from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.place import file_of
 from hf_xlt.evidence.skipped import told
+from hf_xlt.files.place import file_of
 from hf_xlt.files.whole import check_file, write_whole
-from hf_xlt.report import text_table
-from hf_xlt.report_html import check_report, write_report
-from hf_xlt.report_html.comparison import comparison_report, curves_of
+from hf_xlt.report.page import check_report, write_report
+from hf_xlt.report.page.comparison import comparison_report, curves_of
+from hf_xlt.report.tables import text_table
 from hf_xlt.study import load_study, pictures, run_study
 from hf_xlt.study import tables as study_tables
 from hf_xlt.trelm import TreLMConfig

@@ -30,21 +30,22 @@ from hf_xlt.cli.options import (
     Trust,
     VectorsFile,
 )
-from hf_xlt.data.corpora import Corpus
-from hf_xlt.data.extension import extend_tokenizer
-from hf_xlt.data.tokenizer import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
 from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.health import Health, health_tables
 from hf_xlt.evidence.dictionary import read_dictionaries
-from hf_xlt.hub import plan_upload
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.hub.push import plan_upload
 from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
 from hf_xlt.initializers.evidence import flag
-from hf_xlt.recipes import load_recipe, run_recipe, set_value, shipped_recipes
-from hf_xlt.recipes.card import retrieval_tables
-from hf_xlt.recipes.source import chat_for
-from hf_xlt.recipes.trade_off import language_tables
-from hf_xlt.report import example_token, explanation_table, results_table, text_table
+from hf_xlt.initializers.health import Health, health_tables
+from hf_xlt.recipes import load_recipe, set_value, shipped_recipes
+from hf_xlt.report.tables import example_token, explanation_table, results_table, text_table
+from hf_xlt.runs import run_recipe
+from hf_xlt.runs.card import retrieval_tables
+from hf_xlt.runs.source import chat_for
+from hf_xlt.runs.trade_off import language_tables
+from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
 from hf_xlt.transport import Transport
 
 

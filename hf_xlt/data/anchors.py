@@ -17,10 +17,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import require_share
-from hf_xlt.data.corpora import Split
 from hf_xlt.data.objectives import Example, Objective, special_ids
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary
+from hf_xlt.files.corpora import Split
 
 ANCHORS = ("none", "default", "extra")
 WORDS = BertPreTokenizer()

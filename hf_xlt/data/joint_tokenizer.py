@@ -9,9 +9,9 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from hf_xlt.arguments import checked, require_share
-from hf_xlt.data.corpora import Split
 from hf_xlt.data.sampling import language_probabilities
-from hf_xlt.data.tokenizer import train_tokenizer
+from hf_xlt.files.corpora import Split
+from hf_xlt.tokenizers.train import train_tokenizer
 
 
 @checked

@@ -11,13 +11,13 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import require_share
-from hf_xlt.data.corpora import Split
 from hf_xlt.data.joint_tokenizer import smoothed_lines
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.sampling import MixedStream, language_probabilities
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.files.corpora import Split
 
 LanguagePair = tuple[str, str]
 

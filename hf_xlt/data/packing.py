@@ -12,9 +12,9 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.arrow import fingerprint, memory_mapped
-from hf_xlt.data.corpora import Split
 from hf_xlt.data.token_stream import BATCH, Frame, batched, token_stream
 from hf_xlt.errors import InputError
+from hf_xlt.files.corpora import Split
 
 
 def blocks(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> Iterator[np.ndarray]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hf_xlt.data.corpora import Corpus
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.place import file_of
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.place import file_of
 
 
 @dataclass(frozen=True)

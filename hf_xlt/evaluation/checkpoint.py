@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hf_xlt.arguments import checked, require_whole
-from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.language_model import Quality, measure
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.lm_head import LanguageModel
+from hf_xlt.files.corpora import Corpus
 
 
 @checked

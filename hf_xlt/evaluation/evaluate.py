@@ -23,9 +23,9 @@ from hf_xlt.evaluation.tasks.registry import AnyTask, check_places, task_named
 from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult, scored
 from hf_xlt.evaluation.tasks.run import Material, Supervised
 from hf_xlt.evaluation.tasks.task import Task
-from hf_xlt.evidence.place import file_of
 from hf_xlt.files.content import content_of
 from hf_xlt.files.folders import absolute, check_writable
+from hf_xlt.files.place import file_of
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from hf_xlt.evaluation.pooling import mean_pooled
 from hf_xlt.evaluation.positions import positions
 from hf_xlt.geometry.csls import local_means
 from hf_xlt.geometry.similarity import unit_rows
-from hf_xlt.mixture import NEAR_ZERO, row_blocks
+from hf_xlt.transport.mixture import NEAR_ZERO, row_blocks
 
 ALL_LAYERS = slice(None)
 LAST_LAYER = slice(-1, None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hf_xlt.evaluation.compare import Compared, Interval
 from hf_xlt.evaluation.tasks.result import TaskResult
-from hf_xlt.model_card import CardTable
+from hf_xlt.hub.card import CardTable
 
 # Scores that are no shares: shown as they are, not in per cent.
 PLAIN = ("bits_per_byte", "loss", "perplexity")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hf_xlt.errors import InputError
-from hf_xlt.mixture import SparseMixture
+from hf_xlt.transport.mixture import SparseMixture
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,9 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.columns import find_columns
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.direction import check_direction
-from hf_xlt.evidence.place import Place, several
 from hf_xlt.evidence.skipped import check_skipped
 from hf_xlt.evidence.token_ids import flat_token_ids, ranges, token_ids
+from hf_xlt.files.place import Place, several
 from hf_xlt.files.table import SEEN, Table
 from hf_xlt.files.text import first_numbers
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.columns import find_columns
-from hf_xlt.evidence.place import Place, several
 from hf_xlt.evidence.skipped import check_skipped
+from hf_xlt.files.place import Place, several
 from hf_xlt.files.table import SEEN, Row, Table
 from hf_xlt.files.text import first_numbers, text_lines
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.token_ids import ranges
-from hf_xlt.tokens import Vocabulary
+from hf_xlt.tokenizers.vocabulary import Vocabulary
 
 
 def relative_counts(counts: TokenCounts, vocabulary: Vocabulary, least: int = 4) -> TokenCounts:

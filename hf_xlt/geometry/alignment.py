@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.geometry.space import Space
-from hf_xlt.mixture import ProjectedMixture
+from hf_xlt.transport.mixture import ProjectedMixture
 
 _PARTS = 100
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hf_xlt.mixture import row_blocks
+from hf_xlt.transport.mixture import row_blocks
 
 NEIGHBOURS = 10
 

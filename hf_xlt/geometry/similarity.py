@@ -15,7 +15,7 @@ from hf_xlt.arguments import MOST, require_positive, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.nearest import Nearest
 from hf_xlt.geometry.simplex import sparsemax_of_largest
-from hf_xlt.mixture import SparseMixture, row_blocks
+from hf_xlt.transport.mixture import SparseMixture, row_blocks
 
 _FIRST_CANDIDATES = 64
 _SHARE_OF_FREE = 8  # on a GPU: what becomes of a block of cosines takes several times its size

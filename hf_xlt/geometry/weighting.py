@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.similarity import check_top_k, sparsemax, top_k_softmax, unit_rows
-from hf_xlt.mixture import ClippedMixture, FactoredMixture, Mixture
+from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture
 
 WEIGHTINGS = ("paper", "positive", "top-k", "sparsemax")
 

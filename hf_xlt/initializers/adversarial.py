@@ -17,7 +17,7 @@ from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.align import align_spaces
 from hf_xlt.geometry.alignment import Alignment
 from hf_xlt.initializers.overlap import OverlapInitializer
-from hf_xlt.mixture import ProjectedMixture
+from hf_xlt.transport.mixture import ProjectedMixture
 
 STARTS = ("overlap", "similarity", "identity")
 

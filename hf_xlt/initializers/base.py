@@ -35,13 +35,13 @@ from hf_xlt.checkpoint.fit import check_opens
 from hf_xlt.checkpoint.renumber import without_ids_from
 from hf_xlt.checkpoint.rewrite import TargetSettings
 from hf_xlt.checkpoint.weights import Weights
-from hf_xlt.data.corpora import Corpus
-from hf_xlt.evaluation.health import Health, health, health_tables
-from hf_xlt.hub import CardFacts, RowCounts, installed_versions, push, write_card
-from hf_xlt.mixture import Mixture
-from hf_xlt.model_card import EvidenceFacts
-from hf_xlt.tokens import Overlap, Vocabulary
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.hub.card import EvidenceFacts
+from hf_xlt.hub.push import CardFacts, RowCounts, installed_versions, push, write_card
+from hf_xlt.initializers.health import Health, health, health_tables
+from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary
 from hf_xlt.transport import Transport
+from hf_xlt.transport.mixture import Mixture
 
 TRANSPORT_FILE = "transport.safetensors"
 MOST_PADDING = 2**16  # rows; hardware likes 8 to 1024

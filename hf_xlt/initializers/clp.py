@@ -17,7 +17,7 @@ from hf_xlt.checkpoint import Checkpoint, check_finite, rows_of_ids
 from hf_xlt.geometry.weighting import Weighting
 from hf_xlt.initializers.base import open_checkpoint, tell, unknown_tokens
 from hf_xlt.initializers.overlap import OverlapInitializer
-from hf_xlt.mixture import Mixture
+from hf_xlt.transport.mixture import Mixture
 
 CITATION = """\
 @misc{ostendorff2023clp,

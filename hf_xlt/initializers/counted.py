@@ -14,9 +14,9 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.initializers.overlap import shared_tokens
-from hf_xlt.mixture import Mixture, SparseMixture
-from hf_xlt.tokens import Vocabulary, match
+from hf_xlt.tokenizers.vocabulary import Vocabulary, match
 from hf_xlt.transport import Transport
+from hf_xlt.transport.mixture import Mixture, SparseMixture
 
 
 class CountedInitializer(Initializer):

@@ -12,17 +12,17 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionaries
 from hf_xlt.evidence.parallel import ParallelText, read_parallels
-from hf_xlt.evidence.place import file_of, several
 from hf_xlt.evidence.skipped import told
 from hf_xlt.evidence.vectors import TextVectors, text_vectors, vector_count
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.place import file_of, several
+from hf_xlt.hub.card import EvidenceFacts
 from hf_xlt.initializers.base import folder_of, open_checkpoint
 from hf_xlt.initializers.subwords import some_tokens
-from hf_xlt.model_card import EvidenceFacts
 
 # What messages call each piece of evidence.
 KINDS = {

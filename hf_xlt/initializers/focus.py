@@ -19,7 +19,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.geometry.weighting import Weighting
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.overlap import OverlapInitializer
-from hf_xlt.mixture import Mixture
+from hf_xlt.transport.mixture import Mixture
 
 CITATION = """\
 @inproceedings{dobler2023focus,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from hf_xlt.initializers.overlap import OverlapInitializer
-from hf_xlt.mixture import FactoredMixture
+from hf_xlt.transport.mixture import FactoredMixture
 
 CITATION = """\
 @misc{hewitt2021initializing,

@@ -11,8 +11,8 @@ from hf_xlt.geometry.similarity import sparsemax, top_k_softmax
 from hf_xlt.initializers.evidence import Evidence
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.wechsel import dictionary_map
-from hf_xlt.mixture import SparseMixture
-from hf_xlt.tokens import Vocabulary, match
+from hf_xlt.tokenizers.vocabulary import Vocabulary, match
+from hf_xlt.transport.mixture import SparseMixture
 
 _NEAREST = 10
 _TEMPERATURE = 0.1

@@ -22,8 +22,9 @@ from hf_xlt.geometry.weighting import Weighting
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.overlap import OverlapInitializer
 from hf_xlt.initializers.subwords import some_tokens
-from hf_xlt.mixture import Mixture
-from hf_xlt.transport import Transport, factorize
+from hf_xlt.transport import Transport
+from hf_xlt.transport.mixture import Mixture
+from hf_xlt.transport.transport import factorize
 
 __all__ = ["OFAInitializer", "factorize"]
 

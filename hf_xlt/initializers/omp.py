@@ -20,7 +20,7 @@ from hf_xlt.geometry.matching_pursuit import matching_pursuit
 from hf_xlt.initializers.base import open_checkpoint, tell, unknown_tokens
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.overlap import OverlapInitializer
-from hf_xlt.mixture import SparseMixture
+from hf_xlt.transport.mixture import SparseMixture
 
 CITATION = """\
 @misc{goddard2025omp,

@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.initializers.base import Initializer
-from hf_xlt.mixture import Mixture
-from hf_xlt.tokens import Overlap, Vocabulary, kept_pairs, match
+from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary, kept_pairs, match
 from hf_xlt.transport import Transport
+from hf_xlt.transport.mixture import Mixture
 
 OVERLAPS = ("exact", "ignore-case", "none")
 

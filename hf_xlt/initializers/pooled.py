@@ -26,7 +26,7 @@ from hf_xlt.initializers.base import open_checkpoint
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.neighbours import check_helper, neighbours_in_helper
-from hf_xlt.mixture import SparseMixture, row_blocks
+from hf_xlt.transport.mixture import SparseMixture, row_blocks
 
 # What each kind of evidence counts, in links of parallel text.
 WEIGHTS: Mapping[str, float] = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, "helper": 5.0}

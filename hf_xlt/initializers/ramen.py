@@ -24,7 +24,7 @@ from hf_xlt.geometry.similarity import sparsemax
 from hf_xlt.initializers.counted import CountedInitializer
 from hf_xlt.initializers.missing import missing_evidence
 from hf_xlt.initializers.overlap import OverlapInitializer
-from hf_xlt.mixture import Mixture
+from hf_xlt.transport.mixture import Mixture
 
 CITATION = """@misc{tran2020ramen,
   title = {From English To Foreign Languages: Transferring Pre-trained Language Models},

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from hf_xlt.initializers.base import Initializer
-from hf_xlt.tokens import Overlap, kept_pairs
+from hf_xlt.tokenizers.vocabulary import Overlap, kept_pairs
 from hf_xlt.transport import Transport
 
 

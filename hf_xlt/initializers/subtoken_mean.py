@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.subword import token_texts
 from hf_xlt.initializers.overlap import OverlapInitializer
-from hf_xlt.mixture import SparseMixture
-from hf_xlt.tokens import Vocabulary
+from hf_xlt.tokenizers.vocabulary import Vocabulary
+from hf_xlt.transport.mixture import SparseMixture
 
 CITATION = """\
 @inproceedings{gee2022fast,

@@ -13,10 +13,19 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import MOST, checked, require_seeds, require_share, require_whole
 from hf_xlt.data.anchors import ANCHORS
-from hf_xlt.data.corpora import Corpus, Split
-from hf_xlt.data.extension import extend_tokenizer
 from hf_xlt.data.target_side import TargetSide
-from hf_xlt.data.tokenizer import (
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.dictionary import read_dictionaries
+from hf_xlt.evidence.parallel import ParallelText, read_parallels
+from hf_xlt.files import plain_yaml
+from hf_xlt.files.corpora import Corpus, Split
+from hf_xlt.files.place import file_of
+from hf_xlt.hub.card import check_language, check_license
+from hf_xlt.hub.card.licenses import OTHER
+from hf_xlt.recipes.schema import check_name, one_of, require
+from hf_xlt.recipes.stage import Stage
+from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.train import (
     FAMILIES,
     MIN_FREQUENCY,
     MOST_ENTRIES,
@@ -24,15 +33,6 @@ from hf_xlt.data.tokenizer import (
     train_tokenizer,
     train_tokenizer_like,
 )
-from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import read_dictionaries
-from hf_xlt.evidence.parallel import ParallelText, read_parallels
-from hf_xlt.evidence.place import file_of
-from hf_xlt.files import plain_yaml
-from hf_xlt.model_card import check_language, check_license
-from hf_xlt.model_card.licenses import OTHER
-from hf_xlt.recipes.schema import check_name, one_of, require
-from hf_xlt.recipes.stage import Stage
 
 SOURCE_FAMILY = "source"
 MONOLINGUAL = ("auto", "mlm")

@@ -16,9 +16,10 @@ from hf_xlt.evaluation.tasks.run import Material, Supervised
 from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.files.whole import write_whole
-from hf_xlt.recipes import Data, Recipe, Results, run_recipe
-from hf_xlt.recipes.multilingual import MODEL_TYPE
+from hf_xlt.recipes import Data, Recipe
 from hf_xlt.recipes.recipe import Multilingual
+from hf_xlt.runs import Results, run_recipe
+from hf_xlt.runs.kinds.multilingual import MODEL_TYPE
 from hf_xlt.study.study import EVERYTHING, Cell, Private, Study
 
 COMMAND = "hf-xlt study"

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hf_xlt.evaluation.structure import Level
 from hf_xlt.evaluation.structure.alignment import UNALIGNED
-from hf_xlt.report import METHOD_COLOURS
+from hf_xlt.report.tables import METHOD_COLOURS
 from hf_xlt.study.cell import CellResult
 from hf_xlt.study.tables import ALIGNED, by_setting, cka, label, middle, precision
 

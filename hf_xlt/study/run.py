@@ -23,10 +23,10 @@ from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.evidence.skipped import told
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Recipe
-from hf_xlt.recipes.inputs import contents_of, each, pinned_corpus
-from hf_xlt.recipes.languages import languages_text
-from hf_xlt.recipes.multilingual import check_model, languages_config
-from hf_xlt.recipes.work import held
+from hf_xlt.runs.contents import contents_of, each, pinned_corpus
+from hf_xlt.runs.kinds.multilingual import check_model, languages_config
+from hf_xlt.runs.languages import languages_text
+from hf_xlt.runs.work import held
 from hf_xlt.study.cell import CellResult, measure_cell, recipes_of, tagging_material
 from hf_xlt.study.study import NOTHING, Cell, Study
 

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from hf_xlt.evaluation.structure import Level
 from hf_xlt.evaluation.structure.alignment import UNALIGNED
-from hf_xlt.model_card import CardTable
+from hf_xlt.hub.card import CardTable
 from hf_xlt.study.cell import CellResult
 
 ALIGNED = "orthogonal"

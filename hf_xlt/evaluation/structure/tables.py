@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hf_xlt.evaluation.structure.alignment import MAPS, UNALIGNED, Precision
 from hf_xlt.evaluation.structure.structure import Level, Structure
-from hf_xlt.model_card import CardTable
+from hf_xlt.hub.card import CardTable
 
 
 def tables(structure: Structure) -> list[CardTable]:

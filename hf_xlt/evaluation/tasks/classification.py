@@ -15,7 +15,7 @@ from hf_xlt.evaluation.metrics.classes import ClassScores
 from hf_xlt.evaluation.pooling import mean_pooled
 from hf_xlt.evaluation.tasks.task import Encoded, Task, TaskHead
 from hf_xlt.evaluation.tasks.windows import text_windows
-from hf_xlt.evidence.place import Place
+from hf_xlt.files.place import Place
 
 DROPOUT = 0.1
 

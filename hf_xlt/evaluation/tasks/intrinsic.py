@@ -13,7 +13,6 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_xlt.checkpoint import ENCODER
-from hf_xlt.data.corpora import Corpus
 from hf_xlt.data.objectives import IGNORED, objective_for, special_ids
 from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
@@ -23,8 +22,9 @@ from hf_xlt.evaluation.metrics.perplexity import Perplexity
 from hf_xlt.evaluation.tasks.direct import DirectTask, ModelAsked, Outcome
 from hf_xlt.evaluation.tasks.lm_head import LanguageModel
 from hf_xlt.evaluation.tasks.windows import text_windows
-from hf_xlt.evidence.place import Place
 from hf_xlt.evidence.token_ids import token_ids
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.place import Place
 
 _BATCH = 16  # sequences
 _BATCH_TOKENS = 8192  # of masked copies

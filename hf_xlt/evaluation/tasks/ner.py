@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.entities import EntityF1
-from hf_xlt.evaluation.tasks.conll import TaggedSentence, read_conll
 from hf_xlt.evaluation.tasks.tagging import Tagging
+from hf_xlt.files.conll import TaggedSentence, read_conll
 
 _IOB = re.compile(r"O|[BI]-.+")
 

@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.answers import HAN, AnswerOverlap, Reference
-from hf_xlt.evaluation.tasks.squad import Answer, Question, read_questions
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, Task, TaskHead
+from hf_xlt.files.squad import Answer, Question, read_questions
 
 LONGEST_ANSWER = 30  # tokens, as in BERT's run_squad
 BATCH = 1000

@@ -12,10 +12,10 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.accuracy import TagAccuracy
 from hf_xlt.evaluation.metrics.counted import CountedMetric
 from hf_xlt.evaluation.tasks.classification import DROPOUT, require_several, require_trained
-from hf_xlt.evaluation.tasks.conll import TaggedSentence, read_conll
-from hf_xlt.evaluation.tasks.conllu import read_conllu
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, Task, TaskHead
 from hf_xlt.evaluation.tasks.words import encode_words
+from hf_xlt.files.conll import TaggedSentence, read_conll
+from hf_xlt.files.conllu import read_conllu
 
 # The universal parts of speech (https://universaldependencies.org/u/pos).
 _OPEN = ("ADJ", "ADV", "INTJ", "NOUN", "PROPN", "VERB")

@@ -86,7 +86,7 @@ class Task(ABC, Generic[E]):
         """Examples of a file.
 
         Args:
-            place: A path; of a table also `PATH:column,column@column=value` (see `hf_xlt.evidence.place`).
+            place: A path; of a table also `PATH:column,column@column=value` (see `hf_xlt.files.place`).
 
         Raises:
             InputError: If there is none or it is not what the task expects; with the line's number.

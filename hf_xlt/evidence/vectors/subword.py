@@ -17,8 +17,8 @@ from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.fasttext import is_fasttext, known_words
 from hf_xlt.evidence.vectors.read import first_vectors, read_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
-from hf_xlt.mixture import SparseMixture
-from hf_xlt.tokens import Vocabulary
+from hf_xlt.tokenizers.vocabulary import Vocabulary
+from hf_xlt.transport.mixture import SparseMixture
 
 WORD_WEIGHTINGS = ("frequency", "rank", "unweighted")
 

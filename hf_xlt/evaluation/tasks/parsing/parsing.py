@@ -11,10 +11,10 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.attachment import AttachmentScore, Tree, universal
 from hf_xlt.evaluation.metrics.counted import CountedMetric
-from hf_xlt.evaluation.tasks.conllu import Sentence, read_conllu
 from hf_xlt.evaluation.tasks.parsing.biaffine import BiaffineHead
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, Task
 from hf_xlt.evaluation.tasks.words import encode_words
+from hf_xlt.files.conllu import Sentence, read_conllu
 
 MOST_UNSEEN = 0.05
 

@@ -1,6 +1,0 @@
-"""Health of an initialisation: coverage, lengths, isotropy, neighbours and fertility, before any training."""
-
-from hf_xlt.evaluation.health.health import HEALTH_FILE, Health, health
-from hf_xlt.evaluation.health.tables import health_tables
-
-__all__ = ["HEALTH_FILE", "Health", "health", "health_tables"]

@@ -1,0 +1,246 @@
+"""Read a corpus line by line: text, JSON lines, packed or not, Parquet, or a dataset on the Hub."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from hf_xlt.arguments import checked
+from hf_xlt.errors import InputError
+from hf_xlt.files.json_text import json_lines
+from hf_xlt.files.place import several
+from hf_xlt.files.revision import commit_in, split_revision
+from hf_xlt.files.text import COMPRESSED, check_text, opened, suffix_of, text_lines
+
+TEXT_COLUMN = "text"
+
+logger = logging.getLogger(__name__)
+
+
+def _json_lines(path: Path) -> Iterator[str]:
+    for number, row in json_lines(path):
+        yield from _lines_of(row, path, number, "line")
+
+
+def _parquet_lines(path: Path) -> Iterator[str]:
+    from pyarrow import ArrowException, parquet  # large, and most corpora are text
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if names.count(TEXT_COLUMN) != 1:
+                raise _no_text(dict.fromkeys(names), path, 1, "row")
+            row = 0
+            for batch in file.iter_batches(columns=[TEXT_COLUMN]):
+                for text in batch.column(0).to_pylist():
+                    row += 1
+                    yield from _lines_of({TEXT_COLUMN: text}, path, row, "row")
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"Corpus {path} cannot be read ({reason}). Check that it is a whole Parquet file.", path=path
+        ) from error
+
+
+def _hub_lines(name: str) -> Iterator[str]:
+    repository, _, configuration = name.partition(":")
+    repository, revision = split_revision(repository)
+    return _dataset_lines(name, repository, name=configuration or None, revision=revision)
+
+
+def _dataset_lines(corpus: str, builder: str, **kwargs: Any) -> Iterator[str]:
+    for number, row in enumerate(_dataset_rows(corpus, builder, **kwargs), start=1):
+        yield from _lines_of(row, corpus, number, "row")
+
+
+def _dataset_rows(corpus: str, builder: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
+    from datasets import load_dataset  # large, and most corpora are text
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield from load_dataset(builder, split="train", streaming=True, **kwargs)
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"Corpus {corpus} cannot be read ({reason}). Give a file or a Hub dataset id with a `train` split."
+        ) from error
+
+
+def _lines_of(row: Any, corpus: str | Path, number: int, unit: str) -> list[str]:
+    text = row.get(TEXT_COLUMN) if isinstance(row, dict) else None
+    if not isinstance(text, str):
+        raise _no_text(row, corpus, number, unit)
+    return check_text(text, corpus, number, unit).split("\n")
+
+
+def _no_text(row: Any, corpus: str | Path, number: int, unit: str) -> InputError:
+    """What is wrong with a row: there is no such column, or no text in it."""
+    hint = "Name the column of texts so."
+    if not isinstance(row, dict):
+        found = type(row).__name__
+    elif TEXT_COLUMN in row:
+        value = row[TEXT_COLUMN]
+        found = "null there" if value is None else f"{type(value).__name__} there"
+        hint = f"Take such {unit}s out, or give them text."
+    else:
+        found = ", ".join(row).encode("ascii", "backslashreplace").decode()
+    return InputError(
+        f"{corpus}, {unit} {number}: no text in column {TEXT_COLUMN!r}; found {found}",
+        hint=hint,
+        path=corpus,
+        line=number,
+    )
+
+
+READERS: dict[str, Callable[[Path], Iterator[str]]] = {
+    ".txt": text_lines,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet_lines,
+}
+PACKED = (".txt", ".jsonl")
+FORMATS = (*(suffix + packed for suffix in PACKED for packed in ("", *COMPRESSED)), ".parquet")
+
+
+@checked
+@dataclass(frozen=True)
+class Corpus:
+    """A text corpus: a local file of a known format, or the `train` split of a Hub dataset.
+
+    A dataset is named `id`, `id:config`, `id@revision` or `id@revision:config`.
+
+    Raises:
+        InputError: On construction, if a local path is missing, a folder, empty or of an unknown format.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not (self._is_format or self._looks_local or os.path.exists(self.path)):
+            return
+        if not os.path.isfile(self.path):
+            raise InputError(
+                f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id.", path=self.path
+            )
+        if not self._is_format:
+            raise InputError(
+                f"Corpus {self.name}: unknown format; expected one of {', '.join(FORMATS)}.", path=self.path
+            )
+        with opened(self.path) as file:
+            if not file.read(1):
+                raise InputError(f"Corpus {self.name} is empty. Give a file with text in it.", path=self.path)
+
+    @classmethod
+    def of(cls, names: str | Path | Sequence[str | Path]) -> Corpus:
+        """The corpus of that name, or several read one after the other.
+
+        Raises:
+            InputError: If there is none, one is named twice, or one cannot be used.
+        """
+        parts = tuple(cls(str(name)) for name in several(names, "corpus"))
+        return parts[0] if len(parts) == 1 else Corpora(", ".join(part.name for part in parts), parts)
+
+    @property
+    def path(self) -> Path:
+        """Where it is, if it is a file."""
+        return Path(os.path.expanduser(self.name))  # which leaves the home of an unknown user as it is
+
+    @property
+    def parts(self) -> tuple[Corpus, ...]:
+        """What it is made of: itself, or the corpora that are read one after the other."""
+        return (self,)
+
+    @property
+    def _looks_local(self) -> bool:
+        identifier, _ = split_revision(self.name.partition(":")[0])
+        return self.name.startswith((".", "/", "~")) or identifier.count("/") > 1
+
+    @property
+    def _is_format(self) -> bool:
+        return self.name.lower().endswith(FORMATS)
+
+    def pinned(self) -> Corpus:
+        """A file as it is; a Hub dataset with the commit that its revision, or without one its newest, stands for now.
+
+        Where the Hub does not tell, the dataset keeps its name, and a notice says so.
+        """
+        repository, colon, configuration = self.name.partition(":")
+        if self._is_format or self.path.is_file() or commit_in(repository):
+            return self
+        identifier, revision = split_revision(repository)
+        try:
+            commit = HfApi().dataset_info(identifier, revision=revision).sha
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            logger.warning(f"The Hub does not tell the commit of {self.name} ({type(error).__name__}).")
+            return self
+        return Corpus(f"{identifier}@{commit}{colon}{configuration}")
+
+    def lines(self) -> Iterator[str]:
+        """The non-empty lines, stripped of surrounding white space, in order, streamed.
+
+        Raises:
+            InputError: At the first line that cannot be read: not UTF-8, not JSON, without a `text` column, or with
+                what is no text in it.
+        """
+        lines = READERS[suffix_of(self.path)](self.path) if self._is_format else _hub_lines(self.name)
+        return (stripped for line in lines if (stripped := line.strip()))
+
+
+@dataclass(frozen=True)
+class Corpora(Corpus):
+    """Several corpora, read one after the other; `Corpus.of` makes them."""
+
+    several: tuple[Corpus, ...]
+
+    def __post_init__(self) -> None:
+        """Nothing to check: each part did."""
+
+    @property
+    def parts(self) -> tuple[Corpus, ...]:
+        """The corpora, in order."""
+        return self.several
+
+    def lines(self) -> Iterator[str]:
+        """The lines of all corpora, one after the other; see `Corpus.lines`."""
+        return chain.from_iterable(part.lines() for part in self.several)
+
+
+@checked
+@dataclass(frozen=True)
+class Split:
+    """A corpus divided into training and held-out lines.
+
+    Either `held_out` names a second corpus, or every `every`-th line of `corpus` is held out, up to `limit`
+    lines; lines beyond the limit are trained on.
+    """
+
+    corpus: Corpus
+    held_out: Corpus | None = None
+    every: int = 100
+    limit: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.every < 2 or self.limit < 1:
+            raise InputError(f"Held-out split every={self.every}, limit={self.limit}; expected every ≥ 2, limit ≥ 1.")
+        if self.held_out == self.corpus:
+            raise InputError(f"{self.corpus.name} is both trained on and held out; name another file, or none.")
+
+    def _is_held_out(self, index: int) -> bool:
+        return self.held_out is None and index % self.every == 0 and index // self.every < self.limit
+
+    def training_lines(self) -> Iterator[str]:
+        """The lines to train on."""
+        return (line for i, line in enumerate(self.corpus.lines()) if not self._is_held_out(i))
+
+    def held_out_lines(self) -> Iterator[str]:
+        """The lines to measure on; never among the training lines unless a separate file repeats them."""
+        if self.held_out is not None:
+            return self.held_out.lines()
+        return islice(self.corpus.lines(), 0, self.every * self.limit, self.every)

@@ -1,0 +1,80 @@
+"""What a recipe reads from outside: Hub ids with their commits, and the content of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hf_xlt import checkpoint
+from hf_xlt.files.content import content_of
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.place import file_of
+from hf_xlt.files.revision import commit_in
+from hf_xlt.recipes.recipe import Recipe
+
+CHECKPOINTS = ("source", "helper", "donor", "target_tokenizer")
+CORPORA = ("corpus", "source_corpus", "held_out", "corpora", "held_out_corpora")
+FILES = ("parallel", "translations", "dictionary", "vectors", "source_vectors")
+
+
+def with_commits(recipe: Recipe) -> Recipe:
+    """The recipe, every Hub id in it with the commit that it stands for now: run again, it reads the same.
+
+    Raises:
+        InputError: If a checkpoint or tokenizer is neither here nor on the Hub.
+    """
+    checkpoints = {name: each(checkpoint.pinned, getattr(recipe, name)) for name in CHECKPOINTS}
+    corpora = {name: each(pinned_corpus, getattr(recipe.data, name)) for name in CORPORA}
+    return replace(recipe, **checkpoints, data=replace(recipe.data, **corpora))
+
+
+def contents(recipe: Recipe) -> dict[str, str]:
+    """What identifies the content of everything that a recipe reads, as `contents_of` gives it.
+
+    Args:
+        recipe: As `with_commits` gives it.
+    """
+    given = {name: getattr(recipe, name) for name in CHECKPOINTS}
+    return contents_of(given | {f"data.{name}": getattr(recipe.data, name) for name in (*CORPORA, *FILES)})
+
+
+def contents_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """Input → what identifies its content: the commit of what is on the Hub, a digest of what is here.
+
+    Nothing is refused: an input that is not there has an empty content, and whoever reads it says so.
+
+    Args:
+        given: Where an input is named → its name, several in a list or a mapping, or None.
+    """
+    return {where: commit_in(place.partition(":")[0]) or content_of(_here(place)) for where, place in _places(given)}
+
+
+def pinned_corpus(name: str) -> str:
+    """The name of a corpus, with its commit if it is on the Hub."""
+    return name if Path(name).expanduser().exists() else Corpus(name).pinned().name
+
+
+def _here(place: str) -> Path:
+    path = Path(place).expanduser()
+    return path if path.exists() else file_of(place)
+
+
+def each(change: Callable[[str], str], given: Any) -> Any:
+    """A name changed; or, of several, each of them."""
+    if isinstance(given, Mapping):
+        return {key: each(change, value) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return type(given)(each(change, value) for value in given)
+    return given if given is None else change(given)
+
+
+def _places(given: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """The names in plain data, and where they stand."""
+    if isinstance(given, Mapping | list | tuple):
+        items = given.items() if isinstance(given, Mapping) else enumerate(given)
+        for key, value in items:
+            yield from _places(value, f"{where}.{key}" if where else str(key))
+    elif given is not None:
+        yield where, str(given)

@@ -1,0 +1,110 @@
+"""The folder that a run leaves: the kept model as what its source was, its tokenizer, its adapters."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import Checkpoint, ModelKind, auto_class_name, fetch, write_tokenizer
+from hf_xlt.checkpoint.contents import carried_files, modules, transformer_path
+from hf_xlt.errors import InputError
+from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.runs.source import chat_for, source_checkpoint
+
+ADAPTERS = "adapters"
+
+
+def check_adapters(recipe: Recipe) -> None:
+    """Refuse to keep adapters in a folder that sentence-transformers opens: it would not find their places.
+
+    Raises:
+        InputError: If the source is such a folder and the last stage keeps its adapters.
+    """
+    if recipe.stages[-1].adapters == "kept" and recipe.source is not None and modules(fetch(recipe.source)):
+        raise InputError(
+            f"stage {recipe.stages[-1].name!r}: adapters is 'kept'; expected 'merged', as {recipe.source} is a "
+            "sentence-transformers model, which keeps none."
+        )
+
+
+def kept_class(recipe: Recipe, kind: ModelKind) -> Any:
+    """The Auto class that opens the kept model: one without a head where the source has none and no stage trained one.
+
+    Such a head is measured while the model trains, but it is random, and nobody's use.
+    """
+    if recipe.only_distils and auto_class_name(source_checkpoint(recipe).config) == AutoModel.__name__:
+        return AutoModel
+    return kind.auto_class
+
+
+def save_kept(
+    recipe: Recipe,
+    kind: ModelKind,
+    trained: Path,
+    dtype: torch.dtype | str,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    name: str,
+) -> None:
+    """Write a trained model to the output folder.
+
+    Where the source is a sentence-transformers model, so is this: its modules and settings are carried over, as
+    `Initializer.build` does.
+
+    Args:
+        recipe: How it came about.
+        kind: Which language model it is.
+        trained: Folder of the language model; what adapters it has lie beside it.
+        dtype: Type of the saved weights; adapters stay in float32.
+        tokenizer: The target's.
+        folder: Where to write it.
+        name: What the folder will be called.
+    """
+    body = folder
+    if recipe.source is not None and modules(source := fetch(recipe.source)):
+        for path in carried_files(source):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / path, folder / path)
+        body = folder / transformer_path(source)
+    model = kind.auto_class.from_pretrained(trained, dtype=dtype)
+    if kept_class(recipe, kind) is AutoModel:
+        save_bare(model, source_checkpoint(recipe), body)
+    else:
+        model.save_pretrained(body)
+    if recipe.source is None:
+        talking = copy.copy(tokenizer)
+        talking.chat_template = chat_for(recipe, tokenizer).templates
+        talking.save_pretrained(body)
+    else:
+        write_tokenizer(source_checkpoint(recipe), tokenizer, body, recipe.chat_template)
+    if (adapters := trained.with_name(ADAPTERS)).is_dir():
+        save_adapters(adapters, folder, name)
+
+
+def save_bare(model: PreTrainedModel, source: Checkpoint, folder: Path) -> None:
+    """Write the body of a language model, and with it what the source's has and a language model's does without.
+
+    That is a pooler, mostly: nothing here trains it, but the class that opens the folder would miss it.
+    """
+    bare = cast(PreTrainedModel, model.base_model)
+    state = bare.state_dict()
+    with torch.device("meta"):
+        whole = AutoModel.from_config(model.config, trust_remote_code=source.trust_remote_code).state_dict()
+    others = [name for name in whole if name not in state and name in source.weights.tensors]
+    state |= {name: source.weights.load(name).to(model.dtype) for name in others}
+    bare.save_pretrained(folder, state_dict=state)
+
+
+def save_adapters(adapters: Path, folder: Path, name: str) -> None:
+    """Copy adapters beside the model that they belong to, which their settings call `name`."""
+    shutil.copyfile(adapters / SAFETENSORS_WEIGHTS_NAME, folder / SAFETENSORS_WEIGHTS_NAME)
+    settings = json.loads((adapters / CONFIG_NAME).read_text(encoding="utf-8"))
+    settings["base_model_name_or_path"] = name
+    (folder / CONFIG_NAME).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

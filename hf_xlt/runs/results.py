@@ -1,0 +1,115 @@
+"""Results: everything a run measured, as one JSON file beside the model."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_xlt.evaluation.curves import Curve
+from hf_xlt.evaluation.summary import MethodSummary, summarize
+from hf_xlt.hub.card import public_command, without_paths
+from hf_xlt.runs.kinds.distillation import RetrievalPoint
+from hf_xlt.runs.languages import LanguagePoint
+from hf_xlt.runs.variants import BASELINES
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method trained with one seed: its curve, and what it writes after the recipe's prompts.
+
+    Args:
+        curve: Held-out quality by steps.
+        rows: How many target rows were copied, mixed and drawn; None for a new model.
+        parameters: Number of parameters.
+        continuations: Prompt → greedy continuation; empty unless the model is a decoder.
+        retrieval: Where there are held-out translations, how well they find each other, before training and after
+            every stage.
+        languages: Of a model of many languages, its held-out quality in each of them, likewise; the first one first.
+    """
+
+    curve: Curve
+    rows: Mapping[str, int] | None
+    parameters: int
+    continuations: Mapping[str, str]
+    retrieval: tuple[RetrievalPoint, ...] = ()
+    languages: tuple[LanguagePoint, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Run:
+        """Inverse of `dataclasses.asdict`."""
+        retrieval = tuple(RetrievalPoint(**point) for point in data.get("retrieval", ()))
+        languages = tuple(LanguagePoint(**point) for point in data.get("languages", ()))
+        measured = {"curve": Curve.from_dict(data["curve"]), "retrieval": retrieval, "languages": languages}
+        return cls(**{**data, **measured})
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a recipe's runs measured, and all that is needed to run them again.
+
+    Args:
+        recipe: The resolved recipe as plain data.
+        command: The command that made this.
+        kind: `encoder`, `decoder` or `encoder-decoder`.
+        method: The method whose model was kept.
+        runs: One a method and seed.
+        corpus: Facts about the text: name, sequences, tokens and bytes.
+        versions: Library → version.
+        hardware: What it ran on.
+        pooling: How the sentence vectors are made that a stage distils; None where none does.
+    """
+
+    recipe: Mapping[str, Any]
+    command: str
+    kind: str
+    method: str
+    runs: tuple[Run, ...]
+    corpus: Mapping[str, Any]
+    versions: Mapping[str, str]
+    hardware: str
+    pooling: str | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods in the order they were run."""
+        return tuple(dict.fromkeys(run.curve.method for run in self.runs))
+
+    def curves(self, method: str) -> tuple[Curve, ...]:
+        """A method's curves, one a seed."""
+        return tuple(run.curve for run in self.runs if run.curve.method == method)
+
+    @property
+    def by_method(self) -> dict[str, tuple[Curve, ...]]:
+        """Method → its curves, one a seed, in the order they were run."""
+        return {method: self.curves(method) for method in self.methods}
+
+    @property
+    def summaries(self) -> tuple[MethodSummary, ...]:
+        """One summary a method, with the steps it saves against each baseline."""
+        return summarize(self.by_method, BASELINES)
+
+    def to_json(self) -> str:
+        """The file `results.json`: all fields, and a summary a method; like the card, it tells no local paths."""
+        summaries = [asdict(summary) for summary in self.summaries]
+        public = {"recipe": without_paths(self.recipe), "command": public_command(self.command)}
+        return json.dumps({"summaries": summaries, **asdict(self), **public}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Read what `to_json` wrote."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        del data["summaries"]
+        return cls(**{**data, "runs": tuple(Run.from_dict(run) for run in data["runs"])})
+
+
+def hardware() -> str:
+    """One line about the machine: processor, cores, accelerator."""
+    accelerator = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
+    return f"{platform.machine()}, {os.cpu_count()} cores{accelerator}"

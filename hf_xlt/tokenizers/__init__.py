@@ -1,0 +1,1 @@
+"""What a token stands for; training and extending tokenizers."""

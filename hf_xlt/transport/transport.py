@@ -1,0 +1,371 @@
+"""Transport: everything an initializer learned, as one linear operator from source rows to target rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hf_xlt.arguments import checked, require_seed
+from hf_xlt.errors import InputError
+from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
+from hf_xlt.transport.mixture import MIXTURES, Mixture, SparseMixture, check_ids
+
+_FORMAT = "hf_xlt.transport.transport.1"
+_IDS = ("copied_source", "copied_target", "mixed_target")
+_NAMES = ("source_names", "target_names")
+_BLOCK_ROWS = 512
+_GRAM_ROWS = 4096
+_NO_DIRECTION = 1e-6  # singular values below this share of the largest are rounding
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many target rows are copied, mixed of source rows, drawn at random, or projected into the source's space."""
+
+    copied: int
+    mixed: int
+    drawn: int
+    projected: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A source token in a target token's row.
+
+    Attributes:
+        source: Its name.
+        weight: What its row counts.
+        evidence: Where rows are mixed by counts: kind of evidence → how much of it there is for these two tokens.
+    """
+
+    source: str
+    weight: float
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+
+@checked
+@dataclass(frozen=True, eq=False)
+class Transport:
+    """Target rows out of source rows: copied, mixed, and for every other row a seeded draw.
+
+    A drawn row comes from N(mean, std) of each column over the source rows. Its noise depends on nothing but the
+    seed, the number of target ids, its own id and the width: transports that differ in what they copy or mix draw
+    the same row for the same id, and an untied head as wide as the input table gets the input table's noise.
+
+    Attributes:
+        source_size: The source tokenizer's largest id + 1; later source rows are padding, never read.
+        target_size: Rows of the target table.
+        copied_source: int64 `(c,)`, the source row of each copied row.
+        copied_target: int64 `(c,)`, the target row of each copied row, ascending.
+        mixed_target: int64 `(m,)`, the target row of each row of the mixture, ascending.
+        mixture: How the mixed rows are made; None where there are none.
+        source_names: A readable name for each source id, empty for ids that are no token.
+        target_names: The same for each target id.
+        seed: Seed of the draw.
+        evidence: Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much of it is behind each
+            entry of the mixture, which is a sparse one.
+        rank: Where a matrix is factorized first, and its coordinates are transported in place of its rows, how many
+            coordinates there are, at most (see `factorize`); target rows are the products.
+
+    Raises:
+        ValueError: If ids are out of range, out of order or given twice, or lengths do not fit.
+    """
+
+    source_size: int
+    target_size: int
+    copied_source: Tensor
+    copied_target: Tensor
+    mixed_target: Tensor
+    mixture: Mixture | None
+    source_names: Sequence[str]
+    target_names: Sequence[str]
+    seed: int = 42
+    evidence: Mapping[str, Tensor] = field(default_factory=dict)
+    rank: int | None = None
+
+    def __post_init__(self) -> None:
+        require_seed("seed", self.seed)
+        check_ids("copied_source", self.copied_source, self.source_size)
+        check_ids("copied_target", self.copied_target, self.target_size)
+        check_ids("mixed_target", self.mixed_target, self.target_size)
+        _check_length("copied_target", self.copied_target, len(self.copied_source))
+        _check_length("source_names", self.source_names, self.source_size)
+        _check_length("target_names", self.target_names, self.target_size)
+        for kind, amounts in self.evidence.items():
+            entries = self.mixture.values if isinstance(self.mixture, SparseMixture) else ()
+            _check_length(f"evidence {kind!r}", amounts, len(entries))
+        _check_length("mixed_target", self.mixed_target, self.mixture.n_rows if self.mixture else 0)
+        given, times = torch.cat([self.copied_target, self.mixed_target]).unique(return_counts=True)
+        if (times > 1).any():
+            raise ValueError(f"Target row {given[times > 1][0]} is given {times.max()} times; expected once.")
+        for name in ("copied_target", "mixed_target"):
+            if (getattr(self, name).diff() < 0).any():
+                raise ValueError(f"{name} is not in order; expected ascending target rows. Sort all parts alike.")
+        if self.mixture and self.mixture.source_size > self.source_size:
+            wanted = self.mixture.source_size
+            raise ValueError(f"source_size is {self.source_size}; expected {wanted} or more, as the mixture reads.")
+
+    @torch.no_grad()
+    @checked
+    def apply(self, matrix: Tensor) -> Tensor:
+        """Make the target's rows out of the source's, in the same dtype; the source is left as it is.
+
+        A bias is one more column. Where mixed rows are no sums of source rows, their biases are drawn.
+
+        Args:
+            matrix: The source's embedding table or output head `(V_s, d)`, or its output bias `(V_s,)`, of any
+                float dtype.
+
+        Returns:
+            `(target_size, d)` or `(target_size,)`, on the same device.
+
+        Raises:
+            InputError: If the tensor is not of one of these forms or has fewer than `source_size` rows.
+        """
+        if matrix.ndim == 1:
+            return self._for_bias.apply(matrix[:, None])[:, 0]
+        target = matrix.new_empty(self.target_size, *matrix.shape[1:])
+        for rows, block in zip(self._rows_at_a_time(), self.blocks(matrix), strict=True):
+            target[rows] = block
+        return target
+
+    @torch.no_grad()
+    def blocks(self, matrix: Tensor) -> Iterator[Tensor]:
+        """The rows of `apply(matrix)` for a matrix `(V_s, d)`, in order and some at a time.
+
+        Raises:
+            InputError: As `apply` does.
+        """
+        if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
+            raise InputError(
+                f"Cannot transport a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "
+                f"expected float rows or a bias for at least {self.source_size} source ids. "
+                "Pass a tensor of the source checkpoint this transport was built for."
+            )
+        if self.rank is not None:
+            coordinates, primitives = factorize(matrix[: self.source_size], min(self.rank, matrix.shape[1]))
+            for block in replace(self, rank=None).blocks(coordinates):
+                yield (block @ primitives).to(matrix)
+            return
+        mixed_rows = self.mixture.rows_of(matrix) if self.mixture else None
+        drawn_rows = self._draws(matrix) if self._drawn.any() else None
+        for rows in self._rows_at_a_time():
+            block = matrix.new_empty(rows.stop - rows.start, matrix.shape[1])
+            copied, mixed = _within(self.copied_target, rows), _within(self.mixed_target, rows)
+            block[self.copied_target[copied] - rows.start] = matrix[self.copied_source[copied]]
+            if mixed_rows and mixed.stop > mixed.start:
+                block[self.mixed_target[mixed] - rows.start] = mixed_rows(mixed).to(block)
+            if drawn_rows:
+                drawn = self._drawn[rows]
+                block[drawn] = next(drawn_rows)[drawn].to(block)
+            yield block
+
+    @cached_property
+    def _for_bias(self) -> Transport:
+        if self.mixture is None or self.mixture.sums_sources:
+            return self
+        return replace(self, mixed_target=self.mixed_target[:0], mixture=None)
+
+    def _rows_at_a_time(self) -> Iterator[slice]:
+        starts = range(0, self.target_size, _BLOCK_ROWS)
+        return (slice(start, min(start + _BLOCK_ROWS, self.target_size)) for start in starts)
+
+    def _draws(self, matrix: Tensor) -> Iterator[Tensor]:
+        """A float32 draw for every row of each block, in use or not: so that a row's draw is its own."""
+        mean, std = _column_statistics(matrix[: self.source_size])
+        generator = torch.Generator().manual_seed(self.seed)
+        for rows in self._rows_at_a_time():
+            yield mean + std * torch.randn(rows.stop - rows.start, matrix.shape[1], generator=generator)
+
+    @cached_property
+    def _drawn(self) -> Tensor:
+        """Bool `(target_size,)`: the rows without a source, and the mixed rows without usable evidence."""
+        drawn = torch.ones(self.target_size, dtype=torch.bool)
+        drawn[self.copied_target] = False
+        if self.mixture:
+            drawn[self.mixed_target] = ~self.mixture.finite.cpu()
+        return drawn
+
+    @cached_property
+    def origins(self) -> dict[str, Tensor]:
+        """Where rows come from, by the names of `Counts`: bool `(target_size,)`, each row in one of them."""
+        copied, drawn = torch.zeros_like(self._drawn), self._drawn
+        copied[self.copied_target] = True
+        made = ~(copied | drawn)
+        mixed = made if self.mixture is None or self.mixture.sums_sources else torch.zeros_like(made)
+        return {"copied": copied, "mixed": mixed, "projected": made & ~mixed, "drawn": drawn}
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Rows of each origin; they add up to `target_size`."""
+        return Counts(**{origin: int(rows.sum()) for origin, rows in self.origins.items()})
+
+    def origin(self, token: str) -> str:
+        """Where the row of a target token comes from: `copied`, `mixed`, `projected` or `drawn`.
+
+        Raises:
+            InputError: If the target vocabulary has no such token.
+        """
+        row = self._row(token)
+        return next(origin for origin, rows in self.origins.items() if rows[row])
+
+    @checked
+    def explain(self, token: str, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` source tokens that weigh most in a target token's row, largest absolute weight first.
+
+        Returns:
+            Names and weights; one of weight 1 for a copied row, none for a drawn or projected one.
+
+        Raises:
+            InputError: If the target vocabulary has no such token or `k` is not positive.
+        """
+        return [(part.source, part.weight) for part in self.parts(token, k)]
+
+    @checked
+    def parts(self, token: str, k: int = 5) -> list[Part]:
+        """What `explain` tells, and the evidence behind each source token.
+
+        Raises:
+            InputError: As `explain` does.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}; expected at least 1, the number of source tokens to list.")
+        row = self._row(token)
+        if self._drawn[row]:
+            return []
+        ids, weights, seen = self._weights(row)
+        largest = weights.abs().argsort(descending=True, stable=True)[:k].tolist()
+        return [
+            Part(
+                source=self.source_names[int(ids[place])],
+                weight=float(weights[place]),
+                evidence={kind: float(amounts[place]) for kind, amounts in seen.items() if amounts[place]},
+            )
+            for place in largest
+        ]
+
+    def _weights(self, row: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Source ids and weights `(w,)` of a row that is not drawn, and the evidence behind each."""
+        mixed = (self.mixed_target == row).nonzero()
+        if not len(mixed) or self.mixture is None:
+            return self.copied_source[self.copied_target == row], torch.ones(1), {}
+        ids, weights = self.mixture.weights(int(mixed))
+        seen = {}
+        if isinstance(self.mixture, SparseMixture):
+            entries = slice(*self.mixture.crow[mixed[0, 0] :][:2].tolist())
+            seen = {kind: amounts[entries] for kind, amounts in self.evidence.items()}
+        return ids.cpu(), weights.cpu(), seen
+
+    def _row(self, token: str) -> int:
+        try:
+            return self._rows[token]
+        except KeyError:
+            close = difflib.get_close_matches(token, self._rows, n=3)
+            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "nothing is spelled like it."
+            raise InputError(
+                f"{token!r} is not a token of the target vocabulary; {hint} "
+                "Longer words are made of several tokens: ask for one of those."
+            ) from None
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """Target id by name, the smallest where names repeat; `-en` goes by `en` too where no other does."""
+        named = {name: row for row, name in reversed(list(enumerate(self.target_names))) if name}
+        return {name.removeprefix("-"): row for name, row in named.items()} | named
+
+    @checked
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the transport to one `.safetensors` file, which appears whole or not at all.
+
+        Raises:
+            InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+        """
+        tensors = {name: getattr(self, name) for name in _IDS}
+        tensors |= {name: to_bytes(getattr(self, name)) for name in _NAMES}
+        metadata = {"format": _FORMAT, "seed": str(self.seed), "mixture": ""}
+        if self.rank is not None:
+            metadata["rank"] = str(self.rank)
+        if self.mixture:
+            metadata["mixture"] = self.mixture.kind
+            tensors |= {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
+        tensors |= {f"counts.{kind}": amounts for kind, amounts in self.evidence.items()}
+        return write_tensors(path, tensors, metadata, overwrite=overwrite)
+
+    @classmethod
+    @checked
+    def load(cls, path: str | Path) -> Transport:
+        """Read what `save` wrote, equal to the bit.
+
+        Raises:
+            InputError: If the file is missing, unreadable, or not a transport.
+        """
+        return cls._from_tensors(*read_tensors(path, "transport", _FORMAT, "Transport.save"))
+
+    @classmethod
+    def _from_tensors(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Transport:
+        parts = _under("mixture.", tensors)
+        source_names, target_names = (from_bytes(tensors[name]) for name in _NAMES)
+        return cls(
+            source_size=len(source_names),
+            target_size=len(target_names),
+            **{name: tensors[name] for name in _IDS},
+            mixture=MIXTURES[metadata["mixture"]].from_tensors(parts) if metadata["mixture"] else None,
+            source_names=source_names,
+            target_names=target_names,
+            seed=int(metadata["seed"]),
+            evidence=_under("counts.", tensors),
+            rank=int(metadata["rank"]) if "rank" in metadata else None,
+        )
+
+
+def factorize(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The best approximation of a table by coordinates and primitives: `E ≈ F P`.
+
+    With `E = U S Vᵀ`, F is U and P is `S Vᵀ`, of the largest singular values (paper, §3.1). They come from the Gram
+    matrix `EᵀE (d, d)`, summed in float64, so that no matrix of the table's size is decomposed.
+
+    Args:
+        matrix: `(V, d)`, of any float dtype.
+        rank: Number of coordinates, D'; at most `d`.
+
+    Returns:
+        F, float32 `(V, D')`, and P, float32 `(D', d)`. Where the table has a lower rank, coordinates are zero.
+    """
+    blocks = matrix.split(_GRAM_ROWS)
+    gram = torch.stack([block.double().T @ block.double() for block in blocks]).sum(0)
+    values, vectors = torch.linalg.eigh(gram)
+    singular = values.flip(0)[:rank].clamp_(min=0).sqrt()
+    axes = vectors.flip(1)[:, :rank]
+    scale = torch.where(singular > _NO_DIRECTION * singular[0], 1 / singular, 0)
+    coordinates = torch.cat([(block.double() @ (axes * scale)).float() for block in blocks])
+    return coordinates, (singular[:, None] * axes.T).float()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _within(ids: Tensor, rows: slice) -> slice:
+    """Where the entries of ascending `ids` lie that fall into `rows`."""
+    first, last = torch.searchsorted(ids, torch.tensor([rows.start, rows.stop])).tolist()
+    return slice(first, last)
+
+
+def _column_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation `(d,)` of the columns of `rows (n, d)`, in float32."""
+    blocks = rows.split(_BLOCK_ROWS)
+    mean = torch.stack([block.sum(0, dtype=torch.float64) for block in blocks]).sum(0) / len(rows)
+    squares = torch.stack([(block - mean).square_().sum(0) for block in blocks]).sum(0)
+    return mean.float().cpu(), (squares / len(rows)).sqrt_().float().cpu()
+
+
+def _check_length(name: str, values: Sequence[str] | Tensor, length: int) -> None:
+    if len(values) != length:
+        raise ValueError(f"{name} has {len(values)} entries; expected {length}.")
