@@ -59,8 +59,16 @@ def main(
     run, stage = results.runs[0], recipe.stages[0]
     figures = {
         "pairs": len(text),
-        "stage": {"steps": stage.steps, "batch_size": stage.batch_size, "learning_rate": stage.learning_rate}
-        | {"trains": stage.trains, "precision": stage.precision, "temperature": stage.temperature},
+        "stage": {
+            "steps": stage.max_steps,
+            "batch_size": stage.per_device_train_batch_size,
+            "learning_rate": stage.learning_rate,
+        }
+        | {
+            "trains": stage.trains,
+            "precision": "bfloat16" if stage.bf16 else "float32",
+            "temperature": stage.temperature,
+        },
         "seconds": round(run.curve.seconds, 1),
         "hardware": results.hardware,
         "test": {"file": Path(test.partition(":")[0]).name, "to_english / from_english": found},

@@ -44,34 +44,34 @@ def trelm_recipe(given: list[str], steps: int) -> Recipe:
     lengths = {"commonality": share, "above_half": share // 2, "below_half": share // 2, "combine": share}
     lengths["language_specific"] = steps - 2 * share
     settings = {"learning_rate": 5e-4, "precision": "bfloat16", "evaluations": 4, "checkpoints": 1}
-    stages = [replace(stage, steps=lengths[stage.name], **settings) for stage in recipe.stages]
-    stages = [replace(stage, batch_size=64) if stage.on_pairs else stage for stage in stages]
-    return replace(recipe, stages=tuple(stages), license="apache-2.0")
+    stages = [stage.replace(max_steps=lengths[stage.name], **settings) for stage in recipe.stages]
+    stages = [stage.replace(per_device_train_batch_size=64) if stage.on_pairs else stage for stage in stages]
+    return recipe.replace(stages=tuple(stages), license="apache-2.0")
 
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
     """The recipe and what is left of it without one of its parts."""
     mlm = {"objective": "mlm", "languages": (), "batch_size": 16}
-    no_pairs = tuple(replace(stage, **mlm) if stage.on_pairs else stage for stage in recipe.stages)
+    no_pairs = tuple(stage.replace(**mlm) if stage.on_pairs else stage for stage in recipe.stages)
     commonality, half, *_, last = recipe.stages
-    whole = replace(half, objective="tlm", frozen=(), steps=2 * half.steps)  # there are no halves without a TRILayer
+    whole = half.replace(
+        objective="tlm", frozen=(), max_steps=2 * half.max_steps
+    )  # there are no halves without a TRILayer
     plain = (replace(commonality, frozen=("layers",)), whole, last)
     return {
         "TreLM": recipe,
-        "rows from the pairs' links": replace(recipe, initializer={"method": "pooled"}),
-        "no alignment (random rows)": replace(recipe, initializer={"method": "random"}),
-        "no TRILayer (TLM for CdLM)": replace(
-            recipe, trelm=replace(recipe.trelm, tri_layer_index="none"), stages=plain
-        ),
-        "no CdLM (MLM for CdLM)": replace(recipe, stages=no_pairs),
+        "rows from the pairs' links": recipe.replace(initializer={"method": "pooled"}),
+        "no alignment (random rows)": recipe.replace(initializer={"method": "random"}),
+        "no TRILayer (TLM for CdLM)": recipe.replace(trelm=recipe.trelm.replace(tri_layer_index="none"), stages=plain),
+        "no CdLM (MLM for CdLM)": recipe.replace(stages=no_pairs),
     }
 
 
 def clp_recipe(given: list[str], steps: int) -> Recipe:
     method = "initializer={method: clp, weighting: sparsemax, ignore_case: true}"
     recipe = load_recipe("clp", [*given, method, "license=apache-2.0"])
-    stage = replace(recipe.stages[0], steps=steps, learning_rate=5e-4, precision="bfloat16", checkpoints=1)
-    return replace(recipe, stages=(stage,))
+    stage = recipe.stages[0].replace(max_steps=steps, learning_rate=5e-4, bf16=True, checkpoints=1)
+    return recipe.replace(stages=(stage,))
 
 
 def run(recipe: Recipe, folder: Path, like: Path | None, command: str) -> dict[str, Any]:

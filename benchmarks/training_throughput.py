@@ -34,7 +34,7 @@ from transformers import (
 from hf_xlt.data.objectives import MaskedLM
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.evaluation.language_model import HeldOut
-from hf_xlt.runs.training.trainer import LanguageModelTrainer
+from hf_xlt.runs.training.trainer import StageTrainer
 
 TARGET = 1.6
 SEED = 0
@@ -110,7 +110,7 @@ def plain(model: BertForMaskedLM, args: TrainingArguments, stream: ShuffledStrea
 
 def ours(model: BertForMaskedLM, args: TrainingArguments, stream: ShuffledStream, objective: MaskedLM) -> Trainer:
     nothing = HeldOut(examples=(), text_bytes=0, text_tokens=0, objective=objective)
-    return LanguageModelTrainer(model, args, stream, objective, objective.tokenizer, nothing)
+    return StageTrainer(model, args, stream, objective, objective.tokenizer, nothing)
 
 
 def train(make_trainer: Callable[..., Trainer], vocabulary: int, batch: int, length: int, steps: int) -> Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -85,7 +85,7 @@ def demo_recipe(name: str, text: Path, seeds: int) -> Recipe:
     given = {role: FOLDER / folder for role, folder in shown.models.items()}
     given |= {f"data.{part}": text / file for part, file in shown.text.items()}
     recipe = load_recipe(shown.recipe, [f"{key}={value}" for key, value in given.items()])
-    return replace(recipe, seeds=tuple(range(seeds)), prompts=_beginnings() if "helper" in shown.models else ())
+    return recipe.replace(seeds=tuple(range(seeds)), prompts=_beginnings() if "helper" in shown.models else ())
 
 
 def write_text(folder: Path) -> None:

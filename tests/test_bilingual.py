@@ -17,8 +17,8 @@ from test_trelm_hub import CODE, WITHOUT_HF_XLT
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer, pipeline
 
+from hf_xlt.data.objectives.objective import token_losses
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
-from hf_xlt.evaluation.loss import token_losses
 from hf_xlt.trelm import (
     TreLMConfig,
     TreLMForMaskedLM,

@@ -13,12 +13,12 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, R
 
 from hf_xlt import cli
 from hf_xlt.data.objectives import MaskedLM
+from hf_xlt.data.objectives.text import BilingualMaskedLM
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.runs import run_recipe
-from hf_xlt.runs.text import BilingualMaskedLM
-from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 from hf_xlt.trelm import TreLMForMaskedLM
@@ -187,21 +187,21 @@ def interrupt(*_: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["data.source_corpus=null"], "No corpus of the source language given; name one with --source-corpus"),
+        (["data.source_corpus=null"], "There is no corpus of the source language"),
         (["data.parallel=null"], "ramen needs parallel text; give it with --parallel"),
-        (["source=null"], "ramen needs a source checkpoint; name one with --source"),
+        (["source=null"], "ramen needs a source checkpoint"),
         (
             ["stages.0.frozen=[embeddings.fr]"],
-            "part is 'embeddings.fr'; expected one of embeddings, embeddings.en, emb",
+            "frozen is 'embeddings.fr'; expected one of embeddings, embeddings.en, emb",
         ),
-        (["stages.1.frozen=[lower]"], "part is 'lower'; expected one of .*, embeddings.de, layers, head"),
+        (["stages.1.frozen=[lower]"], "frozen is 'lower'; expected one of .*, embeddings.de, layers, head"),
         (["trelm.tri_layer_index=9"], "cannot become a TreLM: .*tri_layer_index is 9; expected from 0 to below"),
         (["tokenizer.vocab_size=3"], "vocab_size is 3; expected at least 300"),
-        (["initializer={method: magic}"], "Unknown initializer 'magic'"),
+        (["initializer={method: magic}"], "initializer.method is 'magic'"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_learned(changes, message, places, tmp_path, monkeypatch):
-    for learned in ("hf_xlt.runs.kinds.transfer.build", "hf_xlt.runs.engine.train_stage"):
+    for learned in ("hf_xlt.runs.kinds.transfer.initializer_for", "hf_xlt.runs.engine.train_stage"):
         monkeypatch.setattr(learned, interrupt)
     with pytest.raises(InputError, match=message):
         run_recipe(shipped(places, *changes), tmp_path / "out", "x", compare=True)

@@ -13,18 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertModel
 
-from hf_xlt.data.objectives import objective_for
+from hf_xlt.data.objectives import DataCollatorForDistillation, objective_for
+from hf_xlt.data.objectives.distillation import distillation_loss
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.pooling import mean_pooled
 from hf_xlt.evaluation.retrieval import nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
-from hf_xlt.recipes import Data, Stage, load_recipe
+from hf_xlt.recipes import Data, Recipe, Stage, load_recipe
+from hf_xlt.recipes.settings import SettingError
 from hf_xlt.report.page.comparison import curves_of
-from hf_xlt.runs import Results, run_recipe
-from hf_xlt.runs.kinds.distillation import check_distillation, read_sentence_pairs, split_pairs
-from hf_xlt.runs.training.distillation_trainer import DistillationTrainer, distillation_loss
-from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs import Results, check_recipe, run_recipe
+from hf_xlt.runs.inputs import Inputs
+from hf_xlt.runs.kinds.distillation import Distillation, SentenceText, sentence_text
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.text import packed_text
+from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
 
 SMALL = ("stages.0.steps=12", "stages.0.sequence_length=32", "stages.0.batch_size=16", "stages.0.evaluations=2",
@@ -124,42 +128,47 @@ class TestLoss:
         student = torch.stack([state.mean(0) for state in states])
         together = model.bert(batch["input_ids"], batch["attention_mask"]).last_hidden_state
         torch.testing.assert_close(mean_pooled(together, batch["attention_mask"]), student)
-        trainer = DistillationTrainer.__new__(DistillationTrainer)
-        trainer.temperature, trainer.head = 0.1, SentenceHead(None, german)
-        loss = trainer.compute_loss(model.bert, batch)
+        objective = DataCollatorForDistillation(german, SentenceHead(None, german), 0.1)
+        assert objective.learner(model) is model.bert
+        loss = objective.loss(model.bert, model.bert, batch)
         torch.testing.assert_close(loss, distillation_loss(student, vectors, 0.1))
 
 
 class TestPairs:
     def test_every_so_many_th_is_held_out_up_to_a_limit(self, parallel):
-        data = Data(parallel=str(parallel), held_out_every=50, held_out_lines=3)
-        training, held_out = split_pairs(data)
-        assert held_out == [PAIRS[0], PAIRS[50], PAIRS[100]]
-        assert training == [pair for i, pair in enumerate(PAIRS) if i not in (0, 50, 100)]
+        inputs = Inputs(Recipe(name="x", data=Data(parallel=str(parallel), held_out_every=50, held_out_lines=3)))
+        assert inputs.validation_pairs == (PAIRS[0], PAIRS[50], PAIRS[100])
+        training = tuple(pair for i, pair in enumerate(PAIRS) if i not in (0, 50, 100))
+        assert inputs.pairs_to_train_on.pairs == training
 
     def test_they_are_split_like_the_lines_of_their_target_side(self, parallel):
         data = Data(corpus=str(parallel), parallel=str(parallel), held_out_every=7, held_out_lines=5)
-        training, held_out = split_pairs(data)
-        assert list(data.split().held_out_lines()) == [target for _, target in held_out]
-        assert list(data.split().training_lines()) == [target for _, target in training]
+        inputs = Inputs(Recipe(name="x", data=data))
+        assert list(inputs.split.held_out_lines()) == [target for _, target in inputs.validation_pairs]
+        assert list(inputs.split.training_lines()) == [target for _, target in inputs.pairs_to_train_on.pairs]
 
     def test_the_teachers_vectors_are_the_sources_and_computed_once(self, tmp_path, parallel, monkeypatch):
         recipe = distill_recipe(tmp_path, parallel)
         german = AutoTokenizer.from_pretrained(recipe.target_tokenizer)
-        pairs = read_sentence_pairs(recipe, german, tmp_path / "cache")
-        training, held_out = split_pairs(recipe.data)
+        pairs, inputs = self.text(recipe, german, tmp_path), Inputs(recipe)
+        training, held_out = inputs.pairs_to_train_on.pairs, inputs.validation_pairs
         source, english = AutoModel.from_pretrained(recipe.source), AutoTokenizer.from_pretrained(recipe.source)
-        for rows, sides in ((np.stack(list(pairs.training["teacher"])), training), (pairs.held_out_vectors, held_out)):
+        for rows, sides in ((np.stack(list(pairs.training["teacher"])), training), (pairs.vectors, held_out)):
             expected = sentence_vectors(source, english, [english_side for english_side, _ in sides])[-1]
             torch.testing.assert_close(torch.as_tensor(rows), expected)
             assert torch.as_tensor(rows).dtype == torch.float32
         ids = german([target for _, target in training], truncation=True, max_length=32)["input_ids"]
         assert [row.tolist() for row in pairs.training["input_ids"]] == ids
-        assert pairs.held_out == tuple(target for _, target in held_out)
+        assert pairs.sentences == tuple(target for _, target in held_out)
 
         monkeypatch.setattr("hf_xlt.runs.kinds.distillation.sentence_encoder", None)
-        again = read_sentence_pairs(recipe, german, tmp_path / "cache")
-        assert torch.equal(again.held_out_vectors, pairs.held_out_vectors)
+        again = self.text(recipe, german, tmp_path)
+        assert torch.equal(again.vectors, pairs.vectors)
+
+    @staticmethod
+    def text(recipe, tokenizer, folder) -> SentenceText:
+        inputs = Inputs(Distillation.resolved(recipe))
+        return sentence_text(inputs, packed_text(inputs, tokenizer, folder / "packed"), folder / "cache")
 
     def test_a_target_side_that_is_not_there_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="none.tsv is not a file; expected translation pairs"):
@@ -174,7 +183,7 @@ class TestRecipe:
         source = bare_encoder(tmp_path)
         more = [f"stages.0.trains={trains}", f"stages.0.precision={precision}", "stages.0.steps=60"]
         recipe = distill_recipe(tmp_path, parallel, *more, source=source)
-        untrained = replace(recipe, stages=(replace(recipe.stages[0], steps=1, learning_rate=1e-9),))
+        untrained = recipe.replace(stages=(recipe.stages[0].replace(max_steps=1, learning_rate=1e-9),))
         results = run_recipe(recipe, tmp_path / "out", "x")
         run_recipe(untrained, tmp_path / "untrained", "x")
         assert loss_of(tmp_path / "out", source) < loss_of(tmp_path / "untrained", source) - 0.1
@@ -218,7 +227,7 @@ class TestRecipe:
         assert results.corpus["held_out_lines"] == len(PAIRS[::20])
         assert AutoTokenizer.from_pretrained(tmp_path / "out").tokenize("Das Wasser")[0][0] == "D"
         resolved = load_recipe(tmp_path / "out" / "recipe.yaml")
-        assert resolved == replace(recipe, data=replace(recipe.data, corpus=str(parallel)))
+        assert resolved == recipe.replace(data=recipe.data.replace(corpus=str(parallel)))
         assert str(tmp_path) not in (tmp_path / "out" / "results.json").read_text(encoding="utf-8")
 
     def test_a_comparison_is_on_equal_terms(self, tmp_path, parallel):
@@ -246,7 +255,7 @@ class TestRecipe:
         point = results.runs[0].retrieval[-1]
         assert (point.cosine, point.margin) == pytest.approx((near.cosine, near.margin), abs=1e-4)
         assert torch.equal(teacher[2].linear.weight, student[2].linear.weight)
-        untrained = replace(recipe, stages=(replace(recipe.stages[0], steps=1, learning_rate=1e-9),))
+        untrained = recipe.replace(stages=(recipe.stages[0].replace(max_steps=1, learning_rate=1e-9),))
         run_recipe(untrained, tmp_path / "untrained", "x")
         before = library.SentenceTransformer(str(tmp_path / "untrained"))
         english, german = zip(*(pair for i, pair in enumerate(PAIRS) if i % 20), strict=True)
@@ -257,17 +266,17 @@ class TestRecipe:
         assert losses[1] < losses[0] - 0.1
 
     def test_too_few_held_out_pairs_are_told(self, tmp_path, parallel, caplog):
-        check_distillation(distill_recipe(tmp_path, parallel))
-        assert "12 are held out; P@1 among fewer than 200 says little" in caplog.text
+        Distillation(Distillation.resolved(distill_recipe(tmp_path, parallel))).check_inputs()
+        assert "The validation set has 12 pairs; P@1 among fewer than 200 says little" in caplog.text
 
     def test_other_stages_come_before_and_after(self, tmp_path, parallel):
         corpus = tmp_path / "de.txt"
         corpus.write_text("\n".join(sentences("de", "train")), encoding="utf-8")
         recipe = distill_recipe(tmp_path, parallel, f"data.corpus={corpus}")
-        stage = replace(recipe.stages[0], steps=4)
-        lm = replace(stage, objective="mlm", trains="all")
+        stage = recipe.stages[0].replace(max_steps=4)
+        lm = stage.replace(objective="mlm", trains="all")
         stages = (replace(lm, name="before"), stage, replace(lm, name="after"))
-        results = run_recipe(replace(recipe, stages=stages), tmp_path / "out", "x")
+        results = run_recipe(recipe.replace(stages=stages), tmp_path / "out", "x")
         assert [point.step for point in results.runs[0].curve.points] == [0, 2, 4, 6, 8, 10, 12]
         assert [point.step for point in results.runs[0].retrieval] == [0, 4, 8, 12]
         model, info = AutoModelForMaskedLM.from_pretrained(tmp_path / "out", output_loading_info=True)
@@ -305,9 +314,9 @@ class TestRecipe:
                 raise Killed
             return step(trainer, *args, **kwargs)
 
-        step = DistillationTrainer.training_step
+        step = StageTrainer.training_step
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(DistillationTrainer, "training_step", killed)
+            patch.setattr(StageTrainer, "training_step", killed)
             with pytest.raises(Killed):
                 run_recipe(recipe, tmp_path / "killed", "x")
         resumed = run_recipe(recipe, tmp_path / "killed", "x")
@@ -346,7 +355,7 @@ class TestKeptFolder:
     def test_a_head_that_a_stage_trained_stays_and_the_folder_is_still_one(self, tmp_path, parallel):
         source = sentence_encoder(tmp_path)
         recipe = distill_recipe(tmp_path, parallel, f"data.corpus={parallel}", source=source)
-        run_recipe(replace(recipe, stages=(replace(recipe.stages[0], objective="mlm"),)), tmp_path / "out", "x")
+        run_recipe(recipe.replace(stages=(recipe.stages[0].replace(objective="mlm"),)), tmp_path / "out", "x")
         assert (tmp_path / "out" / "1_Pooling" / "config.json").exists()
         _, info = AutoModelForMaskedLM.from_pretrained(tmp_path / "out", output_loading_info=True)
         assert not info["missing_keys"]
@@ -391,31 +400,32 @@ class TestRefusals:
 
     def test_no_pairs_or_too_few(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel, "data.parallel=null")
-        self.refused(recipe, tmp_path, "trains on translation pairs; name a file of them with --parallel")
+        self.refused(recipe, tmp_path, "There are no translation pairs")
         parallel.write_text("one\teins\ntwo\tzwei\n")
         recipe = distill_recipe(tmp_path, parallel, source=tmp_path / "source")
-        self.refused(recipe, tmp_path, "holds 2 translation pairs; expected 3 or more")
-        with pytest.raises(InputError, match="held_out_every is 1; expected a whole number ≥ 2"):
+        self.refused(recipe, tmp_path, "2 translation pairs; expected 3 or more")
+        with pytest.raises(InputError, match="held_out_every is 1; expected a number ≥ 2"):
             distill_recipe(tmp_path, parallel, "data.held_out_every=1", source=tmp_path / "source")
 
     def test_no_corpus_where_a_language_model_is_trained_too(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel)
-        stages = (recipe.stages[0], replace(recipe.stages[0], name="lm", objective="mlm"))
-        self.refused(replace(recipe, stages=stages), tmp_path, "No corpus given; name one with --corpus")
+        stages = (recipe.stages[0], recipe.stages[0].replace(name="lm", objective="mlm"))
+        self.refused(recipe.replace(stages=stages), tmp_path, "There is no corpus")
 
     def test_no_source(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel, "source=null")
-        self.refused(recipe, tmp_path, "distill needs a source checkpoint; name one with --source")
+        self.refused(recipe, tmp_path, "distill needs a source checkpoint")
 
     @pytest.mark.parametrize("change", ["trelm={languages: [en, de]}", "model={model_type: bert}"])
     def test_a_recipe_of_another_make(self, tmp_path, parallel, change):
         more = [change, "tokenizer=null", "target_tokenizer=null"] + ["initializer=null"] * change.startswith("model")
-        with pytest.raises(InputError, match="stage 'distill' distils the source; expected a recipe with an `init"):
-            distill_recipe(tmp_path, parallel, *more)
+        with pytest.raises(SettingError) as raised:
+            check_recipe(distill_recipe(tmp_path, parallel, *more))
+        assert raised.value.key == "stages.0.objective"
 
     def test_adapters_are_not_kept_in_a_sentence_encoder(self, tmp_path, parallel):
         with pytest.raises(InputError, match="adapters is 'kept'; expected 'merged', as a sentence encoder keeps none"):
             Stage(objective="distill", trains="lora", adapters="kept")
         recipe = distill_recipe(tmp_path, parallel, f"data.corpus={parallel}", source=sentence_encoder(tmp_path))
-        stage = replace(recipe.stages[0], objective="mlm", trains="lora", adapters="kept")
-        self.refused(replace(recipe, stages=(stage,)), tmp_path, "sentence-transformers model, which keeps none")
+        stage = recipe.stages[0].replace(objective="mlm", trains="lora", adapters="kept")
+        self.refused(recipe.replace(stages=(stage,)), tmp_path, "sentence-transformers model, which keeps none")

@@ -26,7 +26,7 @@ from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.recipes import load_recipe
 from hf_xlt.report.page.comparison import curves_of
 from hf_xlt.runs import Results, run_recipe
-from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 
@@ -143,7 +143,7 @@ def test_stages_train_what_they_say(tmp_path, corpus, trains):
 def test_stages_follow_one_another_on_one_axis(tmp_path, corpus):
     recipe = clp_recipe(tmp_path, corpus)
     stage = recipe.stages[0]
-    recipe = replace(recipe, stages=(replace(stage, name="rows", trains="embeddings"), replace(stage, name="all")))
+    recipe = recipe.replace(stages=(stage.replace(name="rows", trains="embeddings"), stage.replace(name="all")))
     points = run_recipe(recipe, tmp_path / "out", "x").runs[0].curve.points
     assert [point.step for point in points] == [0, 2, 4, 6, 8, 10, 12]
 
@@ -232,7 +232,7 @@ def test_a_source_that_is_not_finite_is_refused_by_the_name_of_a_tensor(tmp_path
 
 def test_code_of_a_target_tokenizer_runs_only_where_the_recipe_says_so(tmp_path, corpus):
     recipe = clp_recipe(tmp_path, corpus, f"target_tokenizer={tmp_path / 'mine'}", "initializer.method=mean")
-    recipe = replace(recipe, helper=None, initializer={"method": "mean"}, alternatives=())
+    recipe = recipe.replace(helper=None, initializer={"method": "mean"}, alternatives=())
     tiny.tokenizer("de", "byte-level-bpe", 500).save_pretrained(tmp_path / "mine")
     settings = tmp_path / "mine" / "tokenizer_config.json"
     own = {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["tokenization_mine.Mine", None]}}
@@ -241,7 +241,7 @@ def test_code_of_a_target_tokenizer_runs_only_where_the_recipe_says_so(tmp_path,
     (tmp_path / "mine" / "tokenization_mine.py").write_text(code)
     with pytest.raises(InputError, match="brings its own code"):
         run_recipe(recipe, tmp_path / "out", "x")
-    run_recipe(replace(recipe, trust_remote_code=True), tmp_path / "out", "x")
+    run_recipe(recipe.replace(trust_remote_code=True), tmp_path / "out", "x")
     assert len(AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=True)) == 500
 
 
@@ -250,6 +250,6 @@ def test_a_run_keeps_the_chat_of_its_source(tmp_path, corpus):
     (Path(recipe.source) / "chat_template.jinja").write_text("{{ messages[0]['content'] }}</s>")
     run_recipe(recipe, tmp_path / "out", "x")
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == "{{ messages[0]['content'] }}</s>"
-    asked = replace(recipe, chat_template=str(tmp_path / "none.jinja"))
+    asked = recipe.replace(chat_template=str(tmp_path / "none.jinja"))
     with pytest.raises(InputError, match="cannot be read"):
         run_recipe(asked, tmp_path / "other", "x")

@@ -1,7 +1,6 @@
 """Meta-pretraining on tiny models: which phase reads what, equal budgets, resuming, a source, what is refused."""
 
 import shutil
-from dataclasses import replace
 
 import pytest
 import tiny
@@ -15,10 +14,10 @@ from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.recipes.recipe import Multilingual
 from hf_xlt.runs import Results, run_recipe
 from hf_xlt.runs.engine import prepare, train_stage
-from hf_xlt.runs.kinds.multilingual import CONTINUED, IN_PHASES, continued, one_phase
+from hf_xlt.runs.kinds.multilingual import CONTINUED, IN_PHASES, Continued, one_phase
 from hf_xlt.runs.languages import TextReader
 from hf_xlt.runs.own_tables import vocabulary_of, with_own_tables
-from hf_xlt.runs.variants import FROM_SCRATCH, ONE_PHASE
+from hf_xlt.runs.results import FROM_SCRATCH, ONE_PHASE
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 
@@ -135,12 +134,12 @@ class TestPhases:
     def test_the_baseline_spends_as_much_on_all_languages_at_once(self, shipped):
         recipe = shipped("stages.0.steps=7")
         joint = one_phase(recipe)
-        spent = [stage.steps * stage.batch_size * stage.accumulation for stage in (*recipe.stages, joint)]
+        spent = [stage.max_steps * stage.batch_size for stage in (*recipe.stages, joint)]
         assert spent[0] + spent[1] == spent[2]
         assert joint.languages == ()
 
     def test_steps_of_unequal_batches_are_no_equal_budget(self, shipped, tmp_path):
-        with pytest.raises(InputError, match=r"sequences a step of the stages is \[8, 4\]; expected equal numbers"):
+        with pytest.raises(InputError, match=r"stages have \[8, 4\] sequences a step; expected equal numbers"):
             run_recipe(shipped("stages.0.accumulation=2"), tmp_path / "out", "x", compare=True)
         assert not list(tmp_path.iterdir())
 
@@ -187,7 +186,7 @@ class TestASource:
         assert (kept.model, kept.tokenizer) == (None, None)
 
     def test_it_begins_as_the_source(self, recipe, places, tmp_path):
-        plan = prepare(continued(recipe), tmp_path, compare=False)
+        plan = prepare(Continued(Continued.resolved(recipe)), tmp_path, compare=False, callbacks=())
         source = AutoModelForMaskedLM.from_pretrained(places / "source")
         tokenizer = AutoTokenizer.from_pretrained(places / "source")
         assert plan.text.tokenizer.get_vocab() == tokenizer.get_vocab()
@@ -196,7 +195,7 @@ class TestASource:
         torch.testing.assert_close(start(**inputs).logits, source(**inputs).logits, rtol=0, atol=1e-5)
 
     def test_its_rows_are_one_a_token(self, recipe, tmp_path):
-        asked = replace(recipe, multilingual=Multilingual(anchors="none"))
+        asked = recipe.replace(multilingual=Multilingual(anchors="none"))
         with pytest.raises(InputError, match=r"anchors with a source.* is 'none'; expected one of default, extra"):
             run_recipe(asked, tmp_path / "out", "x")
 

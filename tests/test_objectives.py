@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from hf_xlt.data.objectives import IGNORED, CausalLM, MaskedLM, SpanCorruption, TextInfilling, objective_for
-from hf_xlt.data.objectives.spans import noise_mask
+from hf_xlt.data.objectives.denoising import noise_mask
 from hf_xlt.data.packing import blocks
 from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
@@ -213,7 +213,7 @@ class TestObjectiveFor:
         assert isinstance(objective_for("denoise", mbart), TextInfilling)
 
     def test_what_cannot_be_is_refused(self):
-        with pytest.raises(InputError, match="Unknown objective 'mln'; choose one of clm, mlm, denoise"):
+        with pytest.raises(InputError, match="There is no objective 'mln'; expected one of clm, mlm, denoise"):
             objective_for("mln", BERT)
         with pytest.raises(InputError, match="neither"):
             objective_for("denoise", t5(sentinels=0))

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from hf_xlt.checkpoint.kind import DECODER, ENCODER
 from hf_xlt.errors import InputError
 from hf_xlt.recipes import Data, NewTokenizer, Recipe, Stage, load_recipe, recipe_from, shipped_recipes
+from hf_xlt.recipes.settings import SettingError
+from hf_xlt.runs import check_recipe
+from hf_xlt.runs.inputs import Inputs
+from hf_xlt.runs.kinds import kind_of_run
 
 CLP = {"name": "mine", "initializer": {"method": "clp"}}
 MANY = {"name": "mine", "model": {"model_type": "trelm"}, "multilingual": {}}
@@ -52,7 +55,9 @@ class TestYaml:
         assert recipe.language == "no"
         assert recipe.initializer == {"method": "clp", "weighting": "top-k"}
         assert recipe.data == Data(corpus="a.txt", held_out_every=7)
-        assert recipe.stages[0] == Stage("rows", 10, trains="embeddings", learning_rate=0.0005, warmup=0.0)
+        assert recipe.stages[0] == Stage(
+            name="rows", max_steps=10, trains="embeddings", learning_rate=0.0005, warmup_ratio=0.0
+        )
         assert recipe.total_steps == 30
         assert recipe.seeds == (3, 4)
 
@@ -84,11 +89,11 @@ class TestOverrides:
     def test_they_reach_every_depth(self):
         overrides = ["stages.0.steps=7", "data.corpus=a.txt", "source=me/model", "initializer.weighting=positive"]
         recipe = load_recipe("clp", [*overrides, "seeds=[1, 2]"])
-        assert (recipe.stages[0].steps, recipe.data.corpus, recipe.source) == (7, "a.txt", "me/model")
+        assert (recipe.stages[0].max_steps, recipe.data.corpus, recipe.source) == (7, "a.txt", "me/model")
         assert (recipe.initializer["weighting"], recipe.seeds) == ("positive", (1, 2))
 
     def test_the_last_one_wins(self):
-        assert load_recipe("clp", ["stages.0.steps=7", "stages.0.steps=8"]).stages[0].steps == 8
+        assert load_recipe("clp", ["stages.0.steps=7", "stages.0.steps=8"]).stages[0].max_steps == 8
 
     @pytest.mark.parametrize(
         ("override", "message"),
@@ -98,96 +103,203 @@ class TestOverrides:
             ("stages.x.steps=1", r"no item x; the list has 1"),
             ("name.x=1", "'clp' has no part x"),
             ("name=[", "the value is not YAML"),
-            ("stages.0.stepz=1", "Unknown key 'stepz' in recipe.stages.0; did you mean 'steps'"),
         ],
     )
     def test_what_they_cannot_reach_is_refused(self, override, message):
         with pytest.raises(InputError, match=message):
             load_recipe("clp", [override])
 
+    @pytest.mark.parametrize(
+        ("former", "name", "value"),
+        [
+            ("steps", "max_steps", 7),
+            ("batch_size", "per_device_train_batch_size", 3),
+            ("accumulation", "gradient_accumulation_steps", 2),
+            ("warmup", "warmup_ratio", 0.5),
+            ("schedule", "lr_scheduler_type", "linear"),
+            ("compile", "torch_compile", True),
+        ],
+    )
+    def test_a_stage_knows_its_settings_by_their_former_names_too(self, former, name, value):
+        overridden = load_recipe("clp", [f"stages.0.{name}={value}"]).stages[0]
+        assert load_recipe("clp", [f"stages.0.{former}={value}"]).stages[0] == overridden
+        assert getattr(Stage(**{former: value}), name) == value
+        with pytest.raises(SettingError) as raised:
+            Stage(**{former: value, name: value})
+        assert raised.value.key == former
+
+    def test_a_stage_knows_its_precision_by_its_former_name_too(self):
+        assert Stage(precision="bfloat16").bf16
+        assert not Stage(precision="float32").bf16
+
 
 class TestWrongValues:
     @pytest.mark.parametrize(
-        ("changes", "message"),
+        ("changes", "key"),
         [
-            ({"stagez": []}, "Unknown key 'stagez' in recipe; did you mean 'stages'"),
-            ({"qqq": 1}, "Unknown key 'qqq' in recipe; known keys: alternatives, chat_template, data"),
-            ({"data": {"corpsu": "a"}}, "Unknown key 'corpsu' in recipe.data; did you mean 'corpus'"),
-            ({"name": 3}, "recipe.name is 3; expected a text"),
-            ({"seeds": 3}, "recipe.seeds is 3; expected a list"),
-            ({"seeds": ["a"]}, "recipe.seeds.0 is 'a'; expected a whole number"),
-            ({"seeds": [-1]}, "seeds is -1; expected a whole number from 0"),
-            ({"seeds": []}, "at least one stage and one seed"),
-            ({"stages": []}, "at least one stage and one seed"),
-            ({"stages": {}}, "recipe.stages is {}; expected a list"),
-            ({"stages": [3]}, "recipe.stages.0 is 3; expected a mapping"),
-            ({"stages": [{"name": "a"}, {"name": "a"}]}, "stage names must differ"),
-            ({"stages": [{"name": "a"}, {"name": "b", "sequence_length": 64}]}, "one sequence_length"),
-            ({"data": "a.txt"}, "recipe.data is 'a.txt'; expected a mapping"),
-            ({"data": {"max_sequences": 0}}, "max_sequences is 0"),
-            ({"model": {"model_type": "llama"}}, "either `initializer` or `model`"),
-            ({"initializer": None}, "either `initializer` or `model`"),
-            ({"initializer": {}}, "needs a `method`"),
-            ({"initializer": None, "model": {"hidden_size": 3}}, "needs a `model_type`"),
-            ({"dtype": "float8"}, "dtype is 'float8'; expected one of source, float32"),
-            ({"tokenizer": {"family": "bpe"}}, "family is 'bpe'; expected one of byte-level-bpe"),
+            ({"stagez": []}, "stagez"),
+            ({"qqq": 1}, "qqq"),
+            ({"data": {"corpsu": "a"}}, "data.corpsu"),
+            ({"name": 3}, "name"),
+            ({"seeds": 3}, "seeds"),
+            ({"seeds": ["a"]}, "seeds.0"),
+            ({"seeds": [-1]}, "seeds.0"),
+            ({"seeds": [1, 1]}, "seeds"),
+            ({"seeds": []}, "seeds"),
+            ({"stages": []}, "stages"),
+            ({"stages": {}}, "stages"),
+            ({"stages": [3]}, "stages.0"),
+            ({"stages": [{"name": "a"}, {"name": "a"}]}, "stages.1.name"),
+            ({"stages": [{"name": "a"}, {"name": "b", "sequence_length": 64}]}, "stages.1.sequence_length"),
+            ({"data": "a.txt"}, "data"),
+            ({"data": {"max_sequences": 0}}, "data.max_sequences"),
+            ({"data": {"corpus": 3}}, "data.corpus"),
+            ({"data": {"corpus": ["a", 4]}}, "data.corpus"),
+            ({"data": {"corpora": {"en": 3}}}, "data.corpora.en"),
+            ({"initializer": {}}, "initializer"),
+            ({"initializer": "clp"}, "initializer"),
+            ({"alternatives": [{"method": "mean"}, {}]}, "alternatives.1"),
+            ({"model": {"hidden_size": 3}}, "model"),
+            ({"dtype": "float8"}, "dtype"),
+            ({"tokenizer": {"family": "bpe"}}, "tokenizer.family"),
+            ({"tokenizer": {"vocab_size": True}}, "tokenizer.vocab_size"),
         ],
     )
-    def test_in_a_recipe(self, changes, message):
-        with pytest.raises(InputError, match=message):
+    def test_in_a_recipe(self, changes, key):
+        with pytest.raises(SettingError) as raised:
             recipe_from(CLP | changes)
-
-    def test_a_recipe_without_a_name(self):
-        with pytest.raises(InputError, match="recipe lacks the key 'name'"):
-            recipe_from({"initializer": {"method": "clp"}})
+        assert raised.value.key == key
 
     @pytest.mark.parametrize(
-        ("key", "value", "message"),
+        ("given", "meant"),
+        [({"stagez": []}, "stages"), ({"data": {"corpsu": "a"}}, "corpus"), ({"stages": [{"stepz": 1}]}, "steps")],
+    )
+    def test_a_key_that_is_not_known_is_told_from_one_that_is(self, given, meant):
+        with pytest.raises(SettingError) as raised:
+            recipe_from(CLP | given)
+        assert raised.value.hint == f"Did you mean {meant!r}?"
+
+    def test_a_recipe_without_a_name(self):
+        with pytest.raises(SettingError) as raised:
+            recipe_from({"initializer": {"method": "clp"}})
+        assert (raised.value.key, raised.value.hint) == ("name", "Add it.")
+
+    @pytest.mark.parametrize(
+        ("key", "value", "expected"),
         [
-            ("steps", 0, "steps is 0; expected a number > 0"),
-            ("steps", -5, "steps is -5; expected a number > 0"),
-            ("steps", "many", "stages.0.steps is 'many'; expected a whole number"),
-            ("steps", 1.5, "steps is 1.5; expected a whole number"),
-            ("steps", True, "steps is True; expected a whole number"),
-            ("steps", None, "steps is None; expected a whole number"),
-            ("compile", "yes", "compile is 'yes'; expected true or false"),
-            ("learning_rate", "fast", "learning_rate is 'fast'; expected a number"),
-            ("learning_rate", 0, "learning_rate is 0.0; expected a finite number > 0"),
-            ("learning_rate", float("nan"), "learning_rate is nan; expected a finite number > 0"),
-            ("warmup", 1, "warmup is 1.0; expected a number of at least 0 and below 1"),
-            ("weight_decay", -0.1, "weight_decay is -0.1"),
-            ("checkpoints", -1, "checkpoints is -1"),
-            ("schedule", "cosinus", "schedule is 'cosinus'; expected one of linear, cosine"),
-            ("objective", "mln", "objective is 'mln'; expected one of auto, clm, mlm, denoise"),
-            ("trains", "head", "trains is 'head'; expected one of all, embeddings, lora"),
-            ("precision", "float8", "precision is 'float8'; expected one of float32, bfloat16"),
-            ("name", "../x", "stage name is '../x'"),
+            ("max_steps", 0, "a number > 0"),
+            ("max_steps", -5, "a number > 0"),
+            ("max_steps", "many", "a whole number"),
+            ("max_steps", 1.5, "a whole number"),
+            ("max_steps", True, "a whole number"),
+            ("max_steps", None, "a whole number"),
+            ("torch_compile", "yes", "true or false"),
+            ("learning_rate", "fast", "a number"),
+            ("learning_rate", 0, "a number > 0"),
+            ("learning_rate", float("nan"), "a finite number"),
+            ("warmup_ratio", 1, "a number < 1"),
+            ("weight_decay", -0.1, "a number ≥ 0"),
+            ("checkpoints", -1, "a number ≥ 0"),
+            ("lr_scheduler_type", "cosinus", "one of linear, cosine"),
+            ("objective", "mln", "one of auto, clm, mlm, denoise"),
+            ("trains", "head", "'all', 'embeddings', 'lora' or 'new-rows'"),
+            ("precision", "float8", "one of float32, bfloat16"),
+            ("name", "../x", "up to 100 letters"),
+            ("lora_rank", 8, "it only where trains is 'lora'"),
+            ("temperature", 0.2, "it only where a stage distils"),
         ],
     )
-    def test_in_a_stage(self, key, value, message):
-        with pytest.raises(InputError, match=message):
+    def test_in_a_stage(self, key, value, expected):
+        with pytest.raises(SettingError) as raised:
             recipe_from(CLP | {"stages": [{key: value}]})
+        assert raised.value.key == f"stages.0.{key}"
+        assert raised.value.expected.startswith(expected)
 
-    def test_no_corpus(self):
-        with pytest.raises(InputError, match="No corpus given; name one with --corpus"):
-            recipe_from(CLP).data.split()
+
+def test_a_recipe_without_a_corpus_says_how_to_name_one():
+    with pytest.raises(InputError) as raised:
+        Inputs(recipe_from(CLP)).split  # noqa: B018
+    assert "--corpus" in raised.value.hint
+
+
+class TestTrainingArguments:
+    def test_whatever_they_take_passes_through_and_comes_back_from_yaml(self, tmp_path):
+        given = {"gradient_checkpointing": True, "optim": "adamw_torch", "max_grad_norm": 0.5, "report_to": "none"}
+        recipe = recipe_from(CLP | {"stages": [given]})
+        assert given.items() <= recipe.stages[0].training_arguments.items()
+        assert load_recipe(written(tmp_path, recipe.to_yaml())) == recipe
+
+    @pytest.mark.parametrize("key", ["output_dir", "seed", "eval_steps", "num_train_epochs", "push_to_hub"])
+    def test_what_a_run_sets_itself_is_refused(self, key):
+        with pytest.raises(SettingError) as raised:
+            recipe_from(CLP | {"stages": [{key: 1}]})
+        assert raised.value.key == f"stages.0.{key}"
+
+    def test_what_transformers_refuses_is_refused_before_anything_is_opened(self):
+        recipe = recipe_from(CLP | {"stages": [{"optim": "nothing"}]})
+        with pytest.raises(SettingError) as raised:
+            check_recipe(recipe)
+        assert raised.value.key == "stages.0"
+
+    def test_the_warmup_is_a_share_of_the_steps(self):
+        assert Stage(max_steps=50, warmup_ratio=0.1).training_arguments["warmup_steps"] == 5
+
+    def test_only_new_rows_are_trained_without_weight_decay(self):
+        assert Stage(trains="new-rows").training_arguments["weight_decay"] == 0
+
+
+class TestKinds:
+    @pytest.mark.parametrize(
+        ("changes", "kind"),
+        [
+            ({}, "transfer"),
+            ({"stages": [{"objective": "distill"}]}, "distillation"),
+            ({"initializer": None, "model": {"model_type": "llama"}}, "new_model"),
+            ({"trelm": {"languages": ["en", "de"]}}, "trelm"),
+            ({"trelm": {"languages": ["en", "de"], "separate_embeddings": True}}, "bilingual"),
+            ({"multilingual": {}}, "multilingual"),
+            ({"multilingual": {}, "source": "x"}, "multilingual_continued"),
+        ],
+    )
+    def test_the_parts_of_a_recipe_tell_its_kind(self, changes, kind):
+        assert kind_of_run(recipe_from(CLP | changes)).name == kind
+
+    def test_a_recipe_of_no_kind_is_refused(self):
+        with pytest.raises(SettingError) as raised:
+            kind_of_run(recipe_from({"name": "mine"}))
+        assert raised.value.key == "initializer"
+
+    def test_so_is_one_of_a_kind_that_there_is_not(self):
+        with pytest.raises(SettingError) as raised:
+            kind_of_run(recipe_from(CLP | {"kind": "other"}))
+        assert raised.value.key == "kind"
+
+    @pytest.mark.parametrize(
+        ("changes", "key"),
+        [
+            ({"model": {"model_type": "llama"}}, "initializer"),
+            ({"vector_epochs": 2}, "vector_epochs"),
+            ({"data": {"corpora": {"en": "a"}}}, "data.corpora"),
+            ({"multilingual": {}}, "initializer"),
+            ({"trelm": {"languages": ["en", "de"]}, "helper": "x"}, "helper"),
+        ],
+    )
+    def test_what_a_kind_makes_no_use_of_is_refused(self, changes, key):
+        with pytest.raises(SettingError) as raised:
+            check_recipe(recipe_from(CLP | changes))
+        assert raised.value.key == key
 
 
 def test_the_defaults_of_nested_parts():
     recipe = recipe_from({"name": "new", "model": {"model_type": "llama"}, "tokenizer": {"vocab_size": 500}})
-    assert recipe == Recipe("new", model={"model_type": "llama"}, tokenizer=NewTokenizer(vocab_size=500))
-
-
-def test_a_stage_takes_the_objective_its_model_was_made_for_unless_it_names_one():
-    assert [Stage().objective_for(kind) for kind in (ENCODER, DECODER)] == ["mlm", "clm"]
-    assert Stage(objective="clm").objective_for(ENCODER) == "clm"
+    assert recipe == Recipe(name="new", model={"model_type": "llama"}, tokenizer=NewTokenizer(vocab_size=500))
 
 
 @pytest.mark.parametrize(("steps", "evaluate", "save"), [(1000, 100, 200), (3, 1, 1), (10, 1, 2)])
 def test_evaluations_and_checkpoints_are_spread_evenly(steps, evaluate, save):
-    stage = Stage(steps=steps)
+    stage = Stage(max_steps=steps)
     assert (stage.evaluate_every, stage.save_every) == (evaluate, save)
-    assert Stage(steps=steps, checkpoints=0).save_every is None
+    assert Stage(max_steps=steps, checkpoints=0).save_every is None
 
 
 class TestStagesOfTwoLanguages:
@@ -212,28 +324,32 @@ class TestStagesOfTwoLanguages:
         assert [stage.follows for stage in recipe.stages] == [(), ("common",), ("common",), ("below", "above"), ()]
 
     @pytest.mark.parametrize(
-        ("index", "changed", "message"),
+        ("index", "changed", "key"),
         [
-            (1, {"starts_from": "below"}, r"stage 'above' follows is 'below'; expected an earlier stage \(common\)"),
-            (0, {"starts_from": "common"}, r"an earlier stage \(none before it\)"),
-            (3, {"combine": {"lower": "target", "upper": "above"}}, "stage 'combine' follows is 'target'"),
-            (3, {"combine": {"lower": "below"}}, "lacks the key 'upper'"),
-            (4, {"languages": ["fr"]}, "language is 'fr'; expected one of source, target"),
-            (1, {"languages": ["source"]}, r"languages is \['source'\]; expected two for cdlm"),
-            (1, {"languages": ["source", "source"]}, "expected two for cdlm"),
+            (1, {"starts_from": "below"}, "stages.1"),
+            (0, {"starts_from": "common"}, "stages.0"),
+            (3, {"combine": {"lower": "target", "upper": "above"}}, "stages.3"),
+            (3, {"combine": {"lower": "below"}}, "stages.3.combine.upper"),
+            (4, {"languages": ["fr"]}, "stages.4.languages.0"),
+            (1, {"languages": ["source"]}, "stages.1.languages"),
+            (1, {"languages": ["source", "source"]}, "stages.1.languages"),
         ],
     )
-    def test_what_does_not_fit_together_is_named(self, index, changed, message):
-        with pytest.raises(InputError, match=message):
+    def test_what_does_not_fit_together_is_named(self, index, changed, key):
+        with pytest.raises(SettingError) as raised:
             self.recipe(stages=self.stages(index, **changed))
+        assert raised.value.key == key
 
     def test_pairs_and_parts_need_a_trelm(self):
-        with pytest.raises(InputError, match="stage 'common' needs a TreLM"):
-            self.recipe(trelm=None)
-        with pytest.raises(InputError, match=r"trelm: languages is \['en'\]; expected two"):
+        with pytest.raises(SettingError) as raised:
+            check_recipe(self.recipe(trelm=None))
+        assert raised.value.key == "stages.0.frozen"
+        with pytest.raises(SettingError) as raised:
             self.recipe(trelm={"languages": ["en"]})
-        with pytest.raises(InputError, match="tri_layer_index is 'top'; expected middle, none or a number"):
+        assert raised.value.key == "trelm.languages"
+        with pytest.raises(SettingError) as raised:
             self.recipe(trelm={"languages": ["en", "de"], "tri_layer_index": "top"})
+        assert raised.value.key == "trelm.tri_layer_index"
 
 
 NOT_A_LANGUAGE = (
@@ -254,9 +370,10 @@ class TestWhatReachesTheHub:
         ids=["language", "trelm.languages", "data.corpora"],
     )
     def test_a_language_is_one(self, code, recipe):
-        with pytest.raises(InputError, match="expected a language code") as raised:
+        with pytest.raises(InputError) as raised:
             recipe_from(recipe(code))
         assert raised.value.value == code
+        assert raised.value.expected.startswith("a language code")
         assert len(str(raised.value)) < 300
 
     @pytest.mark.parametrize("code", ["de", "no", "yor", "pt-BR", "zh-Hans", "deu_Latn", "multilingual", "x-mine"])
@@ -275,8 +392,9 @@ class TestWhatReachesTheHub:
 
     def test_a_license_of_ones_own_has_a_name(self):
         assert recipe_from(CLP | {"license": "other", "license_name": "mine"}).license_name == "mine"
-        with pytest.raises(InputError, match="license is 'mit'; expected 'other'"):
+        with pytest.raises(SettingError) as raised:
             recipe_from(CLP | {"license": "mit", "license_name": "mine"})
+        assert raised.value.key == "license"
 
     @pytest.mark.parametrize(
         "name", ["../../x", "a/b", "a\\b", "", ".", "CON", "nul.txt", "x" * 300, "a\nb", ".hidden", "a ", "\u202ex"]
@@ -287,8 +405,8 @@ class TestWhatReachesTheHub:
 
     @pytest.mark.parametrize("name", ["CON", "x" * 300])
     def test_so_is_a_stages_name(self, name):
-        with pytest.raises(InputError, match="stage name is .*expected up to 100 letters"):
-            Stage(name)
+        with pytest.raises(InputError, match="name is .*expected up to 100 letters"):
+            Stage(name=name)
 
     @pytest.mark.parametrize("name", ["clp", "my recipe no. 2", "Deutsch_v1.2+x", "größer"])
     def test_ordinary_names_are_taken(self, name):

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,7 +191,7 @@ class TestAChangedInput:
 
     def test_of_the_recipe_is_named(self, recipe, stopped):
         with pytest.raises(InputError, match=r"stages\.0\.steps was 6 and is 7 now"):
-            run_recipe(replace(recipe, stages=(replace(recipe.stages[0], steps=7),)), Path("out"), "x")
+            run_recipe(recipe.replace(stages=(recipe.stages[0].replace(max_steps=7),)), Path("out"), "x")
         with pytest.raises(InputError, match="--compare was not given"):
             run_recipe(recipe, Path("out"), "x", compare=True)
 
@@ -243,7 +242,7 @@ class TestWhatComesFromTheHub:
         monkeypatch.setattr(
             "hf_xlt.files.corpora.HfApi.dataset_info", lambda self, name, revision: type("Info", (), {"sha": COMMIT})
         )
-        named = replace(recipe, source="org/model@v1", data=replace(recipe.data, held_out="org/text@v2:de"))
+        named = recipe.replace(source="org/model@v1", data=recipe.data.replace(held_out="org/text@v2:de"))
         pinned = with_commits(named)
         assert pinned.source == f"org/model@{COMMIT}"
         assert pinned.data.held_out == f"org/text@{COMMIT}:de"
@@ -253,7 +252,7 @@ class TestWhatComesFromTheHub:
         known = contents(pinned)
         assert (known["source"], known["data.held_out"]) == (COMMIT, COMMIT)
 
-        run_recipe(replace(recipe, source="org/model"), Path("out"), "x")
+        run_recipe(recipe.replace(source="org/model"), Path("out"), "x")
         assert load_recipe("out/recipe.yaml").source == f"org/model@{COMMIT}"
         assert Results.load(Path("out/results.json")).recipe["source"] == f"org/model@{COMMIT}"
         card = Path("out/README.md").read_text(encoding="utf-8")
@@ -262,7 +261,7 @@ class TestWhatComesFromTheHub:
 
     def test_a_folder_whose_name_has_an_at_sign_is_a_folder(self, recipe):
         Path("source").rename("model@v1")
-        run_recipe(replace(recipe, source="model@v1"), Path("out"), "x")
+        run_recipe(recipe.replace(source="model@v1"), Path("out"), "x")
         assert load_recipe("out/recipe.yaml").source == "model@v1"
 
 

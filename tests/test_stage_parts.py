@@ -1,7 +1,6 @@
 """What a stage trains, and what it leaves as it was: new rows alone, adapters merged or kept."""
 
 import warnings
-from dataclasses import replace
 
 import pytest
 import tiny
@@ -18,10 +17,10 @@ from transformers import (
 from hf_xlt.errors import InputError
 from hf_xlt.recipes import Stage, load_recipe, recipe_from
 from hf_xlt.runs import run_recipe
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.runs.training.new_rows import rows_kept
 from hf_xlt.runs.training.stages import trained_parts
-from hf_xlt.runs.training.trainer import LanguageModelTrainer
-from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 
@@ -83,7 +82,7 @@ class TestNewRows:
     def test_a_resumed_run_ends_where_an_unbroken_one_does(self, tmp_path, corpus, monkeypatch):
         asked = recipe(tmp_path, corpus, "bert", "stages.0.trains=new-rows", "stages.0.checkpoints=3")
         run_recipe(asked, tmp_path / "whole", "x")
-        step = LanguageModelTrainer.training_step
+        step = StageTrainer.training_step
 
         def killed(trainer, *args, **kwargs):
             if trainer.state.global_step == 5:
@@ -91,7 +90,7 @@ class TestNewRows:
             return step(trainer, *args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(LanguageModelTrainer, "training_step", killed)
+            patch.setattr(StageTrainer, "training_step", killed)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(asked, tmp_path / "killed", "x")
         run_recipe(asked, tmp_path / "killed", "x")
@@ -132,7 +131,7 @@ class TestAdapters:
     @pytest.mark.parametrize("kind", CLASSES)
     def test_kept_ones_lie_beside_the_model_and_give_what_merged_ones_do(self, tmp_path, corpus, kind):
         merged = recipe(tmp_path, corpus, kind, "stages.0.trains=lora", "stages.0.lora_rank=4")
-        kept = replace(merged, stages=(replace(merged.stages[0], adapters="kept"),))
+        kept = merged.replace(stages=(merged.stages[0].replace(adapters="kept"),))
         one, other = (run_recipe(asked, tmp_path / name, "x") for asked, name in ((merged, "merged"), (kept, "kept")))
         assert one.runs[0].curve.points == other.runs[0].curve.points
         tokenizer = AutoTokenizer.from_pretrained(tmp_path / "kept")
@@ -185,8 +184,8 @@ class TestAdapters:
 
     def test_they_are_merged_before_the_next_stage(self, tmp_path, corpus):
         asked = recipe(tmp_path, corpus, "gpt2", "stages.0.trains=lora", "stages.0.steps=2")
-        stages = (asked.stages[0], replace(asked.stages[0], name="last", adapters="kept"))
-        run_recipe(replace(asked, stages=stages), tmp_path / "out", "x")
+        stages = (asked.stages[0], asked.stages[0].replace(name="last", adapters="kept"))
+        run_recipe(asked.replace(stages=stages), tmp_path / "out", "x")
         assert (tmp_path / "out" / "adapter_config.json").exists()
         assert not any("lora" in name for name in load_file(tmp_path / "out" / "model.safetensors"))
 

@@ -1,14 +1,13 @@
 """The study of emerging structure on tiny models: its grid, what a cell trains, resuming, tables and pictures."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import Retrieval
 from hf_xlt.evaluation.structure import Level, Precision, Structure
-from hf_xlt.runs.kinds.multilingual import multilingual_contest
+from hf_xlt.runs.kinds.multilingual import Multilingual
 from hf_xlt.sample import sentences
 from hf_xlt.study import Cell, CellResult, load_study, pictures, run_study, tables
 from hf_xlt.study import run as running
@@ -102,7 +101,7 @@ class TestWhatACellTrains:
         asked = study(f"private=['{private}']")
         make_tokenizer(asked, tmp_path / "tokenizer")
         (recipe,) = recipes_of(asked, asked.cells[0], tmp_path / "tokenizer")
-        config = multilingual_contest(recipe, tmp_path, compare=False).config
+        config = Multilingual(recipe).comparison(tmp_path, compare=False).config
         assert (config.separate_embeddings, config.own_layers, config.languages) == (apart, layers, ["en", "de"])
 
     def test_two_models_of_one_language_each_that_begin_differently(self, study, tmp_path):
@@ -151,7 +150,7 @@ class TestARun:
         monkeypatch.setattr(running, "measure_cell", interrupted)
         assert run_study(asked, out) == results
         with pytest.raises(InputError, match="holds another study"):
-            run_study(replace(asked, seeds=(5,)), out)
+            run_study(asked.replace(seeds=(5,)), out)
 
     @pytest.mark.timeout(600)
     def test_cells_of_two_vocabularies_are_measured_alike_in_processes_of_their_own(self, study, places, tmp_path):
@@ -207,19 +206,19 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("more", "message"),
         [
-            (["private=[layers-3]"], "private 'layers-3': layers is 3; expected at most the model's 2"),
+            (["private=[layers-3]"], "private is 'layers-3'; expected at most 2 layers"),
             (["private=[half]"], "private is 'half'; expected nothing, embeddings, layers-2"),
-            (["private=[]"], r"private is \[\]; expected one or more, each once"),
-            (["seeds=[0, 0]"], r"seeds is \[0, 0\]; expected one or more, each once"),
-            (["anchors=[some]"], "anchors is 'some'; expected one of none, default, extra"),
-            (["domains=[other]"], "domain is 'other'; expected one of same, different"),
+            (["private=[]"], r"private is \[\]; expected 1 or more"),
+            (["seeds=[0, 0]"], r"seeds is \[0, 0\]; expected each once"),
+            (["anchors=[some]"], "anchors.0 is 'some'; expected 'none', 'default' or 'extra'"),
+            (["domains=[other]"], "domains.0 is 'other'; expected 'same' or 'different'"),
             (["corpora.id=c.txt"], "corpora of 3 languages; expected two"),
             (["parallel=null"], "has no parallel, but representations are compared on translation pairs"),
             (["anchors=[default, extra]"], "has no dictionary, but extra anchors come from a dictionary"),
             (["domains=[same, different]"], "has no other_domain, but a different domain needs its own corpus"),
             (["tagging.train=a.conllu"], "tagging has no dev; expected the files train, dev, test"),
-            (["held_out.fr=a.txt"], "held_out: language is 'fr'; expected one of en, de"),
-            (["stepz=3"], "Unknown key 'stepz' in study"),
+            (["held_out.fr=a.txt"], "held_out is 'fr'; expected one of en, de"),
+            (["stepz=3"], "stepz is no known key"),
         ],
     )
     def test_in_the_study(self, more, message, study):
@@ -229,7 +228,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("more", "message"),
         [
-            (["alpha=1.5"], "alpha is 1.5; expected a number from 0 to 1"),
+            (["alpha=1.5"], "alpha is 1.5; expected a number ≤ 1"),
             (["parallel={places}/none.tsv"], "none.tsv"),
             (["corpora.de={places}/none.txt"], "none.txt is not a file"),
             (["model.num_attention_heads=3"], "attention heads do not divide"),

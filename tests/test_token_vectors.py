@@ -8,7 +8,7 @@ from transformers import AutoModelForMaskedLM
 from hf_xlt.data.objectives import special_ids
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.recipes import load_recipe
-from hf_xlt.runs.variants import new_model_contest
+from hf_xlt.runs.kinds.new_model import NewModel
 from hf_xlt.runs.vectors import merged_pairs, token_vectors
 from hf_xlt.sample import sentences
 
@@ -45,8 +45,8 @@ def test_a_new_model_may_begin_with_them(tmp_path):
     starts = []
     for epochs in (0, 2):
         recipe = load_recipe("scratch", [shape, family, f"data.corpus={corpus}", f"vector_epochs={epochs}"])
-        contest = new_model_contest(recipe, tmp_path / "tokenizer")
-        starts.append(contest.methods[0].start(0))
+        contest = NewModel(recipe).comparison(tmp_path, compare=False)
+        starts.append(contest.variants[0].start(0))
         assert isinstance(starts[-1], AutoModelForMaskedLM._model_mapping[type(contest.config)])
     plain, placed = (model.get_input_embeddings().weight for model in starts)
     counts = np.bincount(np.concatenate(list(token_stream(sentences("en", "train"), contest.tokenizer))), minlength=600)

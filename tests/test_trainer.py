@@ -12,7 +12,7 @@ from hf_xlt.data.packing import blocks
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import HeldOut, measure
-from hf_xlt.runs.training.trainer import LanguageModelTrainer, ProgressBar
+from hf_xlt.runs.training.trainer import ProgressBar, StageTrainer
 from hf_xlt.sample import sentences
 
 CASES = {"mlm": ("bert", "wordpiece"), "clm": ("gpt2", "byte-level-bpe"), "denoise": ("t5", "unigram")}
@@ -71,7 +71,7 @@ def trainer(name, model, args, *callbacks):
     tokenizer, objective, packed, held_out = parts(name)
     positions = args.max_steps * args.per_device_train_batch_size * args.gradient_accumulation_steps
     stream = ShuffledStream(packed, positions, seed=0)
-    return LanguageModelTrainer(model, args, stream, objective, tokenizer, held_out, list(callbacks))
+    return StageTrainer(model, args, stream, objective, tokenizer, held_out, list(callbacks))
 
 
 def logged(trained, key="loss"):
@@ -152,7 +152,7 @@ def test_another_seed_sees_the_text_in_another_order(tmp_path):
         tokenizer, objective, packed, held_out = parts("clm")
         args = arguments(tmp_path, max_steps=2, learning_rate=1e-9)
         stream = ShuffledStream(packed, 8, seed)
-        run = LanguageModelTrainer(dropout_free("clm"), args, stream, objective, tokenizer, held_out)
+        run = StageTrainer(dropout_free("clm"), args, stream, objective, tokenizer, held_out)
         run.train()
         losses.append(logged(run))
     assert losses[0] != losses[1]

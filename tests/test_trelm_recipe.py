@@ -14,7 +14,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.recipes import load_recipe
 from hf_xlt.recipes.recipe import NewTokenizer
 from hf_xlt.runs import run_recipe
-from hf_xlt.runs.variants import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.runs.vectors import token_vectors
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from evidence.languages import Language, Prepared
@@ -57,30 +56,30 @@ def recipes(language: Language, prepared: Prepared, source: Path, folder: Path) 
 def distilled(given: list[str], steps: int) -> Recipe:
     """Only the embeddings, on translation pairs in place of text."""
     recipe = load_recipe("distill", given)
-    return replace(recipe, stages=(replace(recipe.stages[0], steps=steps, precision="bfloat16", evaluations=2),))
+    return recipe.replace(stages=(recipe.stages[0].replace(max_steps=steps, bf16=True, evaluations=2),))
 
 
 def plain(name: str, given: list[str], steps: int) -> Recipe:
     """One stage that trains everything."""
     recipe = load_recipe(name, given)
-    return replace(recipe, stages=(stage(recipe, steps),), vector_epochs=0)
+    return recipe.replace(stages=(stage(recipe, steps),), vector_epochs=0)
 
 
 def stage(recipe: Recipe, steps: int) -> object:
-    options = {"learning_rate": 5e-4, "precision": "bfloat16", "evaluations": 12, "checkpoints": 1}
-    return replace(recipe.stages[-1], steps=steps, trains="all", **options)
+    options = {"learning_rate": 5e-4, "bf16": True, "evaluations": 12, "checkpoints": 1}
+    return recipe.stages[-1].replace(max_steps=steps, trains="all", **options)
 
 
 def ramen(given: list[str], steps: int) -> Recipe:
     """A third of the steps on the target's embeddings, the rest on both languages in turn."""
     recipe = load_recipe("ramen", given)
-    options = {"precision": "bfloat16", "evaluations": 4, "checkpoints": 1}
+    options = {"bf16": True, "evaluations": 4, "checkpoints": 1}
     first, second = recipe.stages
     stages = (
-        replace(first, steps=steps // 3, **options),
-        replace(second, steps=steps - steps // 3, learning_rate=5e-4, **options),
+        first.replace(max_steps=steps // 3, **options),
+        second.replace(max_steps=steps - steps // 3, learning_rate=5e-4, **options),
     )
-    return replace(recipe, stages=stages)
+    return recipe.replace(stages=stages)
 
 
 def learn(language: Language, prepared: Prepared, source: Path, folder: Path) -> None:
@@ -99,7 +98,7 @@ def small_helper(language: Language, prepared: Prepared, folder: Path) -> None:
     settings = [f"data.corpus={prepared.corpus}", f"language={language.code}", f"stages.0.steps={HELPER_STEPS}"]
     small = ["model.hidden_size=128", "model.intermediate_size=320", "model.num_hidden_layers=2"]
     recipe = load_recipe("scratch", [*settings, *small, "tokenizer.family=wordpiece", "vector_epochs=3"])
-    recipe = replace(recipe, stages=(replace(recipe.stages[0], precision="bfloat16", evaluations=2),))
+    recipe = recipe.replace(stages=(recipe.stages[0].replace(bf16=True, evaluations=2),))
     run(recipe, folder / HELPER, folder / "tokenizer")
 
 

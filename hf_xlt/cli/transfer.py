@@ -41,9 +41,7 @@ from hf_xlt.initializers.health import Health, health_tables
 from hf_xlt.recipes import load_recipe, set_value, shipped_recipes
 from hf_xlt.report.tables import example_token, explanation_table, results_table, text_table
 from hf_xlt.runs import run_recipe
-from hf_xlt.runs.card import retrieval_tables
-from hf_xlt.runs.source import chat_for
-from hf_xlt.runs.trade_off import language_tables
+from hf_xlt.runs.kinds import kind_of_run
 from hf_xlt.tokenizers.extension import extend_tokenizer
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
 from hf_xlt.transport import Transport
@@ -200,11 +198,12 @@ def run(
         raise InputError(f"--languages is for recipes of two languages, such as trelm and ramen; {recipe} is none.")
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
-    if not loaded.only_distils:
+    kind = kind_of_run(loaded)(loaded)
+    if kind.result_rows(results):
         console.print(results_table(results.summaries))
-    for table in (*language_tables(results), *retrieval_tables(results)):
+    for table in kind.tables(results):
         console.print(text_table(table))
-    chat = chat_for(loaded, open_tokenizer(output, trust_remote_code=loaded.trusts_code))
+    chat = kind.inputs.chat(open_tokenizer(output, trust_remote_code=loaded.trusts_code))
     if chat.notice is not None:
         say(chat.notice)
     pictures = ", ".join(sorted(path.name for path in output.glob("*.png")))

@@ -123,7 +123,7 @@ def token_ids(anchors: str, tokenizer: PreTrainedTokenizerBase, languages: Seque
 
 
 @dataclass(frozen=True)
-class DataCollatorForTokenIds:
+class DataCollatorForTokenIds(Objective):
     """Another collator's batch in the ids of each text's language.
 
     Text stays packed in joint ids, whatever the anchors; random replacements of masked language modelling are of the
@@ -137,11 +137,6 @@ class DataCollatorForTokenIds:
 
     objective: Objective
     ids: TokenIds
-
-    @property
-    def shifts_labels(self) -> bool:
-        """Whether a label is the token at its place, which the one before predicts."""
-        return self.objective.shifts_labels
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate as `objective` does; `input_ids` and `labels` are mapped.

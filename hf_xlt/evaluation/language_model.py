@@ -12,8 +12,8 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives import special_ids
+from hf_xlt.data.objectives.objective import evaluate_losses
 from hf_xlt.evaluation.held_out import HeldOut
-from hf_xlt.evaluation.loss import evaluate_losses
 
 __all__ = ["HeldOut", "LanguageModelQuality", "Quality", "measure"]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
+from transformers import TrainingArguments
 
 from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
 from hf_xlt.recipes.recipe import Recipe
-from hf_xlt.recipes.schema import build
+from hf_xlt.recipes.stage import FORMER, OWN
 
 FOLDER = Path(__file__).parent
 
@@ -33,12 +35,37 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         InputError: If it does not exist, is not YAML, or has unknown keys or values out of range.
     """
+    return recipe_from(plain_data(recipe_file(name_or_path), "Recipe", overrides))
+
+
+def recipe_file(name_or_path: str | Path) -> Path:
+    """Where a shipped recipe or one of the user's own is written.
+
+    Raises:
+        InputError: If there is none.
+    """
     path = FOLDER / f"{name_or_path}.yaml" if str(name_or_path) in shipped_recipes() else Path(name_or_path)
     if not path.is_file():
         raise InputError(
-            f"No recipe {str(name_or_path)!r}: expected one of {', '.join(shipped_recipes())} or a .yaml file."
+            f"There is no recipe {str(name_or_path)!r}",
+            value=name_or_path,
+            expected=f"one of {', '.join(shipped_recipes())}, or a .yaml file",
         )
-    return recipe_from(plain_data(path, "Recipe", overrides))
+    return path
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of recipes, for editors: of a stage it knows what the installed `TrainingArguments` take.
+
+    Example:
+        >>> recipe_schema()["title"]
+        'Recipe'
+    """
+    schema = Recipe.model_json_schema()
+    stage = schema["$defs"]["Stage"]
+    passed_on = {field.name: {} for field in fields(TrainingArguments) if field.name not in OWN}
+    stage |= {"properties": passed_on | dict.fromkeys(FORMER, {}) | stage["properties"], "additionalProperties": False}
+    return schema
 
 
 def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -70,7 +97,7 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
     Raises:
         InputError: If a key is unknown or a value of the wrong type or out of range.
     """
-    return build(Recipe, data, "recipe")
+    return Recipe(**{str(key): value for key, value in data.items()})
 
 
 def set_value(data: Any, override: str) -> None:
@@ -94,7 +121,17 @@ def set_value(data: Any, override: str) -> None:
     for parent in parents:
         data = _child(data, parent, override)
     _child(data, last, override)
+    if parents[:1] in (["stages"], ["training"]):
+        last = _of_today(data, last)
     data[int(last) if isinstance(data, list) else last] = value
+
+
+def _of_today(stage: Any, name: str) -> str:
+    """The name of a stage's setting; whatever else the stage calls it is taken out."""
+    today = FORMER.get(name, name)
+    for former in (former for former, other in FORMER.items() if other == today and isinstance(stage, dict)):
+        stage.pop(former, None)
+    return today
 
 
 def _child(data: Any, key: str, override: str) -> Any:

@@ -3,40 +3,72 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, Any, Literal
 
-from transformers import SchedulerType
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from transformers import SchedulerType, TrainingArguments
 
-from hf_xlt.arguments import MOST, checked, require_number, require_positive, require_share
-from hf_xlt.checkpoint.kind import ModelKind
-from hf_xlt.data.objectives import DISTILLATION, OBJECTIVES, PAIR_OBJECTIVES
+from hf_xlt.data.objectives import OBJECTIVES
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.precision import PRECISIONS
-from hf_xlt.recipes.schema import check_name, one_of, require
+from hf_xlt.recipes.settings import MOST, Count, Name, Positive, SettingError, Settings, Several, one_of, unknown
 
-TRAINS = ("all", "embeddings", "lora", "new-rows")
-ADAPTERS = ("merged", "kept")
-LANGUAGES = ("source", "target")
-SCHEDULES = tuple(schedule.value for schedule in SchedulerType)
+Language = Literal["source", "target"]
+LANGUAGES: tuple[Language, ...] = ("source", "target")
+
+# What these were called in recipes of version 0.1; `--set stages.0.steps=500` is short and stays.
+FORMER = {
+    "steps": "max_steps",
+    "batch_size": "per_device_train_batch_size",
+    "accumulation": "gradient_accumulation_steps",
+    "warmup": "warmup_ratio",
+    "schedule": "lr_scheduler_type",
+    "compile": "torch_compile",
+}
+# `TrainingArguments` that a run sets itself, and in their place: what the user sets.
+OWN = {
+    **dict.fromkeys(("output_dir", "do_train", "do_eval", "do_predict", "resume_from_checkpoint"), ""),
+    **dict.fromkeys(("use_cpu", "disable_tqdm"), ""),
+    **dict.fromkeys(("seed", "data_seed"), "the recipe's seeds"),
+    **dict.fromkeys(("eval_strategy", "eval_steps", "eval_delay", "eval_on_start"), "evaluations"),
+    **dict.fromkeys(("save_strategy", "save_steps", "save_total_limit", "save_only_model"), "checkpoints"),
+    **dict.fromkeys(("num_train_epochs", "auto_find_batch_size"), "max_steps and per_device_train_batch_size"),
+    **dict.fromkeys(("load_best_model_at_end", "metric_for_best_model", "greater_is_better"), "max_steps"),
+    **dict.fromkeys(("label_smoothing_factor", "label_names", "remove_unused_columns"), "the objective"),
+    **dict.fromkeys(("train_sampling_strategy", "length_column_name", "ignore_data_skip"), "the objective"),
+    **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_token"), "`hf-xlt push` after the run"),
+    "warmup_steps": "warmup_ratio",
+}
 
 
-@checked
-@dataclass(frozen=True)
-class Halves:
+class Halves(Settings):
     """Two earlier stages that were trained apart: one gives the lower layers, the other the upper ones."""
 
     lower: str
     upper: str
 
 
-@checked
-@dataclass(frozen=True)
-class Stage:
+def _stage_name(name: str) -> str:
+    if not re.fullmatch(r"[\w-]+", name):
+        raise InputError(f"stage name is {name!r}", value=name, expected="letters, digits, - and _")
+    return name
+
+
+def _objective(name: str) -> str:
+    if name not in ("auto", *OBJECTIVES):
+        raise InputError("objective", value=name, expected=f"one of auto, {', '.join(OBJECTIVES)}")
+    return name
+
+
+class Stage(Settings):
     """One stretch of training, or the meeting of two.
+
+    Besides the fields here it takes whatever `transformers.TrainingArguments` takes, under the same names, and
+    hands it on: `gradient_checkpointing`, `optim`, `max_grad_norm`, `report_to`, `fsdp`, `deepspeed`, …
 
     Args:
         name: What the stage is called in logs and folders.
-        steps: Optimizer steps.
         objective: `auto` (from the kind of model), `clm`, `mlm`, `denoise`; on translation pairs `cdlm` or `tlm`, or
             `distill`: a sentence encoder learns to give a sentence the vector that the source gives its translation.
         languages: `source` and `target`. For `mlm` those to train on, in turn, all there are if none is named; for
@@ -47,84 +79,104 @@ class Stage:
         combine: In place of training: lower layers from one earlier stage, upper ones from another, the rest averaged.
         trains: `all` parameters; only the `embeddings` (input, output and output bias); `lora` adapters on the body
             beside the embeddings; or of the embeddings only `new-rows`, which the initializer did not copy.
-        batch_size: Sequences a forward pass and process.
-        accumulation: Forward passes a step.
-        sequence_length: Tokens a sequence.
-        learning_rate: Peak of the schedule.
-        warmup: Share of the steps with rising learning rate.
-        schedule: A learning-rate schedule `transformers` knows.
-        weight_decay: AdamW's; none where only new rows are trained.
-        evaluations: How often held-out quality is measured, evenly spaced, besides before the first step.
-        checkpoints: How often training state is saved, evenly spaced, for a killed run to resume from.
-        precision: `float32`, or `bfloat16` for mixed precision; weights stay float32.
-        compile: Compile the body with `torch.compile`; pays only in long runs.
         lora_rank: Rank of the adapters where `trains` is `lora`.
         adapters: Whether these are `merged` into the weights after the stage or, in the last one, `kept` beside them as
             peft writes them.
         temperature: What cosines are divided by where `distill` tells the right vector from the batch's others.
+        sequence_length: Tokens a sequence.
+        evaluations: How often the validation set is measured, evenly spaced, besides before the first step.
+        checkpoints: How often training state is saved, evenly spaced, for a killed run to resume from.
+        max_steps: Optimizer steps.
+        per_device_train_batch_size: Sequences a forward pass and process.
+        gradient_accumulation_steps: Forward passes a step.
+        learning_rate: Peak of the schedule.
+        warmup_ratio: Share of the steps with rising learning rate.
+        lr_scheduler_type: A learning-rate schedule `transformers` knows.
+        weight_decay: AdamW's; none where only new rows are trained.
+        bf16: Mixed precision; weights stay float32.
+        torch_compile: Compile the body with `torch.compile`; pays only in long runs.
+
+    Raises:
+        InputError: If a key is unknown or belongs to the run, or a value is of the wrong type or out of range.
     """
 
-    name: str = "target"
-    steps: int = 1000
-    objective: str = "auto"
-    languages: tuple[str, ...] = ()
-    frozen: tuple[str, ...] = ()
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[Name, AfterValidator(_stage_name)] = "target"
+    objective: Annotated[str, AfterValidator(_objective)] = "auto"
+    languages: Several[Language] = ()
+    frozen: Several[str] = ()
     starts_from: str | None = None
     combine: Halves | None = None
-    trains: str = "all"
-    batch_size: int = 16
-    accumulation: int = 1
-    sequence_length: int = 128
-    learning_rate: float = 5e-4
-    warmup: float = 0.1
-    schedule: str = "cosine"
-    weight_decay: float = 0.01
-    evaluations: int = 10
-    checkpoints: int = 5
-    precision: str = "float32"
-    compile: bool = False
-    lora_rank: int = 16
-    adapters: str = "merged"
-    temperature: float = 0.05
+    trains: Literal["all", "embeddings", "lora", "new-rows"] = "all"
+    lora_rank: Count = 16
+    adapters: Literal["merged", "kept"] = "merged"
+    temperature: Positive = 0.05
+    sequence_length: Count = 128
+    evaluations: Count = 10
+    checkpoints: Annotated[int, Field(ge=0, le=MOST)] = 5
+    max_steps: Count = 1000
+    per_device_train_batch_size: Count = 16
+    gradient_accumulation_steps: Count = 1
+    learning_rate: Positive = 5e-4
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.1
+    lr_scheduler_type: str = "cosine"
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    bf16: bool = False
+    torch_compile: bool = False
 
-    def __post_init__(self) -> None:
-        require(re.fullmatch(r"[\w-]+", self.name) is not None, "stage name", self.name, "letters, digits, - and _")
-        check_name("stage name", self.name)
-        for name in ("steps", "batch_size", "accumulation", "sequence_length", "evaluations", "lora_rank"):
-            value = getattr(self, name)
-            require(0 < value <= MOST, f"stage {self.name!r}: {name}", value, f"a number > 0 and at most {MOST:,}")
-        require(0 <= self.checkpoints <= MOST, f"stage {self.name!r}: checkpoints", self.checkpoints, "a number ≥ 0")
-        for name in ("learning_rate", "temperature"):
-            require_positive(f"stage {self.name!r}: {name}", getattr(self, name))
-        require_share(f"stage {self.name!r}: warmup", self.warmup, below_one=True)
-        require_number(f"stage {self.name!r}: weight_decay", self.weight_decay, least=0)
-        one_of(f"stage {self.name!r}: schedule", self.schedule, SCHEDULES)
-        one_of(f"stage {self.name!r}: objective", self.objective, ("auto", *OBJECTIVES))
-        one_of(f"stage {self.name!r}: trains", self.trains, TRAINS)
-        one_of(f"stage {self.name!r}: adapters", self.adapters, ADAPTERS)
-        one_of(f"stage {self.name!r}: precision", self.precision, PRECISIONS)
-        for language in self.languages:
-            one_of(f"stage {self.name!r}: language", language, LANGUAGES)
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        """The keys by their names of today."""
+        if not isinstance(given, Mapping):
+            return given
+        named = dict(given)
+        for former, name in FORMER.items():
+            if former in named:
+                if name in named:
+                    raise SettingError(former, f"is another name of {name}", hint="Give one of them.")
+                named[name] = named.pop(former)
+        if (precision := named.pop("precision", None)) is not None:
+            one_of("precision", precision, ("float32", "bfloat16"))
+            named["bf16"] = precision == "bfloat16"
+        return named
+
+    @model_validator(mode="after")
+    def _checked(self) -> Stage:
+        known = {field.name for field in fields(TrainingArguments)}
+        for key in self.model_extra or {}:
+            if key in OWN:
+                hint = f"Set {OWN[key]} in its place." if OWN[key] else "Leave it out."
+                raise SettingError(key, "is set by the run", value=key, hint=hint)
+            if key not in known:
+                raise unknown(key, (*type(self).model_fields, *FORMER, *(known - OWN.keys())))
+        if self.lora_rank != 16 and self.trains != "lora":
+            raise SettingError("lora_rank", f"is {self.lora_rank}", expected="it only where trains is 'lora'")
+        if self.temperature != 0.05 and not self.distils:
+            raise SettingError("temperature", f"is {self.temperature}", expected="it only where a stage distils")
+        one_of("lr_scheduler_type", self.lr_scheduler_type, [schedule.value for schedule in SchedulerType])
         if self.on_pairs and len(set(self.languages)) != 2:
-            raise InputError(
-                f"stage {self.name!r}: languages is {list(self.languages)}; expected two for {self.objective}: "
-                "the one that is read and the one that is predicted."
+            raise SettingError(
+                "languages",
+                f"is {list(self.languages)}",
+                value=self.languages,
+                expected=f"two for {self.objective}: the one that is read and the one that is predicted",
             )
         if self.adapters == "kept" and (self.trains != "lora" or self.distils):
-            raise InputError(
-                f"stage {self.name!r}: adapters is 'kept'; expected 'merged', as "
-                + ("a sentence encoder keeps none." if self.distils else f"it trains {self.trains}, not lora.")
-            )
+            why = "as a sentence encoder keeps none" if self.distils else f"as it trains {self.trains}, not lora"
+            raise SettingError("adapters", "is 'kept'", value="kept", expected=f"'merged', {why}")
+        return self
 
     @property
     def on_pairs(self) -> bool:
-        """Whether it trains on translation pairs."""
-        return self.objective in PAIR_OBJECTIVES
+        """Whether it trains on aligned translation pairs."""
+        return self.objective != "auto" and OBJECTIVES[self.objective].reads == "pairs"
 
     @property
     def distils(self) -> bool:
         """Whether it trains a sentence encoder on the source's vectors."""
-        return self.objective == DISTILLATION and self.combine is None
+        return self.combine is None and self.objective != "auto" and OBJECTIVES[self.objective].reads == "sentences"
 
     @property
     def follows(self) -> tuple[str, ...]:
@@ -133,16 +185,32 @@ class Stage:
             return (self.combine.lower, self.combine.upper)
         return () if self.starts_from is None else (self.starts_from,)
 
-    def objective_for(self, kind: ModelKind) -> str:
-        """The stage's objective, or the one a kind of model was made for."""
-        return kind.objective if self.objective == "auto" else self.objective
+    @property
+    def training_arguments(self) -> dict[str, Any]:
+        """What of `TrainingArguments` the stage sets, by their names there."""
+        names = (
+            "max_steps",
+            "per_device_train_batch_size",
+            "gradient_accumulation_steps",
+            "learning_rate",
+            "lr_scheduler_type",
+            "bf16",
+        )
+        given = {name: getattr(self, name) for name in names} | dict(self.model_extra or {})
+        decay = 0.0 if self.trains == "new-rows" else self.weight_decay
+        return given | {"weight_decay": decay, "warmup_steps": int(self.warmup_ratio * self.max_steps)}
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences a step and process."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
     @property
     def evaluate_every(self) -> int:
         """Steps between evaluations."""
-        return max(1, self.steps // self.evaluations)
+        return max(1, self.max_steps // self.evaluations)
 
     @property
     def save_every(self) -> int | None:
         """Steps between training checkpoints, or None for none."""
-        return max(1, self.steps // self.checkpoints) if self.checkpoints else None
+        return max(1, self.max_steps // self.checkpoints) if self.checkpoints else None

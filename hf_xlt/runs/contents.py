@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def with_commits(recipe: Recipe) -> Recipe:
     """
     checkpoints = {name: each(checkpoint.pinned, getattr(recipe, name)) for name in CHECKPOINTS}
     corpora = {name: each(pinned_corpus, getattr(recipe.data, name)) for name in CORPORA}
-    return replace(recipe, **checkpoints, data=replace(recipe.data, **corpora))
+    return recipe.replace(**checkpoints, data=recipe.data.replace(**corpora))
 
 
 def contents(recipe: Recipe) -> dict[str, str]:

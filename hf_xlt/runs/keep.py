@@ -6,47 +6,22 @@ import copy
 import json
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, ModelKind, auto_class_name, fetch, write_tokenizer
-from hf_xlt.checkpoint.contents import carried_files, modules, transformer_path
-from hf_xlt.errors import InputError
-from hf_xlt.recipes.recipe import Recipe
-from hf_xlt.runs.source import chat_for, source_checkpoint
+from hf_xlt.checkpoint import Checkpoint, ModelKind, write_tokenizer
+from hf_xlt.checkpoint.contents import carried_files, transformer_path
+from hf_xlt.runs.kinds import Kind
 
 ADAPTERS = "adapters"
 
 
-def check_adapters(recipe: Recipe) -> None:
-    """Refuse to keep adapters in a folder that sentence-transformers opens: it would not find their places.
-
-    Raises:
-        InputError: If the source is such a folder and the last stage keeps its adapters.
-    """
-    if recipe.stages[-1].adapters == "kept" and recipe.source is not None and modules(fetch(recipe.source)):
-        raise InputError(
-            f"stage {recipe.stages[-1].name!r}: adapters is 'kept'; expected 'merged', as {recipe.source} is a "
-            "sentence-transformers model, which keeps none."
-        )
-
-
-def kept_class(recipe: Recipe, kind: ModelKind) -> Any:
-    """The Auto class that opens the kept model: one without a head where the source has none and no stage trained one.
-
-    Such a head is measured while the model trains, but it is random, and nobody's use.
-    """
-    if recipe.only_distils and auto_class_name(source_checkpoint(recipe).config) == AutoModel.__name__:
-        return AutoModel
-    return kind.auto_class
-
-
 def save_kept(
-    recipe: Recipe,
-    kind: ModelKind,
+    kind: Kind,
+    model_kind: ModelKind,
     trained: Path,
     dtype: torch.dtype | str,
     tokenizer: PreTrainedTokenizerBase,
@@ -59,31 +34,32 @@ def save_kept(
     `Initializer.build` does.
 
     Args:
-        recipe: How it came about.
-        kind: Which language model it is.
+        kind: What was run.
+        model_kind: Which language model it is.
         trained: Folder of the language model; what adapters it has lie beside it.
         dtype: Type of the saved weights; adapters stay in float32.
         tokenizer: The target's.
         folder: Where to write it.
         name: What the folder will be called.
     """
-    body = folder
-    if recipe.source is not None and modules(source := fetch(recipe.source)):
+    recipe, inputs, body = kind.recipe, kind.inputs, folder
+    if inputs.source_is_sentence_transformer:
+        source = inputs.source.folder
         for path in carried_files(source):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / path, folder / path)
         body = folder / transformer_path(source)
-    model = kind.auto_class.from_pretrained(trained, dtype=dtype)
-    if kept_class(recipe, kind) is AutoModel:
-        save_bare(model, source_checkpoint(recipe), body)
+    model = model_kind.auto_class.from_pretrained(trained, dtype=dtype)
+    if kind.saved_as(model_kind) is AutoModel:
+        save_bare(model, inputs.source, body)
     else:
         model.save_pretrained(body)
     if recipe.source is None:
         talking = copy.copy(tokenizer)
-        talking.chat_template = chat_for(recipe, tokenizer).templates
+        talking.chat_template = inputs.chat(tokenizer).templates
         talking.save_pretrained(body)
     else:
-        write_tokenizer(source_checkpoint(recipe), tokenizer, body, recipe.chat_template)
+        write_tokenizer(inputs.source, tokenizer, body, recipe.chat_template)
     if (adapters := trained.with_name(ADAPTERS)).is_dir():
         save_adapters(adapters, folder, name)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.anchors import AnchoredSplit, DataCollatorForTokenIds, ExtraAnchors, TokenIds
 from hf_xlt.data.multilingual import LanguagePair, MultilingualText, PackedLanguages
 from hf_xlt.data.objectives import DataCollatorForMultilingualMLM, Objective
@@ -23,23 +24,15 @@ from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.language_model import measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
-from hf_xlt.evidence.dictionary import read_dictionaries
 from hf_xlt.evidence.parallel import ParallelText
-from hf_xlt.evidence.skipped import told
-from hf_xlt.files.corpora import Corpus, Split
-from hf_xlt.recipes.recipe import Data, Multilingual, Recipe
+from hf_xlt.recipes.recipe import Multilingual
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.runs.kinds.distillation import RetrievalPoint, split_pairs
+from hf_xlt.runs.inputs import Inputs
+from hf_xlt.runs.results import LanguagePoint, RetrievalPoint
+from hf_xlt.runs.text import Measured, Text
 
 DEPTH = 7 / 12  # of the layer whose states are compared: that of XTREME (Hu et al., 2020) for BERT
 Pairs = Mapping[LanguagePair, Sequence[tuple[str, str]]]
-
-
-@dataclass(frozen=True)
-class LanguagePoint(Point):
-    """Held-out quality in one language."""
-
-    language: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,7 @@ class HeldOutTranslations:
     pairs: Pairs
     readers: Mapping[str, TextReader]
 
-    def measure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, step: int) -> RetrievalPoint:
+    def measure(self, model: PreTrainedModel, step: int) -> RetrievalPoint:
         """How well translations find each other, a mean over pairs of languages; the model's mode is restored."""
         training = model.training
         found = []
@@ -102,71 +95,60 @@ class HeldOutTranslations:
         return sentence_vectors(body, reader, sentences, layers=slice(layer, layer + 1))[0]
 
 
-@dataclass(frozen=True)
-class LanguagesText:
-    """What every stage and every method of a run on many languages shares.
+@dataclass(frozen=True, kw_only=True)
+class LanguagesText(Text):
+    """What every stage and every variant of a run on many languages shares.
+
+    Where the first language has a vocabulary of its own, `source_tokenizer` is the joint one once more.
 
     Args:
-        tokenizer: The joint one.
         packed: What is trained on.
-        lines: Language → held-out lines.
-        length: Ids a sequence.
+        lines: Language → validation lines.
         ids: What the model reads and writes.
-        position_offset: The model's row of the first position.
         translations: Pairs that are not trained on; None where there are none.
-        source_tokenizer: The joint one once more, where the first language has a vocabulary of its own.
     """
 
-    tokenizer: PreTrainedTokenizerBase
     packed: PackedLanguages
     lines: Mapping[str, tuple[str, ...]]
-    length: int
     ids: TokenIds
-    position_offset: int = 0
     translations: HeldOutTranslations | None = None
-    source_tokenizer: PreTrainedTokenizerBase | None = None
 
-    @property
-    def held_out_lines(self) -> tuple[str, ...]:
-        """Those of all languages."""
-        return tuple(chain.from_iterable(self.lines.values()))
+    def objective(self, stage: Stage, kind: ModelKind) -> Objective:
+        """Masked language modeling, of pairs as translation language modeling."""
+        return self._masked
 
-    @property
-    def sequences(self) -> int:
-        """Packed sequences of all languages."""
-        return sum(map(len, self.packed.corpora.values()))
-
-    def objective(self, name: str) -> Objective:
-        """Masked language modelling, of pairs as translation language modelling."""
+    @cached_property
+    def _masked(self) -> Objective:
         collator = DataCollatorForMultilingualMLM(self.tokenizer, position_offset=self.position_offset)
         return DataCollatorForTokenIds(collator, self.ids)
 
-    def held_out(self, name: str) -> HeldOut:
-        """The held-out lines of all languages, each in its own."""
-        parts = self._held_out.values()
+    def validation_set(self, kind: ModelKind) -> HeldOut:
+        """The validation lines of all languages, each in its own."""
+        parts = self._by_language.values()
         return HeldOut(
             examples=tuple(chain.from_iterable(part.examples for part in parts)),
             text_bytes=sum(part.text_bytes for part in parts),
             text_tokens=sum(part.text_tokens for part in parts),
-            objective=self.objective(name),
+            objective=self._masked,
         )
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
-        """What a stage trains on, in the order of use."""
+        """See `Text`."""
         return self.packed.stream(positions, seed, languages_of(stage, tuple(self.lines)))
 
-    def measure(self, model: PreTrainedModel, step: int) -> tuple[LanguagePoint, ...]:
-        """Held-out quality in each language."""
-        found = {language: measure(model, part, self.tokenizer) for language, part in self._held_out.items()}
-        return tuple(
+    def measure(self, model: PreTrainedModel, step: int) -> Measured:
+        """Quality in each language, and how well translations find each other."""
+        found = {language: measure(model, part, self.tokenizer) for language, part in self._by_language.items()}
+        languages = tuple(
             LanguagePoint(**asdict(Point.at(step, quality)), language=language) for language, quality in found.items()
         )
+        pairs = self.translations
+        return Measured(() if pairs is None else (pairs.measure(model, step),), languages)
 
     @cached_property
-    def _held_out(self) -> dict[str, HeldOut]:
-        objective = self.objective("mlm")
+    def _by_language(self) -> dict[str, HeldOut]:
         cut = {
-            language: HeldOut.cut(lines, self.tokenizer, self.length, objective)
+            language: HeldOut.cut(lines, self.tokenizer, self.length, self._masked)
             for language, lines in self.lines.items()
         }
         return {
@@ -191,54 +173,30 @@ def languages_of(stage: Stage, languages: Sequence[str]) -> tuple[str, ...]:
     return tuple(chain.from_iterable(meant[name] for name in stage.languages))
 
 
-def languages_text(recipe: Recipe) -> MultilingualText:
+def languages_text(inputs: Inputs) -> MultilingualText:
     """The corpora and the translation pairs of a recipe that are trained on.
 
     Raises:
         InputError: If there is no corpus, a file cannot be read, or anchors lack what they need.
     """
-    data, options = recipe.data, recipe.multilingual or Multilingual()
-    if not data.corpora:
-        raise InputError(
-            "No corpora given; name one a language, as --set data.corpora.en=FILE --set data.corpora.de=FILE."
-        )
-    splits = [_split(data, language) for language in data.corpora]
+    options = inputs.recipe.multilingual or Multilingual()
+    splits = list(inputs.splits.values())
     if options.anchors == "extra":
-        splits[0] = _anchored(splits[0], data, options)
-    parallel = {pair: ParallelText(tuple(training)) for pair, (training, _) in translations(data).items()}
-    return MultilingualText(tuple(data.corpora), tuple(splits), parallel, options.alpha, options.pair_share)
-
-
-def translations(data: Data) -> dict[LanguagePair, tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
-    """Two languages → the translation pairs to train on, and those held out.
-
-    Raises:
-        InputError: If it is not clear which languages a file is of, or it cannot be read.
-    """
-    first, *others = data.corpora
-    files = dict(data.translations)
-    if data.parallel is not None:
-        if len(others) != 1 or files:
+        if len(splits) != 2 or inputs.dictionary is None:
             raise InputError(
-                f"data.parallel is given for the languages {', '.join(data.corpora)}; expected two and no "
-                "data.translations. Name the file of each language instead, as data.translations.de=FILE."
+                f"multilingual: anchors is 'extra' with {len(splits)} languages and "
+                f"{'no' if inputs.dictionary is None else 'a'} dictionary",
+                value="extra",
+                expected="two languages, and a dictionary of words of the first and their translations",
+                hint="Name its file as data.dictionary.",
             )
-        files = {others[0]: data.parallel}
-    if first in files:
-        raise InputError(
-            f"data.translations is given for {first!r}, the first language, which all translations are of; name "
-            f"another of {', '.join(others) or 'several languages'}."
-        )
-    found = {}
-    for language, file in files.items():
-        own = replace(data, parallel=file)
-        told(own.pairs())
-        found[first, language] = split_pairs(own)
-    return found
+        splits[0] = AnchoredSplit.of(splits[0], ExtraAnchors(inputs.dictionary, options.anchor_probability))
+    parallel = {pair: ParallelText(training) for pair, (training, _) in inputs.translations.items()}
+    return MultilingualText(tuple(inputs.splits), tuple(splits), parallel, options.alpha, options.pair_share)
 
 
 def read_languages(
-    recipe: Recipe,
+    inputs: Inputs,
     tokenizer: PreTrainedTokenizerBase,
     ids: TokenIds,
     position_offset: int,
@@ -248,7 +206,7 @@ def read_languages(
     """Pack the corpora and the pairs of a recipe; arguments as in `LanguagesText`.
 
     Args:
-        recipe: What to read.
+        inputs: What to read.
         tokenizer: The joint one.
         ids: What the model reads.
         position_offset: The model's.
@@ -258,33 +216,22 @@ def read_languages(
     Raises:
         InputError: If one of them cannot be read or is too short.
     """
-    text, length = languages_text(recipe), recipe.stages[0].sequence_length
-    held_out = {pair: both[1] for pair, both in translations(recipe.data).items()}
+    text, length = languages_text(inputs), inputs.recipe.stages[0].sequence_length
+    validation = {pair: both[1] for pair, both in inputs.translations.items()}
     readers = {language: TextReader(tokenizer, ids, number) for number, language in enumerate(text.languages)}
+    packed = text.packed(tokenizer, length, inputs.data.max_sequences, cache)
+    lines = {code: tuple(split.held_out_lines()) for code, split in zip(text.languages, text.splits, strict=True)}
+    sequences = sum(map(len, packed.corpora.values()))
     return LanguagesText(
-        tokenizer,
-        text.packed(tokenizer, length, recipe.data.max_sequences, cache),
-        {language: tuple(split.held_out_lines()) for language, split in zip(text.languages, text.splits, strict=True)},
-        length,
-        ids,
-        position_offset,
-        HeldOutTranslations(held_out, readers) if held_out else None,
-        source_tokenizer,
+        tokenizer=tokenizer,
+        packed=packed,
+        lines=lines,
+        validation_lines=tuple(chain.from_iterable(lines.values())),
+        length=length,
+        sequences=sequences,
+        tokens=sequences * length,
+        ids=ids,
+        position_offset=position_offset,
+        translations=HeldOutTranslations(validation, readers) if validation else None,
+        source_tokenizer=source_tokenizer,
     )
-
-
-def _split(data: Data, language: str) -> Split:
-    held_out = data.held_out_corpora.get(language)
-    other = None if held_out is None else Corpus(held_out)
-    return Split(Corpus(data.corpora[language]), other, data.held_out_every, data.held_out_lines)
-
-
-def _anchored(split: Split, data: Data, options: Multilingual) -> Split:
-    if len(data.corpora) != 2 or data.dictionary is None:
-        raise InputError(
-            f"multilingual: anchors is 'extra' with {len(data.corpora)} languages and "
-            f"{'no' if data.dictionary is None else 'a'} dictionary; expected two languages, and a dictionary of words "
-            "of the first and their translations. Name its file as data.dictionary."
-        )
-    extra = ExtraAnchors(told(read_dictionaries(data.dictionary)), options.anchor_probability)
-    return AnchoredSplit.of(split, extra)

@@ -12,12 +12,40 @@ from typing import Any
 
 import torch
 
-from hf_xlt.evaluation.curves import Curve
+from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.summary import MethodSummary, summarize
 from hf_xlt.hub.card import public_command, without_paths
-from hf_xlt.runs.kinds.distillation import RetrievalPoint
-from hf_xlt.runs.languages import LanguagePoint
-from hf_xlt.runs.variants import BASELINES
+
+RANDOM_ROWS = "random rows"
+FROM_SCRATCH = "from scratch"
+ONE_PHASE = "one phase"
+BASELINES = (RANDOM_ROWS, FROM_SCRATCH, ONE_PHASE)
+
+
+@dataclass(frozen=True)
+class LanguagePoint(Point):
+    """Quality on the validation set of one language."""
+
+    language: str
+
+
+@dataclass(frozen=True)
+class RetrievalPoint:
+    """P@1 of validation pairs after a number of training steps, found among each other.
+
+    Args:
+        step: Training steps.
+        to_source: Share of target sentences whose nearest source sentence is their translation.
+        from_source: The other way round.
+        cosine: The mean cosine of a sentence and its translation; None where it was not measured.
+        margin: By how much the translation is nearer than the nearest other sentence, in cosines; a mean, likewise.
+    """
+
+    step: int
+    to_source: float
+    from_source: float
+    cosine: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +108,11 @@ class Results:
     def methods(self) -> tuple[str, ...]:
         """Methods in the order they were run."""
         return tuple(dict.fromkeys(run.curve.method for run in self.runs))
+
+    @property
+    def kept(self) -> tuple[Run, ...]:
+        """The runs of the variant whose model was kept."""
+        return tuple(run for run in self.runs if run.curve.method == self.method)
 
     def curves(self, method: str) -> tuple[Curve, ...]:
         """A method's curves, one a seed."""

@@ -1,109 +1,145 @@
-"""The text of a run: packed corpora, aligned translation pairs, held-out lines."""
+"""The text of a run: packed corpora, aligned translation pairs, the validation set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from datasets import Dataset
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives import DataCollatorForTLM, Example, MaskedLM, Objective, objective_for
-from hf_xlt.data.objectives.batch import full_batch, generator_for, languages_of
+from hf_xlt.checkpoint.kind import ModelKind
+from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting, objective_for
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.evidence.skipped import told
-from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.files.corpora import Split
 from hf_xlt.recipes.stage import LANGUAGES, Stage
-
-
-@dataclass(frozen=True, kw_only=True)
-class BilingualMaskedLM(MaskedLM):
-    """Masked language modelling of texts in two languages, those of the source masked by a tokenizer of their own.
-
-    Args:
-        source: Masks the texts of the source language.
-    """
-
-    source: MaskedLM
-
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Collate packed sequences: `input_ids` and `labels` `(batch, length)`, `lang_ids` `(batch,)`."""
-        maskers = {"source": self.source, "target": self}
-        masked = (
-            maskers[LANGUAGES[int(row["lang_ids"])]].mask(np.asarray(row["input_ids"]), generator_for(row))
-            for row in examples
-        )
-        inputs, labels = zip(*masked, strict=True)
-        return full_batch(inputs, labels) | languages_of(examples)
+from hf_xlt.runs.inputs import Inputs
+from hf_xlt.runs.results import LanguagePoint, RetrievalPoint
 
 
 @dataclass(frozen=True)
-class Text:
-    """What every stage and every method of a run shares.
+class Measured:
+    """What is measured of a model between stages, besides its quality on the validation set."""
+
+    retrieval: tuple[RetrievalPoint, ...] = ()
+    languages: tuple[LanguagePoint, ...] = ()
+
+    def __add__(self, other: Measured) -> Measured:
+        return Measured(self.retrieval + other.retrieval, self.languages + other.languages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(ABC):
+    """What every stage and every variant of a run shares.
 
     Args:
-        tokenizer: Of the target language, or of both.
-        corpora: `target`, and for models of both languages `source` → packed training text.
-        held_out_lines: Of the target language.
+        tokenizer: Of the target language, or of all.
+        validation_lines: What is not trained on.
         length: Ids a sequence.
-        pairs: Language read and language predicted → aligned translation pairs.
+        sequences: How many examples there are to train on.
+        tokens: Ids in them.
         source_tokenizer: Of the source language, where it has a vocabulary of its own.
         position_offset: The model's row of the first position, see `TreLMConfig`.
+        pooling: How sentence vectors are made, where stages learn them.
     """
 
     tokenizer: PreTrainedTokenizerBase
-    corpora: Mapping[str, Dataset]
-    held_out_lines: tuple[str, ...]
+    validation_lines: tuple[str, ...]
     length: int
-    pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
+    sequences: int
+    tokens: int
     source_tokenizer: PreTrainedTokenizerBase | None = None
     position_offset: int = 0
+    pooling: str | None = None
 
-    def objective(self, name: str) -> Objective:
-        """The collator of an objective; with two vocabularies, of masked language modelling in both."""
-        if name == "tlm":
-            return DataCollatorForTLM(self.tokenizer, position_offset=self.position_offset)
-        if self.source_tokenizer is None:
-            return objective_for(name, self.tokenizer)
-        return BilingualMaskedLM(self.tokenizer, source=MaskedLM(self.source_tokenizer))
+    @abstractmethod
+    def objective(self, stage: Stage, kind: ModelKind) -> Objective:
+        """What a stage learns; `auto` is what the kind of model was made for."""
 
-    @property
-    def sequences(self) -> int:
-        """Packed sequences of the target language."""
-        return len(self.corpora["target"])
+    @abstractmethod
+    def validation_set(self, kind: ModelKind) -> HeldOut:
+        """The validation lines cut for the objective of a kind of model."""
 
-    def held_out(self, name: str) -> HeldOut:
-        """The held-out lines cut for an objective."""
-        objective = objective_for(name, self.tokenizer)
-        return HeldOut.cut(self.held_out_lines, self.tokenizer, self.length, objective)
-
+    @abstractmethod
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
         """What a stage trains on, in the order of use."""
+
+    def measure(self, model: PreTrainedModel, step: int) -> Measured:
+        """What is measured besides quality; by default nothing. The model's mode is restored."""
+        return Measured()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedText(Text):
+    """Packed text of the target language, or of source and target.
+
+    Args:
+        corpora: `target`, and for models of both languages `source` → packed training text.
+        pairs: Language read and language predicted → aligned translation pairs.
+    """
+
+    corpora: Mapping[str, Dataset]
+    pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
+
+    def objective(self, stage: Stage, kind: ModelKind) -> Objective:
+        """See `Text`; with two vocabularies, masked language modeling is of both."""
+        name = kind.objective if stage.objective == "auto" else stage.objective
+        return OBJECTIVES[name].of(Setting(self.tokenizer, self.source_tokenizer, self.position_offset))
+
+    def validation_set(self, kind: ModelKind) -> HeldOut:
+        """See `Text`."""
+        objective = objective_for(kind.objective, self.tokenizer)
+        return HeldOut.cut(self.validation_lines, self.tokenizer, self.length, objective)
+
+    def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
+        """See `Text`."""
         if stage.on_pairs:
             return ShuffledStream(self.pairs[stage.languages], positions, seed)
-        languages = stage.languages or tuple(self.corpora)
+        languages: tuple[str, ...] = stage.languages or tuple(self.corpora)
         share = -(-positions // len(languages))
         return AlternatingStream([ShuffledStream(self.corpora[language], share, seed) for language in languages])
 
 
-def read_text(
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
-    cache: Path,
-    source_tokenizer: PreTrainedTokenizerBase | None = None,
-    position_offset: int = 0,
-) -> Text:
-    """Pack the corpora of a recipe and align its translation pairs.
+def packed_text(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path) -> PackedText:
+    """The corpus of one language, packed.
 
     Args:
-        recipe: What to read.
+        inputs: With a corpus.
+        tokenizer: Of the target language.
+        cache: Folder for the Arrow files.
+
+    Raises:
+        InputError: If it cannot be read or is too short.
+    """
+    length = inputs.recipe.stages[0].sequence_length
+    packed = pack(inputs.split, tokenizer, length, inputs.data.max_sequences, cache)
+    return PackedText(
+        tokenizer=tokenizer,
+        corpora={"target": packed},
+        validation_lines=tuple(inputs.split.held_out_lines()),
+        length=length,
+        sequences=len(packed),
+        tokens=len(packed) * length,
+    )
+
+
+def bilingual_text(
+    inputs: Inputs,
+    tokenizer: PreTrainedTokenizerBase,
+    cache: Path,
+    source_tokenizer: PreTrainedTokenizerBase | None,
+    position_offset: int,
+) -> PackedText:
+    """The corpora of both languages, packed, and the translation pairs that stages ask for, aligned token by token.
+
+    Args:
+        inputs: With corpora of both languages.
         tokenizer: Of the target language, or of both.
         cache: Folder for the Arrow files.
         source_tokenizer: Of the source language, where it has a vocabulary of its own.
@@ -112,34 +148,41 @@ def read_text(
     Raises:
         InputError: If one of them cannot be read or is too short.
     """
-    length = recipe.stages[0].sequence_length
-    split = recipe.data.split()
-    splits = {"target": split} if recipe.trelm is None else {"source": recipe.data.source_split(), "target": split}
-    tokenizers = {"source": source_tokenizer or tokenizer, "target": tokenizer}
-    corpora = {
-        language: pack(part, tokenizers[language], length, recipe.data.max_sequences, cache)
-        for language, part in splits.items()
-    }
-    if recipe.trelm is not None:
-        corpora = {
-            language: packed.add_column("lang_ids", [LANGUAGES.index(language)] * len(packed))
-            for language, packed in corpora.items()
-        }
-    pairs = read_pairs(recipe, tokenizer, cache) if any(stage.on_pairs for stage in recipe.stages) else {}
-    return Text(tokenizer, corpora, tuple(split.held_out_lines()), length, pairs, source_tokenizer, position_offset)
+    length = inputs.recipe.stages[0].sequence_length
+
+    def packed(number: int, split: Split) -> Dataset:
+        cut_by = (source_tokenizer or tokenizer, tokenizer)[number]
+        sequences = pack(split, cut_by, length, inputs.data.max_sequences, cache)
+        return sequences.add_column("lang_ids", [number] * len(sequences))
+
+    splits: dict[str, Split] = {"source": inputs.source_split, "target": inputs.split}
+    corpora = {language: packed(number, split) for number, (language, split) in enumerate(splits.items())}
+    return PackedText(
+        tokenizer=tokenizer,
+        corpora=corpora,
+        validation_lines=tuple(inputs.split.held_out_lines()),
+        length=length,
+        sequences=len(corpora["target"]),
+        tokens=len(corpora["target"]) * length,
+        pairs=_aligned(inputs, tokenizer, length, cache),
+        source_tokenizer=source_tokenizer,
+        position_offset=position_offset,
+    )
 
 
-def read_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> dict[tuple[str, ...], Dataset]:
-    """The translation pairs in each direction that a stage asks for, aligned token by token."""
-    length = recipe.stages[0].sequence_length
-    text = told(recipe.data.pairs())
-    sides = (tokenized(side, tokenizer, length) for side in zip(*text.pairs, strict=True))
+def _aligned(
+    inputs: Inputs, tokenizer: PreTrainedTokenizerBase, length: int, cache: Path
+) -> dict[tuple[str, ...], Dataset]:
+    directions = {stage.languages for stage in inputs.recipe.stages if stage.on_pairs}
+    if not directions:
+        return {}
+    sides = (tokenized(side, tokenizer, length) for side in zip(*inputs.pairs.pairs, strict=True))
     pairs = [pair for pair in zip(*sides, strict=True) if all(map(len, pair))]
     links = WordAligner.train(pairs).align(pairs)
-    made = {}
-    for asked in {stage.languages for stage in recipe.stages if stage.on_pairs}:
-        number = LANGUAGES.index(asked[0]), LANGUAGES.index(asked[1])
-        step = 1 if asked == LANGUAGES else -1
+    made: dict[tuple[str, ...], Dataset] = {}
+    for languages in directions:
+        number = LANGUAGES.index(languages[0]), LANGUAGES.index(languages[1])
+        step = 1 if languages == LANGUAGES else -1
         turned = [pair[::step] for pair in pairs], [link[:, ::step] for link in links]
-        made[asked] = aligned_pairs(*turned, tokenizer, number, cache)
+        made[languages] = aligned_pairs(*turned, tokenizer, number, cache)
     return made

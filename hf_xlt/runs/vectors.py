@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives import special_ids
+from hf_xlt.data.token_stream import token_stream
 from hf_xlt.evidence.vectors import train_vectors
+from hf_xlt.files.tensors import write_tensors
+from hf_xlt.runs.inputs import Inputs
+
+VECTORS_FILE = "vectors.safetensors"
+
+
+def trained_vectors(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, width: int, epochs: int, path: Path) -> Tensor:
+    """Static vectors of a tokenizer's tokens, from the corpus; trained once, and then read from `path`."""
+    if not path.exists():
+        table, _ = token_vectors(token_stream(inputs.split.training_lines(), tokenizer), tokenizer, width, epochs)
+        write_tensors(path, {"vectors": table}, {})
+    return load_file(path)["vectors"]
 
 
 def token_vectors(

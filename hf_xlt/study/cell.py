@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from hf_xlt.evaluation.structure import Structure, structure
 from hf_xlt.evaluation.tasks.direct import ModelAsked
@@ -88,7 +88,7 @@ def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> Cel
 
 def recipes_of(study: Study, cell: Cell, tokenizer: Path) -> tuple[Recipe, ...]:
     """How a cell's model is trained; where languages share nothing, one model each, with seeds of their own."""
-    places = dict(study.corpora)
+    places: dict[str, str | None] = dict(study.corpora)
     if cell.domain == "different":
         places[study.languages[1]] = study.other_domain
     if cell.private == EVERYTHING:
@@ -146,7 +146,12 @@ def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any]
     return Recipe(
         name=cell.name,
         model={"model_type": MODEL_TYPE, **study.model, **sharing},
-        multilingual=Multilingual(study.alpha, 0.0, anchors, study.anchor_probability),
+        multilingual=Multilingual(
+            alpha=study.alpha,
+            pair_share=0.0,
+            anchors=cast(Any, anchors),  # checked by the study
+            anchor_probability=study.anchor_probability,
+        ),
         target_tokenizer=str(tokenizer),
         data=data,
         stages=(study.training,),

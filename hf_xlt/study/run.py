@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +23,8 @@ from hf_xlt.evidence.skipped import told
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Recipe
 from hf_xlt.runs.contents import contents_of, each, pinned_corpus
-from hf_xlt.runs.kinds.multilingual import check_model, languages_config
+from hf_xlt.runs.inputs import Inputs, trained
+from hf_xlt.runs.kinds.multilingual import Multilingual
 from hf_xlt.runs.languages import languages_text
 from hf_xlt.runs.work import held
 from hf_xlt.study.cell import CellResult, measure_cell, recipes_of, tagging_material
@@ -65,7 +65,7 @@ def run_study(study: Study, output: Path, workers: int = 1) -> tuple[CellResult,
 def with_commits(study: Study) -> Study:
     """The study, every Hub dataset in it with the commit that it stands for now."""
     corpora = {name: each(pinned_corpus, getattr(study, name)) for name in ("corpora", "other_domain", "held_out")}
-    return replace(study, **corpora)
+    return study.replace(**corpora)
 
 
 def begin(study: Study, output: Path) -> None:
@@ -121,14 +121,14 @@ def check(study: Study) -> None:
     if study.tagging:
         tagging_material(study)
     for recipe in recipes(study, Path()):
-        languages_text(recipe)
+        languages_text(Inputs(recipe))
 
 
 def make_tokenizer(study: Study, folder: Path) -> None:
     """Train the joint tokenizer that all cells share, on the corpora as they are."""
     plain = Cell(NOTHING, "default", "same", seed=0)
-    text = languages_text(recipes_of(study, plain, folder)[0])
-    study.tokenizer.trained(text.smoothed_lines()).save_pretrained(folder)
+    text = languages_text(Inputs(recipes_of(study, plain, folder)[0]))
+    trained(study.tokenizer, text.smoothed_lines()).save_pretrained(folder)
 
 
 def check_models(study: Study, tokenizer: Path) -> None:
@@ -139,7 +139,8 @@ def check_models(study: Study, tokenizer: Path) -> None:
     """
     opened = open_tokenizer(str(tokenizer))
     for recipe in recipes(study, tokenizer):
-        check_model(recipe, languages_config(recipe, opened), languages_text(recipe))
+        kind = Multilingual(recipe)
+        kind.check_model(kind.config(opened))
 
 
 def recipes(study: Study, tokenizer: Path) -> Iterator[Recipe]:

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal
 
-from hf_xlt.arguments import MOST, checked, require_seeds, require_share, require_whole
-from hf_xlt.data.anchors import ANCHORS
+from pydantic import BeforeValidator, Field, model_validator
+
+from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.run import ROLES
 from hf_xlt.files import plain_yaml
-from hf_xlt.hub.card import check_language
 from hf_xlt.recipes.load import plain_data
-from hf_xlt.recipes.recipe import NewTokenizer
-from hf_xlt.recipes.schema import build, check_name, one_of, require
+from hf_xlt.recipes.recipe import Code, NewTokenizer
+from hf_xlt.recipes.settings import MOST, Count, Name, Seed, SettingError, Settings, Several, Share, one_of, unknown
 from hf_xlt.recipes.stage import Stage
 
 DEFAULT = Path(__file__).with_name("study.yaml")
 NOTHING, EVERYTHING, EMBEDDINGS = "nothing", "everything", "embeddings"
-DOMAINS = ("same", "different")
 _PRIVATE = re.compile(r"(?:(embeddings)\+)?layers-(\d+)")
 
 
@@ -43,8 +42,9 @@ class Private:
     name: str
 
     def __post_init__(self) -> None:
-        known = self.name in (NOTHING, EVERYTHING, EMBEDDINGS) or _PRIVATE.fullmatch(self.name) is not None
-        require(known, "private", self.name, f"{NOTHING}, {EMBEDDINGS}, layers-2, embeddings+layers-2 or {EVERYTHING}")
+        if self.name not in (NOTHING, EVERYTHING, EMBEDDINGS) and _PRIVATE.fullmatch(self.name) is None:
+            known = f"{NOTHING}, {EMBEDDINGS}, layers-2, embeddings+layers-2 or {EVERYTHING}"
+            raise SettingError("private", f"is {self.name!r}", value=self.name, expected=known)
 
     @property
     def embeddings(self) -> bool:
@@ -85,9 +85,18 @@ class Cell:
         return self.private, self.anchors, self.domain
 
 
-@checked
-@dataclass(frozen=True)
-class Study:
+def _budget(given: Any) -> Any:
+    """A budget of plain data."""
+    if not isinstance(given, Mapping):
+        return given
+    known = [field.name for field in fields(Budget)]
+    for key in given:
+        if key not in known:
+            raise unknown(str(key), known)
+    return Budget(**given)
+
+
+class Study(Settings):
     """A grid of models and what they are trained and measured on.
 
     Args:
@@ -121,61 +130,55 @@ class Study:
         InputError: If a value is out of range, or a factor lacks the file that it needs.
     """
 
-    name: str
+    name: Name
     description: str = ""
-    corpora: Mapping[str, Any] = field(default_factory=dict)
+    corpora: Mapping[Code, str] = {}
     other_domain: str | None = None
-    held_out: Mapping[str, Any] = field(default_factory=dict)
+    held_out: Mapping[Code, str] = {}
     parallel: str | None = None
     dictionary: str | None = None
-    tagging: Mapping[str, Any] = field(default_factory=dict)
-    private: tuple[str, ...] = (NOTHING,)
-    anchors: tuple[str, ...] = ("default",)
-    domains: tuple[str, ...] = ("same",)
+    tagging: Mapping[str, Any] = {}
+    private: Annotated[Several[str], Field(min_length=1)] = (NOTHING,)
+    anchors: Annotated[Several[Literal["none", "default", "extra"]], Field(min_length=1)] = ("default",)
+    domains: Annotated[Several[Literal["same", "different"]], Field(min_length=1)] = ("same",)
     crossed: bool = False
-    seeds: tuple[int, ...] = (0,)
-    model: Mapping[str, Any] = field(default_factory=dict)
-    tokenizer: NewTokenizer = NewTokenizer("wordpiece", 8000)
+    seeds: Annotated[Several[Seed], Field(min_length=1)] = (0,)
+    model: Mapping[str, Any] = {}
+    tokenizer: NewTokenizer = NewTokenizer(family="wordpiece", vocab_size=8000)
     training: Stage = Stage()
-    alpha: float = 0.7
-    anchor_probability: float = 0.3
-    held_out_every: int = 100
-    held_out_lines: int = 500
-    max_sequences: int = 1_000_000
-    sentences: int = 2000
-    words: int = 2000
-    budget: Budget = Budget()
+    alpha: Share = 0.7
+    anchor_probability: Share = 0.3
+    held_out_every: Annotated[int, Field(ge=2)] = 100
+    held_out_lines: Count = 500
+    max_sequences: Count = 1_000_000
+    sentences: Annotated[int, Field(ge=4, le=MOST)] = 2000
+    words: Annotated[int, Field(ge=0, le=MOST)] = 2000
+    budget: Annotated[Budget, BeforeValidator(_budget)] = Budget()
 
-    def __post_init__(self) -> None:
-        check_name("study: name", self.name)
+    @model_validator(mode="after")
+    def _fits(self) -> Study:
         for name in ("private", "anchors", "domains", "seeds"):
             values = getattr(self, name)
-            require(len(values) == len(set(values)) > 0, f"study: {name}", list(values), "one or more, each once")
-        for anchors in self.anchors:
-            one_of("study: anchors", anchors, ANCHORS)
-        for domain in self.domains:
-            one_of("study: domain", domain, DOMAINS)
+            if len(values) != len(set(values)):
+                raise SettingError(name, f"is {list(values)}", value=values, expected="each once")
         for private in self.private:
             layers, there = Private(private).layers, self.layers
-            require(layers <= there, f"study: private {private!r}: layers", layers, f"at most the model's {there}")
-        require_seeds("study: seeds", self.seeds)
-        for name in ("alpha", "anchor_probability"):
-            require_share(f"study: {name}", getattr(self, name))
-        for name, least in (("held_out_every", 2), ("held_out_lines", 1), ("max_sequences", 1), ("sentences", 4)):
-            require_whole(f"study: {name}", getattr(self, name), least=least, most=MOST)
-        require_whole("study: words", self.words, least=0, most=MOST)
+            if layers > there:
+                raise SettingError("private", f"is {private!r}", value=private, expected=f"at most {there} layers")
         if self.dictionary is not None and "extra" not in self.anchors:
-            raise InputError("study: dictionary is for extra anchors, of which there are none; leave it out.")
+            raise SettingError("dictionary", "is for extra anchors, of which there are none", hint="Leave it out.")
         if self.other_domain is not None and "different" not in self.domains:
-            raise InputError("study: other_domain is for the domain 'different', which is not asked for; leave it out.")
+            raise SettingError("other_domain", "is for the domain 'different', which is not asked for")
         self._check_files()
+        return self
 
     @property
     def layers(self) -> int:
         """Layers of a model."""
         layers = self.model.get("num_hidden_layers", 12)
-        require_whole("study: model.num_hidden_layers", layers, least=1, most=MOST)
-        return int(layers)
+        if not isinstance(layers, int) or isinstance(layers, bool) or not 1 <= layers <= MOST:
+            raise SettingError("model.num_hidden_layers", f"is {layers!r}", value=layers, expected="a whole number ≥ 1")
+        return layers
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -195,16 +198,7 @@ class Study:
 
     def to_yaml(self) -> str:
         """The resolved study, which `load_study` reads back equal."""
-        return plain_yaml.dump(asdict(self))
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Self:
-        """Build a study from plain data, as YAML gives it.
-
-        Raises:
-            InputError: If a key is unknown or a value of the wrong type or out of range.
-        """
-        return build(cls, data, "study")
+        return plain_yaml.dump(self.model_dump(mode="json"))
 
     def _check_files(self) -> None:
         if len(self.corpora) != 2:
@@ -212,10 +206,8 @@ class Study:
                 f"The study has corpora of {len(self.corpora)} languages; expected two. Name each as "
                 "--set corpora.en=FILE --set corpora.de=FILE."
             )
-        for language in self.corpora:
-            check_language(language, "study: corpora: language")
         for language in self.held_out:
-            one_of("study: held_out: language", language, tuple(self.corpora))
+            one_of("held_out", language, tuple(self.corpora))
         needed = {
             "parallel": (True, self.parallel, "representations are compared on translation pairs"),
             "dictionary": ("extra" in self.anchors, self.dictionary, "extra anchors come from a dictionary"),
@@ -245,4 +237,4 @@ def load_study(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
     chosen = DEFAULT if path is None else Path(path)
     if not chosen.is_file():
         raise InputError(f"No study {str(path)!r}: expected a .yaml file; leave it out for the shipped one.")
-    return Study.from_data(plain_data(chosen, "Study", overrides))
+    return Study(**plain_data(chosen, "Study", overrides))

@@ -1,4 +1,4 @@
-"""Training objectives as collators: packed sequences in, a batch with labels out.
+"""Training objectives: collators with a loss. Packed sequences or pairs in, a batch out.
 
 Each collator draws from a generator seeded by the example's `key`, so masking is new at every position of the
 training stream and yet the same whenever that position is visited again.
@@ -6,26 +6,23 @@ training stream and yet the same whenever that position is visited again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives.batch import IGNORED, Example, special_ids
-from hf_xlt.data.objectives.causal import CausalLM
-from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollatorForTLM
-from hf_xlt.data.objectives.denoising import SpanCorruption, TextInfilling, sentinel_ids
+from hf_xlt.data.objectives.cross_lingual import (
+    DataCollatorForCdLM,
+    DataCollatorForMultilingualMLM,
+    DataCollatorForTLM,
+)
+from hf_xlt.data.objectives.denoising import Denoising, SpanCorruption, TextInfilling
 from hf_xlt.data.objectives.distillation import DataCollatorForDistillation
-from hf_xlt.data.objectives.masked import MaskedLM
-from hf_xlt.data.objectives.multilingual import DataCollatorForMultilingualMLM
+from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.text import CausalLM, MaskedLM
 from hf_xlt.errors import InputError
 
 __all__ = [
-    "DISTILLATION",
     "IGNORED",
     "OBJECTIVES",
-    "PAIR_OBJECTIVES",
     "CausalLM",
     "DataCollatorForCdLM",
     "DataCollatorForDistillation",
@@ -34,56 +31,41 @@ __all__ = [
     "Example",
     "MaskedLM",
     "Objective",
+    "Setting",
     "SpanCorruption",
     "TextInfilling",
     "objective_for",
+    "register_objective",
     "special_ids",
 ]
 
+# The name that a stage gives an objective.
+OBJECTIVES: dict[str, type[Objective]] = {
+    "clm": CausalLM,
+    "mlm": MaskedLM,
+    "denoise": Denoising,  # type: ignore[type-abstract]  # makes one of its subclasses
+    "cdlm": DataCollatorForCdLM,
+    "tlm": DataCollatorForTLM,
+    "distill": DataCollatorForDistillation,
+}
 
-class Objective(Protocol):
-    """A collator that makes labels."""
 
-    @property
-    def shifts_labels(self) -> bool:
-        """Whether a label is the token at its place, which the one before predicts."""
+def register_objective(name: str, objective: type[Objective]) -> None:
+    """Give an objective a name, by which stages of recipes know it from now on.
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """The batch of some examples: inputs and `labels`."""
-
-
-PAIR_OBJECTIVES = ("cdlm", "tlm")
-DISTILLATION = "distill"
-OBJECTIVES = ("clm", "mlm", "denoise", *PAIR_OBJECTIVES, DISTILLATION)
+    Raises:
+        InputError: If another objective has the name.
+    """
+    if OBJECTIVES.setdefault(name, objective) is not objective:
+        raise InputError(f"There is an objective {name!r} already", value=name, expected="a name of its own")
 
 
 def objective_for(name: str, tokenizer: PreTrainedTokenizerBase) -> Objective:
-    """The collator of an objective; `denoise` uses T5's sentinels where the tokenizer has them, else its mask token.
+    """The objective of a name, made of a tokenizer.
 
     Raises:
         InputError: If the objective is unknown or the tokenizer lacks the special tokens it needs.
     """
-    if name == "clm":
-        return CausalLM()
-    if name == "mlm":
-        return MaskedLM(tokenizer)
-    if name == "denoise":
-        return _denoising(tokenizer)
-    if name == "cdlm":
-        return DataCollatorForCdLM(tokenizer)
-    if name == "tlm":
-        return DataCollatorForTLM(tokenizer)
-    if name == DISTILLATION:
-        return DataCollatorForDistillation(tokenizer)
-    raise InputError(f"Unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}.")
-
-
-def _denoising(tokenizer: PreTrainedTokenizerBase) -> Objective:
-    if len(sentinel_ids(tokenizer)):
-        return SpanCorruption(tokenizer)
-    if tokenizer.mask_token_id is None:
-        raise InputError(
-            "Denoising needs sentinel tokens (<extra_id_0> …) or a mask token; the tokenizer has neither. "
-            "Train one with `hf-xlt tokenizer --like` the source."
-        )
-    return TextInfilling(tokenizer)
+    if name not in OBJECTIVES:
+        raise InputError(f"There is no objective {name!r}", value=name, expected=f"one of {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[name].of(Setting(tokenizer))

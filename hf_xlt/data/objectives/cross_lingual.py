@@ -1,4 +1,4 @@
-"""Objectives on translation pairs: cross-lingual language modelling of two kinds.
+"""Objectives on translation pairs: cross-lingual language modeling of two kinds, and text and pairs side by side.
 
 Both take the rows of `hf_xlt.data.pairs.aligned_pairs`: the source sentence as `input_ids`, its translation as
 `labels`, the `alignment` of the two, and the languages.
@@ -17,19 +17,20 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_whole
 from hf_xlt.data.objectives.batch import IGNORED, Example, generator_for, padded
-from hf_xlt.data.objectives.masked import MaskedLM
+from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.text import MaskedLM
 from hf_xlt.errors import InputError
 
 UNALIGNED = -1
 
 
 @dataclass(frozen=True)
-class _OnPairs:
+class _OnPairs(Objective):
     """What both objectives need of a joint tokenizer: pad and mask tokens, and how it masks a text."""
 
     tokenizer: PreTrainedTokenizerBase
     mlm_share: float = 0.15
-    shifts_labels = False
+    reads = "pairs"
 
     def __post_init__(self) -> None:
         if self.tokenizer.pad_token_id is None:
@@ -107,6 +108,11 @@ class DataCollatorForTLM(_OnPairs):
         super().__post_init__()
         require_whole("position_offset", self.position_offset, least=0)
 
+    @classmethod
+    def of(cls, setting: Setting) -> DataCollatorForTLM:
+        """That of a joint tokenizer and a model's positions."""
+        return cls(setting.tokenizer, position_offset=setting.position_offset)
+
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate: `input_ids`, `attention_mask`, `labels`, `lang_ids` and `position_ids`, each `(b, n + m)`."""
         rows = [self._row(example) for example in examples]
@@ -141,3 +147,47 @@ def _pair(example: Example, number: int) -> dict[str, np.ndarray]:
             f"{alignment[outside[0]]}; expected one of 0 to {length - 1}, or {UNALIGNED} for none."
         )
     return pair
+
+
+@checked
+@dataclass(frozen=True)
+class DataCollatorForMultilingualMLM(DataCollatorForTLM):
+    """MLM on texts and TLM on translation pairs, side by side in a batch (Lample & Conneau 2019, §3.3–3.4).
+
+    Pairs are the examples with a translation as `labels`; the others are packed sequences.
+
+    Args:
+        tokenizer: The joint tokenizer, with pad and mask tokens.
+        mlm_share: Part of the tokens predicted.
+        position_offset: The model's row of the first position, see `TreLMConfig`.
+
+    Raises:
+        InputError: If the tokenizer lacks one of these tokens.
+    """
+
+    position_offset: int = 0
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Collate.
+
+        Returns:
+            Without a pair `input_ids`, `attention_mask`, `labels` `(b, n)` and `lang_ids` `(b,)`. With one, all of
+            these and `position_ids` are `(b, n)`, and n is the length of the longest.
+        """
+        if any("labels" in example for example in examples):
+            return super().__call__(examples)
+        return self._masked(examples)
+
+    def _row(self, example: Example) -> dict[str, np.ndarray]:
+        row = super()._row(example) if "labels" in example else self._text(example)
+        return row | {"position_ids": row["position_ids"] + self.position_offset}
+
+    def _text(self, example: Example) -> dict[str, np.ndarray]:
+        inputs, labels = self._masked.mask(np.asarray(example["input_ids"]), generator_for(example))
+        return {
+            "input_ids": inputs,
+            "attention_mask": np.ones(len(inputs)),
+            "labels": labels,
+            "lang_ids": np.full(len(inputs), int(example["lang_ids"])),
+            "position_ids": np.arange(len(inputs)),
+        }

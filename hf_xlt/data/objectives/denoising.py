@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives.batch import Example, generator_for, padded_batch, special_ids
-from hf_xlt.data.objectives.spans import collapse, noise_mask
+from hf_xlt.data.objectives.objective import Objective, Setting
 from hf_xlt.errors import InputError
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
@@ -24,8 +24,29 @@ def sentinel_ids(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     return np.array([found[number] for number in sorted(found)], dtype=np.int64)
 
 
+class Denoising(Objective):
+    """Give back a text of which spans are hidden: T5's way where the tokenizer has sentinels, else BART's."""
+
+    @classmethod
+    def of(cls, setting: Setting) -> Denoising:
+        """The one of both that a tokenizer is made for.
+
+        Raises:
+            InputError: If it is made for none.
+        """
+        if len(sentinel_ids(setting.tokenizer)):
+            return SpanCorruption(setting.tokenizer)
+        if setting.tokenizer.mask_token_id is None:
+            raise InputError(
+                "The tokenizer has neither sentinels nor a mask token",
+                expected="sentinel tokens (<extra_id_0> …) or a mask token, to denoise text with",
+                hint="Train one with `hf-xlt tokenizer --like` the source.",
+            )
+        return TextInfilling(setting.tokenizer)
+
+
 @dataclass(frozen=True)
-class SpanCorruption:
+class SpanCorruption(Denoising):
     """T5's objective: spans give way to sentinels; the target is the sentinels, each with its span (Raffel 2020, §3.3).
 
     Args:
@@ -40,7 +61,6 @@ class SpanCorruption:
     tokenizer: PreTrainedTokenizerBase
     share: float = 0.15
     mean_span: float = 3.0
-    shifts_labels = False
 
     def __post_init__(self) -> None:
         if not len(self.sentinels):
@@ -67,7 +87,7 @@ class SpanCorruption:
 
 
 @dataclass(frozen=True)
-class TextInfilling:
+class TextInfilling(Denoising):
     """BART's objective: every span gives way to one mask token; the target is the whole text (Lewis et al. 2020, §2.2).
 
     Special tokens are never hidden.
@@ -84,7 +104,6 @@ class TextInfilling:
     tokenizer: PreTrainedTokenizerBase
     share: float = 0.3
     mean_span: float = 3.0
-    shifts_labels = False
 
     def __post_init__(self) -> None:
         if self.tokenizer.mask_token_id is None:
@@ -110,3 +129,40 @@ class TextInfilling:
 def _require_ends(tokenizer: PreTrainedTokenizerBase) -> None:
     if tokenizer.pad_token_id is None or tokenizer.eos_token_id is None:
         raise InputError("Denoising needs a tokenizer with pad and eos tokens; add them first.")
+
+
+def noise_mask(
+    length: int, share: float, mean_span: float, generator: np.random.Generator, most_spans: int | None = None
+) -> np.ndarray:
+    """Which tokens to hide: about `share` of them, in spans of `mean_span` on average (Raffel et al. 2020, §3.1.4).
+
+    Args:
+        length: Number of tokens; with fewer than two nothing is hidden.
+        share: Part of the tokens to hide.
+        mean_span: Mean length of a span, in tokens.
+        generator: Source of randomness.
+        most_spans: Upper limit of their number; with fewer of them, they are longer.
+
+    Returns:
+        Boolean, `(length,)`; it starts visible, ends hidden, and spans do not touch.
+    """
+    if length < 2:
+        return np.zeros(length, dtype=bool)
+    hidden = min(max(round(length * share), 1), length - 1)
+    spans = min(max(round(hidden / mean_span), 1), hidden, length - hidden, most_spans or length)
+    lengths = np.stack([_partition(length - hidden, spans, generator), _partition(hidden, spans, generator)], axis=1)
+    return np.repeat(np.tile([False, True], spans), lengths.ravel())
+
+
+def _partition(total: int, parts: int, generator: np.random.Generator) -> np.ndarray:
+    """Random lengths of `parts` non-empty parts of `total`."""
+    cuts = np.sort(generator.permutation(total - 1)[: parts - 1]) + 1
+    return np.diff(np.concatenate([[0], cuts, [total]]))
+
+
+def collapse(ids: np.ndarray, hidden: np.ndarray, stand_ins: np.ndarray) -> np.ndarray:
+    """Ids with every hidden span replaced by one stand-in: the first span by the first, and so on, in a cycle."""
+    first = hidden & ~np.concatenate([[False], hidden[:-1]])
+    replaced = ids.copy()
+    replaced[first] = np.resize(stand_ins, first.sum())
+    return replaced[~hidden | first]

@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 
 from hf_xlt.checkpoint import ENCODER
 from hf_xlt.data.objectives import IGNORED, objective_for, special_ids
+from hf_xlt.data.objectives.objective import evaluate_losses, targets
 from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.held_out import HeldOut
-from hf_xlt.evaluation.loss import evaluate_losses, targets
 from hf_xlt.evaluation.metrics.perplexity import Perplexity
 from hf_xlt.evaluation.tasks.direct import DirectTask, ModelAsked, Outcome
 from hf_xlt.evaluation.tasks.lm_head import LanguageModel

@@ -1,4 +1,4 @@
-"""What the distillation of a sentence encoder learns from: translation pairs, and the source's vectors."""
+"""The distillation of a sentence encoder: a transfer whose stages learn the source's vectors of translations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,14 +16,17 @@ from datasets import Dataset, Features, Value
 from datasets import Sequence as ListOf
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel
 
-from hf_xlt.checkpoint import ENCODER, kind_of
+from hf_xlt.checkpoint import ENCODER, auto_class_name, kind_of
+from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.arrow import fingerprint, memory_mapped
+from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting
 from hf_xlt.data.pairs import tokenized
-from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.data.stream import ShuffledStream, Stream
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.retrieval import nearness, retrieval
 from hf_xlt.evaluation.sentence_encoder import (
     BodyEncoder,
@@ -32,142 +35,170 @@ from hf_xlt.evaluation.sentence_encoder import (
     sentence_encoder,
     sentence_head,
 )
-from hf_xlt.evidence.skipped import told
 from hf_xlt.files.whole import write_whole
-from hf_xlt.recipes.recipe import Data, Recipe
-from hf_xlt.recipes.schema import require
+from hf_xlt.hub.push import ResultRow
+from hf_xlt.initializers import Evidence
+from hf_xlt.recipes.recipe import Recipe, names_in
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.runs.source import source_checkpoint
+from hf_xlt.runs.comparison import Comparison
+from hf_xlt.runs.inputs import Inputs
+from hf_xlt.runs.kinds.transfer import Transfer
+from hf_xlt.runs.results import Results, RetrievalPoint
+from hf_xlt.runs.retrieval import plot_retrieval
+from hf_xlt.runs.text import Measured, Text, packed_text
 
 logger = logging.getLogger(__name__)
 
-ENOUGH_HELD_OUT = 200
+RETRIEVAL_FILE = "retrieval.png"
+PAIRS_FILE = "pairs.tsv"
+ENOUGH = 200
 
 FEATURES = Features({"input_ids": ListOf(Value("int32")), "teacher": ListOf(Value("float32"))})
 
 
-@dataclass(frozen=True)
-class RetrievalPoint:
-    """P@1 of held-out translation pairs after a number of training steps, found among each other.
+class Distillation(Transfer):
+    """A transfer of a sentence encoder; stages of language modeling may stand beside those that distil."""
+
+    name = "distillation"
+    reads = frozenset({"text", "sentences"})
+
+    @classmethod
+    def fits(cls, recipe: Recipe) -> bool:
+        """It has an initializer, and a stage that distils."""
+        return recipe.initializer is not None and recipe.distils
+
+    @classmethod
+    def resolved(cls, recipe: Recipe) -> Recipe:
+        """Where no corpus is named and no language is modeled, the target side of the pairs is one."""
+        if recipe.data.corpus is not None or not recipe.only_distils:
+            return recipe
+        return recipe.replace(data=recipe.data.replace(corpus=recipe.data.parallel))
+
+    def heeds(self, evidence: str) -> bool:
+        """See `Transfer.heeds`; pairs are trained on."""
+        return evidence == "parallel" or super().heeds(evidence)
+
+    def check_inputs(self) -> None:
+        """See `Kind.check_inputs`."""
+        validation = self.inputs.validation_pairs
+        if len(validation) < ENOUGH:
+            logger.warning(
+                f"The validation set has {len(validation)} pairs; P@1 among fewer than {ENOUGH} says little, so look "
+                "at cosine and margin. Give more pairs, or hold out more: --set data.held_out_every=5."
+            )
+        super().check_inputs()
+        source = self.inputs.source
+        if (kind := kind_of(source.config)) is not ENCODER:
+            raise InputError(
+                f"{source.name} is of the kind {kind.name}",
+                value=kind.name,
+                expected="an encoder to distil sentence vectors from",
+                hint="Leave the stages out whose objective is distill.",
+            )
+        check_sentence_head(source)
+
+    def evidence(self, work: Path) -> Evidence:
+        """See `Transfer.evidence`; rows too are made without the validation pairs."""
+        path = work / PAIRS_FILE
+        pairs = self.inputs.pairs_to_train_on.pairs
+        write_whole(path, "".join(f"{source}\t{target}\n" for source, target in pairs))
+        return replace(super().evidence(work), parallel=path)
+
+    def text(self, comparison: Comparison, work: Path) -> Text:
+        """See `Kind.text`."""
+        packed = packed_text(self.inputs, comparison.tokenizer, work / "packed")
+        return sentence_text(self.inputs, packed, work / "distillation")
+
+    def saved_as(self, model_kind: ModelKind) -> Any:
+        """One without a head where the source has none and no stage trained one.
+
+        Such a head is measured while the model trains, but it is random, and nobody's use.
+        """
+        if self.recipe.only_distils and auto_class_name(self.inputs.source.config) == AutoModel.__name__:
+            return AutoModel
+        return super().saved_as(model_kind)
+
+    def draw(self, results: Results, folder: Path) -> dict[str, str]:
+        """See `Kind.draw`; the head of a language model is there, but may have been trained by nobody."""
+        if not self.recipe.only_distils:
+            return super().draw(results, folder)
+        plot_retrieval(results, folder / RETRIEVAL_FILE)
+        return {"Retrieval of validation pairs": RETRIEVAL_FILE}
+
+    def result_rows(self, results: Results) -> tuple[ResultRow, ...]:
+        """See `Kind.result_rows`; none where nothing trained the head that was measured."""
+        return () if self.recipe.only_distils else super().result_rows(results)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """The files of pairs where nothing else is trained on."""
+        return tuple(names_in((self.recipe.data.parallel,))) if self.recipe.only_distils else super().trained_on
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceText(Text):
+    """Target sentences and the source model's vectors of their translations, beside packed text.
 
     Args:
-        step: Training steps.
-        to_source: Share of target sentences whose nearest source sentence is their translation.
-        from_source: The other way round.
-        cosine: The mean cosine of a sentence and its translation; None where it was not measured.
-        margin: By how much the translation is nearer than the nearest other sentence, in cosines; a mean, likewise.
-    """
-
-    step: int
-    to_source: float
-    from_source: float
-    cosine: float | None = None
-    margin: float | None = None
-
-
-@dataclass(frozen=True)
-class SentencePairs:
-    """Target sentences and the source model's vectors of their translations.
-
-    Args:
+        packed: What stages of language modeling are trained on.
         training: `input_ids` of target sentences, framed, and `teacher`, float32 `(d,)`.
-        held_out: Target sentences that are not trained on.
-        held_out_vectors: The teacher's for them, float32 `(n, d)`.
+        sentences: The validation set: target sentences that are not trained on.
+        vectors: The teacher's for them, float32 `(n, d)`.
         head: What makes one vector of the states of who learns: the source's own pooling, and what follows it.
     """
 
+    packed: Text
     training: Dataset
-    held_out: tuple[str, ...]
-    held_out_vectors: Tensor
+    sentences: tuple[str, ...]
+    vectors: Tensor
     head: SentenceHead
 
-    def stream(self, stage: Stage, positions: int, seed: int) -> ShuffledStream:
-        """What a stage trains on, in the order of use."""
-        return ShuffledStream(self.training, positions, seed)
+    def objective(self, stage: Stage, kind: ModelKind) -> Objective:
+        """See `Text`."""
+        if not stage.distils:
+            return self.packed.objective(stage, kind)
+        setting = Setting(self.tokenizer, sentence_head=self.head, temperature=stage.temperature)
+        return OBJECTIVES[stage.objective].of(setting)
 
-    def measure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, step: int) -> RetrievalPoint:
-        """How well a model's vectors of the held-out sentences find the teacher's; its mode is restored."""
-        vectors = BodyEncoder(cast(PreTrainedModel, model.base_model), tokenizer, self.head).vectors(self.held_out)
-        found, near = retrieval(vectors, self.held_out_vectors), nearness(vectors, self.held_out_vectors)
-        return RetrievalPoint(step, found.forward, found.backward, near.cosine, near.margin)
+    def validation_set(self, kind: ModelKind) -> HeldOut:
+        """See `Text`."""
+        return self.packed.validation_set(kind)
 
+    def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
+        """See `Text`."""
+        if stage.distils:
+            return ShuffledStream(self.training, positions, seed)
+        return self.packed.stream(stage, positions, seed)
 
-def with_corpus(recipe: Recipe) -> Recipe:
-    """The recipe; where it names no corpus and only distils, the target side of its pairs is one."""
-    if recipe.data.corpus is not None or not recipe.only_distils:
-        return recipe
-    return replace(recipe, data=replace(recipe.data, corpus=recipe.data.parallel))
-
-
-def check_distillation(recipe: Recipe) -> None:
-    """Refuse what cannot be distilled before anything is learned.
-
-    Raises:
-        InputError: If there are no pairs or too few, or the source is no encoder, or its sentence vectors cannot be had
-            or cannot be learned by a model with another vocabulary.
-    """
-    if not recipe.distils:
-        return
-    told(recipe.data.pairs())
-    _, held_out = split_pairs(recipe.data)
-    if len(held_out) < ENOUGH_HELD_OUT:
-        logger.warning(
-            f"Of the translation pairs, {len(held_out)} are held out; P@1 among fewer than {ENOUGH_HELD_OUT} says "
-            "little, so look at cosine and margin. Give more pairs, or hold out more: --set data.held_out_every=5."
-        )
-    checkpoint = source_checkpoint(recipe)
-    if (kind := kind_of(checkpoint.config)) is not ENCODER:
-        raise InputError(
-            f"{checkpoint.name} is of the kind {kind.name}; expected an encoder to distil sentence vectors from. "
-            "Leave the stages out whose objective is distill."
-        )
-    check_sentence_head(checkpoint)
+    def measure(self, model: PreTrainedModel, step: int) -> Measured:
+        """How well a model's vectors of the validation sentences find the teacher's."""
+        body = cast(PreTrainedModel, model.base_model)
+        vectors = BodyEncoder(body, self.tokenizer, self.head).vectors(self.sentences)
+        found, near = retrieval(vectors, self.vectors), nearness(vectors, self.vectors)
+        return Measured((RetrievalPoint(step, found.forward, found.backward, near.cosine, near.margin),))
 
 
-def split_pairs(data: Data) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Training pairs and held-out pairs: every so many-th as of a corpus' lines.
-
-    Raises:
-        InputError: If the pairs cannot be read, there are fewer than three, or all would be held out.
-    """
-    require(data.held_out_every > 1, "data: held_out_every", data.held_out_every, "a number > 1")
-    pairs = data.pairs().pairs
-    if len(pairs) < 3:
-        raise InputError(f"{data.parallel} holds {len(pairs)} translation pairs; expected 3 or more.")
-    limit = data.held_out_every * data.held_out_lines
-    held_out = pairs[: limit : data.held_out_every]
-    training = [pair for i, pair in enumerate(pairs) if i % data.held_out_every or i >= limit]
-    return training, list(held_out)
-
-
-def write_training_pairs(data: Data, path: Path) -> Path:
-    """The training pairs as a file, so that rows too are made without the held-out ones."""
-    training, _ = split_pairs(data)
-    write_whole(path, "".join(f"{source}\t{target}\n" for source, target in training))
-    return path
-
-
-def read_sentence_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> SentencePairs:
-    """Tokenise the target sides and compute the teacher's vectors of the source sides, once.
+def sentence_text(inputs: Inputs, packed: Text, cache: Path) -> SentenceText:
+    """Tokenize the target sides and compute the teacher's vectors of the source sides, once.
 
     The teacher's vectors are the source's own. It is in memory only meanwhile, and not at all where `cache` has them.
 
     Args:
-        recipe: With a source and translation pairs.
-        tokenizer: The target's.
+        inputs: With a source and translation pairs.
+        packed: The text of stages of language modeling.
         cache: Folder for the Arrow files; a second call with the same content reads them again.
     """
-    parts = split_pairs(recipe.data)
-    checkpoint = source_checkpoint(recipe)
-    head = sentence_head(checkpoint, tokenizer)
-    length = min(recipe.stages[0].sequence_length, head.max_seq_length or recipe.stages[0].sequence_length)
+    tokenizer, recipe = packed.tokenizer, inputs.recipe
+    training, validation = inputs.pairs_to_train_on.pairs, inputs.validation_pairs
+    head = sentence_head(inputs.source, tokenizer)
+    length = min(packed.length, head.max_seq_length or packed.length)
     frame = Frame.of(tokenizer)
-    digest = hashlib.sha256(json.dumps(parts).encode()).digest()
+    pairs = (*training, *validation)
+    digest = hashlib.sha256(json.dumps([training, validation]).encode()).digest()
     name = fingerprint(tokenizer, digest, repr((recipe.source, length, head.pooling)).encode())
-    pairs = [pair for part in parts for pair in part]
 
     def batches() -> Iterator[dict[str, list]]:
-        teacher = sentence_encoder(checkpoint)
+        teacher = sentence_encoder(inputs.source)
         for start in tqdm(range(0, len(pairs), BATCH), desc="teacher", unit="k pairs", disable=None):
             sources, targets = zip(*pairs[start : start + BATCH], strict=True)
             yield {
@@ -176,7 +207,19 @@ def read_sentence_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cach
             }
 
     both = memory_mapped(cache, name, FEATURES, batches)
-    border = len(parts[0])
-    held_out = both.select(range(border, len(both)))
-    vectors = torch.from_numpy(np.stack(list(held_out["teacher"])))
-    return SentencePairs(both.select(range(border)), tuple(target for _, target in parts[1]), vectors, head)
+    to_learn, to_measure = both.select(range(len(training))), both.select(range(len(training), len(both)))
+    sentences = tuple(target for _, target in validation)
+    alone = recipe.only_distils
+    return SentenceText(
+        tokenizer=tokenizer,
+        validation_lines=sentences if alone else packed.validation_lines,
+        length=packed.length,
+        sequences=len(to_learn) if alone else packed.sequences,
+        tokens=sum(map(len, to_learn["input_ids"])) if alone else packed.tokens,
+        packed=packed,
+        training=to_learn,
+        sentences=sentences,
+        vectors=torch.from_numpy(np.stack(list(to_measure["teacher"]))),
+        head=head,
+        pooling=head.pooling,
+    )

@@ -1,4 +1,4 @@
-"""The contest of a model of many languages: monolingual first and then multilingual, or multilingual throughout.
+"""A model of many languages: monolingual first and then multilingual, or multilingual throughout.
 
 After "Cross-lingual language model meta-pretraining" (2021, arXiv:2109.11129): phase 1 learns from one language with
 the vocabulary of all of them, phase 2 from all of them; the baseline spends the whole budget on all of them.
@@ -6,71 +6,209 @@ the vocabulary of all of them, phase 2 from all of them; the baseline spends the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.data.anchors import SeparateIds, TokenIds, token_ids
-from hf_xlt.data.multilingual import MultilingualText
-from hf_xlt.errors import InputError
-from hf_xlt.recipes.recipe import Multilingual, NewTokenizer, Recipe
-from hf_xlt.recipes.schema import one_of, require
+from hf_xlt.hub.card import CardTable, Score
+from hf_xlt.recipes.recipe import Multilingual as Options
+from hf_xlt.recipes.recipe import NewTokenizer, Recipe
+from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.recipes.stage import Stage
+from hf_xlt.report.tables import plot_learning_curves
+from hf_xlt.runs.comparison import Comparison, Variant
+from hf_xlt.runs.kinds.kind import CURVES_FILE, Kind
+from hf_xlt.runs.kinds.new_model import check_family
 from hf_xlt.runs.kinds.trelm import refused_as_input, trelm_from_scratch
-from hf_xlt.runs.languages import LanguagesText, languages_of, languages_text, read_languages
+from hf_xlt.runs.languages import languages_of, languages_text, read_languages
 from hf_xlt.runs.own_tables import vocabulary_of, with_own_tables
-from hf_xlt.runs.source import source_checkpoint
-from hf_xlt.runs.variants import ONE_PHASE, Contest, Method
+from hf_xlt.runs.results import BASELINES, FROM_SCRATCH, ONE_PHASE, Results
+from hf_xlt.runs.text import Text
+from hf_xlt.runs.trade_off import final_bits, language_tables, plot_trade_off
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 
 IN_PHASES = "in phases"
 CONTINUED = "continued"
 MODEL_TYPE = "trelm"
+TRADE_OFF_FILE = "trade_off.png"
 
 
-def continued(recipe: Recipe) -> Recipe:
-    """The recipe; where a source has been through phase 1, without the model and the stages that it stands for."""
-    if not recipe.continues:
-        return recipe
-    stages = tuple(stage for stage in recipe.stages if stage.languages != ("source",))
-    return replace(recipe, model=None, tokenizer=None, stages=stages)
+class Multilingual(Kind):
+    """A new model of many languages; when comparing, the same budget in one phase."""
 
+    name = "multilingual"
+    default_tokenizer = NewTokenizer(family="wordpiece", vocab_size=16_000)
+    uses = frozenset(
+        {"source", "model", "tokenizer", "target_tokenizer", "multilingual", "data.corpora", "data.held_out_corpora"}
+    ) | {"data.parallel", "data.translations", "data.dictionary"}
+    has_parts = True
+    brings_code = True
 
-def multilingual_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
-    """The model of a recipe; when comparing, the same budget in one phase, or with a source a model from scratch.
+    @classmethod
+    def fits(cls, recipe: Recipe) -> bool:
+        """It has many languages."""
+        return recipe.multilingual is not None and recipe.source is None
 
-    The joint tokenizer is kept in `work`: a killed run does not train it again.
+    @property
+    def options(self) -> Options:
+        """The recipe's own."""
+        return self.recipe.multilingual or Options()
 
-    Raises:
-        InputError: If text, source, model or a stage of the recipe cannot be used.
-    """
-    text = languages_text(recipe)
-    for stage in recipe.stages:
-        languages_of(stage, text.languages)
-    if recipe.source is not None:
-        return _continued_contest(recipe, recipe.source, text, compare)
-    tokenizer = _joint_tokenizer(recipe, text, work / "tokenizer")
-    config = languages_config(recipe, tokenizer)
-    check_model(recipe, config, text)
-    start = trelm_from_scratch(config).start
-    phases = any(stage.languages for stage in recipe.stages)
-    methods = [Method(IN_PHASES if phases else ONE_PHASE, start)]
-    if compare and phases:
-        methods.append(Method(ONE_PHASE, start, stages=(one_phase(recipe),)))
-    published = _published(ids_of(recipe, tokenizer), tokenizer)
-    return Contest(
-        tokenizer,
-        config,
-        tuple(methods),
-        source_tokenizer=tokenizer if published or config.separate_embeddings else None,
-        published=published,
-    )
+    def check(self, *, compare: bool) -> None:
+        """See `Kind.check`."""
+        super().check(compare=compare)
+        check_family(self.recipe)
+        if self.recipe.data.dictionary is not None and self.options.anchors != "extra":
+            raise SettingError(
+                "data.dictionary", "has no effect without extra anchors", hint="Set multilingual.anchors to extra."
+            )
+        if self.recipe.source is None and self.recipe.model is None:
+            raise SettingError("model", "is missing", expected="a model_type, trelm, and its fields; or a source")
+        if compare and self.recipe.source is None:
+            one_phase(self.recipe)
+
+    def check_stage(self, key: str, stage: Stage) -> None:
+        """See `Kind.check_stage`."""
+        super().check_stage(key, stage)
+        one_of(f"{key}.objective", stage.objective, ("auto", "mlm"))
+        if stage.combine is not None:
+            raise SettingError(f"{key}.combine", "is for a TreLM of two languages", hint="Leave it out.")
+
+    def check_inputs(self) -> None:
+        """See `Kind.check_inputs`."""
+        super().check_inputs()
+        for stage in self.recipe.stages:
+            languages_of(stage, tuple(self.inputs.splits))
+
+    def shape(self, rows: int) -> TreLMConfig:
+        """See `Kind.shape`."""
+        return self._config({"vocab_size": rows})
+
+    @property
+    def _in_phases(self) -> bool:
+        return any(stage.languages for stage in self.recipe.stages)
+
+    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
+        """See `Kind.variant_names`."""
+        if not self._in_phases:
+            return (ONE_PHASE,)
+        return (IN_PHASES, ONE_PHASE) if compare else (IN_PHASES,)
+
+    def comparison(self, work: Path, *, compare: bool) -> Comparison:
+        """See `Kind.comparison`."""
+        tokenizer = self._tokenizer(work / "tokenizer")
+        ids, config = self.ids(tokenizer), self.config(tokenizer)
+        self.check_model(config)
+        start = trelm_from_scratch(config).start
+        own, *baseline = self.variant_names(compare=compare)
+        variants = [Variant(own, start), *(Variant(name, start, stages=(one_phase(self.recipe),)) for name in baseline)]
+
+        def own_tables(model: PreTrainedModel) -> PreTrainedModel:
+            return with_own_tables(cast(TreLMForMaskedLM, model), cast(SeparateIds, ids), tokenizer)
+
+        published = own_tables if isinstance(ids, SeparateIds) else None  # which reads the tokenizer's ids
+        source_tokenizer = tokenizer if published or config.separate_embeddings else None
+        return Comparison(tokenizer, config, tuple(variants), source_tokenizer, published)
+
+    def text(self, comparison: Comparison, work: Path) -> Text:
+        """See `Kind.text`."""
+        offset = cast(TreLMConfig, comparison.config).position_offset
+        tokenizer = comparison.tokenizer
+        return read_languages(
+            self.inputs, tokenizer, self.ids(tokenizer), offset, work / "packed", comparison.source_tokenizer
+        )
+
+    def config(self, tokenizer: PreTrainedTokenizerBase) -> TreLMConfig:
+        """The configuration of the new model, its vocabulary and special ids those of a tokenizer."""
+        return self._config(vocabulary_of(tokenizer, self.ids(tokenizer).vocab_size))
+
+    def ids(self, tokenizer: PreTrainedTokenizerBase) -> TokenIds:
+        """The ids that the model reads; with separate embeddings those of the tokenizer, whatever the anchors."""
+        apart = bool((self.recipe.model or {}).get("separate_embeddings"))
+        return token_ids("default" if apart else self.options.anchors, tokenizer, tuple(self.recipe.data.corpora))
+
+    def check_model(self, config: TreLMConfig) -> None:
+        """Refuse parts that the model does not have, and rows of two languages where layers are of one.
+
+        Raises:
+            InputError: Likewise.
+        """
+        with torch.device("meta"):
+            parts = TreLMForMaskedLM(config).parts()
+        for number, stage in enumerate(self.recipe.stages):
+            for name in stage.frozen:
+                one_of(f"stages.{number}.frozen", name, tuple(parts))
+        if config.own_layers and self.inputs.translations and self.options.pair_share:
+            raise SettingError(
+                "multilingual.pair_share",
+                "is for translation pairs, whose rows are of two languages at once",
+                value=self.options.pair_share,
+                expected="0 with language_specific_layers, which need rows of one",
+                hint="The pairs then serve retrieval alone.",
+            )
+
+    def _tokenizer(self, folder: Path) -> PreTrainedTokenizerBase:
+        """The tokenizer that the recipe names; or one trained on all corpora."""
+        if self.inputs.target_tokenizer is not None:
+            return self.inputs.target_tokenizer
+        return self.inputs.trained_tokenizer(
+            self.default_tokenizer, languages_text(self.inputs).smoothed_lines(), folder
+        )
+
+    def _config(self, vocabulary: dict[str, Any]) -> TreLMConfig:
+        """The configuration of the new model, its languages those of the text."""
+        given: dict[str, Any] = dict(self.recipe.model or {})
+        one_of("model.model_type", given.pop("model_type", None), (MODEL_TYPE,))
+        known = tuple(field.name for field in fields(TreLMConfig))
+        for name in given:
+            one_of("model: field", name, known)
+        languages = list(self.recipe.data.corpora)
+        if given.get("separate_embeddings"):
+            given["other_vocabularies"] = dict.fromkeys(languages[:-1], vocabulary)
+        try:
+            return TreLMConfig(**vocabulary, languages=languages, **given)
+        except (ValueError, TypeError, StrictDataclassError) as error:
+            reason = " ".join(str(error).split())
+            raise SettingError("model", f"makes no {MODEL_TYPE!r} model: {reason}", value=given) from error
+
+    def draw(self, results: Results, folder: Path) -> dict[str, str]:
+        """See `Kind.draw`."""
+        plot_learning_curves(results.by_method, BASELINES, "Learning curves, all languages", folder / CURVES_FILE)
+        plot_trade_off(results, folder / TRADE_OFF_FILE)
+        return {"Learning curves": CURVES_FILE, "What other languages cost the first": TRADE_OFF_FILE}
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """All."""
+        return tuple(self.recipe.data.corpora)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """The corpora of all languages."""
+        return tuple(self.recipe.data.corpora.values())
+
+    def tables(self, results: Results) -> tuple[CardTable, ...]:
+        """See `Kind.tables`."""
+        return (*language_tables(results), *super().tables(results))
+
+    def scores(self, results: Results) -> Iterator[Score]:
+        """See `Kind.scores`; the quality in each language after training is a mean over seeds."""
+        return chain(self._language_scores(results), super().scores(results))
+
+    def _language_scores(self, results: Results) -> Iterator[Score]:
+        data, bits = self.recipe.data, list(map(final_bits, results.kept))
+        for language in bits[0]:
+            place = data.held_out_corpora.get(language, data.corpora[language])
+            mean = fmean(found[language] for found in bits)
+            yield Score("fill-mask", "bits_per_byte", mean, f"Held-out bits per byte ({language})", place)
 
 
 def one_phase(recipe: Recipe) -> Stage:
@@ -79,103 +217,66 @@ def one_phase(recipe: Recipe) -> Stage:
     Raises:
         InputError: If stages have batches of different sizes, so that equal steps are not an equal budget.
     """
-    sizes = [stage.batch_size * stage.accumulation for stage in recipe.stages]
-    require(len(set(sizes)) == 1, "sequences a step of the stages", sizes, "equal numbers, to compare with one phase")
-    return replace(
-        recipe.stages[-1],
+    sizes = [stage.batch_size for stage in recipe.stages]
+    if len(set(sizes)) != 1:
+        raise SettingError(
+            "stages", f"have {sizes} sequences a step", value=sizes, expected="equal numbers, to compare with one phase"
+        )
+    return recipe.stages[-1].replace(
         name="all",
         languages=(),
         starts_from=None,
-        steps=recipe.total_steps,
+        max_steps=recipe.total_steps,
         evaluations=sum(stage.evaluations for stage in recipe.stages),
         checkpoints=sum(stage.checkpoints for stage in recipe.stages),
     )
 
 
-def languages_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> TreLMConfig:
-    """The configuration of a recipe's new model, its languages and vocabulary those of the text.
+class Continued(Multilingual):
+    """A source that has been through phase 1, trained on in many languages; beside it one from scratch."""
 
-    Raises:
-        InputError: If it is not of a TreLM, a field is not known, or values do not fit together.
-    """
-    given: dict[str, Any] = dict(recipe.model or {})
-    one_of("model: model_type of a model of many languages", given.pop("model_type"), (MODEL_TYPE,))
-    known = tuple(field.name for field in fields(TreLMConfig))
-    for name in given:
-        one_of("model: field", name, known)
-    languages = list(recipe.data.corpora)
-    vocabulary: dict[str, Any] = vocabulary_of(tokenizer, ids_of(recipe, tokenizer).vocab_size)
-    if given.get("separate_embeddings"):
-        given["other_vocabularies"] = dict.fromkeys(languages[:-1], vocabulary)
-    try:
-        return TreLMConfig(**vocabulary, languages=languages, **given)
-    except (ValueError, TypeError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"Recipe {recipe.name!r}: no {MODEL_TYPE!r} model can be made of it: {reason}") from error
+    name = "multilingual_continued"
 
+    @classmethod
+    def fits(cls, recipe: Recipe) -> bool:
+        """It has many languages and a source."""
+        return recipe.multilingual is not None and recipe.source is not None
 
-def ids_of(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> TokenIds:
-    """The ids that the model reads; with separate embeddings those of the tokenizer, whatever the anchors."""
-    options = recipe.multilingual or Multilingual()
-    apart = bool((recipe.model or {}).get("separate_embeddings"))
-    return token_ids("default" if apart else options.anchors, tokenizer, tuple(recipe.data.corpora))
+    @classmethod
+    def resolved(cls, recipe: Recipe) -> Recipe:
+        """Without the model and the stages that the source stands for."""
+        stages = tuple(stage for stage in recipe.stages if stage.languages != ("source",))
+        return recipe.replace(model=None, tokenizer=None, stages=stages)
 
+    def check(self, *, compare: bool) -> None:
+        """See `Kind.check`."""
+        super().check(compare=compare)
+        one_of("multilingual.anchors with a source", self.options.anchors, ("default", "extra"))
 
-def check_model(recipe: Recipe, config: TreLMConfig, text: MultilingualText) -> None:
-    """Refuse parts that the model does not have, and rows of two languages where layers are of one."""
-    with torch.device("meta"):
-        parts = TreLMForMaskedLM(config).parts()
-    for stage in recipe.stages:
-        for name in stage.frozen:
-            one_of(f"stage {stage.name!r}: part", name, tuple(parts))
-    if config.own_layers and text.parallel and text.pair_share:
-        raise InputError(
-            "multilingual: pair_share is for translation pairs, whose rows are of two languages at once; expected 0 "
-            "with language_specific_layers, which need rows of one. The pairs then serve retrieval alone."
-        )
+    def rows(self) -> int:
+        """See `Kind.rows`; the source keeps its vocabulary."""
+        return self.inputs.source.vocab_size
 
+    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
+        """See `Kind.variant_names`."""
+        return (CONTINUED, FROM_SCRATCH) if compare else (CONTINUED,)
 
-def read_contest(recipe: Recipe, contest: Contest, cache: Path) -> LanguagesText:
-    """The text of a contest, packed in `cache`."""
-    config = cast(TreLMConfig, contest.config)
-    ids = ids_of(recipe, contest.tokenizer)
-    return read_languages(recipe, contest.tokenizer, ids, config.position_offset, cache, contest.source_tokenizer)
+    def shape(self, rows: int) -> TreLMConfig:
+        """See `Kind.shape`."""
+        return cast(TreLMConfig, self._start(0).config)
 
+    def comparison(self, work: Path, *, compare: bool) -> Comparison:
+        """See `Kind.comparison`."""
+        config = cast(TreLMConfig, self._start(0).config)
+        config.dtype = self.inputs.source.config.dtype
+        self.check_model(config)
+        baselines = (trelm_from_scratch(config),) if compare else ()
+        return Comparison(self.inputs.source.tokenizer(), config, (Variant(CONTINUED, self._start), *baselines))
 
-def _published(
-    ids: TokenIds, tokenizer: PreTrainedTokenizerBase
-) -> Callable[[PreTrainedModel], PreTrainedModel] | None:
-    """What makes a trained model read the tokenizer's ids, where it reads others."""
-    if not isinstance(ids, SeparateIds):
-        return None
-    return lambda model: with_own_tables(cast(TreLMForMaskedLM, model), ids, tokenizer)
-
-
-def _continued_contest(recipe: Recipe, name: str, text: MultilingualText, compare: bool) -> Contest:
-    options = recipe.multilingual or Multilingual()
-    one_of("multilingual: anchors with a source, whose rows are one a token:", options.anchors, ("default", "extra"))
-    source = source_checkpoint(recipe)
-
-    def start(seed: int) -> PreTrainedModel:
+    def _start(self, seed: int) -> PreTrainedModel:
         torch.manual_seed(seed)
-        with refused_as_input(name):
+        with refused_as_input(self.recipe.source):
+            languages = list(self.recipe.data.corpora)
             return TreLMForMaskedLM.from_encoder(
-                str(source.folder), languages=list(text.languages), tri_layer_index=None, dtype=torch.float32
+                str(self.inputs.source.folder), languages=languages, tri_layer_index=None, dtype=torch.float32
             )
-
-    config = cast(TreLMConfig, start(0).config)
-    config.dtype = source.config.dtype
-    check_model(recipe, config, text)
-    baselines = (trelm_from_scratch(config),) if compare else ()
-    return Contest(source.tokenizer(), config, (Method(CONTINUED, start), *baselines))
-
-
-def _joint_tokenizer(recipe: Recipe, text: MultilingualText, folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that the recipe names; or one trained on all corpora, and then read from `folder`."""
-    if recipe.target_tokenizer is not None:
-        return open_tokenizer(recipe.target_tokenizer, trust_remote_code=recipe.trusts_code)
-    if not folder.exists():
-        new = recipe.tokenizer or NewTokenizer("wordpiece", 16_000)
-        with atomic_folder(folder) as partial:
-            new.trained(text.smoothed_lines()).save_pretrained(partial)
-    return open_tokenizer(str(folder))

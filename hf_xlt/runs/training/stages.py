@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from peft import LoraModel
 from torch import Tensor, nn
@@ -17,43 +17,34 @@ from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
 from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.language_model import HeldOut, Quality
-from hf_xlt.evaluation.sentence_encoder import SentenceHead
+from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.recipes.settings import SettingError
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.processes import best_device, processes
 from hf_xlt.runs.training.adapters import add_adapters
-from hf_xlt.runs.training.distillation_trainer import DistillationTrainer
 from hf_xlt.runs.training.new_rows import rows_kept
 from hf_xlt.runs.training.progress import ProgressLines, Stopwatch
-from hf_xlt.runs.training.trainer import LanguageModelTrainer, ProgressBar
+from hf_xlt.runs.training.trainer import ProgressBar, StageTrainer
 from hf_xlt.trelm import TreLMPreTrainedModel
 
 
-class Material(Protocol):
-    """What stages are trained on."""
-
-    def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
-        """The examples of a stage, in the order of use."""
-
-
 @dataclass(frozen=True)
-class Lesson:
-    """What a stage teaches.
+class StageInputs:
+    """What a stage is trained and measured with.
 
     Args:
         objective: What is learned.
-        material: From what.
-        held_out: What quality is measured on.
+        stream: Stage, number of examples, seed → the examples in the order of use.
+        validation: What quality is measured on.
         tokenizer: The target's.
         copied_rows: int64 `(c,)`, the rows of the vocabulary that the initializer copied.
-        head: Where sentence vectors are learned, what makes them of states.
     """
 
     objective: Objective
-    material: Material
-    held_out: HeldOut
+    stream: Callable[[Stage, int, int], Stream]
+    validation: HeldOut
     tokenizer: PreTrainedTokenizerBase
     copied_rows: Tensor
-    head: SentenceHead | None = None
 
 
 @dataclass(frozen=True)
@@ -71,74 +62,83 @@ class Trained:
     adapters: LoraModel | None
 
 
-def train_stage(model: PreTrainedModel, stage: Stage, lesson: Lesson, seed: int, folder: Path, label: str) -> Trained:
+def train_stage(
+    model: PreTrainedModel,
+    stage: Stage,
+    given: StageInputs,
+    seed: int,
+    folder: Path,
+    label: str,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Trained:
     """Train through one stage.
 
     Args:
         model: Language model in float32; changed in place.
         stage: What to train, how long and how.
-        lesson: What it teaches.
+        given: What with.
         seed: Order of the data and masking.
         folder: Where training state is kept; if it already holds some, training goes on from there.
         label: Shown beside the progress.
+        callbacks: Of the user's own.
 
     Returns:
-        Held-out quality as often as the stage says and after its last step, and what else it leaves.
+        Quality on the validation set as often as the stage says and after its last step, and what else it leaves.
     """
-    if stage.compile:
+    if stage.torch_compile:
         model.base_model.compile()
-    with trained_parts(model, stage, lesson.copied_rows) as adapters:
+    with trained_parts(model, stage, given.copied_rows) as adapters:
         stopwatch = Stopwatch()
-        callbacks = [stopwatch, ProgressBar(label), ProgressLines(label)]
-        trainer = _trainer(model, stage, lesson, seed, folder, callbacks)
+        positions = stage.max_steps * stage.batch_size * processes().num_processes
+        trainer = StageTrainer(
+            model,
+            _arguments(stage, seed, folder),
+            given.stream(stage, positions, seed),
+            given.objective,
+            given.tokenizer,
+            given.validation,
+            [stopwatch, ProgressBar(label), ProgressLines(label), *callbacks],
+        )
         checkpoint = last_complete_checkpoint(folder)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        if stage.steps % stage.evaluate_every:
+        if stage.max_steps % stage.evaluate_every:
             trainer.evaluate()
     return Trained(_points(trainer.state.log_history), stopwatch.seconds, adapters)
 
 
-def _trainer(
-    model: PreTrainedModel, stage: Stage, lesson: Lesson, seed: int, folder: Path, callbacks: list[TrainerCallback]
-) -> LanguageModelTrainer:
-    positions = stage.steps * stage.batch_size * stage.accumulation * processes().num_processes
-    given: dict[str, Any] = {
-        "args": _arguments(stage, seed, folder),
-        "stream": lesson.material.stream(stage, positions, seed),
-        "objective": lesson.objective,
-        "tokenizer": lesson.tokenizer,
-        "held_out": lesson.held_out,
-        "callbacks": callbacks,
-    }
-    if lesson.head is not None:
-        return DistillationTrainer(model, stage.temperature, lesson.head, **given)
-    return LanguageModelTrainer(model, **given)
-
-
 def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
+    ours: dict[str, Any] = {
+        "logging_strategy": "no",
+        "report_to": "none",
+        "dataloader_num_workers": 0,
+    }
     return TrainingArguments(
         output_dir=str(folder),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch_size,
-        gradient_accumulation_steps=stage.accumulation,
-        learning_rate=stage.learning_rate,
-        warmup_steps=int(stage.warmup * stage.steps),
-        lr_scheduler_type=stage.schedule,
-        weight_decay=0.0 if stage.trains == "new-rows" else stage.weight_decay,
-        bf16=stage.precision == "bfloat16",
         use_cpu=best_device().type == "cpu",
         seed=seed,
         eval_strategy="steps",
         eval_steps=stage.evaluate_every,
-        logging_strategy="no",
         save_strategy="no" if stage.save_every is None else "steps",
-        save_steps=stage.save_every or stage.steps,
+        save_steps=stage.save_every or stage.max_steps,
         save_total_limit=1,
         disable_tqdm=True,
-        report_to="none",
-        dataloader_num_workers=0,
         remove_unused_columns=False,
+        **(ours | stage.training_arguments),
     )
+
+
+def check_arguments(recipe: Recipe) -> None:
+    """Refuse what the installed `TrainingArguments` refuse.
+
+    Raises:
+        InputError: Likewise.
+    """
+    for number, stage in enumerate(recipe.stages):
+        try:
+            _arguments(stage, recipe.seeds[0], Path(stage.name))
+        except (ValueError, TypeError, ImportError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise SettingError(f"stages.{number}", f"is refused by TrainingArguments: {reason}", value=stage) from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The `Trainer` of a stage: stock models, packed sequences, the head only where there are labels."""
+"""The `Trainer` of a stage: the stream in its order, the objective's loss, quality in bits per byte."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import HeldOut, measure
-from hf_xlt.evaluation.loss import token_losses
 
 
-class LanguageModelTrainer(Trainer):
-    """`Trainer` whose loss runs the output head on labelled positions only.
+class StageTrainer(Trainer):
+    """`Trainer` whose loss is the objective's.
 
-    Works for every stock language model. The loss is the sum over targets divided by the number of targets of the
-    whole optimizer step, so gradient accumulation does not change it; evaluation weights every target alike.
+    Where there are labels the loss is the sum over targets divided by the number of targets of the whole optimizer
+    step, so gradient accumulation does not change it; evaluation weights every target alike.
 
     Args:
         model: Masked, causal or sequence-to-sequence language model.
@@ -52,7 +51,7 @@ class LanguageModelTrainer(Trainer):
     ) -> None:
         args._n_gpu = min(args.n_gpu, 1)  # several GPUs need a process each: the replicas of DataParallel share hooks
         super().__init__(
-            model=model,
+            model=objective.learner(model),
             args=args,
             train_dataset=stream,
             eval_dataset=held_out.examples,
@@ -61,6 +60,7 @@ class LanguageModelTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True
+        self.language_model = model
         self.objective: Objective = objective
         self.tokenizer = tokenizer
         self.held_out = held_out
@@ -77,9 +77,8 @@ class LanguageModelTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """Mean cross entropy over the targets of the optimizer step; see `Trainer.compute_loss`."""
-        stock = self.accelerator.unwrap_model(model)
-        losses, _ = token_losses(stock, model, inputs, self.objective.shifts_labels)
+        """Mean loss over the targets of the optimizer step; see `Trainer.compute_loss`."""
+        losses = self.objective.loss(self.accelerator.unwrap_model(model), model, inputs)
         if num_items_in_batch is None:
             return losses.mean()
         replicas = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
@@ -109,16 +108,12 @@ class LanguageModelTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure held-out quality and log it as `eval_loss`, `eval_perplexity` and `eval_bits_per_byte`."""
         with self.compute_loss_context_manager():
-            quality = measure(self.measured(), self.held_out, self.tokenizer)
+            quality = measure(self.language_model, self.held_out, self.tokenizer)
         self._check_finite(quality.loss)
         metrics = {f"eval_{name}": value for name, value in vars(quality).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
-
-    def measured(self) -> PreTrainedModel:
-        """The language model whose held-out quality is measured."""
-        return self.accelerator.unwrap_model(self.model)
 
 
 class ProgressBar(TrainerCallback):

@@ -1,4 +1,4 @@
-"""Masked language modelling."""
+"""Objectives on packed text: causal and masked language modeling."""
 
 from __future__ import annotations
 
@@ -19,12 +19,34 @@ from hf_xlt.data.objectives.batch import (
     languages_of,
     special_ids,
 )
+from hf_xlt.data.objectives.objective import Objective, Setting
 from hf_xlt.errors import InputError
+
+
+@dataclass(frozen=True)
+class CausalLM(Objective):
+    """Predict every token from those before it (Radford et al. 2018).
+
+    Labels follow the convention of stock models: `labels[i]` is the token *at* `i`, shifted inside the loss. The
+    first one is never a target, and is ignored here so that counting labels counts targets.
+    """
+
+    shifts_labels = True
+
+    @classmethod
+    def of(cls, setting: Setting) -> CausalLM:
+        """It needs to know nothing."""
+        return cls()
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Collate packed sequences: `input_ids` and `labels`, each `(batch, length)`."""
+        rows = [np.asarray(example["input_ids"]) for example in examples]
+        return full_batch(rows, [np.concatenate([[IGNORED], row[1:]]) for row in rows])
 
 
 @checked
 @dataclass(frozen=True)
-class MaskedLM:
+class MaskedLM(Objective):
     """Predict 15 % of the tokens; of those 80 % are masked, 10 % replaced, 10 % kept (Devlin et al. 2019, §3.1).
 
     Special tokens are never targets, and random replacements are never special tokens.
@@ -35,7 +57,6 @@ class MaskedLM:
 
     tokenizer: PreTrainedTokenizerBase
     share: float = 0.15
-    shifts_labels = False
 
     def __post_init__(self) -> None:
         require_share("mlm_share", self.share)
@@ -44,6 +65,13 @@ class MaskedLM:
                 "The tokenizer has no mask token, so it cannot train a masked language model; "
                 "add one with `tokenizer.add_special_tokens({'mask_token': '[MASK]'})` or use objective clm."
             )
+
+    @classmethod
+    def of(cls, setting: Setting) -> MaskedLM:
+        """That of one tokenizer, or of one a language."""
+        if setting.source_tokenizer is None:
+            return cls(setting.tokenizer)
+        return BilingualMaskedLM(setting.tokenizer, source=MaskedLM(setting.source_tokenizer))
 
     @cached_property
     def special(self) -> np.ndarray:
@@ -74,3 +102,23 @@ class MaskedLM:
         ids[masked] = self.tokenizer.mask_token_id
         ids[replaced] = generator.choice(self.ordinary, size=len(replaced))
         return ids, labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilingualMaskedLM(MaskedLM):
+    """Masked language modeling of texts in two languages, those of the first masked by a tokenizer of their own.
+
+    Args:
+        source: Masks the texts whose `lang_ids` is 0.
+    """
+
+    source: MaskedLM
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Collate packed sequences: `input_ids` and `labels` `(batch, length)`, `lang_ids` `(batch,)`."""
+        masked = (
+            (self if int(row["lang_ids"]) else self.source).mask(np.asarray(row["input_ids"]), generator_for(row))
+            for row in examples
+        )
+        inputs, labels = zip(*masked, strict=True)
+        return full_batch(inputs, labels) | languages_of(examples)

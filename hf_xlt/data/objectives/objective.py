@@ -1,16 +1,84 @@
-"""Language-model loss of any stock model, with the output head computed on labelled positions only."""
+"""What a stage learns: a collator that makes batches, and the loss of a batch.
+
+The loss of a language model is that of the stock forward pass, with the output head computed on labeled positions only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives import IGNORED
+from hf_xlt.data.objectives.batch import IGNORED, Example
 from hf_xlt.trelm import TreLMForMaskedLM
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an objective may need to know.
+
+    Args:
+        tokenizer: Of the target language, or of both.
+        source_tokenizer: Of the source language, where it has a vocabulary of its own.
+        position_offset: The model's row of the first position, see `TreLMConfig`.
+        sentence_head: What makes one vector of a sentence's states, where a stage learns them.
+        temperature: What cosines are divided by there.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    source_tokenizer: PreTrainedTokenizerBase | None = None
+    position_offset: int = 0
+    sentence_head: nn.Module | None = None
+    temperature: float = 0.05
+
+
+class Objective(ABC):
+    """A collator with a loss.
+
+    Subclasses make batches in `__call__`; those whose loss is not the cross entropy of labels have a `loss` of their
+    own. `register_objective` gives one a name that a stage can have.
+
+    Attributes:
+        reads: What its examples are: packed `text`, aligned translation `pairs`, or `sentences` with the vectors that
+            they should get.
+        shifts_labels: Whether a label is the token at its place, which the one before predicts.
+    """
+
+    reads: ClassVar[Literal["text", "pairs", "sentences"]] = "text"
+    shifts_labels: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self:
+        """The objective of a run; by default made of its tokenizer alone."""
+        return cls(setting.tokenizer)  # type: ignore[call-arg]
+
+    @abstractmethod
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """The batch of some examples: inputs, and `labels` where there are any."""
+
+    def learner(self, model: PreTrainedModel) -> PreTrainedModel:
+        """What of a language model is called in training: by default all of it."""
+        return model
+
+    def loss(self, model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """What is made small.
+
+        Args:
+            model: What `learner` gave.
+            forward: What to call: `model` itself or its wrapper for distributed training.
+            batch: As `__call__` makes it.
+
+        Returns:
+            A loss for every target `(n,)`, which are weighted alike over the whole optimizer step; or, of batches
+            without labels, one `()`.
+        """
+        return token_losses(model, forward, batch, self.shifts_labels)[0]
 
 
 def targets(labels: Tensor, shifted: bool) -> Tensor:

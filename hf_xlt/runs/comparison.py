@@ -1,0 +1,96 @@
+"""What a run trains: variants, each a name and a function that makes its starting model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_xlt.checkpoint import assemble
+from hf_xlt.checkpoint.kind import ModelKind, kind_of
+from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.initializers import Initializer
+from hf_xlt.recipes.stage import Stage
+from hf_xlt.runs.results import FROM_SCRATCH
+from hf_xlt.transport import Transport
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to begin.
+
+    Args:
+        name: As shown in tables.
+        start: Seed → starting model in float32.
+        transport: How target rows come about; None for a new model.
+        stages: What it is trained in, where that is not the recipe's stages.
+        notices: What the card says of its rows.
+    """
+
+    name: str
+    start: Callable[[int], PreTrainedModel]
+    transport: Transport | None = None
+    stages: tuple[Stage, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Variants that are trained alike: the first is the recipe's own, the rest is what it is compared with.
+
+    All share the target tokenizer and the architecture of `config`; where the source language has a vocabulary of its
+    own beside the target's, `source_tokenizer` is its. `published` makes of a trained model what is kept of it, where
+    that is another.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
+    variants: tuple[Variant, ...]
+    source_tokenizer: PreTrainedTokenizerBase | None = None
+    published: Callable[[PreTrainedModel], PreTrainedModel] | None = None
+
+    @property
+    def model_kind(self) -> ModelKind:
+        """Encoder, decoder or encoder-decoder."""
+        return kind_of(self.config)
+
+
+def from_scratch(config: PreTrainedConfig, vectors: Tensor | None = None) -> Variant:
+    """A model with random weights throughout, or with static vectors `(V, d)` in its embedding table.
+
+    The vectors are centered and scaled to the average length of the random rows; rows that are zero stay random.
+    """
+
+    def start(seed: int) -> PreTrainedModel:
+        torch.manual_seed(seed)
+        model = kind_of(config).auto_class.from_config(config).float()
+        if vectors is not None:
+            with torch.no_grad():
+                table = model.get_input_embeddings().weight
+                known = vectors.any(dim=1)
+                rows = unit_rows(vectors[known] - vectors[known].mean(dim=0))
+                table[known] = rows * torch.linalg.vector_norm(table, dim=1).mean()
+        return model
+
+    return Variant(FROM_SCRATCH, start)
+
+
+def initialized(name: str, initializer: Initializer, path: Path) -> Variant:
+    """The source's body with the rows an initializer makes; they are made once, and then read from `path`.
+
+    A run that goes on has the very rows that it began with: made again, they may differ in their last bits.
+    """
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        initializer.transport().save(path)
+    transport = Transport.load(path)
+
+    def start(seed: int) -> PreTrainedModel:
+        torch.manual_seed(seed)
+        return assemble(initializer.source, transport, initializer.tokenizer, torch.float32)
+
+    return Variant(name, start, transport, notices=initializer.notices)

@@ -1,0 +1,231 @@
+"""What one kind of recipe becomes: what it makes use of, the variants compared, their text, its pictures and facts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from transformers import PreTrainedConfig
+
+from hf_xlt.checkpoint.kind import ModelKind
+from hf_xlt.data.objectives import OBJECTIVES
+from hf_xlt.hub.card import CardTable, Score, public_name
+from hf_xlt.hub.push import ResultRow
+from hf_xlt.recipes.recipe import NewTokenizer, Recipe, names_in
+from hf_xlt.recipes.settings import SettingError
+from hf_xlt.recipes.stage import Stage
+from hf_xlt.report.tables import plot_learning_curves
+from hf_xlt.runs.comparison import Comparison
+from hf_xlt.runs.inputs import Inputs
+from hf_xlt.runs.results import BASELINES, Results
+from hf_xlt.runs.retrieval import retrieval_scores, retrieval_tables
+from hf_xlt.runs.text import Text
+
+CURVES_FILE = "learning_curves.png"
+# The parts of a recipe that every kind reads.
+OF_ALL = {
+    *("name", "description", "kind", "language", "license", "license_name", "stages", "seeds", "prompts", "dtype"),
+    *("chat_template", "trust_remote_code", "data.held_out_every", "data.held_out_lines", "data.max_sequences"),
+}
+
+
+class Kind(ABC):
+    """A kind of run.
+
+    Attributes:
+        name: What a recipe calls it, as `kind`.
+        uses: The parts of a recipe that it reads besides those that all kinds do.
+        reads: What the objectives of its stages may read.
+    """
+
+    name: ClassVar[str]
+    uses: ClassVar[frozenset[str]]
+    reads: ClassVar[frozenset[str]] = frozenset({"text"})
+    default_tokenizer: ClassVar[NewTokenizer] = NewTokenizer()  # what is trained where the recipe does not say
+    has_parts: ClassVar[bool] = False  # whether its models have parts to freeze, and languages to name
+    brings_code: ClassVar[bool] = False  # whether the model's code travels with it
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the recipe names."""
+        return Inputs(self.recipe)
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, recipe: Recipe) -> bool:
+        """Whether a recipe that names no kind is of this one."""
+
+    @classmethod
+    def resolved(cls, recipe: Recipe) -> Recipe:
+        """The recipe with what the kind adds to it or leaves out."""
+        return recipe
+
+    def check(self, *, compare: bool) -> None:
+        """Refuse a recipe that asks for what is never done, before anything is opened.
+
+        Raises:
+            InputError: If a part of the recipe has no effect, or a stage cannot be trained.
+        """
+        for key, value in given_parts(self.recipe):
+            if key not in self.uses | OF_ALL:
+                raise SettingError(
+                    key, f"has no effect in a recipe of the kind {self.name!r}", value=value, hint="Leave it out."
+                )
+        for number, stage in enumerate(self.recipe.stages):
+            self.check_stage(f"stages.{number}", stage)
+
+    def check_stage(self, key: str, stage: Stage) -> None:
+        """Refuse a stage that models of this kind cannot go through.
+
+        Args:
+            key: Where it stands in the recipe.
+            stage: The stage.
+
+        Raises:
+            InputError: Likewise.
+        """
+        if stage.objective != "auto" and OBJECTIVES[stage.objective].reads not in self.reads:
+            known = [name for name, objective in OBJECTIVES.items() if objective.reads in self.reads]
+            raise SettingError(
+                f"{key}.objective",
+                f"is {stage.objective!r}",
+                value=stage.objective,
+                expected=f"one of auto, {', '.join(known)} in a recipe of the kind {self.name!r}",
+            )
+        for part in ("frozen", "combine", "languages"):
+            if getattr(stage, part) and not self.has_parts:
+                raise SettingError(
+                    f"{key}.{part}",
+                    "is for a TreLM",
+                    value=getattr(stage, part),
+                    hint="Add `trelm:` with its two languages to the recipe, or leave it out.",
+                )
+
+    def check_inputs(self) -> None:
+        """Refuse what the recipe names and cannot be used, before anything is learned from it.
+
+        Raises:
+            InputError: Likewise.
+        """
+        if self.recipe.source is None:
+            return
+        last = len(self.recipe.stages) - 1
+        if self.recipe.stages[last].adapters == "kept" and self.inputs.source_is_sentence_transformer:
+            raise SettingError(
+                f"stages.{last}.adapters",
+                "is 'kept'",
+                value="kept",
+                expected=f"'merged', as {self.recipe.source} is a sentence-transformers model, which keeps none",
+            )
+        self.inputs.check_source()
+
+    @abstractmethod
+    def shape(self, rows: int) -> PreTrainedConfig:
+        """The configuration of the model to come, with a vocabulary of so many rows; nothing is learned for it.
+
+        Raises:
+            InputError: If there can be no such model.
+        """
+
+    def rows(self) -> int:
+        """Rows of the target vocabulary; of a tokenizer that is still to be trained, as many as are asked for."""
+        if self.inputs.target_tokenizer is not None:
+            return len(self.inputs.target_tokenizer)
+        new = self.recipe.tokenizer or self.default_tokenizer
+        return len(self.inputs.source_tokenizer) + new.added if new.added else new.vocab_size
+
+    @abstractmethod
+    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
+        """What is trained, the recipe's own first; names may be shorter than those in the results."""
+
+    @abstractmethod
+    def comparison(self, work: Path, *, compare: bool) -> Comparison:
+        """The variants to train: the recipe's own, and when comparing what it is compared with.
+
+        What is learned for them is kept in `work`: a killed run does not learn it again.
+
+        Raises:
+            InputError: If an input or an option cannot be used.
+        """
+
+    @abstractmethod
+    def text(self, comparison: Comparison, work: Path) -> Text:
+        """What they are trained and measured on; packed files are kept in `work`.
+
+        Raises:
+            InputError: If a text cannot be read or is too short.
+        """
+
+    def draw(self, results: Results, folder: Path) -> dict[str, str]:
+        """Draw what was measured; what each picture shows → its file in the folder."""
+        title = f"Learning curves, {self.recipe.language or 'target language'}"
+        plot_learning_curves(results.by_method, BASELINES, title, folder / CURVES_FILE)
+        return {"Learning curves": CURVES_FILE}
+
+    def saved_as(self, model_kind: ModelKind) -> Any:
+        """The Auto class that opens the model that is kept."""
+        return model_kind.auto_class
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """What the model is for."""
+        return () if self.recipe.language is None else (self.recipe.language,)
+
+    @property
+    def cites(self) -> str | None:
+        """The initializer whose paper the card cites."""
+        return next(iter(self.recipe.methods), None)
+
+    def result_rows(self, results: Results) -> tuple[ResultRow, ...]:
+        """The lines of the card's table."""
+        return tuple(
+            ResultRow(
+                method=summary.method,
+                bits_per_byte=summary.bits_per_byte,
+                seeds=summary.seeds,
+                start_bits_per_byte=summary.start_bits_per_byte,
+                loss=summary.loss,
+                perplexity=summary.perplexity,
+                steps_saved=summary.saved,
+            )
+            for summary in results.summaries
+        )
+
+    def tables(self, results: Results) -> tuple[CardTable, ...]:
+        """What else was measured."""
+        return retrieval_tables(results)
+
+    def scores(self, results: Results) -> Iterator[Score]:
+        """The figures that the Hub lists."""
+        data = self.recipe.data
+        return retrieval_scores(results, tuple(names_in((data.parallel, *data.translations.values()))))
+
+    def corpus_facts(self, text: Text) -> dict[str, str | int]:
+        """Name and size of the text that the model is for."""
+        return {
+            "name": ", ".join(map(public_name, self.trained_on)),
+            "sequences": text.sequences,
+            "tokens": text.tokens,
+            "held_out_lines": len(text.validation_lines),
+            "held_out_bytes": sum(len(line.encode()) + 1 for line in text.validation_lines),
+        }
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Names of the corpora of the language that the model is for."""
+        return tuple(part.name for part in self.inputs.split.corpus.parts)
+
+
+def given_parts(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """The parts of a recipe that are not as they are by default, by their keys."""
+    for prefix, part in (("", recipe), ("data.", recipe.data)):
+        for name, info in type(part).model_fields.items():
+            value = getattr(part, name)
+            if name != "data" and value != info.default:
+                yield prefix + name, value
