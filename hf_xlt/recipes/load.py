@@ -63,7 +63,7 @@ def recipe_schema() -> dict[str, Any]:
     """
     schema = Recipe.model_json_schema()
     stage = schema["$defs"]["Stage"]
-    passed_on = {field.name: {} for field in fields(TrainingArguments) if field.name not in OWN}
+    passed_on: dict[str, Any] = {field.name: {} for field in fields(TrainingArguments) if field.name not in OWN}
     stage |= {"properties": passed_on | dict.fromkeys(FORMER, {}) | stage["properties"], "additionalProperties": False}
     return schema
 

@@ -135,7 +135,7 @@ class TreLMOptions(Settings):
         return self
 
 
-class Multilingual(Settings):
+class MultilingualOptions(Settings):
     """How one model learns many languages, those of `data.corpora`; the first is the one that a stage calls `source`.
 
     Args:
@@ -211,7 +211,7 @@ class Recipe(Settings):
     model: Mapping[str, Any] | None = None
     vector_epochs: Annotated[int, Field(ge=0, le=1000)] = 0
     trelm: TreLMOptions | None = None
-    multilingual: Multilingual | None = None
+    multilingual: MultilingualOptions | None = None
     tokenizer: NewTokenizer | None = None
     data: Data = Data()
     stages: Annotated[Several[Stage], Field(min_length=1)] = (Stage(),)

@@ -116,10 +116,10 @@ def _key(place: tuple[int | str, ...]) -> str:
 
 
 def _expected(complaint: ErrorDetails) -> str:
-    known = _EXPECTED.get(complaint["type"])
-    return (
-        complaint["msg"].removeprefix("Input should be ") if known is None else known.format(**complaint.get("ctx", {}))
-    )
+    if (known := _EXPECTED.get(complaint["type"])) is None:
+        return complaint["msg"].removeprefix("Input should be ")
+    limits = {name: f"{limit:,}".removesuffix(".0") for name, limit in complaint.get("ctx", {}).items()}
+    return known.format(**limits)
 
 
 def unknown(key: str, known: Collection[str]) -> SettingError:

@@ -25,7 +25,7 @@ from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.language_model import measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.evidence.parallel import ParallelText
-from hf_xlt.recipes.recipe import Multilingual
+from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.results import LanguagePoint, RetrievalPoint
@@ -179,7 +179,7 @@ def languages_text(inputs: Inputs) -> MultilingualText:
     Raises:
         InputError: If there is no corpus, a file cannot be read, or anchors lack what they need.
     """
-    options = inputs.recipe.multilingual or Multilingual()
+    options = inputs.recipe.multilingual or MultilingualOptions()
     splits = list(inputs.splits.values())
     if options.anchors == "extra":
         if len(splits) != 2 or inputs.dictionary is None:

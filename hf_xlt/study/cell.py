@@ -17,7 +17,7 @@ from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Data, Recipe
-from hf_xlt.recipes.recipe import Multilingual
+from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.runs import Results, run_recipe
 from hf_xlt.runs.kinds.multilingual import MODEL_TYPE
 from hf_xlt.study.study import EVERYTHING, Cell, Private, Study
@@ -146,7 +146,7 @@ def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any]
     return Recipe(
         name=cell.name,
         model={"model_type": MODEL_TYPE, **study.model, **sharing},
-        multilingual=Multilingual(
+        multilingual=MultilingualOptions(
             alpha=study.alpha,
             pair_share=0.0,
             anchors=cast(Any, anchors),  # checked by the study

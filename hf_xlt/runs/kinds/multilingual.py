@@ -19,8 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.data.anchors import SeparateIds, TokenIds, token_ids
 from hf_xlt.hub.card import CardTable, Score
-from hf_xlt.recipes.recipe import Multilingual as Options
-from hf_xlt.recipes.recipe import NewTokenizer, Recipe
+from hf_xlt.recipes.recipe import MultilingualOptions, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.report.tables import plot_learning_curves
@@ -58,9 +57,9 @@ class Multilingual(Kind):
         return recipe.multilingual is not None and recipe.source is None
 
     @property
-    def options(self) -> Options:
+    def options(self) -> MultilingualOptions:
         """The recipe's own."""
-        return self.recipe.multilingual or Options()
+        return self.recipe.multilingual or MultilingualOptions()
 
     def check(self, *, compare: bool) -> None:
         """See `Kind.check`."""
