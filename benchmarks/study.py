@@ -26,7 +26,7 @@ from hf_xlt.hub.push import installed_versions
 from hf_xlt.report.tables import text_table
 from hf_xlt.runs.results import hardware
 from hf_xlt.study import CellResult, Study, load_study, pictures, run_study, tables
-from hf_xlt.study.tables import ALIGNED, cka, precision
+from hf_xlt.study.report import ALIGNED, cka, precision
 
 LINES = 30_000
 CAPTIONS_AND_NEWS = ("terms_unstated/multi30k.en-de.tsv.gz:en,de", "parallel/ntrex128.tsv.gz:en,de")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hf_xlt.evaluation.metrics import AnswerOverlap, answer_words
 from hf_xlt.evaluation.metrics import answers as module
-from hf_xlt.evaluation.metrics.answers import AnswerOverlap, answer_words
 
 ASCII_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 PIECES = ["the", "The", "an", "A", "a", "theatre", "dog", "Dog", "1937", "é", "ß", "ｂ", "中", "国", "京",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.attachment import AttachmentScore
+from hf_xlt.evaluation.attachment import AttachmentScore
 
 
 class Word(NamedTuple):

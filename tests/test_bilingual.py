@@ -17,8 +17,7 @@ from test_trelm_hub import CODE, WITHOUT_HF_XLT
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer, pipeline
 
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
-from hf_xlt.evaluation.loss import token_losses
+from hf_xlt.evaluation.language_model import evaluate_checkpoint, token_losses
 from hf_xlt.trelm import (
     TreLMConfig,
     TreLMForMaskedLM,

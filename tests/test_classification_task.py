@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.classes import ClassScores
+from hf_xlt.evaluation.metrics import ClassScores
 from hf_xlt.evaluation.tasks.classification import Classification, ClassifiedText, MeanHead
 from hf_xlt.sample import sentences
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.conllu import Multiword, read_conllu
+from hf_xlt.files.conll import Multiword, read_conllu
 
 
 def line(number, form="a", upos="X", head=0, deprel="root"):

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_xlt.evaluation.curves import Curve, Point, mean_curve, steps_saved
+from hf_xlt.evaluation.curves import Curve, Point, mean_curve, steps_saved, summarize
 from hf_xlt.evaluation.language_model import Quality
-from hf_xlt.evaluation.summary import summarize
 
 values = st.floats(0.1, 9.0)
 

@@ -16,11 +16,10 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertMod
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.retrieval import nearness, sentence_vectors
+from hf_xlt.evaluation.retrieval import mean_pooled, nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.recipes import Data, Stage, load_recipe
-from hf_xlt.report.page.comparison import curves_of
+from hf_xlt.report.comparison import curves_of
 from hf_xlt.runs import Results, run_recipe
 from hf_xlt.runs.kinds.distillation import check_distillation, read_sentence_pairs, split_pairs
 from hf_xlt.runs.training.distillation_trainer import DistillationTrainer, distillation_loss

@@ -18,23 +18,20 @@ from transformers import AutoModel, PreTrainedTokenizerFast
 from hf_xlt import cli
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.compare import compare_results
+from hf_xlt.evaluation.config import FineTuningConfig
 from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of, result_file
-from hf_xlt.evaluation.metrics.accuracy import TagAccuracy
-from hf_xlt.evaluation.precision import PRECISIONS
-from hf_xlt.evaluation.tasks.batch import Collator, Features, by_length
-from hf_xlt.evaluation.tasks.budget import Budget
+from hf_xlt.evaluation.metrics import TagAccuracy
+from hf_xlt.evaluation.models import Encoder
+from hf_xlt.device import PRECISIONS
+from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.classification import Classification
-from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.evaluation.tasks.encoder import Encoder
-from hf_xlt.evaluation.tasks.learn import KeepBest
-from hf_xlt.evaluation.tasks.model import TaskModel, with_states
-from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult
-from hf_xlt.evaluation.tasks.run import Material, Supervised
-from hf_xlt.evaluation.tasks.task import IGNORED, Encoded
+from hf_xlt.evaluation.tasks.fine_tuning import KeepBest, Material, Supervised
+from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, by_length, with_states
+from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, ModelSpec
 from hf_xlt.sample import sentences
 
-PROBE = replace(Budget().probe(), epochs=30, head_learning_rate=3e-2, batch_size=8)
-FINE_TUNING = Budget(epochs=25, patience=50, evaluations=1, batch_size=8, learning_rate=1e-3, head_learning_rate=1e-2)
+PROBE = replace(FineTuningConfig().probe(), epochs=30, head_learning_rate=3e-2, batch_size=8)
+FINE_TUNING = FineTuningConfig(epochs=25, patience=50, evaluations=1, batch_size=8, learning_rate=1e-3, head_learning_rate=1e-2)
 ANIMALS, THINGS = ("dog", "cat", "horse"), ("table", "house", "book")
 
 
@@ -84,7 +81,7 @@ def renamed(source, tmp_path_factory):
 
 def supervised(model, topics, budget=PROBE, zero_shot=False, **asked):
     material = Material.read(Classification(), topics, zero_shot)
-    return Supervised(material, ModelAsked(str(model), **asked), budget)
+    return Supervised(material, ModelSpec(str(model), **asked), budget)
 
 
 def accuracy(outcome):
@@ -130,7 +127,7 @@ def test_what_languages_do_not_share_is_not_trained(source, renamed, topics, mon
 
 
 def test_states_computed_once_are_those_of_a_live_encoder(source):
-    encoder, task = Encoder.open(ModelAsked(str(source))), Classification()
+    encoder, task = Encoder.open(ModelSpec(str(source))), Classification()
     tok = encoder.read("target")
     ids = tok(sentences("en", "train")[:9], add_special_tokens=False)["input_ids"]
     windows = [np.array(row, dtype=np.int32) for row in ids]
@@ -151,7 +148,7 @@ def test_states_computed_once_are_those_of_a_live_encoder(source):
 
 
 def test_a_layer_gives_its_states_and_one_that_is_not_there_is_refused(source):
-    encoder, task = Encoder.open(ModelAsked(str(source))), Classification()
+    encoder, task = Encoder.open(ModelSpec(str(source))), Classification()
     window = np.arange(5, 11, dtype=np.int32)
     rows = [Features(Encoded((window,), (np.arange(6),), {}))]
     head = task.head(32, ("a", "b"))
@@ -165,7 +162,7 @@ def test_a_layer_gives_its_states_and_one_that_is_not_there_is_refused(source):
 
 
 def test_an_encoder_computes_in_either_precision_and_its_head_in_float32(source):
-    encoder, task = Encoder.open(ModelAsked(str(source))), Classification()
+    encoder, task = Encoder.open(ModelSpec(str(source))), Classification()
     ids = torch.arange(5, 11)[None]
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "picks": torch.arange(6)[None]}
     head = task.head(32, ("a", "b"))
@@ -180,11 +177,11 @@ def test_an_encoder_computes_in_either_precision_and_its_head_in_float32(source)
 
 def test_dropout_given_takes_the_place_of_the_configurations(source):
     def trained(dropout):
-        model = Encoder.open(ModelAsked(str(source)), dropout).model.train()
+        model = Encoder.open(ModelSpec(str(source)), dropout).model.train()
         torch.manual_seed(0)
         return model(torch.arange(5, 11)[None]).last_hidden_state
 
-    still = Encoder.open(ModelAsked(str(source))).model(torch.arange(5, 11)[None]).last_hidden_state
+    still = Encoder.open(ModelSpec(str(source))).model(torch.arange(5, 11)[None]).last_hidden_state
     assert torch.allclose(trained(0.0), still, atol=1e-6)
     assert torch.equal(trained(None), trained(0.1))  # BERT's own
     assert not torch.allclose(trained(None), trained(0.5), atol=1e-3)
@@ -247,14 +244,14 @@ def test_the_best_state_is_kept_and_learning_stops_when_it_gets_no_better():
 )
 def test_a_budget_out_of_range_is_refused(change, message):
     with pytest.raises(InputError, match=message):
-        Budget(**change)
+        FineTuningConfig(**change)
 
 
 def test_a_quick_budget_draws_examples_and_leaves_the_test_whole(topics):
     material = Material.read(Classification(), topics, zero_shot=False)
-    limited = material.limited(Budget(train_examples=5, dev_examples=3))
+    limited = material.limited(FineTuningConfig(train_examples=5, dev_examples=3))
     assert [len(limited.examples[role]) for role in ("train", "dev", "test")] == [5, 3, 24]
-    assert Budget().quick().train_examples == 2000
+    assert FineTuningConfig().quick().train_examples == 2000
 
 
 class TestEvaluation:
@@ -262,7 +259,7 @@ class TestEvaluation:
         return Examination(("classification",), {"classification": topics}, budget=PROBE, **options)
 
     def test_results_are_kept_and_not_made_again(self, source, topics, tmp_path, monkeypatch):
-        model, asked = ModelAsked(str(source)), self.asked(topics, seeds=(0, 1))
+        model, asked = ModelSpec(str(source)), self.asked(topics, seeds=(0, 1))
         made = evaluate_model(model, asked, tmp_path)
         assert result_file(tmp_path, str(source), "classification").is_file()
         monkeypatch.setattr(Supervised, "outcome", None)
@@ -282,7 +279,7 @@ class TestEvaluation:
 
     def test_a_model_that_is_not_there_is_refused_though_results_are(self, own, tmp_path):
         folder, places, _ = own
-        model, asked = ModelAsked(str(folder)), self.asked(places)
+        model, asked = ModelSpec(str(folder)), self.asked(places)
         evaluate_model(model, asked, tmp_path / "results")
         folder.rename(tmp_path / "moved")
         with pytest.raises(InputError, match="does not exist"):
@@ -291,7 +288,7 @@ class TestEvaluation:
     @pytest.mark.parametrize("changes", ["model", "tokenizer", "data"])
     def test_a_result_of_other_content_under_the_same_name_is_made_again(self, own, tmp_path, caplog, changes):
         folder, places, table = own
-        model, asked = ModelAsked(str(folder)), self.asked(places)
+        model, asked = ModelSpec(str(folder)), self.asked(places)
         evaluate_model(model, asked, tmp_path / "results")
         if changes == "model":
             tiny.model("bert", tiny.tokenizer("en", "wordpiece"), width=32, seed=9).save_pretrained(folder)
@@ -309,7 +306,7 @@ class TestEvaluation:
 
     def test_results_inside_the_models_folder_do_not_count_as_the_model(self, own, monkeypatch):
         folder, places, _ = own
-        model, asked = ModelAsked(str(folder)), self.asked(places)
+        model, asked = ModelSpec(str(folder)), self.asked(places)
         evaluate_model(model, asked, folder / "results")
         monkeypatch.setattr(Supervised, "outcome", None)
         evaluate_model(model, asked, folder / "results")
@@ -319,7 +316,7 @@ class TestEvaluation:
     )
     def test_a_damaged_result_is_made_again(self, source, topics, tmp_path, caplog, content):
         quick = replace(self.asked(topics, seeds=(0, 1)), budget=replace(PROBE, epochs=1))
-        model, asked = ModelAsked(str(source)), quick
+        model, asked = ModelSpec(str(source)), quick
         made = evaluate_model(model, asked, tmp_path)
         path = result_file(tmp_path, str(source), "classification")
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -359,13 +356,13 @@ class TestEvaluation:
         tok = tiny.tokenizer("en", "byte-level-bpe")
         folder = tiny.save(tiny.model("gpt2", tok), tok, tmp_path / "gpt2")
         with pytest.raises(InputError, match="is a decoder; these tasks are done by encoders"):
-            evaluate_model(ModelAsked(str(folder)), self.asked(topics))
+            evaluate_model(ModelSpec(str(folder)), self.asked(topics))
 
     def test_a_source_of_another_width_is_refused(self, source, topics, tmp_path):
         tok = tiny.tokenizer("en", "wordpiece")
         narrow = tiny.save(tiny.model("bert", tok, width=16), tok, tmp_path / "narrow")
         with pytest.raises(InputError, match="have width 16, those of .* 32"):
-            evaluate_model(ModelAsked(str(source), source=str(narrow)), self.asked(topics, zero_shot=True))
+            evaluate_model(ModelSpec(str(source), source=str(narrow)), self.asked(topics, zero_shot=True))
 
 
 def result(model, right, seeds=1):
@@ -437,8 +434,8 @@ def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, mo
     assert run("compare", source, source, *common) == 2
     assert "name two or more different models" in capsys.readouterr().err
     results = evaluate_model(
-        ModelAsked(str(source)),
-        Examination(("classification",), {"classification": topics}, budget=Budget().probe().quick()),
+        ModelSpec(str(source)),
+        Examination(("classification",), {"classification": topics}, budget=FineTuningConfig().probe().quick()),
         page.parent,
     )
     assert set(metric_of(results[0]).of_counts(results[0].counts()[0].sum(0))) == set(results[0].runs[0].scores)

@@ -8,7 +8,7 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration
 
 from hf_xlt.data.objectives import IGNORED, objective_for
 from hf_xlt.data.packing import blocks
-from hf_xlt.evaluation.loss import evaluate_losses, head_on, targets, token_losses
+from hf_xlt.evaluation.language_model import evaluate_losses, head_on, targets, token_losses
 from hf_xlt.sample import sentences
 
 KINDS = [

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.entities import EntityF1, entities
-from hf_xlt.evaluation.tasks.ner import NER
+from hf_xlt.evaluation.metrics import EntityF1, entities
+from hf_xlt.evaluation.tasks.tagging import NER
 from hf_xlt.files.conll import TaggedSentence
 
 TASK = NER()

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.parsing.biaffine import BiaffineHead
-from hf_xlt.evaluation.tasks.parsing.parsing import Parsing
-from hf_xlt.evaluation.tasks.parsing.tree import are_trees, maximum_arborescence, maximum_tree, maximum_trees
+from hf_xlt.evaluation.tasks.parsing import BiaffineHead, Parsing
 from hf_xlt.evaluation.tasks.task import IGNORED
-from hf_xlt.files.conllu import Multiword, Sentence
+from hf_xlt.evaluation.tasks.trees import are_trees, maximum_arborescence, maximum_tree, maximum_trees
+from hf_xlt.files.conll import Multiword, Sentence
 
 
 def total(scores, heads):

@@ -28,7 +28,7 @@ from hf_xlt.evaluation.structure import (
     structure,
     tables,
 )
-from hf_xlt.evaluation.structure.words import word_pairs
+from hf_xlt.evaluation.structure.sample import word_pairs
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMForMaskedLM
 

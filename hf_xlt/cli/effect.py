@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.direct import DirectTask
 from hf_xlt.evaluation.tasks.registry import TASKS
+from hf_xlt.evaluation.tasks.task import TrainingFreeTask
 
 Options = Mapping[str, Any]
 
@@ -40,12 +40,12 @@ def _asked(options: Options) -> list[Any]:
 
 def _learns(options: Options) -> bool:
     asked = _asked(options)
-    return not asked or any(not isinstance(task, DirectTask) for task in asked)
+    return not asked or any(not isinstance(task, TrainingFreeTask) for task in asked)
 
 
 def _reads_the_source_language(options: Options) -> bool:
     asked = _asked(options)
-    learned = any(not isinstance(task, DirectTask) for task in asked) and options["zero_shot"]
+    learned = any(not isinstance(task, TrainingFreeTask) for task in asked) and options["zero_shot"]
     return not asked or learned or any(task.name in ("retrieval", "word-translation") for task in asked)
 
 

@@ -13,25 +13,25 @@ from hf_xlt.cli.app import command, console, say
 from hf_xlt.cli.effect import check_settings
 from hf_xlt.cli.options import Trust
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
 from hf_xlt.evaluation.compare import compare_results
+from hf_xlt.evaluation.config import FineTuningConfig
 from hf_xlt.evaluation.evaluate import Examination, check_results_folder, evaluate_model, metric_of
-from hf_xlt.evaluation.neighbours import nearest_tokens
-from hf_xlt.evaluation.precision import PRECISIONS
+from hf_xlt.evaluation.language_model import evaluate_checkpoint
+from hf_xlt.device import PRECISIONS
+from hf_xlt.evaluation.results import comparison_table, results_card_table
+from hf_xlt.evaluation.retrieval import nearest_tokens
 from hf_xlt.evaluation.structure import Structure
 from hf_xlt.evaluation.structure import structure as compare_structure
 from hf_xlt.evaluation.structure import tables as structure_tables
-from hf_xlt.evaluation.tables import comparison_table, results_card_table
-from hf_xlt.evaluation.tasks.budget import Budget
-from hf_xlt.evaluation.tasks.data import read_data
-from hf_xlt.evaluation.tasks.direct import ModelAsked
+from hf_xlt.evaluation.tasks.data import parse_data
 from hf_xlt.evaluation.tasks.registry import TASKS
+from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.evidence.skipped import told
 from hf_xlt.files.place import file_of
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.report.page import check_report, write_report
-from hf_xlt.report.page.comparison import comparison_report, curves_of
+from hf_xlt.report.comparison import comparison_report, curves_of
 from hf_xlt.report.tables import text_table
 from hf_xlt.study import load_study, pictures, run_study
 from hf_xlt.study import tables as study_tables
@@ -110,7 +110,7 @@ def evaluate(
         return
     budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
     examination = _examination(tasks, data, zero_shot, seeds, budget)
-    results = evaluate_model(ModelAsked(model, source, languages, trust_remote_code), examination, output)
+    results = evaluate_model(ModelSpec(model, source, languages, trust_remote_code), examination, output)
     console.print(text_table(results_card_table(results)))
     if output is not None:
         say(f"Next: hf-xlt compare {model} ANOTHER-MODEL --output {output} with the same options")
@@ -175,14 +175,14 @@ def compare(
             compare_structure(first, other, both, words=0, trust_remote_code=trust_remote_code) for other in others
         ]
     asked_words = words.split(",") if words else []
-    neighbours = {
+    neighbors = {
         model: nearest_tokens(model, asked_words, trust_remote_code=trust_remote_code)
         for model in models
         if asked_words
     }
     curves = {model: found for model in models if (found := curves_of(model))}
-    write_report(page, comparison_report(compared, curves, structures, neighbours), overwrite=overwrite)
-    say(f"{page}: tables, learning curves, similarity of layers, neighbours; open it in a browser.")
+    write_report(page, comparison_report(compared, curves, structures, neighbors), overwrite=overwrite)
+    say(f"{page}: tables, learning curves, similarity of layers, neighbors; open it in a browser.")
 
 
 @command
@@ -260,27 +260,27 @@ def study(
 
 def _asked(
     models: list[str], source: str | None, languages: tuple[str, str] | None, trust_remote_code: bool
-) -> list[ModelAsked]:
+) -> list[ModelSpec]:
     """The models to compare, all of them there before one is measured; languages are those of models of several."""
     configs = [Checkpoint.open(model, trust_remote_code=trust_remote_code).config for model in models]
     several = [isinstance(config, TreLMConfig) for config in configs]
     if languages and not any(several):
         raise InputError("--languages is for models of several (TreLM), and none of these is one. Leave it out.")
     return [
-        ModelAsked(model, source, languages if own else None, trust_remote_code)
+        ModelSpec(model, source, languages if own else None, trust_remote_code)
         for model, own in zip(models, several, strict=True)
     ]
 
 
-def _budget(quick: bool, probe: bool) -> Budget:
-    budget = Budget().probe() if probe else Budget()
+def _budget(quick: bool, probe: bool) -> FineTuningConfig:
+    budget = FineTuningConfig().probe() if probe else FineTuningConfig()
     return budget.quick() if quick else budget
 
 
-def _examination(tasks: str | None, data: list[str] | None, zero_shot: bool, seeds: str, budget: Budget) -> Examination:
+def _examination(tasks: str | None, data: list[str] | None, zero_shot: bool, seeds: str, budget: FineTuningConfig) -> Examination:
     try:
         numbers = tuple(int(seed) for seed in seeds.split(","))
     except ValueError as error:
         raise InputError(f"--seeds {seeds!r} is not a list of numbers; expected e.g. 0,1,2.") from error
     names = tuple(tasks.split(",")) if tasks else ()
-    return Examination(names, read_data(data or []), zero_shot, numbers, budget)
+    return Examination(names, parse_data(data or []), zero_shot, numbers, budget)

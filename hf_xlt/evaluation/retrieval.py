@@ -1,4 +1,4 @@
-"""Sentence retrieval: is a sentence's translation the nearest sentence of the other language?"""
+"""Retrieval of translations: sentence vectors, nearest neighbors by cosine and by margin, P@1."""
 
 from __future__ import annotations
 
@@ -10,22 +10,37 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.positions import positions
+from hf_xlt.evaluation.models import positions
 from hf_xlt.geometry.csls import local_means
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.transport.mixture import NEAR_ZERO, row_blocks
 
+
+def mean_pooled(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """The mean over the tokens of each sentence, special ones included, as sentence-transformers takes it by default.
+
+    Args:
+        states: `(…, batch, length, d)`.
+        attention_mask: `(batch, length)`, 0 for padding.
+
+    Returns:
+        float32 `(…, batch, d)`; zero where a sentence has no token.
+    """
+    mask = attention_mask[..., None].float()
+    return (states.float() * mask).sum(-2) / mask.sum(-2).clamp(min=1)
+
+
 ALL_LAYERS = slice(None)
 LAST_LAYER = slice(-1, None)
-MARGIN_NEIGHBOURS = 4
+MARGIN_NEIGHBORS = 4
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Share of sentences whose translation is their nearest neighbour by cosine, in either direction."""
+    """Share of sentences whose translation is their nearest neighbor by cosine, in either direction."""
 
     forward: float
     backward: float
@@ -64,7 +79,7 @@ def nearest(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return _best(unit_rows(sources), unit_rows(targets), lambda cosines, _: cosines)
 
 
-def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBOURS) -> tuple[Tensor, Tensor]:
+def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBORS) -> tuple[Tensor, Tensor]:
     """As `nearest`, by the ratio margin (Artetxe & Schwenk 2019, arXiv:1811.01136, §3.1).
 
     `cos(x, y) / ((r(x) + r(y)) / 2)`, where `r` is the mean cosine of a vector and its `k` nearest of the other side.
@@ -181,3 +196,38 @@ def _best(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tup
         better = best > highest
         highest[better], backward[better] = best[better], places[better] + rows.start
     return forward, backward
+
+
+def nearest_tokens(
+    name: str, words: Sequence[str], k: int = 5, *, trust_remote_code: bool = False
+) -> dict[str, tuple[tuple[str, float], ...]]:
+    """Word → the tokens whose input embeddings are nearest to its own by cosine, itself left out.
+
+    A word of several tokens stands at their mean.
+
+    Args:
+        name: A Hub id or a folder.
+        words: Which words.
+        k: Neighbors of each.
+        trust_remote_code: Run code that the checkpoint brings.
+
+    Raises:
+        InputError: If the checkpoint cannot be opened or the tokenizer does not know a word.
+    """
+    checkpoint = Checkpoint.open(name, trust_remote_code=trust_remote_code)
+    tokenizer = checkpoint.tokenizer()
+    rows = checkpoint.input_rows().float()
+    names = tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), len(rows)))))
+    ids = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+    for word, pieces in zip(words, ids, strict=True):
+        if not pieces or tokenizer.unk_token_id in pieces:
+            raise InputError(f"The tokenizer of {name} does not know the word {word!r}; choose another.")
+    means = unit_rows(torch.stack([rows[pieces].mean(dim=0) for pieces in ids]))
+    cosines = means @ unit_rows(rows[: len(names)]).T
+    for row, pieces in zip(cosines, ids, strict=True):
+        row[[*pieces, *(i for i in tokenizer.all_special_ids if i < len(row))]] = -2.0
+    nearest = cosines.topk(min(k, cosines.shape[1]), dim=1)
+    return {
+        word: tuple((names[i], round(float(value), 3)) for i, value in zip(row.tolist(), values, strict=True))
+        for word, row, values in zip(words, nearest.indices, nearest.values, strict=True)
+    }

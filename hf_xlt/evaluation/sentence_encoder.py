@@ -20,11 +20,10 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.contents import check_modules
 from hf_xlt.checkpoint.sentences import MEAN, SentenceModules, foreign_module
+from hf_xlt.device import accelerator
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.positions import positions
-from hf_xlt.evaluation.quiet import quiet
-from hf_xlt.evaluation.retrieval import BATCH, in_batches
+from hf_xlt.evaluation.models import positions, quiet
+from hf_xlt.evaluation.retrieval import BATCH, in_batches, mean_pooled
 
 LIBRARY = "sentence_transformers"
 
@@ -47,18 +46,18 @@ class SentenceHead(nn.Module):
     """What makes one vector of a body's states, as a model does: its pooling and all that follows; it does not learn.
 
     Args:
-        said: What the model's folder says; None for the mean of the states.
+        declared: What the model's folder says; None for the mean of the states.
         tokenizer: What cuts the sentences.
         steps: The model's modules after its transformer; without any, the states' mean.
     """
 
     def __init__(
-        self, said: SentenceModules | None, tokenizer: PreTrainedTokenizerBase, steps: Sequence[nn.Module] = ()
+        self, declared: SentenceModules | None, tokenizer: PreTrainedTokenizerBase, steps: Sequence[nn.Module] = ()
     ) -> None:
         super().__init__()
-        self.said = said
+        self.declared = declared
         self.steps = nn.ModuleList(steps)
-        self.prompt_length = _prompt_length(said, tokenizer)
+        self.prompt_length = _prompt_length(declared, tokenizer)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> SentenceHead:
@@ -68,16 +67,16 @@ class SentenceHead(nn.Module):
     @property
     def pooling(self) -> str:
         """How vectors are made, in a few words."""
-        return "mean" if self.said is None else self.said.label
+        return "mean" if self.declared is None else self.declared.label
 
     @property
     def max_seq_length(self) -> int | None:
         """Tokens that are read of a sentence, where the model's folder says so."""
-        return None if self.said is None else self.said.max_seq_length
+        return None if self.declared is None else self.declared.max_seq_length
 
     def prepared(self, sentences: Sequence[str]) -> list[str]:
         """Sentences as they are tokenized: after a prompt, lowered."""
-        return list(sentences) if self.said is None else self.said.prepared(sentences)
+        return list(sentences) if self.declared is None else self.declared.prepared(sentences)
 
     def forward(self, output: Any, inputs: Mapping[str, Tensor]) -> Tensor:
         """Sentence vectors float32 `(b, d)`.
@@ -90,7 +89,7 @@ class SentenceHead(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             if not self.steps:
                 mean = mean_pooled(states, inputs["attention_mask"])
-                return normalize(mean, dim=-1) if self.said is not None and "Normalize" in self.said.kinds else mean
+                return normalize(mean, dim=-1) if self.declared is not None and "Normalize" in self.declared.kinds else mean
             features: dict[str, Any] = {**inputs, "token_embeddings": states.float()}
             features["prompt_length"] = self.prompt_length
             if getattr(output, "hidden_states", None) is not None:
@@ -105,7 +104,7 @@ class BodyEncoder:
     """A body and its tokenizer under a head: a plain model, or one that learns to be like another.
 
     Attributes:
-        body: Without a language-modelling head.
+        body: Without a language-modeling head.
         tokenizer: Its own.
         head: What makes one vector of its states.
     """
@@ -144,7 +143,7 @@ class BodyEncoder:
 
     def truncated(self, sentences: Sequence[str]) -> int:
         """How many sentences are longer than what is read of one."""
-        return _longer(self.tokenizer, self.head.prepared(sentences), self.longest)
+        return longer(self.tokenizer, self.head.prepared(sentences), self.longest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,16 +152,16 @@ class LibraryEncoder:
 
     Attributes:
         model: A `SentenceTransformer`.
-        said: What its folder says.
+        declared: What its folder says.
     """
 
     model: Any
-    said: SentenceModules
+    declared: SentenceModules
 
     @property
     def pooling(self) -> str:
         """As the folder says."""
-        return self.said.label
+        return self.declared.label
 
     def vectors(self, sentences: Sequence[str]) -> Tensor:
         """What its `encode` gives, with the prompt that is its default."""
@@ -172,7 +171,7 @@ class LibraryEncoder:
     def truncated(self, sentences: Sequence[str]) -> int:
         """How many sentences are longer than what is read of one."""
         longest = self.model.max_seq_length or self.model.tokenizer.model_max_length
-        return _longer(self.model.tokenizer, self.said.prepared(sentences), longest)
+        return longer(self.model.tokenizer, self.declared.prepared(sentences), longest)
 
 
 def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
@@ -182,15 +181,15 @@ def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
         InputError: If it makes none, or opening it needs sentence-transformers, which is not installed, or code of its
             own, which is not trusted.
     """
-    said = SentenceModules.of(checkpoint.folder)
-    if said is not None and (find_spec(LIBRARY) is not None or not said.as_we_compute):
-        return LibraryEncoder(_opened(checkpoint, said), said)
+    declared = SentenceModules.of(checkpoint.folder)
+    if declared is not None and (find_spec(LIBRARY) is not None or not declared.as_we_compute):
+        return LibraryEncoder(_opened(checkpoint, declared), declared)
     with quiet():
         body = AutoModel.from_pretrained(
             checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
         )
     tokenizer = checkpoint.tokenizer()
-    return BodyEncoder(body.to(_device()).eval(), tokenizer, SentenceHead(said, tokenizer))
+    return BodyEncoder(body.to(accelerator()).eval(), tokenizer, SentenceHead(declared, tokenizer))
 
 
 def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> SentenceHead:
@@ -199,11 +198,11 @@ def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
     Raises:
         InputError: As for `sentence_encoder`; and if a module is bound to the tokens of the checkpoint's vocabulary.
     """
-    said = SentenceModules.of(checkpoint.folder)
-    if said is None or said.only_mean:
-        return SentenceHead(said, tokenizer)
+    declared = SentenceModules.of(checkpoint.folder)
+    if declared is None or declared.only_mean:
+        return SentenceHead(declared, tokenizer)
     check_modules(checkpoint.folder)
-    return SentenceHead(said, tokenizer, list(_opened(checkpoint, said))[1:])
+    return SentenceHead(declared, tokenizer, list(_opened(checkpoint, declared))[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,11 +224,11 @@ class LayerPooling:
         Raises:
             InputError: As for `sentence_encoder`.
         """
-        said = SentenceModules.of(checkpoint.folder)
-        if said is None or said.pooling == MEAN:
+        declared = SentenceModules.of(checkpoint.folder)
+        if declared is None or declared.pooling == MEAN:
             return cls()
-        steps = _opened(checkpoint, said)
-        return cls(said.pooling, next(step for step in steps if type(step).__name__ == "Pooling"))
+        steps = _opened(checkpoint, declared)
+        return cls(declared.pooling, next(step for step in steps if type(step).__name__ == "Pooling"))
 
     @property
     def label(self) -> str:
@@ -258,17 +257,17 @@ def check_sentence_head(checkpoint: Checkpoint) -> None:
     Raises:
         InputError: As for `sentence_head`.
     """
-    said = SentenceModules.of(checkpoint.folder)
-    if said is not None and not said.as_we_compute:
-        _check_library(checkpoint, said)
+    declared = SentenceModules.of(checkpoint.folder)
+    if declared is not None and not declared.as_we_compute:
+        _check_library(checkpoint, declared)
         check_modules(checkpoint.folder)
 
 
-def _check_library(checkpoint: Checkpoint, said: SentenceModules) -> None:
+def _check_library(checkpoint: Checkpoint, declared: SentenceModules) -> None:
     if find_spec(LIBRARY) is None:
         raise InputError(
-            f"{checkpoint.name} makes its sentence vectors by {said.label}, which needs sentence-transformers",
-            value=said.label,
+            f"{checkpoint.name} makes its sentence vectors by {declared.label}, which needs sentence-transformers",
+            value=declared.label,
             hint="Install it: pip install 'hf-xlt[sentence]'.",
         )
     if (foreign := foreign_module(checkpoint.folder)) is not None and not checkpoint.trust_remote_code:
@@ -280,15 +279,15 @@ def _check_library(checkpoint: Checkpoint, said: SentenceModules) -> None:
         )
 
 
-def _opened(checkpoint: Checkpoint, said: SentenceModules) -> Any:
-    _check_library(checkpoint, said)
+def _opened(checkpoint: Checkpoint, declared: SentenceModules) -> Any:
+    _check_library(checkpoint, declared)
     from sentence_transformers import SentenceTransformer
 
     try:
         with quiet(), _library_quiet():
             return SentenceTransformer(
                 str(checkpoint.folder),
-                device=str(_device()),
+                device=str(accelerator()),
                 trust_remote_code=checkpoint.trust_remote_code,
                 local_files_only=True,
                 model_kwargs={"dtype": torch.float32},
@@ -312,18 +311,14 @@ def _library_quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _device() -> torch.device:
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
-
-
-def _prompt_length(said: SentenceModules | None, tokenizer: PreTrainedTokenizerBase) -> int:
+def _prompt_length(declared: SentenceModules | None, tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens of the prompt, with what stands before it and without what ends a sentence."""
-    if said is None or not said.prompt:
+    if declared is None or not declared.prompt:
         return 0
-    ids = tokenizer(said.prepared([""])[0])["input_ids"]
+    ids = tokenizer(declared.prepared([""])[0])["input_ids"]
     return len(ids) - (ids[-1] in tokenizer.all_special_ids)
 
 
-def _longer(tokenizer: PreTrainedTokenizerBase, sentences: list[str], longest: int) -> int:
-    ids = tokenizer(sentences, verbose=False)["input_ids"]
-    return sum(len(of_sentence) > longest for of_sentence in ids)
+def longer(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], longest: int) -> int:
+    """How many sentences have more tokens than that."""
+    return sum(len(ids) > longest for ids in tokenizer(list(sentences), verbose=False)["input_ids"])

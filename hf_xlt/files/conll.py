@@ -1,14 +1,173 @@
-"""Read CoNLL files: one word a line, its tag in the last column, a blank line between sentences."""
+"""Sentences of CoNLL files: CoNLL-U treebanks, and words with a tag in the last column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from hf_xlt.errors import InputError
 from hf_xlt.files.text import text_lines
+
+COLUMNS = 10
+_ID, _FORM, _UPOS, _HEAD, _DEPREL = 0, 1, 3, 6, 7
+_RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
+_EMPTY_NODE = re.compile(r"([0-9]{1,9})\.[1-9][0-9]*")
+_HEAD_NUMBER = re.compile(r"[0-9]{1,9}")
+_COMMENT = re.compile(r"#\s*(sent_id|text)\s*=\s*(.*)")
+
+
+class Multiword(NamedTuple):
+    """A surface token that stands for several words: `im` for `in dem`.
+
+    Args:
+        first: Its first word, counted from 1.
+        last: Its last word.
+        form: As it is written.
+    """
+
+    first: int
+    last: int
+    form: str
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, of `n` syntactic words.
+
+    Args:
+        id: Of the comment `sent_id`; empty where there is none.
+        text: Of the comment `text`; empty where there is none.
+        line: Line the sentence begins on, from 1.
+        words: Forms, `n` of them.
+        upos: Universal tag of each word; `_` where the file gives none.
+        heads: Head of each word, counted from 1, 0 for the root: a tree with a single root. Empty where the file gives
+            `_` for every word.
+        deprels: Relation of each word to its head, subtype included.
+        multiwords: Surface tokens of several words, in order; every other word is a token of its own.
+    """
+
+    id: str
+    text: str
+    line: int
+    words: tuple[str, ...]
+    upos: tuple[str, ...]
+    heads: tuple[int, ...]
+    deprels: tuple[str, ...]
+    multiwords: tuple[Multiword, ...] = ()
+
+
+def read_conllu(path: str | Path) -> list[Sentence]:
+    """Sentences of a file, packed or not; empty nodes (`8.1`) are left out.
+
+    Raises:
+        InputError: If the file cannot be read or holds no sentence, or, with the line's number: at a line without ten
+            columns, a word without form, an id out of order, a head that is no number or outside the sentence, a
+            cycle, and a sentence without exactly one root.
+    """
+    sentences: list[Sentence] = []
+    block: list[str] = []
+    for number, line in enumerate(chain(text_lines(path), [""]), start=1):
+        if line:
+            block.append(line)
+        elif block:
+            sentences.append(_Block(path, number - len(block), block).sentence())
+            block = []
+    if not sentences:
+        raise InputError(f"{path} holds no sentence; expected CoNLL-U.", path=path)
+    return sentences
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The lines of a sentence."""
+
+    path: str | Path
+    start: int
+    lines: Sequence[str]
+
+    def sentence(self) -> Sentence:
+        comments: dict[str, str] = {}
+        rows: list[list[str]] = []
+        numbers: list[int] = []
+        multiwords: list[Multiword] = []
+        for number, line in enumerate(self.lines, start=self.start):
+            if line[0] == "#":
+                if match := _COMMENT.fullmatch(line):
+                    comments[match[1]] = match[2]
+                continue
+            cells = line.split("\t")
+            if len(cells) != COLUMNS:
+                raise self._error(number, f"{len(cells)} columns; expected {COLUMNS}, with tabs between")
+            if not cells[_FORM].strip():
+                raise self._error(number, "a word without form")
+            if cells[_ID] == str(len(rows) + 1):
+                rows.append(cells)
+                numbers.append(number)
+            else:
+                self._other(number, cells, len(rows), multiwords)
+        if not rows:
+            raise self._error(self.start, "a sentence without words")
+        if multiwords and multiwords[-1].last > len(rows):
+            first, last, form = multiwords[-1]
+            raise self._error(numbers[first - 1], f"the token {first}-{last} ({form!r}) ends after the sentence")
+        return Sentence(
+            id=comments.get("sent_id", ""),
+            text=comments.get("text", ""),
+            line=self.start,
+            words=tuple(cells[_FORM] for cells in rows),
+            upos=tuple(cells[_UPOS] for cells in rows),
+            heads=self._heads([cells[_HEAD] for cells in rows], numbers),
+            deprels=tuple(cells[_DEPREL] for cells in rows),
+            multiwords=tuple(multiwords),
+        )
+
+    def _other(self, number: int, cells: list[str], words: int, multiwords: list[Multiword]) -> None:
+        """A line that is no word: a token of several words, which is kept, or an empty node."""
+        if match := _RANGE.fullmatch(cells[_ID]):
+            first, last = int(match[1]), int(match[2])
+            if first == words + 1 and last >= first and not (multiwords and multiwords[-1].last >= first):
+                multiwords.append(Multiword(first, last, cells[_FORM]))
+                return
+        elif (match := _EMPTY_NODE.fullmatch(cells[_ID])) and int(match[1]) == words:
+            return
+        raise self._error(number, f"the id {cells[_ID]!r} is out of order; expected {words + 1}")
+
+    def _heads(self, cells: list[str], numbers: list[int]) -> tuple[int, ...]:
+        if all(cell == "_" for cell in cells):
+            return ()
+        for number, cell in zip(numbers, cells, strict=True):
+            if not _HEAD_NUMBER.fullmatch(cell):
+                raise self._error(number, f"the head {cell!r} is no number")
+            if int(cell) > len(cells):
+                raise self._error(number, f"the head {cell} is outside the sentence, which has {len(cells)} words")
+        heads = tuple(map(int, cells))
+        if (word := _on_cycle(heads)) is not None:
+            raise self._error(numbers[word - 1], f"word {word} depends on itself, by a cycle of heads; expected a tree")
+        if heads.count(0) != 1:
+            raise self._error(self.start, f"a sentence with {heads.count(0)} roots; expected one")
+        return heads
+
+    def _error(self, number: int, what: str) -> InputError:
+        return InputError(f"{self.path}, line {number}: {what}. Is this CoNLL-U?", path=self.path, line=number)
+
+
+def _on_cycle(heads: Sequence[int]) -> int | None:
+    """A word that is its own ancestor, if there is one."""
+    seen_from = [0] * (len(heads) + 1)
+    seen_from[0] = -1  # the root is where every way may end
+    for start in range(1, len(heads) + 1):
+        word = start
+        while not seen_from[word]:
+            seen_from[word] = start
+            word = heads[word - 1]
+        if seen_from[word] == start:
+            return word
+    return None
+
 
 _DOCUMENT = "-DOCSTART-"
 
@@ -21,11 +180,17 @@ class TaggedSentence:
         words: One or more.
         tags: One a word.
         line: Line the sentence begins on, from 1.
+        one_line: Whether all of it is on that line, as in a row of a dataset.
     """
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     line: int
+    one_line: bool = False
+
+    def line_of(self, word: int) -> int:
+        """The line of a word, which is counted from 0."""
+        return self.line if self.one_line else self.line + word
 
 
 def read_conll(path: str | Path) -> list[TaggedSentence]:

@@ -21,7 +21,7 @@ from hf_xlt.files import plain_yaml
 from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.files.place import file_of
 from hf_xlt.hub.card import check_language, check_license
-from hf_xlt.hub.card.licenses import OTHER
+from hf_xlt.hub.card.codes import OTHER
 from hf_xlt.recipes.schema import check_name, one_of, require
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.tokenizers.extension import extend_tokenizer

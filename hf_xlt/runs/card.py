@@ -11,7 +11,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import KINDS
-from hf_xlt.evaluation.summary import MethodSummary
+from hf_xlt.evaluation.curves import MethodSummary
 from hf_xlt.hub.card import CardTable, EvidenceFacts, Score, public_name
 from hf_xlt.hub.push import CardFacts, CorpusFacts, ResultRow, RowCounts
 from hf_xlt.initializers import CITATIONS, METHODS, Evidence

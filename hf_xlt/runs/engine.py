@@ -19,9 +19,8 @@ from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
-from hf_xlt.evaluation.generation import continuations
-from hf_xlt.evaluation.language import SOURCE_TOKENIZER
-from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
+from hf_xlt.evaluation.language_model import ValidationSet, Quality, continuations, measure
+from hf_xlt.evaluation.models import SOURCE_TOKENIZER
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.files.place import several
 from hf_xlt.files.whole import write_whole
@@ -30,7 +29,7 @@ from hf_xlt.hub.push import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.report.tables import plot_learning_curves
+from hf_xlt.report.pictures import plot_learning_curves
 from hf_xlt.runs.card import card_facts, start_facts
 from hf_xlt.runs.contents import contents, with_commits
 from hf_xlt.runs.effect import check_effect
@@ -333,7 +332,7 @@ def languages_of(model: PreTrainedModel, plan: Plan, step: int) -> tuple[Languag
     return plan.text.measure(model, step) if isinstance(plan.text, LanguagesText) else ()
 
 
-def quality_of(model: PreTrainedModel, held_out: HeldOut, text: Text | LanguagesText) -> Quality:
+def quality_of(model: PreTrainedModel, held_out: ValidationSet, text: Text | LanguagesText) -> Quality:
     """Held-out quality of a model between stages."""
     model.to(device=best_device())  # type: ignore[call-arg]
     return measure(model, held_out, text.tokenizer)

@@ -20,8 +20,7 @@ from hf_xlt.data.objectives import DataCollatorForMultilingualMLM, Objective
 from hf_xlt.data.stream import Stream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Point
-from hf_xlt.evaluation.held_out import HeldOut
-from hf_xlt.evaluation.language_model import measure
+from hf_xlt.evaluation.language_model import ValidationSet, measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.evidence.dictionary import read_dictionaries
 from hf_xlt.evidence.parallel import ParallelText
@@ -141,10 +140,10 @@ class LanguagesText:
         collator = DataCollatorForMultilingualMLM(self.tokenizer, position_offset=self.position_offset)
         return DataCollatorForTokenIds(collator, self.ids)
 
-    def held_out(self, name: str) -> HeldOut:
+    def held_out(self, name: str) -> ValidationSet:
         """The held-out lines of all languages, each in its own."""
         parts = self._held_out.values()
-        return HeldOut(
+        return ValidationSet(
             examples=tuple(chain.from_iterable(part.examples for part in parts)),
             text_bytes=sum(part.text_bytes for part in parts),
             text_tokens=sum(part.text_tokens for part in parts),
@@ -163,10 +162,10 @@ class LanguagesText:
         )
 
     @cached_property
-    def _held_out(self) -> dict[str, HeldOut]:
+    def _held_out(self) -> dict[str, ValidationSet]:
         objective = self.objective("mlm")
         cut = {
-            language: HeldOut.cut(lines, self.tokenizer, self.length, objective)
+            language: ValidationSet.cut(lines, self.tokenizer, self.length, objective)
             for language, lines in self.lines.items()
         }
         return {

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from hf_xlt.evaluation.curves import Curve
-from hf_xlt.evaluation.summary import MethodSummary, summarize
+from hf_xlt.evaluation.curves import Curve, MethodSummary, summarize
 from hf_xlt.hub.card import public_command, without_paths
 from hf_xlt.runs.kinds.distillation import RetrievalPoint
 from hf_xlt.runs.languages import LanguagePoint

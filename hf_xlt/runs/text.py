@@ -16,7 +16,7 @@ from hf_xlt.data.objectives.batch import full_batch, generator_for, languages_of
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
-from hf_xlt.evaluation.held_out import HeldOut
+from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.evidence.skipped import told
 from hf_xlt.recipes.recipe import Recipe
@@ -79,10 +79,10 @@ class Text:
         """Packed sequences of the target language."""
         return len(self.corpora["target"])
 
-    def held_out(self, name: str) -> HeldOut:
+    def held_out(self, name: str) -> ValidationSet:
         """The held-out lines cut for an objective."""
         objective = objective_for(name, self.tokenizer)
-        return HeldOut.cut(self.held_out_lines, self.tokenizer, self.length, objective)
+        return ValidationSet.cut(self.held_out_lines, self.tokenizer, self.length, objective)
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
         """What a stage trains on, in the order of use."""

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from hf_xlt.evaluation.results import scored
 from hf_xlt.evaluation.structure import Structure, structure
-from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.evaluation.tasks.result import scored
-from hf_xlt.evaluation.tasks.run import Material, Supervised
+from hf_xlt.evaluation.tasks.fine_tuning import Material, Supervised
 from hf_xlt.evaluation.tasks.tagging import UPOSTagging
+from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Data, Recipe
@@ -116,7 +116,7 @@ def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float 
     if not study.tagging:
         return None, None
     material = tagging_material(study)
-    outcome = Supervised(material, ModelAsked(model, languages=study.languages), study.budget).outcome(seed)
+    outcome = Supervised(material, ModelSpec(model, languages=study.languages), study.budget).outcome(seed)
     scores = scored(material.task.metric(material.labels), outcome.counts)
     return scores[material.task.headline], float(outcome.notes["dev"])
 

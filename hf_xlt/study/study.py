@@ -16,8 +16,8 @@ from typing import Any, Self
 from hf_xlt.arguments import MOST, checked, require_seeds, require_share, require_whole
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.budget import Budget
-from hf_xlt.evaluation.tasks.run import ROLES
+from hf_xlt.evaluation.config import FineTuningConfig
+from hf_xlt.evaluation.tasks.fine_tuning import ROLES
 from hf_xlt.files import plain_yaml
 from hf_xlt.hub.card import check_language
 from hf_xlt.recipes.load import plain_data
@@ -144,7 +144,7 @@ class Study:
     max_sequences: int = 1_000_000
     sentences: int = 2000
     words: int = 2000
-    budget: Budget = Budget()
+    budget: FineTuningConfig = FineTuningConfig()
 
     def __post_init__(self) -> None:
         check_name("study: name", self.name)

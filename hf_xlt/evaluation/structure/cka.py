@@ -1,4 +1,4 @@
-"""Linear centred kernel alignment: how alike two representations of the same things are, whatever their axes.
+"""Linear centered kernel alignment: how alike two representations of the same things are, whatever their axes.
 
 `CKA(X, Y) = HSIC(X, Y) / √(HSIC(X, X) · HSIC(Y, Y))` (Kornblith et al., 2019). With linear kernels everything follows
 from products of width × width; no kernel of rows × rows is formed.
@@ -57,7 +57,7 @@ class CKA:
         self._of_y.add(of_y, of_y)
 
     def value(self) -> float:
-        """`‖X_cᵀY_c‖²_F / (‖X_cᵀX_c‖_F · ‖Y_cᵀY_c‖_F)` of centred columns, from 0 to 1.
+        """`‖X_cᵀY_c‖²_F / (‖X_cᵀX_c‖_F · ‖Y_cᵀY_c‖_F)` of centered columns, from 0 to 1.
 
         Raises:
             InputError: If there are fewer than 2 rows, or those of a side are all alike or not finite.
@@ -155,10 +155,10 @@ class _HSIC:
         self._diagonals = self._x.new_zeros(3)
 
     def value(self) -> float:
-        """`‖X_cᵀY_c‖²_F / (n − 1)²`, with the columns of `X_c` and `Y_c` centred."""
+        """`‖X_cᵀY_c‖²_F / (n − 1)²`, with the columns of `X_c` and `Y_c` centered."""
         _check_number(self._rows, _FEWEST)
-        centred = self._cross - torch.outer(self._x, self._y) / self._rows
-        return float(centred.square().sum()) / (self._rows - 1) ** 2
+        centered = self._cross - torch.outer(self._x, self._y) / self._rows
+        return float(centered.square().sum()) / (self._rows - 1) ** 2
 
     def unbiased(self) -> float:
         """The unbiased estimator of Song et al. (2012), which Nguyen et al. (2021) use for CKA.

@@ -7,21 +7,128 @@ every other, and retrieval of translations before and after alignment, of whole 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from hf_xlt.arguments import checked, require_seed
-from hf_xlt.evaluation.retrieval import Retrieval
-from hf_xlt.evaluation.structure.alignment import Precision, layer_precisions
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.retrieval import Retrieval, retrieval
 from hf_xlt.evaluation.structure.cka import cka_map
-from hf_xlt.evaluation.structure.reader import Reader
 from hf_xlt.evaluation.structure.sample import Sample, check_parts
-from hf_xlt.evaluation.structure.states import States
+from hf_xlt.evaluation.structure.states import Reader, States
+from hf_xlt.geometry.csls import matches
+from hf_xlt.geometry.procrustes import procrustes
+from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.hub.card import CardTable
+
+UNALIGNED = "unaligned"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """P@1: the share of rows whose translation is their nearest neighbor, in either direction.
+
+    Attributes:
+        cosine: Nearest by cosine.
+        csls: Nearest by CSLS, which takes hubs back (Conneau et al., 2018).
+    """
+
+    cosine: Retrieval
+    csls: Retrieval
+
+
+def precision(queries: Tensor, keys: Tensor) -> Precision:
+    """P@1 of paired rows among all given.
+
+    Args:
+        queries: `(n, d)`.
+        keys: `(n, d)`, their translations in the same order.
+
+    Raises:
+        InputError: If the shapes differ or there is no row.
+    """
+    cosine = retrieval(queries, keys)
+    found = matches(unit_rows(queries), unit_rows(keys))
+    own = torch.arange(len(queries), device=queries.device)
+    forward, backward = (float((match == own).double().mean()) for match in (found.forward, found.backward))
+    return Precision(cosine, Retrieval(forward, backward))
+
+
+def least_squares(rows: Tensor, images: Tensor) -> Tensor:
+    """The map `W` that minimizes `‖rows W − images‖_F`; the one of smallest norm where there are several.
+
+    It fits what it learns from the better the fewer pairs there are, and is worst on others where there are about as
+    many pairs as the rows are wide: give several times as many.
+
+    Args:
+        rows: `(p, k)`.
+        images: `(p, d)`, what each row should become.
+
+    Returns:
+        `(k, d)`, in the dtype of `images`; computed in float64.
+
+    Raises:
+        InputError: If there is no pair, or the numbers of rows differ.
+    """
+    if len(rows) != len(images) or not len(rows):
+        raise InputError(
+            f"Cannot map rows {tuple(rows.shape)} to {tuple(images.shape)}; expected as many of one as of the other, "
+            "and at least one pair."
+        )
+    both = (side.to("cpu", torch.float64) for side in (rows, images))
+    # Not the default, gelsy: torch 2.13 returned wrong ranks of singular matrices with it, now and then.
+    return torch.linalg.lstsq(*both, driver="gelsd").solution.to(images)
+
+
+MAPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"orthogonal": procrustes, "least_squares": least_squares}
+
+
+def aligned_precision(a: Tensor, b: Tensor, test: Tensor) -> dict[str, Precision]:
+    """P@1 of one layer's test pairs as they are, and after each map that the other pairs teach.
+
+    Args:
+        a: States `(n, d1)`, which are mapped.
+        b: States `(n, d2)` of their translations.
+        test: Bool `(n,)`: the pair is for testing; from the others the maps are learned.
+
+    Returns:
+        `unaligned`, where both are of one width; then each of `MAPS`. Between different widths the orthogonal map is
+        the one with orthonormal rows or columns.
+
+    Raises:
+        InputError: If the numbers of rows differ, or there is no pair to learn from or to test with.
+    """
+    if not len(a) == len(b) == len(test):
+        raise InputError(f"{len(a)} and {len(b)} states with {len(test)} marks of test pairs; expected one a pair.")
+    queries, keys = a[test], b[test]
+    found = {UNALIGNED: precision(queries, keys)} if a.shape[1] == b.shape[1] else {}
+    for name, learn in MAPS.items():
+        found[name] = precision(queries @ learn(a[~test], b[~test]).to(queries), keys)
+    return found
+
+
+def layer_precisions(
+    a: Tensor, b: Tensor, layers: tuple[tuple[int, int], ...], test: Tensor
+) -> dict[str, tuple[Precision, ...]]:
+    """`aligned_precision` of each pair of layers.
+
+    Args:
+        a: States of every layer `(L1, n, d1)`.
+        b: States of every layer `(L2, n, d2)`.
+        layers: Which layer of `a` goes with which of `b`.
+        test: Bool `(n,)`: the pair is for testing.
+    """
+    bar = tqdm(layers, desc="alignment", unit="layer", disable=None, leave=False)
+    found = [aligned_precision(a[i], b[j], test) for i, j in bar]
+    return {name: tuple(of_layer[name] for of_layer in found) for name in found[0]}
+
 
 Grid = tuple[tuple[float, ...], ...]
 
@@ -203,3 +310,37 @@ def _level(data: dict[str, Any]) -> Level:
     }
     cka, debiased = (tuple(map(tuple, data.pop(name))) for name in ("cka", "debiased_cka"))
     return Level(**data, cka=cka, debiased_cka=debiased, precision=precision)
+
+
+def tables(structure: Structure) -> list[CardTable]:
+    """For sentences, and where there are any for words: CKA and P@1, a line for each pair of layers."""
+    levels = {"sentence": structure.sentences, "word": structure.words}
+    return [_table(structure, kind, level) for kind, level in levels.items() if level is not None]
+
+
+def _table(structure: Structure, kind: str, level: Level) -> CardTable:
+    ways = [way for way in (UNALIGNED, *MAPS) if way in level.precision]
+    precisions = [f"{way.replace('_', ' ')}, {by}" for way in ways for by in ("cosine", "CSLS")]
+    lines = []
+    for at, (i, j) in enumerate(structure.layers):
+        found = [cell for way in ways for cell in _cells(level.precision[way][at])]
+        lines.append((_name(i, j), f"{level.cka[i][j]:.3f}", f"{level.debiased_cka[i][j]:.3f}", *found))
+    header = ("layer", "CKA", "CKA, debiased", *(f"P@1 {name}" for name in precisions))
+    return CardTable(_caption(structure, kind, level), header, tuple(lines))
+
+
+def _caption(structure: Structure, kind: str, level: Level) -> str:
+    return (
+        f"{structure.model_a} against {structure.model_b}, {kind} pairs: CKA of all {level.learned + level.tested:,}; "
+        f"P@1 (mean of both directions) among {level.tested:,}, with maps learned from {level.learned:,} others; "
+        f"by chance {1 / level.tested:.1%}"
+    )
+
+
+def _cells(found: Precision) -> tuple[str, str]:
+    cosine, csls = ((way.forward + way.backward) / 2 for way in (found.cosine, found.csls))
+    return f"{cosine:.1%}", f"{csls:.1%}"
+
+
+def _name(i: int, j: int) -> str:
+    return ("embeddings" if i == 0 else str(i)) if i == j else f"{i} / {j}"

@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.classes import ClassScores
-from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.tasks.task import Encoded, Task, TaskHead
+from hf_xlt.evaluation.metrics import ClassScores
+from hf_xlt.evaluation.retrieval import mean_pooled
+from hf_xlt.evaluation.tasks.data import text_rows
+from hf_xlt.evaluation.tasks.task import Encoded, SupervisedTask, TaskHead
 from hf_xlt.evaluation.tasks.windows import text_windows
-from hf_xlt.files.place import Place
 
 DROPOUT = 0.1
 
@@ -50,7 +50,7 @@ class MeanHead(TaskHead):
         return scores.argmax(-1).tolist()
 
 
-class Classification(Task[ClassifiedText]):
+class Classification(SupervisedTask[ClassifiedText]):
     """The class of a text: a topic, a sentiment. Any table that has a column of texts and one of classes."""
 
     name = "classification"
@@ -64,14 +64,13 @@ class Classification(Task[ClassifiedText]):
             InputError: If the table cannot be read, has no such rows, or a text or class is empty.
         """
         texts = []
-        for line, (text, label) in Place.parse(place).rows(2):
+        for line, (text, label) in text_rows(place, "text", "label"):
             if not text.strip() or not label.strip():
-                raise InputError(
-                    f"{place}, line {line}: an empty {'class' if text.strip() else 'text'}; expected both."
-                )
+                missing = "class" if text.strip() else "text"
+                raise InputError(f"{place}, line {line}: an empty {missing}", expected="both", path=place, line=line)
             texts.append(ClassifiedText(text.strip(), label.strip(), line))
         if not texts:
-            raise InputError(f"{place} has no row; expected a text, a tab and its class on each line.")
+            raise InputError(f"{place} has no row", expected="a text, a tab and its class on each line", path=place)
         return texts
 
     def labels(
@@ -89,7 +88,7 @@ class Classification(Task[ClassifiedText]):
         examples: Sequence[ClassifiedText],
         labels: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
-        longest: int,
+        max_length: int,
     ) -> list[Encoded]:
         """Every position of every window is picked, special tokens too, as sentence-transformers pools."""
         texts = [example.text for example in examples]
@@ -97,7 +96,7 @@ class Classification(Task[ClassifiedText]):
         index = {label: i for i, label in enumerate(labels)}
         encoded, frame = [], Frame.of(tokenizer)
         for example, ids in zip(examples, tokens, strict=True):
-            windows, _ = text_windows(ids, frame, longest)
+            windows, _ = text_windows(ids, frame, max_length)
             picks = tuple(np.arange(len(window)) for window in windows)
             encoded.append(Encoded(windows, picks, {"label": np.array(index[example.label])}))
         return encoded
@@ -106,15 +105,15 @@ class Classification(Task[ClassifiedText]):
         """Mean, dropout, linear."""
         return MeanHead(width, len(labels))
 
-    def kept(self, states: Tensor) -> Tensor:
+    def cached(self, states: Tensor) -> Tensor:
         """Their mean, `(1, d)`."""
         return states.mean(0, keepdim=True)
 
-    def metric(self, labels: Sequence[str]) -> ClassScores:
+    def metric(self, labels: Sequence[str] = ()) -> ClassScores:
         """Accuracy and macro F1."""
         return ClassScores(labels)
 
-    def compared(
+    def predictions_and_references(
         self,
         examples: Sequence[ClassifiedText],
         encoded: Sequence[Encoded],
@@ -126,27 +125,23 @@ class Classification(Task[ClassifiedText]):
 
 
 def require_trained(label: str, known: Sequence[str], role: str, line: int) -> None:
-    """Refuse a label that training examples never have.
-
-    Raises:
-        InputError: Naming it, the role of the file and the line.
-    """
+    """Refuse a label that training examples never have, naming the role of the file and the line."""
     if label not in known:
         raise InputError(
-            f"The {role} examples have the label {label!r} (line {line}), of which there is no training example; the "
-            f"training examples have {', '.join(known)}. Give files with the same labels."
+            f"The {role} examples have the label {label!r} (line {line}), of which there is no training example",
+            value=label,
+            expected=f"one of {', '.join(known)}",
+            hint="Give files with the same labels.",
+            line=line,
         )
 
 
 def require_several(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Two labels or more.
-
-    Raises:
-        InputError: If there are fewer.
-    """
+    """Labels, if there are two or more to tell apart."""
     if len(labels) < 2:
         raise InputError(
-            f"All training examples have the label {labels[0]!r}, so there is nothing to tell apart; give examples of "
-            "two labels or more."
+            f"All training examples have the label {labels[0]!r}, so there is nothing to tell apart",
+            value=labels,
+            expected="examples of two labels or more",
         )
     return labels

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from hf_xlt.errors import InputError
-from hf_xlt.hub.card.languages import check_language
-from hf_xlt.hub.card.licenses import OTHER, check_license
+from hf_xlt.hub.card.codes import check_language
+from hf_xlt.hub.card.codes import OTHER, check_license
 
 KINDS = {
     "encoder": "a masked language model (encoder)",

@@ -1,4 +1,4 @@
-"""The report of a comparison: tables of scores, learning curves, similarity of layers, neighbours of words."""
+"""Models side by side: what each reaches on the tasks, and one page that shows everything."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_xlt.evaluation.compare import SAMPLES, Compared
+from hf_xlt.evaluation.compare import SAMPLES, ComparedResult
 from hf_xlt.evaluation.curves import Curve
+from hf_xlt.evaluation.results import comparison_table, figure
 from hf_xlt.evaluation.structure import Structure
-from hf_xlt.evaluation.tables import comparison_table, figure
-from hf_xlt.hub.card import public_names
-from hf_xlt.report.page.pictures import Bar, bars_svg, heat_map_svg, learning_curves_svg
-from hf_xlt.report.page.render import Picture, Report, Section
-from hf_xlt.report.page.tables import neighbours_table
+from hf_xlt.hub.card import CardTable, public_names
+from hf_xlt.report.page import Picture, Report, Section
+from hf_xlt.report.pictures import Bar, bars_svg, heat_map_svg, learning_curves_svg
 
-Neighbours = Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]
+Neighbors = Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]
 
 
 def comparison_report(
-    compared: Mapping[str, Sequence[Compared]],
+    compared: Mapping[str, Sequence[ComparedResult]],
     curves: Mapping[str, Sequence[Curve]],
     structures: Sequence[Structure],
-    neighbours: Neighbours,
+    neighbors: Neighbors,
 ) -> Report:
     """What is known of several models, on one page, which tells no place on this machine.
 
@@ -33,7 +32,7 @@ def comparison_report(
         compared: Task → its models, the first the one to compare with.
         curves: Model → learning curves, of those that were trained by a recipe.
         structures: Models beside another, on translations.
-        neighbours: Model → word → nearest tokens.
+        neighbors: Model → word → nearest tokens.
     """
     asked = [one.result.model for one in next(iter(compared.values()))]
     of_structures = [model for structure in structures for model in (structure.model_a, structure.model_b)]
@@ -47,9 +46,9 @@ def comparison_report(
     if structures:
         maps = tuple(_heat_map(structure, names) for structure in structures)
         sections.append(Section("Similarity of layers", _CKA, (), maps))
-    if neighbours:
-        tables = tuple(neighbours_table(names[model], words) for model, words in neighbours.items())
-        sections.append(Section("Nearest neighbours", "By cosine of input embeddings.", tables))
+    if neighbors:
+        tables = tuple(neighbors_table(names[model], words) for model, words in neighbors.items())
+        sections.append(Section("Nearest neighbors", "By cosine of input embeddings.", tables))
     intro = f"{len(models)} models, the first of which the others are compared with: {', '.join(models)}."
     return Report("Models side by side", intro, tuple(sections))
 
@@ -76,7 +75,7 @@ def curves_of(model: str) -> list[Curve]:
     return [curve for curve in curves if curve.method == results["method"]]
 
 
-def _tasks(compared: Mapping[str, Sequence[Compared]]) -> Section:
+def _tasks(compared: Mapping[str, Sequence[ComparedResult]]) -> Section:
     tables = tuple(comparison_table(task, models) for task, models in compared.items())
     pictures = tuple(
         Picture(_bars(task, models), f"{task}: scores with 95 % intervals of {SAMPLES:,} resampled test sets.")
@@ -85,7 +84,7 @@ def _tasks(compared: Mapping[str, Sequence[Compared]]) -> Section:
     return Section("Tasks", "", tables, pictures)
 
 
-def _bars(task: str, models: Sequence[Compared]) -> str:
+def _bars(task: str, models: Sequence[ComparedResult]) -> str:
     headline = models[0].result.headline
     scale = float(figure(1.0, headline))
     bars = [
@@ -94,7 +93,7 @@ def _bars(task: str, models: Sequence[Compared]) -> str:
     return bars_svg(bars, task, headline, ".1f" if scale == 100 else ".3f")
 
 
-def _renamed(one: Compared, names: Mapping[str, str]) -> Compared:
+def _renamed(one: ComparedResult, names: Mapping[str, str]) -> ComparedResult:
     return replace(one, result=replace(one.result, model=names[one.result.model]))
 
 
@@ -106,3 +105,18 @@ def _heat_map(structure: Structure, names: Mapping[str, str]) -> Picture:
     pairs = structure.sentences.learned + structure.sentences.tested
     caption = f"Rows: layers of {first}; columns: of {second}; {pairs:,} sentence pairs."
     return Picture(heat_map_svg(cka, columns, rows, title), caption)
+
+
+def neighbors_table(caption: str, neighbors: Mapping[str, Sequence[tuple[str, float]]]) -> CardTable:
+    """Words and what is nearest to them, with their cosines: the nearest first, a line a word.
+
+    Args:
+        caption: What was compared.
+        neighbors: Word → its neighbors and their cosines, as many as there are.
+    """
+    most = max(map(len, neighbors.values()), default=0)
+    lines = [
+        (word, *(f"{near} {cosine:.2f}" for near, cosine in found), *[""] * (most - len(found)))
+        for word, found in neighbors.items()
+    ]
+    return CardTable(caption, ("word", *map(str, range(1, most + 1))), tuple(lines))

@@ -1,18 +1,36 @@
-"""How much training a task may take."""
+"""What is evaluated and how: the model, the seeds, the fine-tuning."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hf_xlt.arguments import MOST, checked, require_positive, require_share, require_whole
-from hf_xlt.errors import InputError
-from hf_xlt.evaluation.precision import PRECISIONS
+from hf_xlt.arguments import MOST, checked, refused, require_positive, require_seeds, require_share, require_whole
+from hf_xlt.device import PRECISIONS
 
 
 @checked
 @dataclass(frozen=True)
-class Budget:
-    """How a task is learned, and how much of it.
+class ModelSpec:
+    """A model to evaluate, not yet opened.
+
+    Args:
+        name: A Hub id or a folder.
+        source: Checkpoint whose embeddings and tokenizer read the source language; None where the model reads it
+            itself.
+        languages: Source and target language of a multilingual model (TreLM).
+        trust_remote_code: Run code that the checkpoint brings.
+    """
+
+    name: str
+    source: str | None = None
+    languages: tuple[str, str] | None = None
+    trust_remote_code: bool = False
+
+
+@checked
+@dataclass(frozen=True)
+class FineTuningConfig:
+    """How a supervised task is learned, and how much of it.
 
     Args:
         frozen: Train only the head on the encoder's states, which are then computed once (a probe).
@@ -61,12 +79,39 @@ class Budget:
         if self.layer is not None:
             require_whole("layer", self.layer, least=0)
         if self.precision not in PRECISIONS:
-            raise InputError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
+            raise refused("precision", self.precision, f"one of {', '.join(PRECISIONS)}")
 
-    def probe(self) -> Budget:
+    def __repr__(self) -> str:
+        default = type(self).__dataclass_fields__
+        changed = {name: value for name, value in vars(self).items() if value != default[name].default}
+        return f"FineTuningConfig({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    def probe(self) -> FineTuningConfig:
         """The encoder as it is: only the head learns, faster and for more epochs, as each is cheap."""
         return replace(self, frozen=True, epochs=40, patience=8, evaluations=1, batch_size=32, head_learning_rate=1e-2)
 
-    def quick(self) -> Budget:
+    def quick(self) -> FineTuningConfig:
         """At most 2,000 examples to learn from and 300 to select by, and a third of the epochs."""
         return replace(self, epochs=max(1, self.epochs // 3), train_examples=2000, dev_examples=300)
+
+
+@checked
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How models are evaluated.
+
+    Args:
+        zero_shot: Learn supervised tasks in the source language; select on its development examples.
+        seeds: Of supervised tasks; others have nothing to draw.
+        fine_tuning: Of supervised tasks.
+
+    Raises:
+        InputError: If there is no seed, or one twice.
+    """
+
+    zero_shot: bool = False
+    seeds: tuple[int, ...] = (0,)
+    fine_tuning: FineTuningConfig = FineTuningConfig()
+
+    def __post_init__(self) -> None:
+        require_seeds("seeds", self.seeds)

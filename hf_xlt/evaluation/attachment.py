@@ -6,12 +6,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
-import datasets
-import evaluate
 import numpy as np
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.counted import CountedMetric, ratio
+from hf_xlt.evaluation.metrics import Metric, ratio
 
 
 class Token(TypedDict):
@@ -44,7 +42,7 @@ class Tree(TypedDict):
     multiwords: Sequence[Token]
 
 
-class AttachmentScore(CountedMetric):
+class AttachmentScore(Metric):
     """F1 of words with the right head (`uas`), and with the right head and universal relation (`las`).
 
     All words count, punctuation too. Words are aligned by the characters of the surface tokens, which must be the same
@@ -54,18 +52,6 @@ class AttachmentScore(CountedMetric):
     Counts of a sentence: right heads, right heads with the right relation, words predicted, words there are; so
     precision is right over predicted, recall right over there.
     """
-
-    def _info(self) -> evaluate.MetricInfo:
-        text, number = datasets.Value("string"), datasets.Value("int64")
-        texts = datasets.Sequence(text)
-        tokens = [{"first": number, "last": number, "form": text}]
-        tree = {"words": texts, "heads": datasets.Sequence(number), "deprels": texts, "multiwords": tokens}
-        return evaluate.MetricInfo(
-            description="Unlabelled and labelled attachment F1 of dependency trees (CoNLL 2018 shared task).",
-            citation="Zeman et al., CoNLL 2018 Shared Task: Multilingual Parsing from Raw Text to UD, K18-2001",
-            inputs_description="predictions, references: words, heads, deprels and multiwords of each sentence.",
-            features=datasets.Features({"predictions": tree, "references": tree}),
-        )
 
     def counts(self, predictions: Sequence[Tree], references: Sequence[Tree]) -> np.ndarray:
         """float64 `(n, 4)`: right heads, right heads with the right relation, words predicted, words there are.
@@ -81,18 +67,18 @@ class AttachmentScore(CountedMetric):
                     raise InputError(f"Sentence {number} does not have one head and one relation for each word.")
             aligned = _alignment(tree, gold, number)
             right = [word for word, twin in aligned.items() if _parent(tree, word, aligned) == gold["heads"][twin - 1]]
-            labelled = [
+            labeled = [
                 word
                 for word in right
                 if universal(tree["deprels"][word - 1]) == universal(gold["deprels"][aligned[word] - 1])
             ]
-            counts[number - 1] = len(right), len(labelled), len(tree["words"]), len(gold["words"])
+            counts[number - 1] = len(right), len(labeled), len(tree["words"]), len(gold["words"])
         return counts
 
     def of_counts(self, totals: np.ndarray) -> dict[str, np.ndarray]:
         """`uas` and `las`."""
-        heads, labelled, predicted, there = np.moveaxis(totals, -1, 0)
-        return {"uas": ratio(2 * heads, predicted + there), "las": ratio(2 * labelled, predicted + there)}
+        heads, labeled, predicted, there = np.moveaxis(totals, -1, 0)
+        return {"uas": ratio(2 * heads, predicted + there), "las": ratio(2 * labeled, predicted + there)}
 
 
 def universal(deprel: str) -> str:

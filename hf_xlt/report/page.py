@@ -1,4 +1,4 @@
-"""A report as one HTML file: nothing is fetched, nothing runs."""
+"""One page that shows everything: tables and pictures in a single HTML file that fetches nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,38 @@ from hf_xlt.errors import InputError
 from hf_xlt.files.printable import printable
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.hub.card import CardTable
-from hf_xlt.report.page.colours import COLOURS
 
-TEMPLATE = "template.html.j2"
+METHOD_COLORS = ("#1f5fa8", "#b8372f", "#2e8b57", "#7a4fa3", "#00838f")
+BASELINE_COLORS = ("#8a8a8a", "#c9a227")
+
+
+@dataclass(frozen=True)
+class Color:
+    """A color under a name: what it is on light paper, and on dark."""
+
+    name: str
+    light: str
+    dark: str
+
+
+INK = Color("ink", "#14171a", "#e8eaed")
+FAINT = Color("faint", "#5b636b", "#a3abb3")
+PAGE = (Color("paper", "#ffffff", "#15181b"), INK, FAINT, Color("line", "#d9dde1", "#3a4148"))
+LINES = tuple(
+    Color(f"line-{number}", light, dark)
+    for number, (light, dark) in enumerate(
+        zip(
+            (*METHOD_COLORS, *BASELINE_COLORS),
+            ("#6ea8ec", "#ef8379", "#5cc98e", "#b893e0", "#3fc1cc", "#a0a0a0", "#dcbf55"),
+            strict=True,
+        ),
+        start=1,
+    )
+)
+COLORS = (*PAGE, *LINES)
+
+
+TEMPLATE = "page.html.j2"
 # What tells a report of ours, and one from before they named their generator.
 _SIGNS = (
     '<meta name="generator" content="hf-xlt">',
@@ -29,7 +58,7 @@ class Picture:
     """A picture.
 
     Args:
-        svg: An element as `hf_xlt.report.page.pictures` draws it.
+        svg: An element as `hf_xlt.report.pictures` draws it.
         caption: Plain text below it.
     """
 
@@ -116,7 +145,7 @@ def render_report(report: Report) -> str:
         lstrip_blocks=True,
     )
     page.filters |= {"paragraphs": _paragraphs, "picture": _picture, "numbers": _numbers}
-    return page.get_template(TEMPLATE).render(report=report, colours=COLOURS)
+    return page.get_template(TEMPLATE).render(report=report, colors=COLORS)
 
 
 def _printable(value: object) -> object:

@@ -12,8 +12,16 @@ from typing import Any
 import numpy as np
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.counted import CountedMetric
 from hf_xlt.files.whole import write_whole
+from hf_xlt.hub.card import CardTable
+
+# Scores that are no shares: shown as they are, not in per cent.
+PLAIN = ("bits_per_byte", "loss", "perplexity")
+
+
+def figure(value: float, score: str) -> str:
+    """A score as it is shown: in per cent, where it is a share."""
+    return f"{value:.3f}" if score in PLAIN else f"{100 * value:.1f}"
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,10 @@ class SeedResult:
     scores: Mapping[str, float]
     counts: Sequence[Sequence[float]]
     notes: Mapping[str, str | int | float]
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {figure(score, name)}" for name, score in self.scores.items())
+        return f"SeedResult(seed={self.seed}, {scores}; {len(self.counts):,} examples)"
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,9 @@ class TaskResult:
     settings: Mapping[str, Any]
     runs: tuple[SeedResult, ...]
 
+    def __repr__(self) -> str:
+        return f"TaskResult({self.model!r}, {self.task}: {self.headline} {self.shown()}, seeds={len(self.runs)})"
+
     def mean(self, score: str | None = None) -> float:
         """Over seeds, of the headline or another score."""
         return fmean(run.scores[score or self.headline] for run in self.runs)
@@ -61,6 +76,12 @@ class TaskResult:
         """Standard deviation over seeds, 0.0 for a single one."""
         values = [run.scores[score or self.headline] for run in self.runs]
         return stdev(values) if len(values) > 1 else 0.0
+
+    def shown(self, score: str | None = None) -> str:
+        """Mean ± standard deviation as they are shown, of the headline or another score."""
+        score = score or self.headline
+        spread = f" ± {figure(self.spread(score), score)}" if len(self.runs) > 1 else ""
+        return f"{figure(self.mean(score), score)}{spread}"
 
     def counts(self) -> np.ndarray:
         """float64 `(seeds, n, k)`."""
@@ -84,9 +105,9 @@ class TaskResult:
             result.check()
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
-                f"{path} is no result of `hf-xlt evaluate` ({' '.join(str(error).split())[:200]})",
+                f"{path} is no result of an evaluation ({' '.join(str(error).split())[:200]})",
                 path=path,
-                hint="Remove it, or choose another --output.",
+                hint="Remove it, or choose another output.",
             ) from error
         return result
 
@@ -111,6 +132,20 @@ class TaskResult:
                 raise TypeError("a score is no number")
 
 
-def scored(metric: CountedMetric, counts: np.ndarray) -> dict[str, float]:
-    """Scores of counts `(n, k)`."""
-    return {name: float(value) for name, value in metric.of_counts(counts.sum(axis=0)).items()}
+class Evaluation(tuple[TaskResult, ...]):
+    """What one model came to on several tasks, in their order."""
+
+    def __repr__(self) -> str:
+        return f"Evaluation({', '.join(f'{result.task} {result.shown()}' for result in self)})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def table(self) -> CardTable:
+        """Every score, a line each, mean ± standard deviation over seeds."""
+        lines = [
+            (result.task, score, result.shown(score), str(len(result.runs)))
+            for result in self
+            for score in result.runs[0].scores
+        ]
+        return CardTable(f"{self[0].model}: scores in per cent", ("task", "score", "mean", "seeds"), tuple(lines))
