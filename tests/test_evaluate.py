@@ -16,13 +16,13 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from hf_xlt import cli
+from hf_xlt.device import PRECISIONS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.compare import compare_results
 from hf_xlt.evaluation.config import FineTuningConfig
 from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of, result_file
 from hf_xlt.evaluation.metrics import TagAccuracy
 from hf_xlt.evaluation.models import Encoder
-from hf_xlt.device import PRECISIONS
 from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.classification import Classification
 from hf_xlt.evaluation.tasks.fine_tuning import KeepBest, Material, Supervised
@@ -31,7 +31,9 @@ from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, ModelSpec
 from hf_xlt.sample import sentences
 
 PROBE = replace(FineTuningConfig().probe(), epochs=30, head_learning_rate=3e-2, batch_size=8)
-FINE_TUNING = FineTuningConfig(epochs=25, patience=50, evaluations=1, batch_size=8, learning_rate=1e-3, head_learning_rate=1e-2)
+FINE_TUNING = FineTuningConfig(
+    epochs=25, patience=50, evaluations=1, batch_size=8, learning_rate=1e-3, head_learning_rate=1e-2
+)
 ANIMALS, THINGS = ("dog", "cat", "horse"), ("table", "house", "book")
 
 

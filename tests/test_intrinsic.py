@@ -10,10 +10,10 @@ import torch
 from transformers import AutoModelForMaskedLM, BertForSequenceClassification
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.language_model import LanguageModelQuality, evaluate_checkpoint
 from hf_xlt.evaluation.metrics import Perplexity
 from hf_xlt.evaluation.tasks.language_modeling import LanguageModeling, PseudoPerplexity
-from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMForMaskedLM
 

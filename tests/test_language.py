@@ -6,8 +6,8 @@ import tiny
 from hf_xlt import TreLMForMaskedLM
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import SOURCE_TOKENIZER, Encoder, LanguageModel, require_languages, tokenizer_of
 from hf_xlt.evaluation.config import ModelSpec
+from hf_xlt.evaluation.models import SOURCE_TOKENIZER, Encoder, LanguageModel, require_languages, tokenizer_of
 
 TOKENIZERS = {"en": tiny.tokenizer("en", "wordpiece", 500), "de": tiny.tokenizer("de", "wordpiece", 600)}
 

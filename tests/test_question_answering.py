@@ -13,9 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.question_answering import LONGEST_ANSWER, QuestionAnswering, SpanHead, is_han
+from hf_xlt.evaluation.tasks.question_answering import (
+    LONGEST_ANSWER,
+    Answer,
+    Question,
+    QuestionAnswering,
+    SpanHead,
+    is_han,
+    read_questions,
+)
 from hf_xlt.evaluation.tasks.task import IGNORED
-from hf_xlt.evaluation.tasks.question_answering import Answer, Question, read_questions
 from hf_xlt.sample import sentences
 
 TASK = QuestionAnswering()

@@ -12,8 +12,7 @@ from rich.table import Table
 from hf_xlt.evaluation.curves import Curve, Point, summarize
 from hf_xlt.files.printable import one_line
 from hf_xlt.hub.card import CardTable
-from hf_xlt.report.pictures import learning_curves_svg
-from hf_xlt.report.pictures import METHOD_COLORS, plot_learning_curves
+from hf_xlt.report.pictures import METHOD_COLORS, learning_curves_svg, plot_learning_curves
 from hf_xlt.report.tables import results_table, text_table
 
 

@@ -15,7 +15,9 @@ from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.files.printable import printable
 from hf_xlt.hub.card import CardTable
+from hf_xlt.report.comparison import comparison_report
 from hf_xlt.report.page import (
+    COLORS,
     Bar,
     Picture,
     Report,
@@ -24,11 +26,9 @@ from hf_xlt.report.page import (
     heat_map_svg,
     learning_curves_svg,
     neighbors_table,
+    render_report,
     write_report,
 )
-from hf_xlt.report.page import COLORS
-from hf_xlt.report.comparison import comparison_report
-from hf_xlt.report.page import render_report
 
 NASTY = "<b>&amp; $x$ \"狗\" 'ü' #1f5fa8 </td></script>"
 VOID = {"meta"}

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.metrics import PrecisionAt1
 from hf_xlt.evaluation.retrieval import nearest, nearest_by_margin, retrieval, sentence_vectors
 from hf_xlt.evaluation.tasks import retrieval as task_module
 from hf_xlt.evaluation.tasks.retrieval import SentenceRetrieval
-from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.sample import sentences
 from hf_xlt.transport import mixture
 from hf_xlt.trelm import TreLMForMaskedLM

@@ -14,11 +14,11 @@ from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.sentences import SentenceModules
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation import sentence_encoder as module
+from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.retrieval import nearest, nearest_by_margin, nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import BodyEncoder, sentence_encoder, sentence_head
 from hf_xlt.evaluation.structure import Structure, structure
 from hf_xlt.evaluation.tasks.retrieval import SentenceRetrieval
-from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.sample import sentences
 
 TEXTS = sentences("en", "held_out")[:12]

@@ -9,9 +9,8 @@ from typing import Any
 from evidence.languages import Language
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.config import FineTuningConfig
+from hf_xlt.evaluation.config import FineTuningConfig, ModelSpec
 from hf_xlt.evaluation.evaluate import Examination, evaluate_model
-from hf_xlt.evaluation.config import ModelSpec
 
 PROBE = FineTuningConfig().probe()
 PROBES = {

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import checkpoint_content
@@ -173,8 +173,8 @@ def _outcomes(
     task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig
 ) -> tuple[Sequence[str], list[tuple[int, Outcome]]]:
     """The labels told apart, and the outcome of each seed."""
-    if isinstance(task, TrainingFreeTask):
-        return (), [(0, task.measure(spec, places))]
+    if not isinstance(task, SupervisedTask):
+        return (), [(0, cast(TrainingFreeTask, task).measure(spec, places))]
     examples = TaskExamples.read(task, places, config.zero_shot).limited(config.fine_tuning)
     tuning = FineTuning(examples, spec, config.fine_tuning)
     return examples.labels, [(seed, tuning.outcome(seed)) for seed in config.seeds]

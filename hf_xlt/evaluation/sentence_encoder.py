@@ -89,7 +89,11 @@ class SentenceHead(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             if not self.steps:
                 mean = mean_pooled(states, inputs["attention_mask"])
-                return normalize(mean, dim=-1) if self.declared is not None and "Normalize" in self.declared.kinds else mean
+                return (
+                    normalize(mean, dim=-1)
+                    if self.declared is not None and "Normalize" in self.declared.kinds
+                    else mean
+                )
             features: dict[str, Any] = {**inputs, "token_embeddings": states.float()}
             features["prompt_length"] = self.prompt_length
             if getattr(output, "hidden_states", None) is not None:

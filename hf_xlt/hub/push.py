@@ -21,32 +21,7 @@ from hf_xlt.checkpoint.open import ADAPTERS
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
-from hf_xlt.hub.card import (
-    CARD,
-    CardFacts,
-    CorpusFacts,
-    ResultRow,
-    RowCounts,
-    installed_versions,
-    is_repo_id,
-    render_card,
-    without_paths,
-    write_card,
-)
-
-__all__ = [
-    "CardFacts",
-    "CorpusFacts",
-    "ResultRow",
-    "RowCounts",
-    "Upload",
-    "UploadError",
-    "installed_versions",
-    "plan_upload",
-    "push",
-    "render_card",
-    "write_card",
-]
+from hf_xlt.hub.card import CARD, is_repo_id, without_paths
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 RECIPE = "recipe.yaml"
@@ -98,7 +73,7 @@ class Upload:
         Raises:
             UploadError: If the Hub cannot be reached, does not take it, or the repository has changed since.
         """
-        with _told(self.folder, self.repo_id, private):
+        with _upload_errors(self.folder, self.repo_id, private):
             api = HfApi(token=self.token or True)
             repository = api.create_repo(self.repo_id, private=private, exist_ok=True)
             api.create_commit(
@@ -168,7 +143,7 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
             hint="Give for instance me/gpt2-german.",
         )
     files = _public_files(folder)
-    with _told(folder, repo_id, private):
+    with _upload_errors(folder, repo_id, private):
         api = HfApi(token=token or True)
         whole_id = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
         there = _repository(api, whole_id)
@@ -196,16 +171,16 @@ def _repository(api: HfApi, repo_id: str) -> ModelInfo | None:
 
 
 @contextmanager
-def _told(folder: Path, repo_id: str, private: bool | None) -> Iterator[None]:
+def _upload_errors(folder: Path, repo_id: str, private: bool | None) -> Iterator[None]:
     """Whatever the client raises, as one line that says how to try again."""
     try:
         yield
     # The client lets through its own errors, those of its HTTP and xet libraries, OSError, ValueError, RuntimeError.
     except Exception as error:
         retry = shlex.join(["hf-xlt", "push", str(folder), repo_id, *(["--private"] if private else [])])
-        told = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
+        cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
         raise UploadError(
-            f"Could not upload {folder} to {repo_id}: {' '.join(str(told).split()).rstrip('.')}. "
+            f"Could not upload {folder} to {repo_id}: {' '.join(str(cause).split()).rstrip('.')}. "
             f"The local folder is whole, and the repository is as it was or has all of it; try again with `{retry}`."
         ) from error
 
@@ -257,7 +232,7 @@ def _check_folder(folder: Path) -> None:
 def _check_card(path: Path) -> None:
     if not path.is_file():
         raise InputError(
-            f"{path.parent} has no model card {CARD}; expected one. Write it with hf_xlt.hub.push.write_card.",
+            f"{path.parent} has no model card {CARD}; expected one. Write it with hf_xlt.hub.card.write_card.",
             path=path,
         )
     try:
@@ -266,6 +241,6 @@ def _check_card(path: Path) -> None:
         raise InputError(
             f"The model card {path} cannot be read: {' '.join(str(error).split()).rstrip('.')}",
             expected="YAML between two lines of ---, and text in UTF-8",
-            hint="Correct it, or write it with hf_xlt.hub.push.write_card.",
+            hint="Correct it, or write it with hf_xlt.hub.card.write_card.",
             path=path,
         ) from error

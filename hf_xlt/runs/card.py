@@ -12,8 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.evaluation.curves import MethodSummary
-from hf_xlt.hub.card import CardTable, EvidenceFacts, Score, public_name
-from hf_xlt.hub.push import CardFacts, CorpusFacts, ResultRow, RowCounts
+from hf_xlt.hub.card import CardFacts, CardTable, CorpusFacts, EvidenceFacts, ResultRow, RowCounts, Score, public_name
 from hf_xlt.initializers import CITATIONS, METHODS, Evidence
 from hf_xlt.initializers.health import health, health_tables
 from hf_xlt.recipes.load import recipe_from

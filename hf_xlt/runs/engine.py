@@ -19,13 +19,12 @@ from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
-from hf_xlt.evaluation.language_model import ValidationSet, Quality, continuations, measure
+from hf_xlt.evaluation.language_model import Quality, ValidationSet, continuations, measure
 from hf_xlt.evaluation.models import SOURCE_TOKENIZER
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.files.place import several
 from hf_xlt.files.whole import write_whole
-from hf_xlt.hub.card import public_name
-from hf_xlt.hub.push import installed_versions, write_card
+from hf_xlt.hub.card import installed_versions, public_name, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import Stage

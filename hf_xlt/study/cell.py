@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hf_xlt.evaluation.results import scored
-from hf_xlt.evaluation.structure import Structure, structure
-from hf_xlt.evaluation.tasks.fine_tuning import Material, Supervised
-from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evaluation.config import ModelSpec
+from hf_xlt.evaluation.structure import Structure, structure
+from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, TaskExamples
+from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Data, Recipe
@@ -45,6 +44,10 @@ class CellResult:
     transfer: float | None
     learned: float | None
     seconds: float
+
+    def __repr__(self) -> str:
+        bits = ", ".join(f"{language} {bits:.3f}" for language, bits in self.bits_per_byte.items())
+        return f"CellResult({self.cell.name}: bits per byte {bits})"
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -115,19 +118,19 @@ def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float 
     """Accuracy of parts of speech, learned in the first language: in the second, and on development in the first."""
     if not study.tagging:
         return None, None
-    material = tagging_material(study)
-    outcome = Supervised(material, ModelSpec(model, languages=study.languages), study.budget).outcome(seed)
-    scores = scored(material.task.metric(material.labels), outcome.counts)
-    return scores[material.task.headline], float(outcome.notes["dev"])
+    data = tagging_data(study)
+    outcome = FineTuning(data, ModelSpec(model, languages=study.languages), study.budget).outcome(seed)
+    scores = data.task.metric(data.labels).scores(outcome.counts)
+    return scores[data.task.headline], float(outcome.notes["dev"])
 
 
-def tagging_material(study: Study) -> Material:
+def tagging_data(study: Study) -> TaskExamples:
     """The treebanks of a study, as much of them as its budget allows.
 
     Raises:
         InputError: If one cannot be read.
     """
-    return Material.read(UPOSTagging(), study.tagging, zero_shot=True).limited(study.budget)
+    return TaskExamples.read(UPOSTagging(), study.tagging, zero_shot=True).limited(study.budget)
 
 
 def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any], seed: int) -> Recipe:

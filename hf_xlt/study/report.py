@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
-from hf_xlt.evaluation.structure import Level
-from hf_xlt.evaluation.structure.structure import UNALIGNED
-from hf_xlt.hub.card import CardTable
-from hf_xlt.study.cell import CellResult
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle, product
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
+
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
 from hf_xlt.evaluation.structure import Level
 from hf_xlt.evaluation.structure.structure import UNALIGNED
+from hf_xlt.hub.card import CardTable
 from hf_xlt.report.page import METHOD_COLORS
 from hf_xlt.study.cell import CellResult
-
 
 ALIGNED = "orthogonal"
 
@@ -49,34 +45,69 @@ class Column:
         return f"{fmean(known):{self.form}}{spread}"
 
 
-def tables(results: Sequence[CellResult]) -> tuple[CardTable, ...]:
-    """What every setting learned, and how alike the languages are in it; nothing where no cell is done."""
-    if not results:
-        return ()
-    first, second = results[0].bits_per_byte
-    seeds = len({result.cell.seed for result in results})
-    learned = (
-        Column(f"bits/byte {first}", lambda result: result.bits_per_byte[first], ".3f"),
-        Column(f"bits/byte {second}", lambda result: result.bits_per_byte[second], ".3f"),
-        Column("learned", lambda result: percent(result.learned)),
-        Column("transfer", lambda result: percent(result.transfer)),
-    )
-    alike = (
-        Column("CKA", lambda result: middle(cka(result.structure.sentences)), ".3f"),
-        Column("sentences", lambda result: middle(precision(result.structure.sentences, UNALIGNED))),
-        Column("aligned", lambda result: middle(precision(result.structure.sentences, ALIGNED))),
-        Column("words", lambda result: of_words(result, UNALIGNED)),
-        Column("aligned", lambda result: of_words(result, ALIGNED)),
-    )
-    told = (
-        f"Held-out bits per byte of {first} and {second}; parts of speech of {first}, as learned, and of {second}, "
-        f"zero-shot, in per cent. {'One seed' if seeds == 1 else f'Means over {seeds} seeds'}"
-    )
-    shown = (
-        "The middle layer: debiased CKA of translated sentences; P@1 by CSLS of sentences and of words, as they are "
-        "and after an orthogonal map learned from other pairs, in per cent"
-    )
-    return (_table(told, results, learned), _table(shown, results, alike))
+class StudyResults(tuple[CellResult, ...]):
+    """The cells of a study that are done, in its order."""
+
+    def __repr__(self) -> str:
+        return f"StudyResults({len(self)} cells of {len(self.by_setting())} settings)"
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables())
+
+    def by_setting(self) -> dict[str, list[CellResult]]:
+        """What a setting is called → its cells, one a seed, in the order of the study."""
+        found: dict[str, list[CellResult]] = {}
+        for result in self:
+            found.setdefault(label(result.cell.setting), []).append(result)
+        return found
+
+    def tables(self) -> tuple[CardTable, ...]:
+        """What every setting learned, and how alike the languages are in it; nothing where no cell is done."""
+        if not self:
+            return ()
+        first, second = self[0].bits_per_byte
+        seeds = len({result.cell.seed for result in self})
+        learned = (
+            Column(f"bits/byte {first}", lambda result: result.bits_per_byte[first], ".3f"),
+            Column(f"bits/byte {second}", lambda result: result.bits_per_byte[second], ".3f"),
+            Column("learned", lambda result: percent(result.learned)),
+            Column("transfer", lambda result: percent(result.transfer)),
+        )
+        alike = (
+            Column("CKA", lambda result: middle(cka(result.structure.sentences)), ".3f"),
+            Column("sentences", lambda result: middle(precision(result.structure.sentences, UNALIGNED))),
+            Column("aligned", lambda result: middle(precision(result.structure.sentences, ALIGNED))),
+            Column("words", lambda result: of_words(result, UNALIGNED)),
+            Column("aligned", lambda result: of_words(result, ALIGNED)),
+        )
+        by_setting = self.by_setting()
+        told = (
+            f"Held-out bits per byte of {first} and {second}; parts of speech of {first}, as learned, and of {second}, "
+            f"zero-shot, in per cent. {'One seed' if seeds == 1 else f'Means over {seeds} seeds'}"
+        )
+        shown = (
+            "The middle layer: debiased CKA of translated sentences; P@1 by CSLS of sentences and of words, as they "
+            "are and after an orthogonal map learned from other pairs, in per cent"
+        )
+        return (_table(told, by_setting, learned), _table(shown, by_setting, alike))
+
+    def pictures(self, folder: Path) -> tuple[Path, ...]:
+        """Draw what the cells that are done show, of which there is at least one.
+
+        Args:
+            folder: Where the PNGs go.
+
+        Returns:
+            The files: transfer by setting, or retrieval without alignment where no task was given; CKA by layer;
+            retrieval by layer after an orthogonal alignment, of sentences and, where asked for, of words.
+        """
+        settings = self.by_setting()
+        alike = {"CKA of translated sentences": _lines(settings, lambda result: result.structure.sentences, cka)}
+        return (
+            _transfer(settings, folder / TRANSFER_FILE),
+            _by_layer(alike, "debiased linear CKA between the languages", folder / CKA_FILE),
+            _by_layer(_retrieval(settings), "P@1 after alignment, in per cent", folder / RETRIEVAL_FILE),
+        )
 
 
 def label(setting: tuple[str, str, str]) -> str:
@@ -86,19 +117,9 @@ def label(setting: tuple[str, str, str]) -> str:
     return ", ".join([private, *(name for name, unusual in others.items() if unusual)])
 
 
-def _table(caption: str, results: Sequence[CellResult], columns: Sequence[Column]) -> CardTable:
-    lines = tuple(
-        (label(setting), *(column.cell(found) for column in columns)) for setting, found in by_setting(results).items()
-    )
+def _table(caption: str, settings: Mapping[str, Sequence[CellResult]], columns: Sequence[Column]) -> CardTable:
+    lines = tuple((name, *(column.cell(found) for column in columns)) for name, found in settings.items())
     return CardTable(caption, ("private", *(column.name for column in columns)), lines)
-
-
-def by_setting(results: Sequence[CellResult]) -> dict[tuple[str, str, str], list[CellResult]]:
-    """Setting → its cells, one a seed, in the order of the study."""
-    found: dict[tuple[str, str, str], list[CellResult]] = {}
-    for result in results:
-        found.setdefault(result.cell.setting, []).append(result)
-    return found
 
 
 def precision(level: Level, way: str) -> list[float]:
@@ -132,29 +153,6 @@ _MARKERS = "os^Dv<>P"
 _LINES = tuple(product(("-", "--"), METHOD_COLORS))
 Lines = Mapping[str, Sequence[Sequence[float]]]
 """What a line is called → its values by layer, once a seed."""
-
-
-def pictures(results: Sequence[CellResult], folder: Path) -> tuple[Path, ...]:
-    """Draw what the cells that are done show.
-
-    Args:
-        results: Of at least one cell.
-        folder: Where the PNGs go.
-
-    Returns:
-        The files: transfer by setting, or retrieval without alignment where no task was given; CKA by layer; retrieval
-        by layer after an orthogonal alignment, of sentences and, where asked for, of words.
-    """
-    settings = {label(setting): found for setting, found in by_setting(results).items()}
-    return (
-        _transfer(settings, folder / TRANSFER_FILE),
-        _by_layer(
-            {"CKA of translated sentences": _lines(settings, lambda result: result.structure.sentences, cka)},
-            "debiased linear CKA between the languages",
-            folder / CKA_FILE,
-        ),
-        _by_layer(_retrieval(settings), "P@1 after alignment, in per cent", folder / RETRIEVAL_FILE),
-    )
 
 
 def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:

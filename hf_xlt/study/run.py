@@ -27,7 +27,8 @@ from hf_xlt.runs.contents import contents_of, each, pinned_corpus
 from hf_xlt.runs.kinds.multilingual import check_model, languages_config
 from hf_xlt.runs.languages import languages_text
 from hf_xlt.runs.work import held
-from hf_xlt.study.cell import CellResult, measure_cell, recipes_of, tagging_material
+from hf_xlt.study.cell import CellResult, measure_cell, recipes_of, tagging_data
+from hf_xlt.study.report import StudyResults
 from hf_xlt.study.study import NOTHING, Cell, Study
 
 STUDY_FILE = "study.yaml"
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 @checked
-def run_study(study: Study, output: Path, workers: int = 1) -> tuple[CellResult, ...]:
+def run_study(study: Study, output: Path, workers: int = 1) -> StudyResults:
     """Train and measure every cell of a study.
 
     A cell's figures are written to `cells/` when it is done, and its models removed. If the study is killed, the same
@@ -119,7 +120,7 @@ def check(study: Study) -> None:
     """
     told(read_parallel(str(study.parallel)))
     if study.tagging:
-        tagging_material(study)
+        tagging_data(study)
     for recipe in recipes(study, Path()):
         languages_text(recipe)
 
@@ -156,10 +157,10 @@ def run_cell(study: Study, cell: Cell, output: Path) -> Cell:
     return cell
 
 
-def results_of(study: Study, output: Path) -> tuple[CellResult, ...]:
+def results_of(study: Study, output: Path) -> StudyResults:
     """The cells of a study that are done, in its order."""
     found = (kept_result(output, cell) for cell in study.cells)
-    return tuple(result for result in found if result is not None)
+    return StudyResults(result for result in found if result is not None)
 
 
 def kept_result(output: Path, cell: Cell) -> CellResult | None:

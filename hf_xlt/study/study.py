@@ -17,7 +17,6 @@ from hf_xlt.arguments import MOST, checked, require_seeds, require_share, requir
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import FineTuningConfig
-from hf_xlt.evaluation.tasks.fine_tuning import ROLES
 from hf_xlt.files import plain_yaml
 from hf_xlt.hub.card import check_language
 from hf_xlt.recipes.load import plain_data
@@ -165,10 +164,21 @@ class Study:
             require_whole(f"study: {name}", getattr(self, name), least=least, most=MOST)
         require_whole("study: words", self.words, least=0, most=MOST)
         if self.dictionary is not None and "extra" not in self.anchors:
-            raise InputError("study: dictionary is for extra anchors, of which there are none; leave it out.")
+            raise InputError(
+                "study: dictionary is for extra anchors, of which there are none",
+                value=self.dictionary,
+                hint="Leave it out.",
+            )
         if self.other_domain is not None and "different" not in self.domains:
-            raise InputError("study: other_domain is for the domain 'different', which is not asked for; leave it out.")
+            raise InputError(
+                "study: other_domain is for the domain 'different', which is not asked for",
+                value=self.other_domain,
+                hint="Leave it out.",
+            )
         self._check_files()
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, {' and '.join(self.corpora)}, {len(self.cells)} cells)"[:180]
 
     @property
     def layers(self) -> int:
@@ -209,8 +219,10 @@ class Study:
     def _check_files(self) -> None:
         if len(self.corpora) != 2:
             raise InputError(
-                f"The study has corpora of {len(self.corpora)} languages; expected two. Name each as "
-                "--set corpora.en=FILE --set corpora.de=FILE."
+                f"The study has corpora of {len(self.corpora)} languages",
+                value=tuple(self.corpora),
+                expected="two",
+                hint="Name them as corpora.en=FILE and corpora.de=FILE.",
             )
         for language in self.corpora:
             check_language(language, "study: corpora: language")
@@ -223,11 +235,13 @@ class Study:
         }
         for name, (asked, given, why) in needed.items():
             if asked and given is None:
-                raise InputError(f"The study has no {name}, but {why}; name it as --set {name}=FILE.")
-        if self.tagging and (missing := [role for role in ROLES if role not in self.tagging]):
+                raise InputError(f"The study has no {name}, but {why}", value=name, hint=f"Name it as {name}=FILE.")
+        if self.tagging and (missing := [role for role in ("train", "dev", "test") if role not in self.tagging]):
             raise InputError(
-                f"study: tagging has no {missing[0]}; expected the files {', '.join(ROLES)}, or none at all. Name it "
-                f"as --set tagging.{missing[0]}=FILE."
+                f"study: tagging has no {missing[0]}",
+                value=dict(self.tagging),
+                expected="train, dev and test, or none at all",
+                hint=f"Name it as tagging.{missing[0]}=FILE.",
             )
 
 

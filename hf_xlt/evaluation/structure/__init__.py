@@ -2,7 +2,7 @@
 
 from hf_xlt.evaluation.structure.cka import CKA, CKAMap, cka_map
 from hf_xlt.evaluation.structure.sample import Sample, Side
-from hf_xlt.evaluation.structure.states import Reader, States, encode
+from hf_xlt.evaluation.structure.states import LayerEncoder, States, encode
 from hf_xlt.evaluation.structure.structure import (
     MAPS,
     Level,
@@ -13,16 +13,15 @@ from hf_xlt.evaluation.structure.structure import (
     paired_layers,
     precision,
     structure,
-    tables,
 )
 
 __all__ = [
     "CKA",
     "MAPS",
     "CKAMap",
+    "LayerEncoder",
     "Level",
     "Precision",
-    "Reader",
     "Sample",
     "Side",
     "States",
@@ -34,5 +33,4 @@ __all__ = [
     "paired_layers",
     "precision",
     "structure",
-    "tables",
 ]

@@ -31,6 +31,10 @@ class CKA:
         self._cross, self._of_x, self._of_y = _HSIC(), _HSIC(), _HSIC()
         self._origins: tuple[Tensor, ...] = ()
 
+    def __repr__(self) -> str:
+        widths = " and ".join(str(len(origin)) for origin in self._origins)
+        return f"CKA({self._cross.size:,} rows{f', widths {widths}' if widths else ''})"
+
     def update(self, x: Tensor, y: Tensor) -> None:
         """Add a block of rows.
 
@@ -85,6 +89,9 @@ class CKAMap:
     plain: Tensor
     debiased: Tensor
 
+    def __repr__(self) -> str:
+        return f"CKAMap({' × '.join(map(str, self.plain.shape))} layers)"
+
 
 def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> CKAMap:
     """CKA of all pairs of layers; the products of a layer with itself are computed once.
@@ -135,12 +142,12 @@ class _HSIC:
     """Hilbert-Schmidt independence criterion of paired rows under the kernels `K = XXᵀ` and `L = YYᵀ`, streamed."""
 
     def __init__(self) -> None:
-        self._rows = 0
+        self.size = 0
 
     def add(self, x: _Block, y: _Block) -> None:
-        if not self._rows:
+        if not self.size:
             self._start(x, y)
-        self._rows += len(x.rows)
+        self.size += len(x.rows)
         self._cross += x.rows.T @ y.rows.to(x.rows)
         self._x += x.sum
         self._y += y.sum
@@ -156,9 +163,9 @@ class _HSIC:
 
     def value(self) -> float:
         """`‖X_cᵀY_c‖²_F / (n − 1)²`, with the columns of `X_c` and `Y_c` centered."""
-        _check_number(self._rows, _FEWEST)
-        centered = self._cross - torch.outer(self._x, self._y) / self._rows
-        return float(centered.square().sum()) / (self._rows - 1) ** 2
+        _check_number(self.size, _FEWEST)
+        centered = self._cross - torch.outer(self._x, self._y) / self.size
+        return float(centered.square().sum()) / (self.size - 1) ** 2
 
     def unbiased(self) -> float:
         """The unbiased estimator of Song et al. (2012), which Nguyen et al. (2021) use for CKA.
@@ -166,8 +173,8 @@ class _HSIC:
         With the diagonals of `K̃` and `L̃` set to zero it is
         `(tr(K̃L̃) + 1ᵀK̃1 · 1ᵀL̃1 / ((n − 1)(n − 2)) − 2/(n − 2) · 1ᵀK̃L̃1) / (n(n − 3))`.
         """
-        _check_number(self._rows, _FEWEST_DEBIASED)
-        n = self._rows
+        _check_number(self.size, _FEWEST_DEBIASED)
+        n = self.size
         diagonal_x, diagonal_y, both = self._diagonals.tolist()
         trace = float(self._cross.square().sum()) - both
         sums = (float(self._x @ self._x) - diagonal_x) * (float(self._y @ self._y) - diagonal_y)

@@ -150,7 +150,7 @@ def _batches(sentences: tuple[str, ...]) -> Iterator[list[int]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
+class LayerEncoder:
     """A checkpoint and how it reads one language.
 
     Attributes:
@@ -166,7 +166,7 @@ class Reader:
     pooling: LayerPooling = field(default_factory=LayerPooling)
 
     @classmethod
-    def open(cls, name_or_folder: str, language: str | None = None, *, trust_remote_code: bool = False) -> Reader:
+    def open(cls, name_or_folder: str, language: str | None = None, *, trust_remote_code: bool = False) -> LayerEncoder:
         """Open a checkpoint of any text model: an encoder; of an encoder-decoder the encoder is taken.
 
         Args:
@@ -192,7 +192,7 @@ class Reader:
         tokenizer.padding_side = "right"
         return cls(checkpoint, tokenizer, language, LayerPooling.of(checkpoint))
 
-    def read(self, side: Side) -> States:
+    def encode(self, side: Side) -> States:
         """Load the model, in float32, and pool its states; it is let go of again."""
         return encode(self._model(), self.tokenizer, side, self.pooling)
 

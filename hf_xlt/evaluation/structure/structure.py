@@ -22,7 +22,11 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import Retrieval, retrieval
 from hf_xlt.evaluation.structure.cka import cka_map
 from hf_xlt.evaluation.structure.sample import Sample, check_parts
-from hf_xlt.evaluation.structure.states import Reader, States
+from hf_xlt.evaluation.structure.states import LayerEncoder, States
+from hf_xlt.evidence.parallel import ParallelText, read_parallel
+from hf_xlt.evidence.skipped import told
+from hf_xlt.files.place import file_of
+from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.geometry.csls import matches
 from hf_xlt.geometry.procrustes import procrustes
 from hf_xlt.geometry.similarity import unit_rows
@@ -152,6 +156,25 @@ class Level:
     debiased_cka: Grid
     precision: Mapping[str, tuple[Precision, ...]]
 
+    def __repr__(self) -> str:
+        return f"Level({self.learned:,} pairs learned from, {self.tested:,} tested, {', '.join(self.precision)})"
+
+    def table(self, structure: Structure, kind: str) -> CardTable:
+        """A line for each pair of layers."""
+        maps = [name for name in (UNALIGNED, *MAPS) if name in self.precision]
+        lines = []
+        for at, (i, j) in enumerate(structure.layers):
+            cells = [cell for name in maps for cell in _cells(self.precision[name][at])]
+            layer = ("embeddings" if i == 0 else str(i)) if i == j else f"{i} / {j}"
+            lines.append((layer, f"{self.cka[i][j]:.3f}", f"{self.debiased_cka[i][j]:.3f}", *cells))
+        precisions = [f"P@1 {name.replace('_', ' ')}, {by}" for name in maps for by in ("cosine", "CSLS")]
+        caption = (
+            f"{structure.model_a} against {structure.model_b}, {kind} pairs: CKA of all "
+            f"{self.learned + self.tested:,}; P@1 (mean of both directions) among {self.tested:,}, with maps learned "
+            f"from {self.learned:,} others; by chance {1 / self.tested:.1%}"
+        )
+        return CardTable(caption, ("layer", "CKA", "CKA, debiased", *precisions), tuple(lines))
+
     @classmethod
     def of(cls, a: Tensor, b: Tensor, test: Tensor) -> Self:
         """Compare the states of pairs.
@@ -197,6 +220,18 @@ class Structure:
     words: Level | None = None
     repeated: int = 0
     pooling: tuple[str, str] = ("mean", "mean")
+
+    def __repr__(self) -> str:
+        on = f"{self.sentences.learned + self.sentences.tested:,} sentence pairs"
+        return f"Structure({self.model_a!r}, {self.model_b!r}, {len(self.layers)} layers, {on})"
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables())
+
+    def tables(self) -> list[CardTable]:
+        """For sentences, and where there are any for words: CKA and P@1, a line for each pair of layers."""
+        levels = {"sentence": self.sentences, "word": self.words}
+        return [level.table(self, kind) for kind, level in levels.items() if level is not None]
 
     @classmethod
     def of(
@@ -250,9 +285,9 @@ class Structure:
 
 @checked
 def structure(
-    model_a: str,
-    model_b: str,
-    pairs: Sequence[tuple[str, str]],
+    model_a: str | Path,
+    model_b: str | Path,
+    parallel: str | Path | ParallelText | Sequence[tuple[str, str]],
     *,
     links: Sequence[np.ndarray] | None = None,
     languages: tuple[str | None, str | None] = (None, None),
@@ -260,6 +295,8 @@ def structure(
     words: int = 5_000,
     test_share: float = 0.2,
     seed: int = 0,
+    output: str | Path | None = None,
+    overwrite: bool = False,
     trust_remote_code: bool = False,
 ) -> Structure:
     """Compare two models, or one model with itself, on translations; one model at a time is in memory.
@@ -267,7 +304,8 @@ def structure(
     Args:
         model_a: Reads the first sentence of each pair: a Hub id or a folder.
         model_b: Reads the second.
-        pairs: Sentences and their translations; pairs with a sentence that came before are left out.
+        parallel: Sentences and their translations, or the file of them, as for `read_parallel`; pairs with a sentence
+            that came before are left out.
         links: For each pair int `(k, 2)`, linked words, positions counted between white space, such as `read_pharaoh`
             gives. None: they are found by a `WordAligner` trained on the pairs.
         languages: For TreLM models, which of their languages each side is in.
@@ -276,21 +314,32 @@ def structure(
         words: The most word pairs in them; 0 for sentences alone.
         test_share: Share of the pairs to test maps with.
         seed: Of the draw of test pairs and words.
+        output: JSON file for the figures; None for none.
+        overwrite: Replace the file if it exists.
         trust_remote_code: Run code that the checkpoints bring.
 
     Raises:
         InputError: If a checkpoint cannot be opened or a language is not its own, a sentence is empty, links do not
-            fit, or there are too few pairs to learn from or to test with.
+            fit, there are too few pairs to learn from or to test with, or the output cannot be written.
     """
     require_seed("seed", seed)
-    names = model_a, model_b
-    readers = [
-        Reader.open(name, language, trust_remote_code=trust_remote_code)
+    names = str(model_a), str(model_b)
+    if output is not None:
+        read = (*names, file_of(parallel)) if isinstance(parallel, str | Path) else names
+        check_file(output, overwrite=overwrite, ours=Structure.is_file, sources=read)
+    if isinstance(parallel, str | Path):
+        parallel = told(read_parallel(parallel))
+    pairs = parallel.pairs if isinstance(parallel, ParallelText) else parallel
+    encoders = [
+        LayerEncoder.open(name, language, trust_remote_code=trust_remote_code)
         for name, language in zip(names, languages, strict=True)
     ]
     sample = Sample.of(pairs, links, sentences=sentences, words=words, test_share=test_share, seed=seed)
-    a, b = (reader.read(side) for reader, side in zip(readers, sample.sides, strict=True))
-    return Structure.of(names, a, b, sample, (readers[0].pooling.label, readers[1].pooling.label))
+    a, b = (encoder.encode(side) for encoder, side in zip(encoders, sample.sides, strict=True))
+    found = Structure.of(names, a, b, sample, (encoders[0].pooling.label, encoders[1].pooling.label))
+    if output is not None:
+        write_whole(Path(output), found.to_json())
+    return found
 
 
 def paired_layers(first: int, second: int) -> tuple[tuple[int, int], ...]:
@@ -312,35 +361,6 @@ def _level(data: dict[str, Any]) -> Level:
     return Level(**data, cka=cka, debiased_cka=debiased, precision=precision)
 
 
-def tables(structure: Structure) -> list[CardTable]:
-    """For sentences, and where there are any for words: CKA and P@1, a line for each pair of layers."""
-    levels = {"sentence": structure.sentences, "word": structure.words}
-    return [_table(structure, kind, level) for kind, level in levels.items() if level is not None]
-
-
-def _table(structure: Structure, kind: str, level: Level) -> CardTable:
-    ways = [way for way in (UNALIGNED, *MAPS) if way in level.precision]
-    precisions = [f"{way.replace('_', ' ')}, {by}" for way in ways for by in ("cosine", "CSLS")]
-    lines = []
-    for at, (i, j) in enumerate(structure.layers):
-        found = [cell for way in ways for cell in _cells(level.precision[way][at])]
-        lines.append((_name(i, j), f"{level.cka[i][j]:.3f}", f"{level.debiased_cka[i][j]:.3f}", *found))
-    header = ("layer", "CKA", "CKA, debiased", *(f"P@1 {name}" for name in precisions))
-    return CardTable(_caption(structure, kind, level), header, tuple(lines))
-
-
-def _caption(structure: Structure, kind: str, level: Level) -> str:
-    return (
-        f"{structure.model_a} against {structure.model_b}, {kind} pairs: CKA of all {level.learned + level.tested:,}; "
-        f"P@1 (mean of both directions) among {level.tested:,}, with maps learned from {level.learned:,} others; "
-        f"by chance {1 / level.tested:.1%}"
-    )
-
-
 def _cells(found: Precision) -> tuple[str, str]:
     cosine, csls = ((way.forward + way.backward) / 2 for way in (found.cosine, found.csls))
     return f"{cosine:.1%}", f"{csls:.1%}"
-
-
-def _name(i: int, j: int) -> str:
-    return ("embeddings" if i == 0 else str(i)) if i == j else f"{i} / {j}"

@@ -225,9 +225,9 @@ def read_questions(place: str) -> list[Question]:
     """The questions of a file or dataset.
 
     Args:
-        place: `PATH` or `PATH#FIRST-LAST`: a JSON file of SQuAD 1.1, packed or not, or rows with the columns `question`,
-            `context` and `answers` (.jsonl, .parquet, a dataset of the Hub); and of these only some paragraphs, counted
-            from 1 over the whole file. Files of XQuAD hold translations of the same paragraphs, so paragraphs to learn
+        place: `PATH` or `PATH#FIRST-LAST`: a JSON file of SQuAD 1.1, packed or not, or rows with `question`, `context`
+            and `answers` (.jsonl, .parquet, a dataset of the Hub); and of these only some paragraphs, counted from 1
+            over the whole file. Files of XQuAD hold translations of the same paragraphs, so paragraphs to learn
             from and to be asked about are told apart by their numbers.
 
     Raises:

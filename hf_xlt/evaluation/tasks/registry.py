@@ -61,10 +61,10 @@ def register_task(task: Task) -> Task:
     Raises:
         InputError: If it is no task, has no name that can be a file's, or has the name of one of hf_xlt's own.
     """
-    from hf_xlt.evaluation.tasks.task import Task
+    from hf_xlt.evaluation.tasks.task import SupervisedTask, TrainingFreeTask
 
-    if not isinstance(task, Task):
-        raise refused("task", task, "an instance of a subclass of hf_xlt.Task")
+    if not isinstance(task, SupervisedTask | TrainingFreeTask):
+        raise refused("task", task, "an instance of a subclass of SupervisedTask or TrainingFreeTask")
     if not _NAME.fullmatch(task.name) or task.name in _BUILT_IN:
         raise refused("the name of the task", task.name, "lower-case letters, digits, - and _, of no task of hf_xlt")
     _REGISTERED[task.name] = task

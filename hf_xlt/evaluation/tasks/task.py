@@ -29,6 +29,7 @@ class Task(ABC):
         summary: One line of help.
         roles: Role of a file (`train`, `dev`, `test`) → whether it is needed.
         lower_is_better: Whether the headline is.
+        learned: Whether a head learns it.
         reads_source: Whether some of its texts are in the source language, even without training.
     """
 
@@ -37,6 +38,7 @@ class Task(ABC):
     summary: ClassVar[str]
     roles: ClassVar[Mapping[str, bool]]
     lower_is_better: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
     reads_source: ClassVar[bool] = False
 
     @abstractmethod
@@ -130,6 +132,7 @@ class SupervisedTask(Task, Generic[E]):
     """A task that a head on an encoder learns; its headline selects among checkpoints, the higher the better."""
 
     roles: ClassVar[Mapping[str, bool]] = dict.fromkeys(ROLES, True)
+    learned: ClassVar[bool] = True
 
     @abstractmethod
     def read(self, place: str) -> list[E]:

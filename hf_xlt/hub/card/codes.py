@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from langcodes import tag_is_valid
-from langcodes.tag_parser import LanguageTagError
-from hf_xlt.errors import InputError
-from hf_xlt.files.printable import shortened
 import re
 from difflib import get_close_matches
+
+from langcodes import tag_is_valid
+from langcodes.tag_parser import LanguageTagError
+
 from hf_xlt.errors import InputError
 from hf_xlt.files.printable import shortened
-
 
 # What the Hub knows beside codes of languages.
 SPECIAL = ("code", "multilingual")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hf_xlt.errors import InputError
-from hf_xlt.hub.card.codes import check_language
-from hf_xlt.hub.card.codes import OTHER, check_license
+from hf_xlt.files.printable import printable
+from hf_xlt.hub.card.codes import OTHER, check_language, check_license
 
 KINDS = {
     "encoder": "a masked language model (encoder)",
@@ -73,6 +74,17 @@ class CardTable:
     caption: str
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+
+    def __repr__(self) -> str:
+        return f"CardTable({self.caption[:100]!r}, {len(self.lines)} lines of {len(self.header)})"
+
+    def _repr_html_(self) -> str:
+        lines = [_html_line("th", self.header), *(_html_line("td", line) for line in self.lines)]
+        return f"<table><caption>{escape(printable(self.caption))}</caption>{''.join(lines)}</table>"
+
+
+def _html_line(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(printable(cell))}</{tag}>' for cell in cells)}</tr>"
 
 
 @dataclass(frozen=True)

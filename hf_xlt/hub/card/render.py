@@ -5,26 +5,23 @@ A card never shows where something lies on this machine: a local folder or file 
 
 from __future__ import annotations
 
-import re
-from urllib.parse import quote
-from hf_xlt.files.printable import one_line, printable
-import math
-from collections.abc import Iterable
-from huggingface_hub import EvalResult
-from hf_xlt.files.printable import one_line
-from hf_xlt.hub.card.facts import CardFacts, Score
-from hf_xlt.hub.card.public import is_local, is_repo_id, public_name
 import json
+import math
 import platform
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import quote
+
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined, Template
+
 from hf_xlt.files.printable import one_line, printable
 from hf_xlt.files.revision import split_revision
+from hf_xlt.hub.card.codes import public_code
 from hf_xlt.hub.card.facts import (
     HEADS,
     KINDS,
@@ -33,11 +30,10 @@ from hf_xlt.hub.card.facts import (
     EvidenceFacts,
     ResultRow,
     RowCounts,
+    Score,
     parsed,
 )
-from hf_xlt.hub.card.codes import public_code
 from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_name, without_paths
-
 
 # What Markdown, its tables, HTML inside it and formulas are made of; and what makes a link out of an address. An
 # underscore inside a word is none of it.

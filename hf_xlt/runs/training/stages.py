@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
 from hf_xlt.evaluation.curves import Point
-from hf_xlt.evaluation.language_model import ValidationSet, Quality
+from hf_xlt.evaluation.language_model import Quality, ValidationSet
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.processes import best_device, processes
