@@ -19,15 +19,15 @@ from hf_xlt import cli
 from hf_xlt.device import PRECISIONS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.compare import compare_results
-from hf_xlt.evaluation.config import FineTuningConfig
-from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of, result_file
+from hf_xlt.evaluation.config import EvaluationConfig, FineTuningConfig, ModelSpec
+from hf_xlt.evaluation.evaluate import evaluate_model, metric_of, result_file
 from hf_xlt.evaluation.metrics import TagAccuracy
 from hf_xlt.evaluation.models import Encoder
 from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.classification import Classification
-from hf_xlt.evaluation.tasks.fine_tuning import KeepBest, Material, Supervised
+from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, KeepBest, TaskExamples
 from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, by_length, with_states
-from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, ModelSpec
+from hf_xlt.evaluation.tasks.task import IGNORED, Encoded
 from hf_xlt.sample import sentences
 
 PROBE = replace(FineTuningConfig().probe(), epochs=30, head_learning_rate=3e-2, batch_size=8)
@@ -82,8 +82,8 @@ def renamed(source, tmp_path_factory):
 
 
 def supervised(model, topics, budget=PROBE, zero_shot=False, **asked):
-    material = Material.read(Classification(), topics, zero_shot)
-    return Supervised(material, ModelSpec(str(model), **asked), budget)
+    material = TaskExamples.read(Classification(), topics, zero_shot)
+    return FineTuning(material, ModelSpec(str(model), **asked), budget)
 
 
 def accuracy(outcome):
@@ -120,7 +120,7 @@ def test_what_languages_do_not_share_is_not_trained(source, renamed, topics, mon
         Encoder, "open", classmethod(lambda cls, *asked: opened.append(original(cls, *asked)) or opened[0])
     )
     supervised(renamed, topics, FINE_TUNING, zero_shot=True, source=str(source)).outcome(0)
-    rows = {side: reading.embeddings.weight for side, reading in opened[0].readings.items()}
+    rows = {side: reading.embeddings.weight for side, reading in opened[0].setups.items()}
     stored = {"source": source, "target": renamed}
     for side, weight in rows.items():
         assert torch.equal(weight, AutoModel.from_pretrained(stored[side]).get_input_embeddings().weight)
@@ -130,7 +130,7 @@ def test_what_languages_do_not_share_is_not_trained(source, renamed, topics, mon
 
 def test_states_computed_once_are_those_of_a_live_encoder(source):
     encoder, task = Encoder.open(ModelSpec(str(source))), Classification()
-    tok = encoder.read("target")
+    tok = encoder.switch_to("target")
     ids = tok(sentences("en", "train")[:9], add_special_tokens=False)["input_ids"]
     windows = [np.array(row, dtype=np.int32) for row in ids]
     rows = [Features(Encoded((window, window[:2]), (np.arange(len(window)), np.array([1])), {})) for window in windows]
@@ -250,27 +250,28 @@ def test_a_budget_out_of_range_is_refused(change, message):
 
 
 def test_a_quick_budget_draws_examples_and_leaves_the_test_whole(topics):
-    material = Material.read(Classification(), topics, zero_shot=False)
+    material = TaskExamples.read(Classification(), topics, zero_shot=False)
     limited = material.limited(FineTuningConfig(train_examples=5, dev_examples=3))
-    assert [len(limited.examples[role]) for role in ("train", "dev", "test")] == [5, 3, 24]
+    assert [len(limited.by_role[role]) for role in ("train", "dev", "test")] == [5, 3, 24]
     assert FineTuningConfig().quick().train_examples == 2000
 
 
 class TestEvaluation:
     def asked(self, topics, **options):
-        return Examination(("classification",), {"classification": topics}, budget=PROBE, **options)
+        config = EvaluationConfig(fine_tuning=PROBE, **options)
+        return {"tasks": ["classification"], "data": {"classification": topics}, "config": config}
 
     def test_results_are_kept_and_not_made_again(self, source, topics, tmp_path, monkeypatch):
         model, asked = ModelSpec(str(source)), self.asked(topics, seeds=(0, 1))
-        made = evaluate_model(model, asked, tmp_path)
+        made = evaluate_model(model, **asked, output=tmp_path)
         assert result_file(tmp_path, str(source), "classification").is_file()
-        monkeypatch.setattr(Supervised, "outcome", None)
-        kept = evaluate_model(model, asked, tmp_path)
+        monkeypatch.setattr(FineTuning, "outcome", None)
+        kept = evaluate_model(model, **asked, output=tmp_path)
         assert [one.mean() for one in kept] == [one.mean() for one in made]
         assert [run.seed for run in kept[0].runs] == [0, 1]
         assert kept[0].counts().shape == (2, 24, kept[0].counts().shape[2])
         with pytest.raises(InputError, match="was made with other settings"):
-            evaluate_model(model, self.asked(topics, seeds=(0,)), tmp_path)
+            evaluate_model(model, **self.asked(topics, seeds=(0,)), output=tmp_path)
 
     def test_models_have_results_of_their_own_whatever_their_names(self, tmp_path):
         names = ("out/a", "out-a", "out_a", "/out/a", "out/a/", "./out-a", "-", "model", "é" * 200, "é" * 201)
@@ -282,16 +283,16 @@ class TestEvaluation:
     def test_a_model_that_is_not_there_is_refused_though_results_are(self, own, tmp_path):
         folder, places, _ = own
         model, asked = ModelSpec(str(folder)), self.asked(places)
-        evaluate_model(model, asked, tmp_path / "results")
+        evaluate_model(model, **asked, output=tmp_path / "results")
         folder.rename(tmp_path / "moved")
         with pytest.raises(InputError, match="does not exist"):
-            evaluate_model(model, asked, tmp_path / "results")
+            evaluate_model(model, **asked, output=tmp_path / "results")
 
     @pytest.mark.parametrize("changes", ["model", "tokenizer", "data"])
     def test_a_result_of_other_content_under_the_same_name_is_made_again(self, own, tmp_path, caplog, changes):
         folder, places, table = own
         model, asked = ModelSpec(str(folder)), self.asked(places)
-        evaluate_model(model, asked, tmp_path / "results")
+        evaluate_model(model, **asked, output=tmp_path / "results")
         if changes == "model":
             tiny.model("bert", tiny.tokenizer("en", "wordpiece"), width=32, seed=9).save_pretrained(folder)
         elif changes == "tokenizer":
@@ -299,27 +300,27 @@ class TestEvaluation:
         else:
             lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
             table.write_text("".join(lines[:-4]), encoding="utf-8")
-        made = evaluate_model(model, asked, tmp_path / "results")
+        made = evaluate_model(model, **asked, output=tmp_path / "results")
         assert "made of other content" in caplog.text
-        assert made[0].runs == evaluate_model(model, asked)[0].runs
+        assert made[0].runs == evaluate_model(model, **asked)[0].runs
         caplog.clear()
-        evaluate_model(model, asked, tmp_path / "results")
+        evaluate_model(model, **asked, output=tmp_path / "results")
         assert caplog.text == ""
 
     def test_results_inside_the_models_folder_do_not_count_as_the_model(self, own, monkeypatch):
         folder, places, _ = own
         model, asked = ModelSpec(str(folder)), self.asked(places)
-        evaluate_model(model, asked, folder / "results")
-        monkeypatch.setattr(Supervised, "outcome", None)
-        evaluate_model(model, asked, folder / "results")
+        evaluate_model(model, **asked, output=folder / "results")
+        monkeypatch.setattr(FineTuning, "outcome", None)
+        evaluate_model(model, **asked, output=folder / "results")
 
     @pytest.mark.parametrize(
         "content", ["", "{", "[]", "null", '{"runs": []}', "[" * 100_000, "no run", "ragged", "not finite", "no score"]
     )
     def test_a_damaged_result_is_made_again(self, source, topics, tmp_path, caplog, content):
-        quick = replace(self.asked(topics, seeds=(0, 1)), budget=replace(PROBE, epochs=1))
-        model, asked = ModelSpec(str(source)), quick
-        made = evaluate_model(model, asked, tmp_path)
+        config = EvaluationConfig(seeds=(0, 1), fine_tuning=replace(PROBE, epochs=1))
+        model, asked = source, self.asked(topics) | {"config": config}
+        made = evaluate_model(model, **asked, output=tmp_path)
         path = result_file(tmp_path, str(source), "classification")
         kept = json.loads(path.read_text(encoding="utf-8"))
         if content == "no run":
@@ -334,37 +335,43 @@ class TestEvaluation:
             kept["runs"][1]["scores"] = {"accuracy": "0.9"}
             content = json.dumps(kept)
         path.write_text(content, encoding="utf-8")
-        again = evaluate_model(model, asked, tmp_path)
+        again = evaluate_model(model, **asked, output=tmp_path)
         assert "made again" in caplog.text
         assert [one.mean() for one in again] == [one.mean() for one in made]
         assert TaskResult.load(path).mean() == made[0].mean()
 
     @pytest.mark.parametrize(
-        ("tasks", "data", "message"),
+        ("tasks", "data", "expected"),
         [
-            ((), {}, "nothing to evaluate"),
-            (("topics",), {}, "There is no task 'topics'; choose among language-model"),
-            (("classification",), {"classification": {"train": "a"}}, "--data classification.dev=FILE"),
-            (("retrieval",), {}, "--data retrieval.test=FILE"),
-            (("retrieval",), {"retrieval": {"test": "a", "train": "b"}}, "has no role 'train'"),
-            (("retrieval",), {"retrieval": {"test": "a"}, "upos": {}}, "--data names 'upos'"),
+            ((), {}, "one task or more"),
+            (("topics",), {}, "one of language-model, "),
+            (("retrieval", "retrieval"), {}, None),
+            (
+                ("classification",),
+                {"classification": {"train": "a"}},
+                "classification.dev (its roles: train, dev, test)",
+            ),
+            (("retrieval",), {}, "retrieval.test (its roles"),
+            (("retrieval",), {"retrieval": {"test": "a", "train": "b"}}, "test, dev"),
+            (("retrieval",), {"retrieval": {"test": "a"}, "upos": {}}, "tasks: retrieval"),
         ],
     )
-    def test_what_is_not_a_whole_question_is_refused(self, tasks, data, message):
-        with pytest.raises(InputError, match=message):
-            Examination(tasks, data)
+    def test_tasks_and_data_that_do_not_fit_are_refused(self, tasks, data, expected):
+        with pytest.raises(InputError) as refused:
+            evaluate_model("nowhere", tasks, data)
+        assert (expected or "") in (refused.value.expected or "")
 
     def test_a_decoder_is_refused(self, topics, tmp_path):
         tok = tiny.tokenizer("en", "byte-level-bpe")
         folder = tiny.save(tiny.model("gpt2", tok), tok, tmp_path / "gpt2")
-        with pytest.raises(InputError, match="is a decoder; these tasks are done by encoders"):
-            evaluate_model(ModelSpec(str(folder)), self.asked(topics))
+        with pytest.raises(InputError, match="is a decoder; expected an encoder"):
+            evaluate_model(str(folder), **self.asked(topics))
 
     def test_a_source_of_another_width_is_refused(self, source, topics, tmp_path):
         tok = tiny.tokenizer("en", "wordpiece")
         narrow = tiny.save(tiny.model("bert", tok, width=16), tok, tmp_path / "narrow")
         with pytest.raises(InputError, match="have width 16, those of .* 32"):
-            evaluate_model(ModelSpec(str(source), source=str(narrow)), self.asked(topics, zero_shot=True))
+            evaluate_model(ModelSpec(str(source), source=str(narrow)), **self.asked(topics, zero_shot=True))
 
 
 def result(model, right, seeds=1):
@@ -380,18 +387,18 @@ def result(model, right, seeds=1):
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=40))
 def test_intervals_hold_the_value_and_differences_are_paired(hits):
     first, second = (result(name, column) for name, column in zip("ab", zip(*hits, strict=True), strict=True))
-    a, b = compare_results([first, second], TagAccuracy())
+    a, b = compare_results([first, second])
     for one in (a, b):
         assert one.score.low <= one.score.value + 1e-9
         assert one.score.value <= one.score.high + 1e-9
     assert b.difference.value == pytest.approx(second.mean() - first.mean())
-    same = compare_results([first, result("c", [hit for hit, _ in hits])], TagAccuracy())[1]
+    same = compare_results([first, result("c", [hit for hit, _ in hits])])[1]
     assert (same.difference.low, same.difference.high) == (0, 0)
 
 
 def test_the_interval_is_that_of_the_binomial_distribution():
     right = np.arange(1000) < 800
-    interval = compare_results([result("a", right)], TagAccuracy())[0].score
+    interval = compare_results([result("a", right)])[0].score
     half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
     assert interval.low == pytest.approx(0.8 - half, abs=0.004)
     assert interval.high == pytest.approx(0.8 + half, abs=0.004)
@@ -400,7 +407,7 @@ def test_the_interval_is_that_of_the_binomial_distribution():
 def test_results_on_different_tests_are_not_compared():
     other = replace(result("b", [True]), settings={"data": {"test": "y"}})
     with pytest.raises(InputError, match="were not tested on the same"):
-        compare_results([result("a", [True]), other], TagAccuracy())
+        compare_results([result("a", [True]), other])
 
 
 def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, monkeypatch, capsys):
@@ -424,7 +431,7 @@ def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, mo
     shown = run("compare", source, renamed, *common, "--parallel", pairs, "--words", "dog,table")
     assert shown == 0
     text = page.read_text(encoding="utf-8")
-    for part in ("classification", "Similarity of layers", "Nearest neighbours", "95 % interval", "<svg"):
+    for part in ("classification", "Similarity of layers", "Nearest neighbors", "95 % interval", "<svg"):
         assert part in text
     assert run("compare", source, renamed, *common) == 2
     assert "report.html exists" in capsys.readouterr().err
@@ -434,10 +441,7 @@ def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, mo
         assert run(*command, *common[:-1], pairs) == 2
         assert "pairs.tsv" in capsys.readouterr().err
     assert run("compare", source, source, *common) == 2
-    assert "name two or more different models" in capsys.readouterr().err
-    results = evaluate_model(
-        ModelSpec(str(source)),
-        Examination(("classification",), {"classification": topics}, budget=FineTuningConfig().probe().quick()),
-        page.parent,
-    )
+    assert "expected two or more, each once" in capsys.readouterr().err
+    config = EvaluationConfig(fine_tuning=FineTuningConfig().probe().quick())
+    results = evaluate_model(source, ["classification"], {"classification": topics}, config, page.parent)
     assert set(metric_of(results[0]).of_counts(results[0].counts()[0].sum(0))) == set(results[0].runs[0].scores)

@@ -103,7 +103,7 @@ def test_a_whole_text_as_target_counts_all_its_bytes():
 
 def test_an_empty_or_unknown_text_is_refused():
     tokenizer = tiny.tokenizer("de", "wordpiece")
-    with pytest.raises(InputError, match="held-out text is empty"):
+    with pytest.raises(InputError, match="validation text is empty"):
         ValidationSet.cut([], tokenizer, 24, MaskedLM(tokenizer))
     with pytest.raises(InputError, match="knows no two tokens"):
         ValidationSet.cut(["漢字"], tokenizer, 24, MaskedLM(tokenizer))

@@ -15,20 +15,9 @@ from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.files.printable import printable
 from hf_xlt.hub.card import CardTable
-from hf_xlt.report.comparison import comparison_report
-from hf_xlt.report.page import (
-    COLORS,
-    Bar,
-    Picture,
-    Report,
-    Section,
-    bars_svg,
-    heat_map_svg,
-    learning_curves_svg,
-    neighbors_table,
-    render_report,
-    write_report,
-)
+from hf_xlt.report.comparison import Comparison, neighbors_table
+from hf_xlt.report.page import COLORS, Picture, Report, Section, render_report, write_report
+from hf_xlt.report.pictures import Bar, bars_svg, heat_map_svg, learning_curves_svg
 
 NASTY = "<b>&amp; $x$ \"狗\" 'ü' #1f5fa8 </td></script>"
 VOID = {"meta"}
@@ -328,7 +317,7 @@ def test_a_comparison_tells_models_apart_and_no_folder_of_this_machine(tmp_path)
     tasks = {"classification": [compared(model, number / 4) for number, model in enumerate(models)]}
     curves = {models[1]: [curve(4, 2)]}
     neighbors = {models[2]: {"Hund": [("dog", 0.5)]}}
-    text = render_report(comparison_report(tasks, curves, (), neighbors))
+    text = render_report(Comparison(tasks, curves, (), neighbors).report())
     assert str(tmp_path) not in text
     page = Page(text)
     assert page.of("p")[0].endswith("german, a/english, b/english, someone/model.")

@@ -227,7 +227,7 @@ def test_bad_input_is_refused(tmp_path):
     tokenizer = tiny.tokenizer("de", "byte-level-bpe")
     decoder = str(tiny.save(tiny.model("gpt2", tokenizer), tokenizer, tmp_path / "gpt2"))
     for asked in (ModelSpec(decoder), ModelSpec(folder, source=decoder)):
-        with pytest.raises(InputError, match="is a decoder; these tasks are done by encoders"):
+        with pytest.raises(InputError, match="is a decoder; expected an encoder"):
             TASK.measure(asked, test)
     wide, _ = saved(tmp_path / "wide", width=32)
     with pytest.raises(InputError, match="have width 32, those of .* 16"):
