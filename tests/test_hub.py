@@ -546,7 +546,7 @@ def test_push_offline_says_so(folder):
 
 
 def test_push_follows_the_usual_environment(folder, tmp_path):
-    script = "import sys; from hf_xlt.hub.card import push; printpushsys.argv[1], 'me/german'"
+    script = "import sys; from hf_xlt.hub.push import push; print(push(sys.argv[1], 'me/german'))"
     with HubServer() as server:
         settings = {
             "HF_ENDPOINT": server.endpoint,

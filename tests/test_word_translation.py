@@ -78,7 +78,7 @@ def test_hits_are_those_of_a_dense_computation(tmp_path, dictionary, kind, famil
     assert_hits(outcome, *(spaces(model, tokenizer, words, space) for words in (SOURCES, TARGETS)))
     assert (outcome.counts[:, 0] == 1).all()
     shares = outcome.counts[:, 1:].mean(0).tolist()
-    assert scores(outcome) == pytest.approx(dict(zip(TASK.metric().scores, shares, strict=True)))
+    assert scores(outcome) == pytest.approx(dict(zip(TASK.metric().ways, shares, strict=True)))
     assert TASK.headline in scores(outcome)
 
 
@@ -147,7 +147,7 @@ def test_lines_with_an_empty_side_are_counted_and_too_few_pairs_refused(tmp_path
 
 def test_models_that_do_not_fit_are_refused(tmp_path, dictionary):
     folder, wide = saved(tmp_path / "model"), saved(tmp_path / "wide", width=32)
-    with pytest.raises(InputError, match="have width 32, those of .* 16; give the checkpoint"):
+    with pytest.raises(InputError, match="have width 32, those of .* 16; expected one width"):
         TASK.measure(ModelSpec(folder, source=wide), {"test": dictionary})
     decoder = saved(tmp_path / "gpt2", kind="gpt2", family="byte-level-bpe")
     with pytest.raises(InputError, match="is a decoder"):
