@@ -14,7 +14,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.parsing import BiaffineHead, Parsing
 from hf_xlt.evaluation.tasks.task import IGNORED
 from hf_xlt.evaluation.tasks.trees import are_trees, maximum_arborescence, maximum_tree, maximum_trees
-from hf_xlt.files.conll import Multiword, Sentence
+from hf_xlt.files.conll import Sentence
 
 
 def total(scores, heads):
@@ -198,8 +198,8 @@ def test_a_head_learns_a_few_trees_by_heart():
     assert [answer.tolist() for answer in answers] == [list(pair) for pair in zip(heads, relations, strict=True)]
 
 
-def sentence(words, heads, deprels, multiwords=()):
-    return Sentence("", "", 1, tuple(words), ("X",) * len(words), tuple(heads), tuple(deprels), multiwords)
+def sentence(words, heads, deprels):
+    return Sentence(1, tuple(words), ("X",) * len(words), tuple(heads), tuple(deprels))
 
 
 def chain(words):
@@ -229,7 +229,6 @@ def test_right_answers_score_one_and_others_what_they_are_worth(tmp_path):
     )
     task = Parsing()
     sentences = task.read(str(path))
-    assert sentences[0].multiwords == (Multiword(1, 2, "im"),)
     labels = task.labels(sentences, {})
     assert labels == ("case", "root")
     encoded = task.encode(sentences, labels, tiny.tokenizer("en", "wordpiece"), 20)

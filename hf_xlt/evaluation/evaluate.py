@@ -64,12 +64,7 @@ def evaluate_model(
 
 
 def check_data(tasks: Sequence[str], data: Data) -> dict[str, dict[str, str]]:
-    """The data of tasks, as text.
-
-    Raises:
-        InputError: If there is no task, one is not known or named twice, lacks data or has data of roles that it does
-            not have, or there is data for a task that is not among them.
-    """
+    """The data of tasks, as text."""
     if not tasks:
         raise InputError("There is nothing to evaluate", value=tasks, expected="one task or more in tasks")
     if twice := [name for place, name in enumerate(tasks) if name in tasks[:place]]:

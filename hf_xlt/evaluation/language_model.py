@@ -135,11 +135,7 @@ class ValidationSet:
     def cut(
         cls, lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int, objective: Objective
     ) -> ValidationSet:
-        """Tokenize and cut a text.
-
-        Raises:
-            InputError: If there is no text, or none that the tokenizer knows.
-        """
+        """Tokenize and cut a text."""
         kept = list(lines)
         if not kept:
             raise InputError("The validation text is empty; give a longer corpus or a file with text in it.")

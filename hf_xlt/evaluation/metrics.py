@@ -9,9 +9,11 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
+
+from hf_xlt.errors import InputError
 
 
 class Metric(ABC):
@@ -46,11 +48,7 @@ class TagAccuracy(Metric):
     """The share of words with the right tag, over all sentences. Counts of a sentence: right words, words."""
 
     def counts(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> np.ndarray:
-        """float64 `(n, 2)`: right words, words.
-
-        Raises:
-            ValueError: If a sentence has more or fewer tags predicted than it has words.
-        """
+        """float64 `(n, 2)`: right words, words."""
         counts = np.zeros((len(references), 2))
         for row, tags, gold in zip(counts, predictions, references, strict=True):
             row[:] = sum(tag == right for tag, right in zip(tags, gold, strict=True)), len(gold)
@@ -98,11 +96,7 @@ class EntityF1(Metric):
     """
 
     def counts(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> np.ndarray:
-        """float64 `(n, 3)`: entities that are right, those predicted, those there are.
-
-        Raises:
-            ValueError: If a sentence has more or fewer tags predicted than it has words.
-        """
+        """float64 `(n, 3)`: entities that are right, those predicted, those there are."""
         counts = np.zeros((len(references), 3))
         for i, (tags, gold) in enumerate(zip(predictions, references, strict=True)):
             if len(tags) != len(gold):
@@ -133,6 +127,44 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
             found.add((kind, first, place - 1))
         kind, first = named, place
     return found
+
+
+class Tree(NamedTuple):
+    """The heads of a sentence's words, counted from 1, 0 for the root, and the relations to them."""
+
+    heads: Sequence[int]
+    deprels: Sequence[str]
+
+
+class AttachmentScore(Metric):
+    """F1 of words with the right head (`uas`), and with the right head and universal relation (`las`).
+
+    As the CoNLL 2018 shared task counts them where both sides have the treebank's words: all count, punctuation too;
+    subtypes of relations do not. Counts of a sentence: right heads, right heads with the right relation, words
+    predicted, words there are.
+    """
+
+    def counts(self, predictions: Sequence[Tree], references: Sequence[Tree]) -> np.ndarray:
+        """float64 `(n, 4)`: right heads, right heads with the right relation, words predicted, words there are."""
+        counts = np.zeros((len(references), 4))
+        for number, (tree, gold) in enumerate(zip(predictions, references, strict=True)):
+            if not len(tree.heads) == len(tree.deprels) == len(gold.heads) == len(gold.deprels):
+                raise InputError(f"Sentence {number + 1} does not have one head and one relation for each word.")
+            right = [head == wanted for head, wanted in zip(tree.heads, gold.heads, strict=True)]
+            relations = zip(right, tree.deprels, gold.deprels, strict=True)
+            labeled = sum(hit and universal(one) == universal(other) for hit, one, other in relations)
+            counts[number] = sum(right), labeled, len(right), len(right)
+        return counts
+
+    def of_counts(self, totals: np.ndarray) -> dict[str, np.ndarray]:
+        """`uas` and `las`."""
+        heads, labeled, predicted, there = np.moveaxis(totals, -1, 0)
+        return {"uas": ratio(2 * heads, predicted + there), "las": ratio(2 * labeled, predicted + there)}
+
+
+def universal(deprel: str) -> str:
+    """A relation without its subtype: `nsubj` of `nsubj:pass`."""
+    return deprel.partition(":")[0]
 
 
 _LARGEST_EXPONENT = 700.0  # of what a float64 holds

@@ -61,9 +61,6 @@ class Encoder:
         Args:
             spec: Which one, and what reads the source language.
             dropout: Wherever the checkpoint drops something; None for what its configuration says.
-
-        Raises:
-            InputError: If it cannot be opened, is no encoder, or source and model do not fit each other.
         """
         checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
         refuse_languages(checkpoint, spec.languages)
@@ -128,11 +125,7 @@ class LanguageModel:
 
     @classmethod
     def open(cls, spec: ModelSpec) -> LanguageModel:
-        """Open a checkpoint; a multilingual model in the target language, if one is named.
-
-        Raises:
-            InputError: If it cannot be opened, lacks weights (of its head, mostly), or does not know the language.
-        """
+        """Open a checkpoint; a multilingual model in the target language, if one is named."""
         checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
         refuse_languages(checkpoint, spec.languages)
         tokenizer, kind = checkpoint.tokenizer(), kind_of(checkpoint.config)
@@ -160,11 +153,7 @@ class LanguageModel:
 
 
 def headless(checkpoint: Checkpoint, dropout: float | None = None) -> PreTrainedModel:
-    """The body of a checkpoint, in float32.
-
-    Raises:
-        InputError: If it is not finite, or all zeros.
-    """
+    """The body of a checkpoint, in float32."""
     check_body(checkpoint)
     settings = {} if dropout is None else checkpoint.config.to_dict()
     changed = {name: dropout for name, value in settings.items() if "dropout" in name and isinstance(value, float)}
@@ -215,11 +204,7 @@ def refuse_languages(checkpoint: Checkpoint, languages: Sequence[str] | None) ->
 
 
 def tokenizer_of(checkpoint: Checkpoint, language: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of one of a TreLM's languages.
-
-    Raises:
-        InputError: If each language has a vocabulary, and this one's tokenizer is not in the folder.
-    """
+    """The tokenizer of one of a TreLM's languages."""
     config, beside = checkpoint.config, checkpoint.folder / SOURCE_TOKENIZER
     if not config.separate_embeddings or language == config.default_language:
         return checkpoint.tokenizer()

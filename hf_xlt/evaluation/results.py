@@ -112,12 +112,7 @@ class TaskResult:
         return result
 
     def check(self) -> None:
-        """Refuse what no evaluation gives.
-
-        Raises:
-            ValueError: If there is no run, a score or a count is no finite number, or runs have not as many examples.
-            TypeError: If a field is of another type.
-        """
+        """Refuse what no evaluation gives."""
         if not (isinstance(self.settings, dict) and isinstance(self.model, str) and isinstance(self.task, str)):
             raise TypeError("model, task or settings are of another type")
         counts = self.counts()

@@ -179,12 +179,7 @@ class LibraryEncoder:
 
 
 def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
-    """What makes a checkpoint's own vectors of sentences; on the accelerator where there is one.
-
-    Raises:
-        InputError: If it makes none, or opening it needs sentence-transformers, which is not installed, or code of its
-            own, which is not trusted.
-    """
+    """What makes a checkpoint's own vectors of sentences; on the accelerator where there is one."""
     declared = SentenceModules.of(checkpoint.folder)
     if declared is not None and (find_spec(LIBRARY) is not None or not declared.as_we_compute):
         return LibraryEncoder(_opened(checkpoint, declared), declared)
@@ -197,11 +192,7 @@ def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
 
 
 def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> SentenceHead:
-    """What makes a checkpoint's vectors of its states, for another body that sentences come to by a tokenizer.
-
-    Raises:
-        InputError: As for `sentence_encoder`; and if a module is bound to the tokens of the checkpoint's vocabulary.
-    """
+    """What makes a checkpoint's vectors of its states, for another body that sentences come to by a tokenizer."""
     declared = SentenceModules.of(checkpoint.folder)
     if declared is None or declared.only_mean:
         return SentenceHead(declared, tokenizer)
@@ -223,11 +214,7 @@ class LayerPooling:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> LayerPooling:
-        """A checkpoint's own. What its folder names beyond the pooling (Dense, a prompt) is for the last layer alone.
-
-        Raises:
-            InputError: As for `sentence_encoder`.
-        """
+        """A checkpoint's own. What its folder names besides (Dense, a prompt) is for the last layer alone."""
         declared = SentenceModules.of(checkpoint.folder)
         if declared is None or declared.pooling == MEAN:
             return cls()
@@ -256,11 +243,7 @@ class LayerPooling:
 
 
 def check_sentence_head(checkpoint: Checkpoint) -> None:
-    """Refuse, without loading it, a checkpoint whose vectors another body cannot learn here.
-
-    Raises:
-        InputError: As for `sentence_head`.
-    """
+    """Refuse, without loading it, a checkpoint whose vectors another body cannot learn here."""
     declared = SentenceModules.of(checkpoint.folder)
     if declared is not None and not declared.as_we_compute:
         _check_library(checkpoint, declared)

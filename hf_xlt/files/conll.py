@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from hf_xlt.errors import InputError
 from hf_xlt.files.text import text_lines
@@ -17,51 +16,32 @@ _ID, _FORM, _UPOS, _HEAD, _DEPREL = 0, 1, 3, 6, 7
 _RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
 _EMPTY_NODE = re.compile(r"([0-9]{1,9})\.[1-9][0-9]*")
 _HEAD_NUMBER = re.compile(r"[0-9]{1,9}")
-_COMMENT = re.compile(r"#\s*(sent_id|text)\s*=\s*(.*)")
-
-
-class Multiword(NamedTuple):
-    """A surface token that stands for several words: `im` for `in dem`.
-
-    Args:
-        first: Its first word, counted from 1.
-        last: Its last word.
-        form: As it is written.
-    """
-
-    first: int
-    last: int
-    form: str
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence, of `n` syntactic words.
+    """A sentence of a treebank, of `n` syntactic words.
 
     Args:
-        id: Of the comment `sent_id`; empty where there is none.
-        text: Of the comment `text`; empty where there is none.
         line: Line the sentence begins on, from 1.
         words: Forms, `n` of them.
         upos: Universal tag of each word; `_` where the file gives none.
         heads: Head of each word, counted from 1, 0 for the root: a tree with a single root. Empty where the file gives
             `_` for every word.
         deprels: Relation of each word to its head, subtype included.
-        multiwords: Surface tokens of several words, in order; every other word is a token of its own.
     """
 
-    id: str
-    text: str
     line: int
     words: tuple[str, ...]
     upos: tuple[str, ...]
     heads: tuple[int, ...]
     deprels: tuple[str, ...]
-    multiwords: tuple[Multiword, ...] = ()
 
 
 def read_conllu(path: str | Path) -> list[Sentence]:
-    """Sentences of a file, packed or not; empty nodes (`8.1`) are left out.
+    """Sentences of a CoNLL-U file (https://universaldependencies.org/format.html), packed or not.
+
+    Surface tokens of several words (`1-2`) and empty nodes (`8.1`) are checked and left out.
 
     Raises:
         InputError: If the file cannot be read or holds no sentence, or, with the line's number: at a line without ten
@@ -90,14 +70,11 @@ class _Block:
     lines: Sequence[str]
 
     def sentence(self) -> Sentence:
-        comments: dict[str, str] = {}
         rows: list[list[str]] = []
         numbers: list[int] = []
-        multiwords: list[Multiword] = []
+        covered = (0, 0, "")  # first and last word of the last surface token of several words, and its form
         for number, line in enumerate(self.lines, start=self.start):
             if line[0] == "#":
-                if match := _COMMENT.fullmatch(line):
-                    comments[match[1]] = match[2]
                 continue
             cells = line.split("\t")
             if len(cells) != COLUMNS:
@@ -107,36 +84,21 @@ class _Block:
             if cells[_ID] == str(len(rows) + 1):
                 rows.append(cells)
                 numbers.append(number)
-            else:
-                self._other(number, cells, len(rows), multiwords)
+            elif (match := _RANGE.fullmatch(cells[_ID])) and covered[1] <= len(rows) == int(match[1]) - 1 < int(
+                match[2]
+            ):
+                covered = int(match[1]), int(match[2]), cells[_FORM]
+            elif not ((match := _EMPTY_NODE.fullmatch(cells[_ID])) and int(match[1]) == len(rows)):
+                raise self._error(number, f"the id {cells[_ID]!r} is out of order; expected {len(rows) + 1}")
         if not rows:
             raise self._error(self.start, "a sentence without words")
-        if multiwords and multiwords[-1].last > len(rows):
-            first, last, form = multiwords[-1]
+        first, last, form = covered
+        if last > len(rows):
             raise self._error(numbers[first - 1], f"the token {first}-{last} ({form!r}) ends after the sentence")
-        return Sentence(
-            id=comments.get("sent_id", ""),
-            text=comments.get("text", ""),
-            line=self.start,
-            words=tuple(cells[_FORM] for cells in rows),
-            upos=tuple(cells[_UPOS] for cells in rows),
-            heads=self._heads([cells[_HEAD] for cells in rows], numbers),
-            deprels=tuple(cells[_DEPREL] for cells in rows),
-            multiwords=tuple(multiwords),
-        )
+        forms, tags, heads, deprels = (tuple(cells[i] for cells in rows) for i in (_FORM, _UPOS, _HEAD, _DEPREL))
+        return Sentence(self.start, forms, tags, self._heads(heads, numbers), deprels)
 
-    def _other(self, number: int, cells: list[str], words: int, multiwords: list[Multiword]) -> None:
-        """A line that is no word: a token of several words, which is kept, or an empty node."""
-        if match := _RANGE.fullmatch(cells[_ID]):
-            first, last = int(match[1]), int(match[2])
-            if first == words + 1 and last >= first and not (multiwords and multiwords[-1].last >= first):
-                multiwords.append(Multiword(first, last, cells[_FORM]))
-                return
-        elif (match := _EMPTY_NODE.fullmatch(cells[_ID])) and int(match[1]) == words:
-            return
-        raise self._error(number, f"the id {cells[_ID]!r} is out of order; expected {words + 1}")
-
-    def _heads(self, cells: list[str], numbers: list[int]) -> tuple[int, ...]:
+    def _heads(self, cells: Sequence[str], numbers: list[int]) -> tuple[int, ...]:
         if all(cell == "_" for cell in cells):
             return ()
         for number, cell in zip(numbers, cells, strict=True):

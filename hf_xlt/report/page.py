@@ -75,9 +75,6 @@ class Section:
         text: Paragraphs, an empty line between them.
         tables: Of text.
         pictures: Drawn.
-
-    Raises:
-        InputError: If a line of a table has more or fewer cells than its header.
     """
 
     heading: str
@@ -121,11 +118,7 @@ def write_report(path: str | Path, report: Report, *, overwrite: bool = False) -
 
 
 def check_report(path: Path, *, overwrite: bool) -> None:
-    """Refuse a page that cannot be written.
-
-    Raises:
-        InputError: As `check_file` does; only a report of ours is overwritten.
-    """
+    """Refuse a page that cannot be written."""
     check_file(path, overwrite=overwrite, ours=_is_report)
 
 

@@ -173,9 +173,6 @@ def heat_map_svg(matrix: np.ndarray, x_labels: Sequence[str], y_labels: Sequence
         x_labels: Of the `m` columns.
         y_labels: Of the `n` rows; the first is at the top.
         title: Above the picture.
-
-    Raises:
-        InputError: If there are not as many labels as rows and columns, or a value lies outside 0 to 1.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.shape != (len(y_labels), len(x_labels)) or not matrix.size:
@@ -212,9 +209,6 @@ def bars_svg(bars: Sequence[Bar], title: str, axis: str, form: str = "+.1f") -> 
         title: Above the picture.
         axis: What the values are, with their unit.
         form: How the figures beside them are written.
-
-    Raises:
-        InputError: If there are none.
     """
     if not bars:
         raise InputError(f"{title}: there is no value to show.")

@@ -52,9 +52,6 @@ def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Ta
     """Where the rows of target tokens come from: a line a token, the source tokens that weigh most, with their weights.
 
     Where rows are mixed by counts, those behind each source token stand in brackets after its weight.
-
-    Raises:
-        InputError: If the target vocabulary lacks a token.
     """
     evidence = " (and the counts behind them)" if transport.evidence else ""
     table = Table(box=None, pad_edge=False)

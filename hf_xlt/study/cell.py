@@ -125,11 +125,7 @@ def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float 
 
 
 def tagging_data(study: Study) -> TaskExamples:
-    """The treebanks of a study, as much of them as its budget allows.
-
-    Raises:
-        InputError: If one cannot be read.
-    """
+    """The treebanks of a study, as much of them as its budget allows."""
     return TaskExamples.read(UPOSTagging(), study.tagging, zero_shot=True).limited(study.budget)
 
 

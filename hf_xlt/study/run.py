@@ -70,11 +70,7 @@ def with_commits(study: Study) -> Study:
 
 
 def begin(study: Study, output: Path) -> None:
-    """Check the study, and make its folder and joint tokenizer where they are not there yet.
-
-    Raises:
-        InputError: If a file or a cell of the study cannot be used, or the folder holds something else.
-    """
+    """Check the study, and make its folder and joint tokenizer where they are not there yet."""
     record = output / STUDY_FILE
     if output.exists() and not record.exists():
         raise InputError(f"{output} exists and holds no study; choose another output.")
@@ -95,11 +91,7 @@ def begin(study: Study, output: Path) -> None:
 
 
 def check_contents(contents: Mapping[str, str], file: Path) -> None:
-    """Refuse files that are no longer what the study began with; a study that an older version began has no record.
-
-    Raises:
-        InputError: If there is one.
-    """
+    """Refuse files that are no longer what the study began with; a study that an older version began has no record."""
     if not file.exists():
         logger.warning("%s does not tell what its files held when it began; they are taken as they are.", file.parent)
         write_whole(file, json.dumps(dict(contents)))
@@ -113,11 +105,7 @@ def check_contents(contents: Mapping[str, str], file: Path) -> None:
 
 
 def check(study: Study) -> None:
-    """Read every file of a study once.
-
-    Raises:
-        InputError: If one cannot be used.
-    """
+    """Read every file of a study once."""
     told(read_parallel(str(study.parallel)))
     if study.tagging:
         tagging_data(study)
@@ -133,11 +121,7 @@ def make_tokenizer(study: Study, folder: Path) -> None:
 
 
 def check_models(study: Study, tokenizer: Path) -> None:
-    """Refuse a model that cannot be made.
-
-    Raises:
-        InputError: If one of the study's cannot.
-    """
+    """Refuse a model that cannot be made."""
     opened = open_tokenizer(str(tokenizer))
     for recipe in recipes(study, tokenizer):
         check_model(recipe, languages_config(recipe, opened), languages_text(recipe))

@@ -209,11 +209,7 @@ class Study:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
-        """Build a study from plain data, as YAML gives it.
-
-        Raises:
-            InputError: If a key is unknown or a value of the wrong type or out of range.
-        """
+        """Build a study from plain data, as YAML gives it."""
         return build(cls, data, "study")
 
     def _check_files(self) -> None:

@@ -89,9 +89,6 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
         links: For each pair int `(k, 2)`, linked positions of words, as `read_pharaoh` gives them: words are then
             what white space separates. None: words and punctuation are told apart (a Han character is a word), and
             linked by an aligner trained on these very pairs, where both directions agree.
-
-    Raises:
-        InputError: If the number of links is not that of pairs, or a link leaves its pair.
     """
     cutter = _WORDS if links is None else _TOKENIZED
     sides = [_Cut.of(side, cutter) for side in zip(*pairs, strict=True)]
@@ -174,10 +171,6 @@ class Sample:
             words: The most word pairs in them; 0 for sentences alone.
             test_share: Share of the pairs to test with.
             seed: Of the draw.
-
-        Raises:
-            InputError: If a sentence is empty, links do not fit, a setting is out of range, or too few pairs are left
-                to learn from or to test with.
         """
         if sentences < 1 or words < 0 or not 0 < test_share < 1:
             raise InputError(

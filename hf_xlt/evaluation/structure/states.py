@@ -49,10 +49,6 @@ def encode(
         tokenizer: Its tokenizer, with padding on the right.
         side: What to read; sentences are cut off where the model's positions end.
         pooling: How a sentence's tokens become one vector; None for their mean.
-
-    Raises:
-        InputError: If there is no sentence, or words are asked for and the tokenizer does not tell where its tokens
-            stand.
     """
     if not side.sentences:
         raise InputError("There is no sentence to read; give at least one.")
@@ -174,10 +170,6 @@ class LayerEncoder:
             language: For a TreLM model, the one of its languages that it is to read. Where each has a vocabulary of
                 its own, the default language's tokenizer is beside the weights, the first one's in `source_tokenizer`.
             trust_remote_code: Run code that the checkpoint brings.
-
-        Raises:
-            InputError: If it cannot be opened, cannot pad, its body is not finite or all zeros, or the language does
-                not fit the model; or it pools as only sentence-transformers can, which is not installed.
         """
         checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
         _check_language(checkpoint, language)

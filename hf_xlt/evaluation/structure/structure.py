@@ -54,9 +54,6 @@ def precision(queries: Tensor, keys: Tensor) -> Precision:
     Args:
         queries: `(n, d)`.
         keys: `(n, d)`, their translations in the same order.
-
-    Raises:
-        InputError: If the shapes differ or there is no row.
     """
     cosine = retrieval(queries, keys)
     found = matches(unit_rows(queries), unit_rows(keys))
@@ -77,9 +74,6 @@ def least_squares(rows: Tensor, images: Tensor) -> Tensor:
 
     Returns:
         `(k, d)`, in the dtype of `images`; computed in float64.
-
-    Raises:
-        InputError: If there is no pair, or the numbers of rows differ.
     """
     if len(rows) != len(images) or not len(rows):
         raise InputError(
@@ -105,9 +99,6 @@ def aligned_precision(a: Tensor, b: Tensor, test: Tensor) -> dict[str, Precision
     Returns:
         `unaligned`, where both are of one width; then each of `MAPS`. Between different widths the orthogonal map is
         the one with orthonormal rows or columns.
-
-    Raises:
-        InputError: If the numbers of rows differ, or there is no pair to learn from or to test with.
     """
     if not len(a) == len(b) == len(test):
         raise InputError(f"{len(a)} and {len(b)} states with {len(test)} marks of test pairs; expected one a pair.")
@@ -183,10 +174,6 @@ class Level:
             a: Of every layer of the first model, `(L1, n, d1)`.
             b: Of every layer of the second, `(L2, n, d2)`, of the translations in the same order.
             test: Bool `(n,)`: the pair is for testing; the others are learned from.
-
-        Raises:
-            InputError: If the numbers of pairs differ, there are too few of either part, or the states of a layer are
-                all alike or not finite.
         """
         check_parts(test, "pairs")
         found = cka_map(a, b)
@@ -245,9 +232,6 @@ class Structure:
             b: States of the second side.
             sample: What both have read.
             pooling: How either has pooled it.
-
-        Raises:
-            InputError: As for `Level.of`.
         """
         words = None
         if len(sample.word_test):

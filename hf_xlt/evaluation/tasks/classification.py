@@ -58,11 +58,7 @@ class Classification(SupervisedTask[ClassifiedText]):
     summary = "Classes of texts, topics or sentiments: accuracy and macro F1 (PATH:text,label@column=value or PATH)."
 
     def read(self, place: str) -> list[ClassifiedText]:
-        """Texts and classes: the columns named, or the first two.
-
-        Raises:
-            InputError: If the table cannot be read, has no such rows, or a text or class is empty.
-        """
+        """Texts and classes: the columns named, or the first two."""
         texts = []
         for line, (text, label) in text_rows(place, "text", "label"):
             if not text.strip() or not label.strip():

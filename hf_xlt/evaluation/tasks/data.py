@@ -123,9 +123,6 @@ class Records:
 
         Args:
             defaults: The columns to read where none are named.
-
-        Raises:
-            InputError: If there is no such dataset or column, or as many columns as expected are not named.
         """
         wanted = self.columns or defaults
         if len(wanted) != len(defaults):

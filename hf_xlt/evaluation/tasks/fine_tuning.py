@@ -195,11 +195,7 @@ class TaskExamples:
 
     @classmethod
     def read(cls, task: SupervisedTask[Any], places: Mapping[str, str], zero_shot: bool) -> TaskExamples:
-        """Read the files or datasets of all roles.
-
-        Raises:
-            InputError: If one or its labels cannot be used.
-        """
+        """Read the files or datasets of all roles."""
         examples = {role: task.read(places[role]) for role in ROLES}
         labels = task.labels(examples["train"], {role: examples[role] for role in ROLES[1:]})
         return cls(task, examples, labels, zero_shot)

@@ -51,11 +51,7 @@ class LanguageModeling(TrainingFreeTask):
         return Perplexity()
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
-        """Cut the text into sequences and predict them.
-
-        Raises:
-            InputError: If the text is empty or unknown to the tokenizer, or the model has no trained head.
-        """
+        """Cut the text into sequences and predict them."""
         lines = text_lines_of(places["test"])
         opened = LanguageModel.open(model)
         length, objective = min(self.length, opened.max_length), opened.kind.objective
@@ -90,11 +86,7 @@ class PseudoPerplexity(TrainingFreeTask):
         return Perplexity()
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
-        """Predict each token of each line.
-
-        Raises:
-            InputError: If the text is empty, or the model is no encoder or has no mask token or trained head.
-        """
+        """Predict each token of each line."""
         lines = list(islice(text_lines_of(places["test"]), self.lines))
         if not lines:
             raise InputError(f"{places['test']} has no text", value=places["test"], expected="a sentence a line")

@@ -105,9 +105,6 @@ class TaskModel(nn.Module):
         head: Of the task.
         layer: Whose states the head gets; None for the last.
         precision: What the encoder computes in; the head gets float32.
-
-    Raises:
-        InputError: If the encoder has no such layer.
     """
 
     def __init__(

@@ -13,8 +13,7 @@ from torch.nn.functional import cross_entropy, leaky_relu
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.attachment import AttachmentScore, Tree, universal
-from hf_xlt.evaluation.metrics import Metric
+from hf_xlt.evaluation.metrics import AttachmentScore, Metric, Tree, universal
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, SupervisedTask, TaskHead
 from hf_xlt.evaluation.tasks.trees import maximum_trees
 from hf_xlt.evaluation.tasks.windows import encode_words
@@ -123,11 +122,7 @@ class Parsing(SupervisedTask[Sentence]):
     summary: ClassVar[str] = "Dependency trees of a CoNLL-U treebank, by biaffine attention; UAS and LAS of CoNLL 2018"
 
     def read(self, place: str) -> list[Sentence]:
-        """Sentences of a CoNLL-U file.
-
-        Raises:
-            InputError: Where `read_conllu` refuses the file, and at a sentence without heads.
-        """
+        """Sentences of a CoNLL-U file."""
         sentences = read_conllu(place)
         for sentence in sentences:
             if not sentence.heads:
@@ -139,10 +134,6 @@ class Parsing(SupervisedTask[Sentence]):
 
         Treebanks of one scheme differ in rare relations: English has no `clf`, Indonesian no `expl` (0 to 2 % of the
         words, in the treebanks looked at). A relation that training lacks is never predicted and so counts as wrong.
-
-        Raises:
-            InputError: If there is no training sentence, or more than 5 % of another file's words have relations that
-                training lacks, as between versions 1 and 2 of Universal Dependencies (7 to 27 %).
         """
         if not train:
             raise InputError("There is no sentence to train a parser on; expected a treebank.")
@@ -190,25 +181,12 @@ class Parsing(SupervisedTask[Sentence]):
         answers: Sequence[np.ndarray],
         labels: Sequence[str],
     ) -> tuple[list[Tree], list[Tree]]:
-        """Trees over the treebank's words.
-
-        Args:
-            examples: As read.
-            encoded: As encoded.
-            answers: Heads and relations, int64 `(2, n)` each.
-            labels: Of `labels`.
-        """
+        """Trees over the treebank's words; answers are heads and relations, int64 `(2, n)` each."""
         predictions = [
-            _tree(sentence, heads.tolist(), [labels[relation] for relation in relations])
-            for sentence, (heads, relations) in zip(examples, answers, strict=True)
+            Tree(heads.tolist(), [labels[relation] for relation in relations]) for heads, relations in answers
         ]
-        return predictions, [_tree(sentence, sentence.heads, sentence.deprels) for sentence in examples]
+        return predictions, [Tree(sentence.heads, sentence.deprels) for sentence in examples]
 
 
 def _relations(sentence: Sentence) -> list[str]:
     return [universal(deprel) for deprel in sentence.deprels]
-
-
-def _tree(sentence: Sentence, heads: Sequence[int], deprels: Sequence[str]) -> Tree:
-    tokens = [token._asdict() for token in sentence.multiwords]
-    return {"words": sentence.words, "heads": heads, "deprels": deprels, "multiwords": tokens}  # type: ignore[typeddict-item]

@@ -86,9 +86,6 @@ class QuestionAnswering(SupervisedTask[Question]):
 
         A token of the context is picked in the window that shows most of what is around it (BERT's rule of maximum
         context). The gold answer is the first; where tokens do not end as it does, the fewest tokens that cover it.
-
-        Raises:
-            InputError: If the tokenizer is not a fast one, reads nothing of a context, or a question leaves no room.
         """
         if not tokenizer.is_fast:
             raise InputError("This tokenizer cannot tell where its tokens stand in a text; a fast one can.")

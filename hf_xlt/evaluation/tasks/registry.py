@@ -39,11 +39,7 @@ def task_names() -> tuple[str, ...]:
 
 
 def task_named(name: str) -> Task:
-    """The task of a name.
-
-    Raises:
-        InputError: If there is none.
-    """
+    """The task of a name."""
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name in _BUILT_IN:

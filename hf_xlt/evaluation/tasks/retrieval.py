@@ -55,12 +55,7 @@ class SentenceRetrieval(TrainingFreeTask):
         return PrecisionAt1(_SCORES)
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
-        """Encode both sides and look for translations.
-
-        Raises:
-            InputError: If a table holds fewer than two pairs, or the model or its source is no encoder, or their states
-                differ in width.
-        """
+        """Encode both sides and look for translations."""
         tables = {role: read_pairs(place) for role, place in places.items()}
         encoders = _Encoders.open(model)
         dev = tables.get("dev") if encoders.target.layered else None

@@ -103,11 +103,7 @@ class UPOSTagging(Tagging):
     summary = "Universal parts of speech of a treebank: accuracy by words (a CoNLL-U file)."
 
     def read(self, place: str) -> list[TaggedSentence]:
-        """Sentences of a CoNLL-U file.
-
-        Raises:
-            InputError: Also at the first word without one of the 17 tags.
-        """
+        """Sentences of a CoNLL-U file."""
         sentences = read_tagged(place) if Records.at(place) else _universal(place)
         for sentence in sentences:
             for word, tag in zip(sentence.words, sentence.tags, strict=True):
@@ -152,11 +148,7 @@ class NER(Tagging):
     summary = "Named entities: F1 as conlleval counts (a CoNLL file with IOB tags)."
 
     def read(self, place: str) -> list[TaggedSentence]:
-        """Sentences of a CoNLL file.
-
-        Raises:
-            InputError: Also at the first tag that is none of these.
-        """
+        """Sentences of a CoNLL file."""
         sentences = read_tagged(place)
         for sentence in sentences:
             for number, tag in enumerate(sentence.tags):
@@ -177,11 +169,7 @@ class NER(Tagging):
 
 
 def read_tagged(place: str) -> list[TaggedSentence]:
-    """Sentences of a CoNLL file, or of rows with the columns `tokens` and `tags`, which are lists.
-
-    Raises:
-        InputError: If there are none, or at the first line or row without words and as many tags.
-    """
+    """Sentences of a CoNLL file, or of rows with the columns `tokens` and `tags`, which are lists."""
     if (records := Records.at(place)) is None:
         return read_conll(place)
     sentences = []

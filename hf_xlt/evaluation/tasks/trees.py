@@ -19,9 +19,6 @@ def maximum_trees(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
     Returns:
         Heads, int64 `(b, n)`, 0 beyond a sentence's length.
-
-    Raises:
-        InputError: If a score is not finite.
     """
     longest, nodes = scores.shape[1:]
     words = np.arange(longest) < lengths[:, None]

@@ -43,9 +43,6 @@ def encode_words(
 
     Returns:
         Per sentence, windows and picks as in `Encoded`: over all windows there is one pick a word, in order.
-
-    Raises:
-        InputError: If the tokenizer is not a fast one, or drops a word and has no unknown token.
     """
     if not tokenizer.is_fast:
         raise InputError("This tokenizer cannot tell which pieces make up a word; a fast one can (tokenizer.json).")
