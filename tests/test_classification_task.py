@@ -171,6 +171,7 @@ def test_a_head_learns_a_handful_of_states():
     answers = head.decode(head(states, mask), mask)
     assert answers == gold.tolist()
     examples = texts(*(LABELS[i] for i in gold))
-    predictions, references = TASK.predictions_and_references(examples, [], answers, LABELS)
+    predictions = [TASK.prediction(*pair, LABELS) for pair in zip(examples, examples, answers, strict=True)]
+    references = [TASK.reference(example) for example in examples]
     assert predictions == references == [example.label for example in examples]
     assert TASK.headline in TASK.metric(LABELS).compute(predictions=predictions, references=references)

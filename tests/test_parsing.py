@@ -235,8 +235,8 @@ def test_right_answers_score_one_and_others_what_they_are_worth(tmp_path):
     right = np.stack([encoded[0].gold["heads"], encoded[0].gold["relations"]])
     assert isinstance(task.head(8, labels), BiaffineHead)
     for answer, las in [(right, 1.0), (np.array([[2, 0], [1, 1]]), 0.5)]:
-        predictions, references = task.predictions_and_references(sentences, encoded, [answer], labels)
-        scores = task.metric(labels).compute(predictions=predictions, references=references)
+        prediction = task.prediction(sentences[0], encoded[0], answer, labels)
+        scores = task.metric(labels).compute(predictions=[prediction], references=[task.reference(sentences[0])])
         assert scores == {"uas": 1.0, task.headline: las}
 
 

@@ -99,18 +99,15 @@ class TestGold:
         assert ends[last] >= start + len(answer)
         assert ends[first] > start
         assert begins[last] < start + len(answer)
-        (text,), (reference,) = TASK.predictions_and_references(
-            [question(start, start + len(answer))], [encoded], [(first, last)], ()
-        )
-        assert answer in text
-        assert reference == {"texts": [answer], "han": False}
+        example = question(start, start + len(answer))
+        assert answer in TASK.prediction(example, encoded, (first, last), ())
+        assert TASK.reference(example) == {"texts": [answer], "han": False}
 
     def test_it_is_the_first_answer_and_scores_are_over_all(self):
         answers = (Answer(CONTEXT[5:9], 5), Answer(CONTEXT[30:40], 30))
         example = Question("Wer?", CONTEXT, answers, "here")
         assert encode(example).gold == encode(question(5, 9)).gold
-        _, (reference,) = TASK.predictions_and_references([example], [encode(example)], [(0, 1)], ())
-        assert reference["texts"] == [CONTEXT[5:9], CONTEXT[30:40]]
+        assert TASK.reference(example)["texts"] == [CONTEXT[5:9], CONTEXT[30:40]]
 
     def test_an_answer_that_no_token_covers_is_not_learned(self):
         context = "ein \x01 wort"

@@ -157,8 +157,8 @@ def test_a_head_learns_a_handful_of_states():
     labels = ("N", "V", "X")
     examples = [sentence(*(labels[i] for i in row[row != IGNORED])) for row in gold]
     task = POS()
-    predictions, references = task.predictions_and_references(
-        examples, [], head.decode(head(states, mask), mask), labels
-    )
+    answers = head.decode(head(states, mask), mask)
+    predictions = [task.prediction(*pair, labels) for pair in zip(examples, examples, answers, strict=True)]
+    references = [task.reference(example) for example in examples]
     assert references == [list(example.tags) for example in examples]
     assert task.metric(labels).compute(predictions=predictions, references=references) == {task.headline: 1}

@@ -97,12 +97,7 @@ class MethodSummary:
 
 
 def summarize(curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str] = ()) -> tuple[MethodSummary, ...]:
-    """Summaries in the order of `curves`, with the steps each method saves against each of the baselines.
-
-    Args:
-        curves: Method → its curves, one a seed.
-        baselines: Names of methods to count saved steps against.
-    """
+    """Summaries of methods, each with its curves, one a seed, and the steps it saves against each of the baselines."""
     return tuple(_summary(method, runs, curves, baselines) for method, runs in curves.items())
 
 

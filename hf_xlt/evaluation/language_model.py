@@ -68,14 +68,8 @@ def token_losses(
     Equal to the loss of the stock forward pass, but the vocabulary-wide head (for a masked model most of a small
     model's arithmetic) runs only where there is something to predict.
 
-    Args:
-        model: The language model.
-        forward: What to call: `model` itself or its wrapper for distributed training.
-        batch: Inputs and `labels`, `(batch, length)`.
-        shifted: Whether labels are shifted, see `targets`.
-
-    Returns:
-        Losses in nats and their target ids, each `(labeled positions,)`, in reading order.
+    What is called is `forward`, the model itself or its wrapper for distributed training, with inputs and `labels`
+    `(batch, length)`. Losses come in nats, with their target ids, each `(labeled positions,)`, in reading order.
     """
     inputs = dict(batch)
     labels = inputs.pop("labels")
@@ -119,7 +113,7 @@ class ValidationSet:
     For causal models neighboring sequences share one token, so that every token is a target (but for the first,
     where the tokenizer has no special token to begin with).
 
-    Args:
+    Attributes:
         examples: Sequences with a fixed masking key; all of one length but the last.
         text_bytes: Bytes of UTF-8 the text has, one line end a line included.
         text_tokens: Ordinary tokens in it: neither separators nor unknown ones.

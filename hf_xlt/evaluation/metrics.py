@@ -221,12 +221,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class Reference(TypedDict):
-    """The right answers to a question, any of which will do.
-
-    Attributes:
-        texts: One or more.
-        han: Whether they are in Chinese, and so are compared by characters.
-    """
+    """The right answers to a question, any of which will do."""
 
     texts: list[str]
     han: bool

@@ -45,8 +45,6 @@ class Encoder:
     vocabulary for both reads both alike.
 
     Args:
-        name: The checkpoint's.
-        model: Headless.
         setups: Side → how it is read.
     """
 
@@ -56,12 +54,7 @@ class Encoder:
 
     @classmethod
     def open(cls, spec: ModelSpec, dropout: float | None = None) -> Encoder:
-        """Open a checkpoint.
-
-        Args:
-            spec: Which one, and what reads the source language.
-            dropout: Wherever the checkpoint drops something; None for what its configuration says.
-        """
+        """Open a checkpoint; its dropout, wherever there is some, is replaced if one is given."""
         checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
         refuse_languages(checkpoint, spec.languages)
         kind = kind_of(checkpoint.config)
@@ -112,10 +105,7 @@ class LanguageModel:
     """A language model whose head was trained, and its tokenizer.
 
     Args:
-        name: The checkpoint's.
-        kind: Encoder, decoder or encoder-decoder.
         model: With its head, in float32, in evaluation mode.
-        tokenizer: Its own.
     """
 
     name: str

@@ -104,13 +104,6 @@ def sentence_vectors(
 ) -> Tensor:
     """Mean-pooled states of every layer, or of some.
 
-    Args:
-        model: An encoder without a head.
-        tokenizer: Its tokenizer.
-        sentences: Cut off where the model's positions end.
-        batch_size: Sentences at a time, of like length.
-        layers: Which of them; the embeddings are the first, before the states after each layer.
-
     Returns:
         float32 `(layers + 1, n, d)` on the CPU, or of the layers wanted: the embeddings first, then the states after
         each layer.
@@ -129,12 +122,6 @@ def sentence_vectors(
 
 def in_batches(sentences: Sequence[str], batch_size: int, encode: Callable[[list[str]], Tensor], dim: int) -> Tensor:
     """What `encode` makes of sentences, those of like length at a time.
-
-    Args:
-        sentences: One or more.
-        batch_size: How many at a time.
-        encode: From some sentences to a tensor.
-        dim: Which of its dimensions is that of the sentences.
 
     Returns:
         All of them, in the order of the sentences.

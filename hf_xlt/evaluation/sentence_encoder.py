@@ -47,8 +47,6 @@ class SentenceHead(nn.Module):
 
     Args:
         declared: What the model's folder says; None for the mean of the states.
-        tokenizer: What cuts the sentences.
-        steps: The model's modules after its transformer; without any, the states' mean.
     """
 
     def __init__(
@@ -105,13 +103,7 @@ class SentenceHead(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class BodyEncoder:
-    """A body and its tokenizer under a head: a plain model, or one that learns to be like another.
-
-    Attributes:
-        body: Without a language-modeling head.
-        tokenizer: Its own.
-        head: What makes one vector of its states.
-    """
+    """A body and its tokenizer under a head: a plain model, or one that learns to be like another."""
 
     body: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -156,7 +148,6 @@ class LibraryEncoder:
 
     Attributes:
         model: A `SentenceTransformer`.
-        declared: What its folder says.
     """
 
     model: Any
@@ -202,12 +193,7 @@ def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
 
 @dataclass(frozen=True, eq=False)
 class LayerPooling:
-    """How the states of any layer are pooled: as a model pools those of its last.
-
-    Attributes:
-        modes: The names of it; vectors of several stand side by side.
-        module: The library's, where it is not the mean alone.
-    """
+    """How the states of any layer are pooled: as a model pools those of its last."""
 
     modes: tuple[str, ...] = MEAN
     module: nn.Module | None = None
@@ -229,12 +215,8 @@ class LayerPooling:
     def vectors(self, layer: int, states: Tensor, attention_mask: Tensor) -> Tensor:
         """A vector of each sentence `(b, d)`, or as many times as wide as there are modes.
 
-        The embeddings are pooled by the mean whatever the modes: the first token's are the same in every sentence.
-
-        Args:
-            layer: 0 for the embeddings.
-            states: `(b, s, d)`.
-            attention_mask: `(b, s)`.
+        States are `(b, s, d)`. The embeddings, layer 0, are pooled by the mean whatever the modes: the first token's
+        are the same in every sentence.
         """
         if self.module is None or layer == 0:
             return mean_pooled(states, attention_mask).repeat(1, len(self.modes))

@@ -84,11 +84,11 @@ class _Block:
             if cells[_ID] == str(len(rows) + 1):
                 rows.append(cells)
                 numbers.append(number)
-            elif (match := _RANGE.fullmatch(cells[_ID])) and covered[1] <= len(rows) == int(match[1]) - 1 < int(
-                match[2]
-            ):
-                covered = int(match[1]), int(match[2]), cells[_FORM]
-            elif not ((match := _EMPTY_NODE.fullmatch(cells[_ID])) and int(match[1]) == len(rows)):
+                continue
+            token, empty = _RANGE.fullmatch(cells[_ID]), _EMPTY_NODE.fullmatch(cells[_ID])
+            if token and covered[1] <= len(rows) == int(token[1]) - 1 < int(token[2]):
+                covered = int(token[1]), int(token[2]), cells[_FORM]
+            elif not (empty and int(empty[1]) == len(rows)):
                 raise self._error(number, f"the id {cells[_ID]!r} is out of order; expected {len(rows) + 1}")
         if not rows:
             raise self._error(self.start, "a sentence without words")

@@ -226,12 +226,7 @@ def _heat_map(structure: Structure, names: Mapping[str, str]) -> Picture:
 
 
 def neighbors_table(caption: str, neighbors: Mapping[str, Sequence[tuple[str, float]]]) -> CardTable:
-    """Words and what is nearest to them, with their cosines: the nearest first, a line a word.
-
-    Args:
-        caption: What was compared.
-        neighbors: Word → its neighbors and their cosines, as many as there are.
-    """
+    """Words and what is nearest to them, with their cosines: the nearest first, a line a word."""
     most = max(map(len, neighbors.values()), default=0)
     lines = [
         (word, *(f"{near} {cosine:.2f}" for near, cosine in found), *[""] * (most - len(found)))

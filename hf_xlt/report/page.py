@@ -59,7 +59,6 @@ class Picture:
 
     Args:
         svg: An element as `hf_xlt.report.pictures` draws it.
-        caption: Plain text below it.
     """
 
     svg: str

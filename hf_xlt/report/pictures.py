@@ -70,15 +70,10 @@ def label(text: str) -> str:
 def plot_learning_curves(
     curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str], title: str, path: Path
 ) -> None:
-    """Held-out bits per byte by training steps, a line a method: the mean over seeds, its range shaded.
+    """Held-out bits per byte by training steps, a line a method: the mean over its curves, their range shaded.
 
-    What lies above the start of every baseline is cut off, so that one bad start does not flatten the rest.
-
-    Args:
-        curves: Method → its curves, one a seed.
-        baselines: Methods drawn in muted colors.
-        title: Above the picture.
-        path: Where the PNG goes.
+    What lies above the start of every baseline is cut off, so that one bad start does not flatten the rest; baselines
+    are muted.
     """
     with plain_text():
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
@@ -118,11 +113,7 @@ def inline(svg: str, title: str) -> str:
     """An SVG file of matplotlib's as an element of an HTML page.
 
     Colors become the page's, which may change with the color scheme; fonts too. What would reach outside goes: the
-    style sheet, the metadata, the namespaces; ids are kept apart from those of other pictures.
-
-    Args:
-        svg: Drawn inside `drawing()`.
-        title: What is read out in place of the picture.
+    style sheet, the metadata, the namespaces; ids are kept apart from those of other pictures. The title is read out.
     """
     root = ElementTree.fromstring(printable(svg))
     for element in root.iter():
@@ -166,13 +157,9 @@ def learning_curves_svg(curves: Mapping[str, Sequence[Curve]], baselines: Sequen
 
 
 def heat_map_svg(matrix: np.ndarray, x_labels: Sequence[str], y_labels: Sequence[str], title: str) -> str:
-    """Values between 0 and 1, such as CKA between layers: the higher, the denser; each is written into its cell.
+    """Values `(n, m)` between 0 and 1, such as CKA between layers: the higher, the denser; each is written in its cell.
 
-    Args:
-        matrix: `(n, m)`; where it is not a number the cell stays empty.
-        x_labels: Of the `m` columns.
-        y_labels: Of the `n` rows; the first is at the top.
-        title: Above the picture.
+    Where there is no number the cell stays empty. The first row is at the top.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.shape != (len(y_labels), len(x_labels)) or not matrix.size:
@@ -202,14 +189,7 @@ def heat_map_svg(matrix: np.ndarray, x_labels: Sequence[str], y_labels: Sequence
 
 
 def bars_svg(bars: Sequence[Bar], title: str, axis: str, form: str = "+.1f") -> str:
-    """Values with their intervals, a line each, such as differences between two models.
-
-    Args:
-        bars: From top to bottom.
-        title: Above the picture.
-        axis: What the values are, with their unit.
-        form: How the figures beside them are written.
-    """
+    """Values with their intervals, a line each, such as differences between two models."""
     if not bars:
         raise InputError(f"{title}: there is no value to show.")
     places = range(len(bars))

@@ -63,14 +63,7 @@ class CellResult:
 
 
 def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> CellResult:
-    """Train what a cell asks for and measure it; a killed call goes on where it stopped.
-
-    Args:
-        study: Files and settings.
-        cell: Which point of the grid.
-        tokenizer: Folder of the joint tokenizer.
-        folder: Where models go.
-    """
+    """Train what a cell asks for and measure it; a killed call goes on where it stopped."""
     begun = time.monotonic()
     bits: dict[str, float] = {}
     models = []

@@ -27,9 +27,7 @@ class Column:
     """A figure of every cell.
 
     Args:
-        name: In the header.
         value: The figure; None where it was not measured.
-        form: How it is written.
     """
 
     name: str
@@ -93,9 +91,6 @@ class StudyResults(tuple[CellResult, ...]):
 
     def pictures(self, folder: Path) -> tuple[Path, ...]:
         """Draw what the cells that are done show, of which there is at least one.
-
-        Args:
-            folder: Where the PNGs go.
 
         Returns:
             The files: transfer by setting, or retrieval without alignment where no task was given; CKA by layer;

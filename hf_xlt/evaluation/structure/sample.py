@@ -49,7 +49,6 @@ class _Cut:
     """The words of all sentences of one side, one after the other.
 
     Attributes:
-        words: As they are spelled, but in lower case.
         spans: int64 `(N, 2)`, their places in their sentences.
         lengths: int64 `(n,)`, words of each sentence.
     """
@@ -84,19 +83,16 @@ class _Cut:
 def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | None = None) -> WordPairs:
     """Pair up words of translations; punctuation and words with several links are left out.
 
-    Args:
-        pairs: Sentences and their translations, none empty.
-        links: For each pair int `(k, 2)`, linked positions of words, as `read_pharaoh` gives them: words are then
-            what white space separates. None: words and punctuation are told apart (a Han character is a word), and
-            linked by an aligner trained on these very pairs, where both directions agree.
+    Links are for each pair int `(k, 2)`, linked positions of words, as `read_pharaoh` gives them: words are then what
+    white space separates. Without them words and punctuation are told apart (a Han character is a word), and linked by
+    an aligner trained on these very pairs, where both directions agree.
     """
     cutter = _WORDS if links is None else _TOKENIZED
     sides = [_Cut.of(side, cutter) for side in zip(*pairs, strict=True)]
     if links is None:
         texts = list(zip(*(side.sentences() for side in sides), strict=True))
         links = WordAligner.train(texts).align(texts, "intersection")
-    if len(links) != len(pairs):
-        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")
+    check_links(links, pairs)
     linked = numbered(links)
     for column, side in enumerate(sides, start=1):
         _check_range(linked[:, 0], linked[:, column], side.lengths)
@@ -107,6 +103,12 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
         usable &= np.bincount(place)[place] == 1
     first, second = (side.spans[place[usable]] for side, place in zip(sides, places, strict=True))
     return WordPairs(linked[usable, 0], (first, second), forms[usable])
+
+
+def check_links(links: Sequence[np.ndarray], pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse links that are not one set a pair."""
+    if len(links) != len(pairs):
+        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")
 
 
 def _check_range(numbers: np.ndarray, positions: np.ndarray, lengths: np.ndarray) -> None:
@@ -140,10 +142,8 @@ class Sample:
     """Sentence pairs and word pairs; no sentence of a test pair is one that maps are learned from.
 
     Attributes:
-        sides: The sentences and words, and their translations.
         sentence_test: Bool `(n,)`: the sentence pair is for testing.
         word_test: Bool `(w,)`: the word pair is for testing; empty where no words are wanted.
-        repeated: Pairs left out, since a sentence of theirs came before.
     """
 
     sides: tuple[Side, Side]
@@ -162,24 +162,15 @@ class Sample:
         test_share: float = 0.2,
         seed: int = 0,
     ) -> Sample:
-        """Draw test pairs, and words from both parts: each pair of spellings once in either.
-
-        Args:
-            pairs: Sentences and their translations.
-            links: Linked words of each pair, as for `word_pairs`.
-            sentences: The most sentence pairs, drawn from all.
-            words: The most word pairs in them; 0 for sentences alone.
-            test_share: Share of the pairs to test with.
-            seed: Of the draw.
-        """
+        """Draw test pairs, and words from both parts, each pair of spellings once in either; see `structure`."""
         if sentences < 1 or words < 0 or not 0 < test_share < 1:
             raise InputError(
                 f"sentences={sentences}, words={words}, test_share={test_share}; expected at least 1, 0 or more, and a "
                 "share between 0 and 1."
             )
         _check_sentences(pairs)
-        if links is not None and len(links) != len(pairs):
-            raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")
+        if links is not None:
+            check_links(links, pairs)
         different = _without_repetitions(pairs)
         draw = np.random.default_rng(seed)
         kept = np.sort(draw.permutation(different)[:sentences])

@@ -42,14 +42,7 @@ class States:
 def encode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, side: Side, pooling: LayerPooling | None = None
 ) -> States:
-    """Run a model over sentences of like length together, keeping no more of a batch than its means.
-
-    Args:
-        model: An encoder without a head; of a causal model the states are those of what was read so far.
-        tokenizer: Its tokenizer, with padding on the right.
-        side: What to read; sentences are cut off where the model's positions end.
-        pooling: How a sentence's tokens become one vector; None for their mean.
-    """
+    """Run an encoder over sentences of like length together, keeping no more of a batch than its means."""
     if not side.sentences:
         raise InputError("There is no sentence to read; give at least one.")
     if len(side.words) and not tokenizer.is_fast:
@@ -150,10 +143,7 @@ class LayerEncoder:
     """A checkpoint and how it reads one language.
 
     Attributes:
-        checkpoint: Opened, not loaded.
-        tokenizer: Cuts the language; pads on the right.
         language: The language a TreLM model is set to; None for any other model.
-        pooling: How a sentence's tokens become one vector.
     """
 
     checkpoint: Checkpoint
@@ -163,14 +153,7 @@ class LayerEncoder:
 
     @classmethod
     def open(cls, name_or_folder: str, language: str | None = None, *, trust_remote_code: bool = False) -> LayerEncoder:
-        """Open a checkpoint of any text model: an encoder; of an encoder-decoder the encoder is taken.
-
-        Args:
-            name_or_folder: A Hub id or a folder.
-            language: For a TreLM model, the one of its languages that it is to read. Where each has a vocabulary of
-                its own, the default language's tokenizer is beside the weights, the first one's in `source_tokenizer`.
-            trust_remote_code: Run code that the checkpoint brings.
-        """
+        """Open a checkpoint of any text model, a TreLM in one of its languages; of an encoder-decoder the encoder."""
         checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
         _check_language(checkpoint, language)
         check_body(checkpoint)

@@ -224,15 +224,7 @@ class Structure:
     def of(
         cls, names: tuple[str, str], a: States, b: States, sample: Sample, pooling: tuple[str, str] = ("mean", "mean")
     ) -> Self:
-        """Compare what two models made of a sample.
-
-        Args:
-            names: Of the models.
-            a: States of the first side of the sample.
-            b: States of the second side.
-            sample: What both have read.
-            pooling: How either has pooled it.
-        """
+        """Compare what two models made of a sample."""
         words = None
         if len(sample.word_test):
             found = a.found & b.found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from hf_xlt.evaluation.tasks.task import Encoded, SupervisedTask, TaskHead
 from hf_xlt.evaluation.tasks.windows import text_windows
 
 DROPOUT = 0.1
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,7 @@ class Classification(SupervisedTask[ClassifiedText]):
         self, train: Sequence[ClassifiedText], others: Mapping[str, Sequence[ClassifiedText]]
     ) -> tuple[str, ...]:
         """The classes of the training texts, sorted."""
-        classes = tuple(sorted({example.label for example in train}))
-        for role, examples in others.items():
-            for example in examples:
-                require_trained(example.label, classes, role, example.line)
-        return require_several(classes)
+        return trained_labels(train, others, lambda example: [(example.label, example.line)])
 
     def encode(
         self,
@@ -109,35 +108,38 @@ class Classification(SupervisedTask[ClassifiedText]):
         """Accuracy and macro F1."""
         return ClassScores(labels)
 
-    def predictions_and_references(
-        self,
-        examples: Sequence[ClassifiedText],
-        encoded: Sequence[Encoded],
-        answers: Sequence[int],
-        labels: Sequence[str],
-    ) -> tuple[list[str], list[str]]:
-        """The name of each class."""
-        return [labels[answer] for answer in answers], [example.label for example in examples]
+    def prediction(self, example: ClassifiedText, encoded: Encoded, answer: int, labels: Sequence[str]) -> str:
+        """The name of the class."""
+        return labels[answer]
+
+    def reference(self, example: ClassifiedText) -> str:
+        """Likewise."""
+        return example.label
 
 
-def require_trained(label: str, known: Sequence[str], role: str, line: int) -> None:
-    """Refuse a label that training examples never have, naming the role of the file and the line."""
-    if label not in known:
+def trained_labels(
+    train: Sequence[E], others: Mapping[str, Sequence[E]], labels_of: Callable[[E], Iterable[tuple[str, int]]]
+) -> tuple[str, ...]:
+    """The labels of training examples, sorted; others may have no more. `labels_of` gives each with its line.
+
+    Raises:
+        InputError: If there are fewer than two, or at a label of the others that training examples never have.
+    """
+    known = tuple(sorted({label for example in train for label, _ in labels_of(example)}))
+    for role, examples in others.items():
+        for label, line in (pair for example in examples for pair in labels_of(example)):
+            if label not in known:
+                raise InputError(
+                    f"The {role} examples have the label {label!r} (line {line}), but no training example has it",
+                    value=label,
+                    expected=f"one of {', '.join(known)}",
+                    hint="Give files with the same labels.",
+                    line=line,
+                )
+    if len(known) < 2:
         raise InputError(
-            f"The {role} examples have the label {label!r} (line {line}), of which there is no training example",
-            value=label,
-            expected=f"one of {', '.join(known)}",
-            hint="Give files with the same labels.",
-            line=line,
-        )
-
-
-def require_several(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Labels, if there are two or more to tell apart."""
-    if len(labels) < 2:
-        raise InputError(
-            f"All training examples have the label {labels[0]!r}, so there is nothing to tell apart",
-            value=labels,
+            f"All training examples have the label {known[0]!r}, so there is nothing to tell apart",
+            value=known,
             expected="examples of two labels or more",
         )
-    return labels
+    return known

@@ -90,10 +90,8 @@ class Records:
     """Rows with named columns: a dataset of the Hub, a Parquet file, or objects a line.
 
     Args:
-        name: The place as it was given, for messages.
         builder: A dataset of the Hub, or `parquet` or `json`.
         options: What `load_dataset` takes besides.
-        columns: Those wanted; empty where none are named.
         selection: A column and the value its rows must have; None for all rows.
     """
 
@@ -119,11 +117,7 @@ class Records:
         return cls(place, found["id"], options, columns, (found["column"], found["value"]) if found["column"] else None)
 
     def rows(self, *defaults: str) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        """Number, from 1, and wanted values of each row that is selected; names of classes in place of their numbers.
-
-        Args:
-            defaults: The columns to read where none are named.
-        """
+        """Number, from 1, and wanted values of each row that is selected; names stand in place of class numbers."""
         wanted = self.columns or defaults
         if len(wanted) != len(defaults):
             raise InputError(
@@ -158,10 +152,6 @@ class Records:
 
 def text_rows(place: str, *columns: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Line or row number, from 1, and the texts of the wanted columns of each.
-
-    Args:
-        place: A table or dataset.
-        columns: What the wanted columns are; a table without a header row has them in this order.
 
     Raises:
         InputError: If the table cannot be read, has other columns, or a cell that is no text.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 from tqdm.auto import tqdm
 from transformers import (
     PrinterCallback,
@@ -97,24 +97,11 @@ class Progress(TrainerCallback):
         self.bar.close()
 
 
-class Examples(Dataset):
-    """Features as a dataset."""
-
-    def __init__(self, features: Sequence[Features]) -> None:
-        self.features = features
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def __getitem__(self, index: int) -> Features:
-        return self.features[index]
-
-
 class LengthTrainer(Trainer):
     """`Trainer` whose batches hold examples of like length."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
-        lengths = [feature.length for feature in self.train_dataset.features]  # type: ignore[union-attr]
+        lengths = [feature.length for feature in self.train_dataset]  # type: ignore[union-attr]
         return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths)
 
 
@@ -126,16 +113,7 @@ def learn(
     config: FineTuningConfig,
     seed: int,
 ) -> TrainingOutcome:
-    """Train what requires a gradient, and leave the model as it was at its best.
-
-    Args:
-        model: An encoder with a new head.
-        features: To learn from.
-        collator: Batches them.
-        score: Of the development examples, the higher the better.
-        config: How long and how fast.
-        seed: Of the order of examples and of dropout.
-    """
+    """Train what requires a gradient, and leave the model as it was at its best."""
     steps = math.ceil(len(features) / config.batch_size)
     best = KeepBest(model, score, max(1, steps // config.evaluations), config.patience)
     with tempfile.TemporaryDirectory() as folder:
@@ -156,7 +134,7 @@ def learn(
         trainer = LengthTrainer(
             model,
             arguments,
-            train_dataset=Examples(features),
+            train_dataset=features,
             data_collator=collator,
             callbacks=[best, Progress(best)],
             optimizers=(optimizer(model, config), None),
@@ -182,10 +160,7 @@ class TaskExamples:
     """The examples of a task, read and checked.
 
     Args:
-        task: Which one.
         by_role: Role → examples.
-        labels: To tell apart.
-        zero_shot: Whether training and development examples are in the source language.
     """
 
     task: SupervisedTask[Any]
@@ -215,13 +190,7 @@ class TaskExamples:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """A supervised task on one model; the run of each seed is independent of the others.
-
-    Args:
-        data: What to learn from and to be tested on.
-        model: Which model.
-        config: How to learn.
-    """
+    """A supervised task on one model; the run of each seed is independent of the others."""
 
     data: TaskExamples
     model: ModelSpec
@@ -280,11 +249,10 @@ class FineTuning:
     def _counts(
         self, model: TaskModel, role: str, features: Mapping[str, list[Features]], collator: Collator
     ) -> np.ndarray:
-        task, labels, rows = self.data.task, self.data.labels, features[role]
-        found = answers(model, rows, collator)
-        encoded = [feature.encoded for feature in rows]
-        pair = task.predictions_and_references(self.data.by_role[role], encoded, found, labels)
-        return task.metric(labels).counts(*pair)
+        task, labels, examples = self.data.task, self.data.labels, self.data.by_role[role]
+        found = zip(examples, features[role], answers(model, features[role], collator), strict=True)
+        predictions = [task.prediction(example, row.encoded, answer, labels) for example, row, answer in found]
+        return task.metric(labels).counts(predictions, [task.reference(example) for example in examples])
 
 
 def freeze_embeddings(encoder: Encoder) -> None:

@@ -33,9 +33,6 @@ class LanguageModeling(TrainingFreeTask):
 
     Encoders predict 15 % of the tokens, masked alike at every measurement; decoders every token; encoder-decoders what
     was hidden from the encoder. So figures compare within a kind.
-
-    Args:
-        length: Tokens a sequence that the text is cut into; fewer where the model has fewer positions.
     """
 
     name: ClassVar[str] = "language-model"
@@ -68,9 +65,6 @@ class PseudoPerplexity(TrainingFreeTask):
     the line of its own, unknown tokens too; lines longer than the model's positions are cut into windows. Unlike
     "language-model" it predicts the whole text, and it counts line by line, so that models with different tokenizers
     can be compared by pairs.
-
-    Args:
-        lines: How many of the text's first lines are read; each costs as many passes as it has tokens.
     """
 
     name: ClassVar[str] = "pseudo-perplexity"

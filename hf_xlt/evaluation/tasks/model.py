@@ -101,8 +101,6 @@ class TaskModel(nn.Module):
     """An encoder and a head; `Trainer` trains it.
 
     Args:
-        encoder: Headless.
-        head: Of the task.
         layer: Whose states the head gets; None for the last.
         precision: What the encoder computes in; the head gets float32.
     """

@@ -44,12 +44,7 @@ class BiaffineHead(TaskHead):
     """
 
     def __init__(self, width: int, relations: int) -> None:
-        """Set up a head.
-
-        Args:
-            width: Of the states.
-            relations: How many to tell apart.
-        """
+        """Set up a head."""
         super().__init__()
         self.root = nn.Parameter(torch.zeros(width))
         self.views = nn.Linear(width, 2 * (ARC + RELATION))
@@ -174,18 +169,14 @@ class Parsing(SupervisedTask[Sentence]):
         """UAS and LAS."""
         return AttachmentScore()
 
-    def predictions_and_references(
-        self,
-        examples: Sequence[Sentence],
-        encoded: Sequence[Encoded],
-        answers: Sequence[np.ndarray],
-        labels: Sequence[str],
-    ) -> tuple[list[Tree], list[Tree]]:
-        """Trees over the treebank's words; answers are heads and relations, int64 `(2, n)` each."""
-        predictions = [
-            Tree(heads.tolist(), [labels[relation] for relation in relations]) for heads, relations in answers
-        ]
-        return predictions, [Tree(sentence.heads, sentence.deprels) for sentence in examples]
+    def prediction(self, example: Sentence, encoded: Encoded, answer: np.ndarray, labels: Sequence[str]) -> Tree:
+        """The tree over the treebank's words, from heads and relations, int64 `(2, n)`."""
+        heads, relations = answer
+        return Tree(heads.tolist(), [labels[relation] for relation in relations])
+
+    def reference(self, example: Sentence) -> Tree:
+        """The treebank's."""
+        return Tree(example.heads, example.deprels)
 
 
 def _relations(sentence: Sentence) -> list[str]:

@@ -49,14 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """A question about a context that holds its answers.
-
-    Args:
-        text: The question.
-        context: The paragraph.
-        answers: One or more.
-        where: Where in its file it is, for messages.
-    """
+    """A question about a context that holds its answers."""
 
     text: str
     context: str
@@ -100,25 +93,18 @@ class QuestionAnswering(SupervisedTask[Question]):
         """Exact match and F1."""
         return AnswerOverlap()
 
-    def predictions_and_references(
-        self, examples: Sequence[Question], encoded: Sequence[Encoded], answers: Sequence[Any], labels: Sequence[str]
-    ) -> tuple[list[str], list[Reference]]:
-        """Answers as text; they are compared by characters where at least a fifth of the context's letters are Han."""
-        contexts = cast(Sequence[EncodedContext], encoded)
-        texts = [_text(*parts) for parts in zip(examples, contexts, answers, strict=True)]
-        references = [
-            Reference(texts=[answer.text for answer in example.answers], han=is_han(example.context))
-            for example in examples
-        ]
-        return texts, references
+    def prediction(self, example: Question, encoded: Encoded, answer: tuple[int, int], labels: Sequence[str]) -> str:
+        """The text from the first to the last token of the answer."""
+        offsets = cast(EncodedContext, encoded).offsets
+        return example.context[offsets[answer[0], 0] : offsets[answer[1], 1]].strip()
+
+    def reference(self, example: Question) -> Reference:
+        """The right answers; they are compared by characters where a fifth of the context's letters or more are Han."""
+        return Reference(texts=[answer.text for answer in example.answers], han=is_han(example.context))
 
 
 class SpanHead(TaskHead):
-    """How much each token looks like the first and the last of the answer (Devlin et al. 2019, §4.2).
-
-    Args:
-        width: Of the states.
-    """
+    """How much each token looks like the first and the last of the answer (Devlin et al. 2019, §4.2)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -155,11 +141,6 @@ def is_han(text: str) -> bool:
     return len(HAN.findall(text)) >= HAN_SHARE * max(1, sum(map(str.isalpha, text)))
 
 
-def _text(example: Question, encoded: EncodedContext, answer: tuple[int, int]) -> str:
-    first, last = answer
-    return example.context[encoded.offsets[first, 0] : encoded.offsets[last, 1]].strip()
-
-
 def _encoded(
     batch: Sequence[Question], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Iterator[EncodedContext]:
@@ -184,14 +165,7 @@ def _encoded(
 def _windows(
     ids: np.ndarray, context: np.ndarray, max_length: int, question: Question
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """Windows on a pair, what is before and after the context around each, and which of its tokens each is to give.
-
-    Args:
-        ids: Of the whole pair.
-        context: Places of the context's tokens in it, a range.
-        max_length: Tokens a window may have.
-        question: For messages.
-    """
+    """Windows on a pair, what is before and after the context around each, and which of its tokens each is to give."""
     n, before, after = len(context), ids[: context[0]], ids[context[-1] + 1 :]
     room = max_length - len(before) - len(after)
     if room < 2:

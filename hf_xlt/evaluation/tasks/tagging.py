@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics import EntityF1, Metric, TagAccuracy
-from hf_xlt.evaluation.tasks.classification import DROPOUT, require_several, require_trained
+from hf_xlt.evaluation.tasks.classification import DROPOUT, trained_labels
 from hf_xlt.evaluation.tasks.data import Records
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, SupervisedTask, TaskHead
 from hf_xlt.evaluation.tasks.windows import encode_words
@@ -53,12 +53,9 @@ class Tagging(SupervisedTask[TaggedSentence]):
         self, train: Sequence[TaggedSentence], others: Mapping[str, Sequence[TaggedSentence]]
     ) -> tuple[str, ...]:
         """The tags of the training sentences, sorted."""
-        tags = tuple(sorted({tag for sentence in train for tag in sentence.tags}))
-        for role, sentences in others.items():
-            for sentence in sentences:
-                for number, tag in enumerate(sentence.tags):
-                    require_trained(tag, tags, role, sentence.line_of(number))
-        return require_several(tags)
+        return trained_labels(
+            train, others, lambda sentence: ((tag, sentence.line_of(i)) for i, tag in enumerate(sentence.tags))
+        )
 
     def encode(
         self,
@@ -83,16 +80,15 @@ class Tagging(SupervisedTask[TaggedSentence]):
         """Accuracy, by words."""
         return TagAccuracy()
 
-    def predictions_and_references(
-        self,
-        examples: Sequence[TaggedSentence],
-        encoded: Sequence[Encoded],
-        answers: Sequence[np.ndarray],
-        labels: Sequence[str],
-    ) -> tuple[list[list[str]], list[list[str]]]:
-        """The tags of each sentence."""
-        predictions = [[labels[tag] for tag in tags] for tags in answers]
-        return predictions, [list(sentence.tags) for sentence in examples]
+    def prediction(
+        self, example: TaggedSentence, encoded: Encoded, answer: np.ndarray, labels: Sequence[str]
+    ) -> list[str]:
+        """The tags of the sentence."""
+        return [labels[tag] for tag in answer]
+
+    def reference(self, example: TaggedSentence) -> list[str]:
+        """Likewise."""
+        return list(example.tags)
 
 
 class UPOSTagging(Tagging):

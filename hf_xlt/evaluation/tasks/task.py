@@ -179,14 +179,9 @@ class SupervisedTask(Task, Generic[E]):
         return states
 
     @abstractmethod
-    def predictions_and_references(
-        self, examples: Sequence[E], encoded: Sequence[Encoded], answers: Sequence[Any], labels: Sequence[str]
-    ) -> tuple[list[Any], list[Any]]:
-        """Both as the metric takes them, one for one.
+    def prediction(self, example: E, encoded: Encoded, answer: Any, labels: Sequence[str]) -> Any:
+        """What was answered to an example, from what `TaskHead.decode` gave for it, as the metric takes it."""
 
-        Args:
-            examples: As read.
-            encoded: As `encode` gave them.
-            answers: As `TaskHead.decode` gives them.
-            labels: Of `labels`.
-        """
+    @abstractmethod
+    def reference(self, example: E) -> Any:
+        """What is right, as the metric takes it."""

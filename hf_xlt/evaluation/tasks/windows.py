@@ -16,11 +16,6 @@ def text_windows(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """A text's tokens cut into as few windows as hold them, of nearly equal lengths, special tokens around each.
 
-    Args:
-        ids: Tokens without special ones.
-        frame: What the tokenizer puts around a text.
-        max_length: Tokens a window may have, special ones included.
-
     Returns:
         Windows, and for each the positions of the text's own tokens in it.
     """
@@ -35,11 +30,6 @@ def encode_words(
     """Windows of each sentence, and in each window the positions of the first pieces of words.
 
     Words are read as if spaces stood between them. A word that the tokenizer drops is read as the unknown token.
-
-    Args:
-        sentences: Words of each; one or more.
-        tokenizer: A fast one.
-        max_length: Tokens a window may have, special ones included.
 
     Returns:
         Per sentence, windows and picks as in `Encoded`: over all windows there is one pick a word, in order.
@@ -65,14 +55,7 @@ def encode_words(
 def _first_pieces(
     ids: Sequence[int], owners: Sequence[int], words: Sequence[str], unknown: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces int64 `(n,)`, the unknown token for each word without any, and bool `(n,)`: which are the first of a word.
-
-    Args:
-        ids: Pieces.
-        owners: Of each piece, the index of its word; rising.
-        words: The words.
-        unknown: Id of the unknown token.
-    """
+    """Pieces int64 `(n,)`, with the unknown token for a word without any, and whether each is the first of its word."""
     owner = np.asarray(owners, dtype=np.int64)
     dropped = np.flatnonzero(np.bincount(owner, minlength=len(words)) == 0)
     if len(dropped) and unknown is None:

@@ -77,7 +77,6 @@ class _Words:
 
     Attributes:
         spaces: Static and contextual vectors, each `(n, d)`.
-        unknown: Words without a token that the tokenizer knows.
     """
 
     spaces: tuple[Tensor, Tensor]
