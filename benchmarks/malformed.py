@@ -591,13 +591,11 @@ def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
              "head_learning_rate": 1e-3, "warmup": 0.1, "train_examples": 5, "dev_examples": 5, "layer": 1,
              "precision": "float32", "dropout": 0.1},
         ),
-        "Examination": (
-            hf_xlt.Examination, {"tasks": ("retrieval",), "data": {"retrieval": {"test": "x"}}, "zero_shot": False, "seeds": (1,)}
-        ),
+        "EvaluationConfig": (hf_xlt.EvaluationConfig, {"zero_shot": False, "seeds": (1,)}),
         "ModelSpec": (hf_xlt.ModelSpec, {"name": "x", "source": "y", "languages": ("en", "de")}),
         "structure": (
             hf_xlt.structure,
-            {"model_a": source, "model_b": helper, "pairs": list(pairs.pairs), "sentences": 50, "words": 20,
+            {"model_a": source, "model_b": helper, "parallel": list(pairs.pairs), "sentences": 50, "words": 20,
              "test_share": 0.3, "seed": 1},
         ),
         "Stage": (

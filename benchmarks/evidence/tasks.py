@@ -9,8 +9,8 @@ from typing import Any
 from evidence.languages import Language
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.config import FineTuningConfig, ModelSpec
-from hf_xlt.evaluation.evaluate import Examination, evaluate_model
+from hf_xlt.evaluation.config import EvaluationConfig, FineTuningConfig, ModelSpec
+from hf_xlt.evaluation.evaluate import evaluate_model
 
 PROBE = FineTuningConfig().probe()
 PROBES = {
@@ -37,7 +37,7 @@ SEEDS = {"classification": (0, 1, 2)}
 def measured(language: Language, method: str, model: Path, source: Path, data: Path, folder: Path) -> dict[str, Any]:
     """Scores of a model on every task, kept in `folder`."""
     bilingual = method in ("RAMEN", "TreLM")
-    asked = ModelSpec(str(model), None if bilingual else str(source), ("en", language.code) if bilingual else None)
+    spec = ModelSpec(str(model), None if bilingual else str(source), ("en", language.code) if bilingual else None)
     found: dict[str, Any] = {}
     for kind, tasks in language.tasks.items():
         if kind == "retrieval":
@@ -47,14 +47,14 @@ def measured(language: Language, method: str, model: Path, source: Path, data: P
                 continue
             given = {task: {role: str(data / place) for role, place in places.items()}}
             if kind == "fine-tuned":
-                budget, seeds = FINE_TUNINGS.get(task, FINE_TUNING), (0,)
+                tuning, seeds = FINE_TUNINGS.get(task, FINE_TUNING), (0,)
             else:
-                budget, seeds = PROBES.get(task, PROBE), SEEDS.get(task, (0,))
-            examination = Examination((task,), given, kind in ("zero-shot", "fine-tuned"), seeds, budget)
+                tuning, seeds = PROBES.get(task, PROBE), SEEDS.get(task, (0,))
+            config = EvaluationConfig(kind in ("zero-shot", "fine-tuned"), seeds, tuning)
             name = task if kind == "retrieval" else f"{task}, {kind}"
-            whole = replace(asked, source=None) if kind == "supervised" else asked
+            whole = replace(spec, source=None) if kind == "supervised" else spec
             try:
-                (result,) = evaluate_model(whole, examination, folder / kind)
+                (result,) = evaluate_model(whole, [task], given, config, folder / kind)
             except InputError as error:
                 found[name] = {"refused": str(error).replace(str(data), "DATA")}
                 print(language.code, method, name, found[name], flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from hf_xlt.arguments import MOST, checked, refused, require_positive, require_seeds, require_share, require_whole
 from hf_xlt.device import PRECISIONS
@@ -82,9 +82,7 @@ class FineTuningConfig:
             raise refused("precision", self.precision, f"one of {', '.join(PRECISIONS)}")
 
     def __repr__(self) -> str:
-        default = type(self).__dataclass_fields__
-        changed = {name: value for name, value in vars(self).items() if value != default[name].default}
-        return f"FineTuningConfig({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+        return _changes(self)
 
     def probe(self) -> FineTuningConfig:
         """The encoder as it is: only the head learns, faster and for more epochs, as each is cheap."""
@@ -115,3 +113,12 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         require_seeds("seeds", self.seeds)
+
+    def __repr__(self) -> str:
+        return _changes(self)
+
+
+def _changes(config: FineTuningConfig | EvaluationConfig) -> str:
+    """A configuration with the fields that are not as by default."""
+    changed = (field for field in fields(config) if getattr(config, field.name) != field.default)
+    return f"{type(config).__name__}({', '.join(f'{field.name}={getattr(config, field.name)!r}' for field in changed)})"

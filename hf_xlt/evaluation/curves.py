@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -31,7 +31,7 @@ class Curve:
 
     method: str
     seed: int
-    points: tuple[Point, ...]
+    points: tuple[Point, ...] = field(repr=False)
     seconds: float
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ class ValidationSet:
         objective: What the text was cut for, and is measured by.
     """
 
-    examples: tuple[Example, ...]
+    examples: tuple[Example, ...] = field(repr=False)
     text_bytes: int
     text_tokens: int
     objective: Objective

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import torch
@@ -49,8 +49,8 @@ class Encoder:
     """
 
     name: str
-    model: PreTrainedModel
-    setups: dict[Side, LanguageSetup]
+    model: PreTrainedModel = field(repr=False)
+    setups: dict[Side, LanguageSetup] = field(repr=False)
 
     @classmethod
     def open(cls, spec: ModelSpec, dropout: float | None = None) -> Encoder:
@@ -110,8 +110,8 @@ class LanguageModel:
 
     name: str
     kind: ModelKind
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel = field(repr=False)
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
 
     @classmethod
     def open(cls, spec: ModelSpec) -> LanguageModel:

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
@@ -58,7 +58,10 @@ class Upload:
     files: tuple[str, ...]
     deleted: tuple[str, ...]
     parent_commit: str | None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Upload({self.repo_id}: {len(self.files)} files, {len(self.deleted)} deleted)"
 
     def carry_out(self, *, private: bool | None = None, commit_message: str = "Upload model") -> str:
         """Upload and delete, all in one commit: if it does not come about, the repository stays as it was.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -61,7 +61,7 @@ class Picture:
         svg: An element as `hf_xlt.report.pictures` draws it.
     """
 
-    svg: str
+    svg: str = field(repr=False)
     caption: str
 
 
@@ -77,9 +77,9 @@ class Section:
     """
 
     heading: str
-    text: str = ""
-    tables: tuple[CardTable, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    text: str = field(default="", repr=False)
+    tables: tuple[CardTable, ...] = field(default=(), repr=False)
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for table in self.tables:
@@ -100,8 +100,8 @@ class Report:
     """
 
     title: str
-    intro: str
-    sections: tuple[Section, ...]
+    intro: str = field(repr=False)
+    sections: tuple[Section, ...] = field(repr=False)
 
 
 def write_report(path: str | Path, report: Report, *, overwrite: bool = False) -> Path:

@@ -6,7 +6,7 @@ import math
 import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -164,7 +164,7 @@ class TaskExamples:
     """
 
     task: SupervisedTask[Any]
-    by_role: Mapping[str, Sequence[Any]]
+    by_role: Mapping[str, Sequence[Any]] = field(repr=False)
     labels: tuple[str, ...]
     zero_shot: bool
 

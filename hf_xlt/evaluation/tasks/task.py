@@ -58,7 +58,7 @@ class Outcome:
         notes: What was chosen or left out on the way, for the results: a layer, a number of windows.
     """
 
-    counts: np.ndarray
+    counts: np.ndarray = field(repr=False)
     notes: Mapping[str, str | int | float] = field(default_factory=dict)
 
 

@@ -227,6 +227,10 @@ class CardFacts:
     hardware: str | None = None
     citation: str | None = None
 
+    def __repr__(self) -> str:
+        base = "" if self.base_model is None else f", from {self.base_model}"
+        return f"CardFacts({self.title!r}, {self.kind}, {self.method}{base})"[:180]
+
     def __post_init__(self) -> None:
         if len(self.title.splitlines()) != 1:
             raise InputError(f"The card's title is {self.title!r}; expected one line. Name the model.")
