@@ -25,11 +25,9 @@ from hf_xlt.trelm import TreLMForMaskedLM
 
 
 def targets(labels: Tensor, shifted: bool) -> Tensor:
-    """Labels aligned with the positions that predict them.
+    """Labels `(batch, length)` aligned with the positions that predict them.
 
-    Args:
-        labels: `(batch, length)` in the convention of stock models.
-        shifted: Whether position `i` predicts the label at `i + 1`, as causal models do.
+    Shifted are those of causal models: position `i` predicts the label at `i + 1`.
     """
     if not shifted:
         return labels
@@ -38,11 +36,9 @@ def targets(labels: Tensor, shifted: bool) -> Tensor:
 
 @contextmanager
 def head_on(model: PreTrainedModel, selected: Tensor) -> Iterator[None]:
-    """Within the context the output layer sees only the hidden states at `selected`.
+    """Within the context the output layer sees only the hidden states at `selected`, bool `(batch, length)`.
 
-    Args:
-        model: Any model with output embeddings; its forward then returns logits `(selected positions, vocabulary)`.
-        selected: Boolean, `(batch, length)`.
+    The model's forward then returns logits `(selected positions, vocabulary)`.
     """
 
     def select(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -230,13 +226,10 @@ NEW_TOKENS = 16
 
 @torch.inference_mode()
 def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> dict[str, str]:
-    """Greedy continuations, `NEW_TOKENS` tokens at most; empty unless the model is a decoder.
+    """Prompt → its greedy continuation on one line, `NEW_TOKENS` tokens at most; empty unless the model is a decoder.
 
     A prompt stands where lines of the training text stand: after the token that a text begins with, and without the
     one some tokenizers end it with.
-
-    Returns:
-        Prompt → the text that follows it, on one line.
     """
     if kind_of(model.config) is not DECODER:
         return {}

@@ -43,9 +43,6 @@ class Encoder:
     A model whose vocabulary was replaced reads the source language with the source's rows: the body is the same, its
     embeddings are switched (RAMEN's zero-shot transfer, Tran 2020 §3). A TreLM switches its language. A model with one
     vocabulary for both reads both alike.
-
-    Args:
-        setups: Side → how it is read.
     """
 
     name: str
@@ -102,11 +99,7 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
-    """A language model whose head was trained, and its tokenizer.
-
-    Args:
-        model: With its head, in float32, in evaluation mode.
-    """
+    """A language model whose head was trained, in float32 and evaluation mode, and its tokenizer."""
 
     name: str
     kind: ModelKind

@@ -21,12 +21,7 @@ from hf_xlt.transport.mixture import NEAR_ZERO, row_blocks
 def mean_pooled(states: Tensor, attention_mask: Tensor) -> Tensor:
     """The mean over the tokens of each sentence, special ones included, as sentence-transformers takes it by default.
 
-    Args:
-        states: `(…, batch, length, d)`.
-        attention_mask: `(batch, length)`, 0 for padding.
-
-    Returns:
-        float32 `(…, batch, d)`; zero where a sentence has no token.
+    States `(…, batch, length, d)` become float32 `(…, batch, d)`; zero where a sentence has no token.
     """
     mask = attention_mask[..., None].float()
     return (states.float() * mask).sum(-2) / mask.sum(-2).clamp(min=1)
@@ -67,14 +62,9 @@ def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
 
 
 def nearest(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest of the other side by cosine; of equally near ones, the first.
+    """The nearest target `(m, d)` of each source `(n, d)` by cosine, and the nearest source of each target: int64.
 
-    Args:
-        sources: Vectors `(n, d)`.
-        targets: Vectors `(m, d)`.
-
-    Returns:
-        int64: the target of each source `(n,)`, and the source of each target `(m,)`.
+    Of equally near ones the first is taken.
     """
     return _best(unit_rows(sources), unit_rows(targets), lambda cosines, _: cosines)
 
@@ -102,11 +92,9 @@ def sentence_vectors(
     batch_size: int = BATCH,
     layers: slice = ALL_LAYERS,
 ) -> Tensor:
-    """Mean-pooled states of every layer, or of some.
+    """Mean-pooled states of every layer, or of some: float32 `(layers + 1, n, d)` on the CPU, the embeddings first.
 
-    Returns:
-        float32 `(layers + 1, n, d)` on the CPU, or of the layers wanted: the embeddings first, then the states after
-        each layer.
+    The model is an encoder without a head. Sentences are cut off where its positions end.
     """
     model.eval()
     longest = min(tokenizer.model_max_length, positions(model))
@@ -121,11 +109,7 @@ def sentence_vectors(
 
 
 def in_batches(sentences: Sequence[str], batch_size: int, encode: Callable[[list[str]], Tensor], dim: int) -> Tensor:
-    """What `encode` makes of sentences, those of like length at a time.
-
-    Returns:
-        All of them, in the order of the sentences.
-    """
+    """What `encode` makes of sentences, those of like length at a time; dimension `dim` is that of the sentences."""
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
     found: list[Tensor] = []
     for start in tqdm(range(0, len(order), batch_size), desc="sentences", unit="batch", disable=None, leave=False):
@@ -148,12 +132,7 @@ class Nearness:
 
 
 def nearness(sources: Tensor, targets: Tensor) -> Nearness:
-    """How near parallel sentences are to each other.
-
-    Args:
-        sources: Sentence vectors `(n, d)`, n ≥ 2.
-        targets: Of their translations, `(n, d)`, in the same order.
-    """
+    """How near sentence vectors `(n, d)`, n ≥ 2, are to those of their translations, in the same order."""
     a, b = unit_rows(sources), unit_rows(targets)
     own = (a * b).sum(1)
     of_row, of_column = torch.empty_like(own), torch.full_like(own, -torch.inf)
@@ -166,12 +145,9 @@ def nearness(sources: Tensor, targets: Tensor) -> Nearness:
 
 
 def _best(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
-    """The best of `b` for each unit row of `a`, and the other way round, from one pass over the cosines.
+    """The best of `b` `(m, d)` for each of `a` `(n, d)`, both unit rows, and the other way round, in one pass.
 
-    Args:
-        a: Unit rows `(n, d)`.
-        b: Unit rows `(m, d)`.
-        score: From the cosines `(rows, m)` of some rows of `a` to their scores.
+    `score` makes scores of the cosines `(rows, m)` of some rows of `a`.
     """
     forward = torch.empty(len(a), dtype=torch.int64, device=a.device)
     backward = torch.zeros(len(b), dtype=torch.int64, device=b.device)

@@ -45,8 +45,7 @@ class SentenceEncoder(Protocol):
 class SentenceHead(nn.Module):
     """What makes one vector of a body's states, as a model does: its pooling and all that follows; it does not learn.
 
-    Args:
-        declared: What the model's folder says; None for the mean of the states.
+    Where no folder declares how, and without further steps, the vector is the mean of the states.
     """
 
     def __init__(
@@ -77,12 +76,7 @@ class SentenceHead(nn.Module):
         return list(sentences) if self.declared is None else self.declared.prepared(sentences)
 
     def forward(self, output: Any, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Sentence vectors float32 `(b, d)`.
-
-        Args:
-            output: What the body gave for a batch, with `last_hidden_state` `(b, s, d)`.
-            inputs: What it was given, with `attention_mask` `(b, s)`.
-        """
+        """Sentence vectors float32 `(b, d)` of the output of a body for a batch of inputs."""
         states = output.last_hidden_state
         with torch.autocast(states.device.type, enabled=False):
             if not self.steps:
@@ -144,11 +138,7 @@ class BodyEncoder:
 
 @dataclass(frozen=True, eq=False)
 class LibraryEncoder:
-    """A model that sentence-transformers has opened.
-
-    Attributes:
-        model: A `SentenceTransformer`.
-    """
+    """A `SentenceTransformer` that the library has opened."""
 
     model: Any
     declared: SentenceModules

@@ -55,11 +55,7 @@ _NUMBER = re.compile(r"[-+±−]?\d|[–—-]?$")
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture.
-
-    Args:
-        svg: An element as `hf_xlt.report.pictures` draws it.
-    """
+    """An SVG element as `hf_xlt.report.pictures` draws it, and plain text below it."""
 
     svg: str = field(repr=False)
     caption: str

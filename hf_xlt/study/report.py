@@ -24,11 +24,7 @@ ALIGNED = "orthogonal"
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of every cell.
-
-    Args:
-        value: The figure; None where it was not measured.
-    """
+    """A figure of every cell, None where it was not measured."""
 
     name: str
     value: Callable[[CellResult], float | None]

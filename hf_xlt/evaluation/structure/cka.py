@@ -120,13 +120,7 @@ def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> CKAMap:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Some rows of a representation, relative to its origin.
-
-    Attributes:
-        rows: `(b, d)`.
-        sum: `(d,)`, of the rows.
-        diagonal: `(b,)`, of their kernel: the squares of their lengths.
-    """
+    """Rows `(b, d)` of a representation, relative to its origin; their sum, and the squares of their lengths `(b,)`."""
 
     rows: Tensor
     sum: Tensor

@@ -23,17 +23,11 @@ _TOKENIZED = WhitespaceSplit()  # of text that was cut into words before it was 
 
 @dataclass(frozen=True, eq=False)
 class WordPairs:
-    """Words that are linked with one word only, on either side.
+    """Words that are linked with one word only, on either side."""
 
-    Attributes:
-        sentences: int64 `(w,)`, number of the sentence pair.
-        spans: For either side int64 `(w, 2)`: first character of the word, and the one after its last.
-        forms: int64 `(w, 2)`, ids of the lower-case words.
-    """
-
-    sentences: np.ndarray
-    spans: tuple[np.ndarray, np.ndarray]
-    forms: np.ndarray
+    sentences: np.ndarray  # int64 (w,), number of the sentence pair
+    spans: tuple[np.ndarray, np.ndarray]  # int64 (w, 2) each: first character of a word, and the one after its last
+    forms: np.ndarray  # int64 (w, 2), ids of the lower-case words
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -46,16 +40,11 @@ class WordPairs:
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """The words of all sentences of one side, one after the other.
-
-    Attributes:
-        spans: int64 `(N, 2)`, their places in their sentences.
-        lengths: int64 `(n,)`, words of each sentence.
-    """
+    """The words of all sentences of one side, one after the other, in lower case."""
 
     words: list[str]
-    spans: np.ndarray
-    lengths: np.ndarray
+    spans: np.ndarray  # int64 (N, 2), their places in their sentences
+    lengths: np.ndarray  # int64 (n,), words of each sentence
 
     @classmethod
     def of(cls, sentences: Sequence[str], cutter: PreTokenizer) -> _Cut:
@@ -126,30 +115,20 @@ _FEWEST = 2
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """Sentences of one language, and words in them.
-
-    Attributes:
-        sentences: None empty.
-        words: int64 `(w, 3)`: number of a word's sentence, its first character, and the one after its last.
-    """
+    """Sentences of one language, none empty, and words in them."""
 
     sentences: tuple[str, ...]
-    words: np.ndarray
+    words: np.ndarray  # int64 (w, 3): number of the sentence, first character, and the one after the last
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Sentence pairs and word pairs; no sentence of a test pair is one that maps are learned from.
-
-    Attributes:
-        sentence_test: Bool `(n,)`: the sentence pair is for testing.
-        word_test: Bool `(w,)`: the word pair is for testing; empty where no words are wanted.
-    """
+    """Sentence pairs and word pairs; no sentence of a test pair is one that maps are learned from."""
 
     sides: tuple[Side, Side]
-    sentence_test: Tensor
-    word_test: Tensor
-    repeated: int = 0
+    sentence_test: Tensor  # bool (n,): the sentence pair is for testing
+    word_test: Tensor  # bool (w,): the word pair is for testing; empty where no words are wanted
+    repeated: int = 0  # pairs left out, since a sentence of theirs came before
 
     @classmethod
     def of(

@@ -25,17 +25,11 @@ _BATCH_BYTES = 2**13  # of text, padding included: some 2,000 tokens
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """Of every layer, the embeddings first.
+    """Pooled states of every layer, the embeddings first."""
 
-    Attributes:
-        sentences: float32 `(layers + 1, n, d)`: a sentence's tokens pooled, special ones included.
-        words: float32 `(layers + 1, w, d)`: means over a word's tokens, each in its sentence.
-        found: Bool `(w,)`: the word has tokens; where not, it lies behind the model's last position.
-    """
-
-    sentences: Tensor
-    words: Tensor
-    found: Tensor
+    sentences: Tensor  # float32 (layers + 1, n, d)
+    words: Tensor  # float32 (layers + 1, w, d): means over a word's tokens, each in its sentence
+    found: Tensor  # bool (w,): the word has tokens before the model's last position
 
 
 @torch.no_grad()
@@ -77,29 +71,16 @@ def encode(
 
 @dataclass(frozen=True, eq=False)
 class _WordTokens:
-    """Which tokens of a batch make up words.
+    """Which tokens of a batch make up words."""
 
-    Attributes:
-        words: int64 `(t,)`, the word of each token of one, counted in this batch.
-        rows: int64 `(t,)`, the token's sentence, counted in this batch.
-        places: int64 `(t,)`, its place in the sentence.
-        counts: int64 `(w,)`, tokens of each word.
-    """
-
-    words: Tensor
-    rows: Tensor
-    places: Tensor
-    counts: Tensor
+    words: Tensor  # int64 (t,), the word of each token of one, counted in this batch
+    rows: Tensor  # int64 (t,), the token's sentence
+    places: Tensor  # int64 (t,), its place in the sentence
+    counts: Tensor  # int64 (w,), tokens of each word
 
     @classmethod
     def of(cls, offsets: Tensor, spans: Tensor, rows: Tensor) -> _WordTokens:
-        """Find the tokens `(b, s)` that share a character with words.
-
-        Args:
-            offsets: int64 `(b, s, 2)`, characters of each token; special tokens have none.
-            spans: int64 `(w, 3)`, as in `Side`.
-            rows: int64 `(w,)`, sentences of the words, counted in this batch.
-        """
+        """Find the tokens `(b, s)` whose offsets `(b, s, 2)` share a character with spans `(w, 3)` of words."""
         starts, ends = offsets[rows].unbind(2)  # (w, s)
         overlap = (starts < spans[:, 2:]) & (ends > spans[:, 1:2])
         words, places = overlap.nonzero(as_tuple=True)
@@ -140,15 +121,11 @@ def _batches(sentences: tuple[str, ...]) -> Iterator[list[int]]:
 
 @dataclass(frozen=True, eq=False)
 class LayerEncoder:
-    """A checkpoint and how it reads one language.
-
-    Attributes:
-        language: The language a TreLM model is set to; None for any other model.
-    """
+    """A checkpoint, not yet loaded, and how it reads one language."""
 
     checkpoint: Checkpoint
     tokenizer: PreTrainedTokenizerBase
-    language: str | None = None
+    language: str | None = None  # of a TreLM; None for any other model
     pooling: LayerPooling = field(default_factory=LayerPooling)
 
     @classmethod

@@ -49,12 +49,7 @@ class Precision:
 
 
 def precision(queries: Tensor, keys: Tensor) -> Precision:
-    """P@1 of paired rows among all given.
-
-    Args:
-        queries: `(n, d)`.
-        keys: `(n, d)`, their translations in the same order.
-    """
+    """P@1 of rows `(n, d)` and their translations `(n, d)`, in the same order, among all given."""
     cosine = retrieval(queries, keys)
     found = matches(unit_rows(queries), unit_rows(keys))
     own = torch.arange(len(queries), device=queries.device)
@@ -63,17 +58,10 @@ def precision(queries: Tensor, keys: Tensor) -> Precision:
 
 
 def least_squares(rows: Tensor, images: Tensor) -> Tensor:
-    """The map `W` that minimizes `‖rows W − images‖_F`; the one of smallest norm where there are several.
+    """The map `W` `(k, d)` that minimizes `‖rows W − images‖_F`; the one of smallest norm where there are several.
 
     It fits what it learns from the better the fewer pairs there are, and is worst on others where there are about as
-    many pairs as the rows are wide: give several times as many.
-
-    Args:
-        rows: `(p, k)`.
-        images: `(p, d)`, what each row should become.
-
-    Returns:
-        `(k, d)`, in the dtype of `images`; computed in float64.
+    many pairs as the rows are wide: give several times as many. It is computed in float64.
     """
     if len(rows) != len(images) or not len(rows):
         raise InputError(
@@ -91,14 +79,8 @@ MAPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"orthogonal": procrust
 def aligned_precision(a: Tensor, b: Tensor, test: Tensor) -> dict[str, Precision]:
     """P@1 of one layer's test pairs as they are, and after each map that the other pairs teach.
 
-    Args:
-        a: States `(n, d1)`, which are mapped.
-        b: States `(n, d2)` of their translations.
-        test: Bool `(n,)`: the pair is for testing; from the others the maps are learned.
-
-    Returns:
-        `unaligned`, where both are of one width; then each of `MAPS`. Between different widths the orthogonal map is
-        the one with orthonormal rows or columns.
+    States are `(n, d1)`, which are mapped, and `(n, d2)`; `test` is bool `(n,)`. There is `unaligned`, where both are
+    of one width, then each of `MAPS`. Between different widths the orthogonal map has orthonormal rows or columns.
     """
     if not len(a) == len(b) == len(test):
         raise InputError(f"{len(a)} and {len(b)} states with {len(test)} marks of test pairs; expected one a pair.")
@@ -112,14 +94,7 @@ def aligned_precision(a: Tensor, b: Tensor, test: Tensor) -> dict[str, Precision
 def layer_precisions(
     a: Tensor, b: Tensor, layers: tuple[tuple[int, int], ...], test: Tensor
 ) -> dict[str, tuple[Precision, ...]]:
-    """`aligned_precision` of each pair of layers.
-
-    Args:
-        a: States of every layer `(L1, n, d1)`.
-        b: States of every layer `(L2, n, d2)`.
-        layers: Which layer of `a` goes with which of `b`.
-        test: Bool `(n,)`: the pair is for testing.
-    """
+    """`aligned_precision` of each pair of layers of states `(L1, n, d1)` and `(L2, n, d2)`."""
     bar = tqdm(layers, desc="alignment", unit="layer", disable=None, leave=False)
     found = [aligned_precision(a[i], b[j], test) for i, j in bar]
     return {name: tuple(of_layer[name] for of_layer in found) for name in found[0]}
@@ -168,13 +143,7 @@ class Level:
 
     @classmethod
     def of(cls, a: Tensor, b: Tensor, test: Tensor) -> Self:
-        """Compare the states of pairs.
-
-        Args:
-            a: Of every layer of the first model, `(L1, n, d1)`.
-            b: Of every layer of the second, `(L2, n, d2)`, of the translations in the same order.
-            test: Bool `(n,)`: the pair is for testing; the others are learned from.
-        """
+        """Compare states of every layer of either model, `(L1, n, d1)` and `(L2, n, d2)`; bool `test` is `(n,)`."""
         check_parts(test, "pairs")
         found = cka_map(a, b)
         return cls(

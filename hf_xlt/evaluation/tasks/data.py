@@ -87,19 +87,13 @@ def _read_yaml(path: Path) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Records:
-    """Rows with named columns: a dataset of the Hub, a Parquet file, or objects a line.
-
-    Args:
-        builder: A dataset of the Hub, or `parquet` or `json`.
-        options: What `load_dataset` takes besides.
-        selection: A column and the value its rows must have; None for all rows.
-    """
+    """Rows with named columns: a dataset of the Hub, a Parquet file, or objects a line."""
 
     name: str
-    builder: str
+    builder: str  # a dataset of the Hub, or parquet or jsonl
     options: Mapping[str, Any]
     columns: tuple[str, ...] = ()
-    selection: tuple[str, str] | None = None
+    selection: tuple[str, str] | None = None  # a column and the value its rows must have
 
     @classmethod
     def at(cls, place: str) -> Records | None:

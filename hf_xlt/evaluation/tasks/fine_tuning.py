@@ -157,11 +157,7 @@ def optimizer(model: TaskModel, config: FineTuningConfig) -> torch.optim.Optimiz
 
 @dataclass(frozen=True)
 class TaskExamples:
-    """The examples of a task, read and checked.
-
-    Args:
-        by_role: Role → examples.
-    """
+    """The examples of a task by role, read and checked."""
 
     task: SupervisedTask[Any]
     by_role: Mapping[str, Sequence[Any]] = field(repr=False)

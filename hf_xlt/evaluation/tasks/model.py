@@ -100,9 +100,7 @@ BATCH = 64
 class TaskModel(nn.Module):
     """An encoder and a head; `Trainer` trains it.
 
-    Args:
-        layer: Whose states the head gets; None for the last.
-        precision: What the encoder computes in; the head gets float32.
+    The head gets the states of one layer, by default the last, in float32 whatever the encoder computes in.
     """
 
     def __init__(

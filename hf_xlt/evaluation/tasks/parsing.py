@@ -26,15 +26,12 @@ ARC, RELATION, DROPOUT, SLOPE = 500, 100, 0.33, 0.1
 class ParserScores:
     """Scores of all arcs, and what the relation of any of them is told from; node 0 is the root.
 
-    Args:
-        arcs: `(b, n, n + 1)`, of word `i + 1` hanging on node `j`; -inf for a word's own node and for padding.
-        dependents: `(b, n, r)`, words as dependents.
-        heads: `(b, n + 1, r)`, nodes as heads.
+    The arc `(i, j)` is that of word `i + 1` hanging on node `j`; -inf for a word's own node and for padding.
     """
 
-    arcs: Tensor
-    dependents: Tensor
-    heads: Tensor
+    arcs: Tensor  # (b, n, n + 1)
+    dependents: Tensor  # (b, n, r), words as dependents
+    heads: Tensor  # (b, n + 1, r), nodes as heads
 
 
 class BiaffineHead(TaskHead):
@@ -69,15 +66,9 @@ class BiaffineHead(TaskHead):
         )
 
     def relation_scores(self, scores: ParserScores, mask: Tensor, heads: Tensor) -> Tensor:
-        """Scores of the relations of one arc a word: biaffine, with linear terms of both sides and a bias (equation 8).
+        """Scores `(w, relations)` of one arc a word: biaffine, with linear terms of both sides and a bias (equation 8).
 
-        Args:
-            scores: What `forward` gave.
-            mask: bool `(b, n)`, of `w` words in all.
-            heads: int64 `(w,)`, the head of each word.
-
-        Returns:
-            `(w, relations)`.
+        The heads are int64 `(w,)`, of the words that the mask holds.
         """
         form = self.relations(scores.dependents[mask]).unflatten(1, (-1, RELATION + 1))
         head = scores.heads[mask.nonzero()[:, 0], heads]

@@ -30,13 +30,9 @@ _BROKEN = re.compile("[\0\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class EncodedContext(Encoded):
-    """A question with its context; the states picked are those of the context's tokens, in order.
+    """A question with its context; the states picked are those of the context's tokens, in order."""
 
-    Args:
-        offsets: int64 `(n, 2)`: where in the context each of its tokens begins and ends, in characters.
-    """
-
-    offsets: np.ndarray = field(kw_only=True)
+    offsets: np.ndarray = field(kw_only=True)  # int64 (n, 2), where its tokens begin and end in the context
 
 
 @dataclass(frozen=True)
@@ -115,13 +111,7 @@ class SpanHead(TaskHead):
         return self.ends(states).masked_fill(~mask[..., None], -torch.inf)
 
     def loss(self, scores: Tensor, mask: Tensor, gold: Mapping[str, Tensor]) -> Tensor:
-        """Mean cross-entropy of first and last token over the whole context.
-
-        Args:
-            scores: `(b, n, 2)`.
-            mask: bool `(b, n)`.
-            gold: `first` and `last`, `(b,)`; `IGNORED` where no token covers the answer.
-        """
+        """Mean cross-entropy of first and last token over the whole context, where some token covers the answer."""
         wanted = torch.stack([gold["first"], gold["last"]], dim=1).flatten()
         every = scores.transpose(1, 2).flatten(0, 1)
         loss = functional.cross_entropy(every, wanted, ignore_index=IGNORED, reduction="sum")

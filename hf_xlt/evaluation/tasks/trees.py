@@ -8,17 +8,11 @@ from hf_xlt.errors import InputError
 
 
 def maximum_trees(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The best tree of each sentence of a batch.
+    """Heads, int64 `(b, n)`, of the best tree of each sentence of a batch; 0 beyond its length.
 
-    Where the best head of every word makes a tree it is the best one; only the other sentences are searched.
-
-    Args:
-        scores: `(b, n, n + 1)`: of word `i + 1` hanging on node `j`, 0 being the root. What stands at a word's own node
-            and beyond a sentence's length is never chosen.
-        lengths: int `(b,)`, words of each sentence, at least one.
-
-    Returns:
-        Heads, int64 `(b, n)`, 0 beyond a sentence's length.
+    Scores are `(b, n, n + 1)`, of word `i + 1` hanging on node `j`, 0 being the root; those of a word's own node and
+    beyond a sentence's length are never chosen. Where the best head of every word makes a tree it is the best one; only
+    the other sentences are searched.
     """
     longest, nodes = scores.shape[1:]
     words = np.arange(longest) < lengths[:, None]
@@ -43,16 +37,10 @@ def are_trees(heads: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def maximum_tree(scores: np.ndarray) -> np.ndarray:
-    """The best tree with one word under the root.
+    """Heads, int64 `(n,)`, of the best tree with one word under the root, from scores `(n, n + 1)`.
 
     Arcs from the root are made dearer by more than what trees can differ in, so that the best tree has as few of them
     as possible, which is one (Stanojević and Cohen 2021), and is the best of those that have.
-
-    Args:
-        scores: `(n, n + 1)`: of word `i + 1` hanging on node `j`, 0 being the root; finite but for a word's own node.
-
-    Returns:
-        Heads, int64 `(n,)`.
     """
     scores = np.array(scores, dtype=np.float64)
     others = scores[~_own(len(scores))]
@@ -66,18 +54,12 @@ def _own(count: int) -> np.ndarray:
 
 
 def maximum_arborescence(scores: np.ndarray) -> np.ndarray:
-    """The best tree with any number of words under the root: Chu and Liu 1965, Edmonds 1967.
+    """Heads of the best tree with any number of words under the root: Chu and Liu 1965, Edmonds 1967.
 
     From a word without a head the best arcs are followed up until a node that has one, as the root does. A cycle on
     the way becomes a node, whose arcs are scored by what they gain over the arc of the cycle that they replace (Gabow
     et al. 1986, on a dense graph). There are at most `2n` nodes, each of which costs `O(n)`, and `O(n)` for each node
     that it is made of: `O(n²)` time and memory.
-
-    Args:
-        scores: float64 `(n, n + 1)`, as for `maximum_tree`.
-
-    Returns:
-        Heads, int64 `(n,)`.
     """
     count = len(scores)
     gains = np.full((2 * count, count + 1), -np.inf)  # of each node, by the word or root at the arc's other end

@@ -16,8 +16,7 @@ def text_windows(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """A text's tokens cut into as few windows as hold them, of nearly equal lengths, special tokens around each.
 
-    Returns:
-        Windows, and for each the positions of the text's own tokens in it.
+    With each window come the positions of the text's own tokens in it.
     """
     parts = np.array_split(np.asarray(ids, dtype=np.int64), max(1, -(-len(ids) // frame.room(max_length))))
     windows = tuple(frame.around(part) for part in parts)
@@ -27,12 +26,9 @@ def text_windows(
 def encode_words(
     sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]]:
-    """Windows of each sentence, and in each window the positions of the first pieces of words.
+    """Windows of each sentence, and in each the positions of the first pieces of words: one pick a word, in order.
 
     Words are read as if spaces stood between them. A word that the tokenizer drops is read as the unknown token.
-
-    Returns:
-        Per sentence, windows and picks as in `Encoded`: over all windows there is one pick a word, in order.
     """
     if not tokenizer.is_fast:
         raise InputError("This tokenizer cannot tell which pieces make up a word; a fast one can (tokenizer.json).")

@@ -73,11 +73,7 @@ class WordTranslation(TrainingFreeTask):
 
 @dataclass(frozen=True, eq=False)
 class _Words:
-    """The words of a side.
-
-    Attributes:
-        spaces: Static and contextual vectors, each `(n, d)`.
-    """
+    """The words of a side: static and contextual vectors, each `(n, d)`, and how many words have no known token."""
 
     spaces: tuple[Tensor, Tensor]
     unknown: int
