@@ -10,19 +10,18 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hf_xlt.evaluation.curves import MethodSummary
 from hf_xlt.files.printable import one_line
-from hf_xlt.hub.card import CardTable
+from hf_xlt.hub.card import CardTable, ResultRow
 from hf_xlt.transport import Part, Transport
 
 
-def results_table(summaries: Sequence[MethodSummary]) -> Table:
+def results_table(summaries: Sequence[ResultRow]) -> Table:
     """The table shown in the terminal: a line a method, its values the better the lower."""
     title = "Held-out quality (lower is better) and steps saved"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("method", "start", "bits/byte", "perplexity"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
-    baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
+    baselines = list(dict.fromkeys(name for summary in summaries for name in summary.steps_saved))
     for name in baselines:
         table.add_column(Text(f"saved vs\n{one_line(name)}"), justify="right", no_wrap=True)
     for summary in summaries:
@@ -35,16 +34,16 @@ def _text(cell: str) -> Text:
     return Text(one_line(cell))
 
 
-def _cells(summary: MethodSummary) -> tuple[str, ...]:
+def _cells(summary: ResultRow) -> tuple[str, ...]:
     spread = f" ± {summary.spread:.3f}" if summary.seeds > 1 else ""
     start, final = f"{summary.start_bits_per_byte:.3f}", f"{summary.bits_per_byte:.3f}{spread}"
     return summary.method, start, final, f"{summary.perplexity:,.1f}"
 
 
-def _saved(summary: MethodSummary, baseline: str) -> str:
-    if baseline not in summary.saved:
+def _saved(summary: ResultRow, baseline: str) -> str:
+    if baseline not in summary.steps_saved:
         return ""
-    share = summary.saved[baseline]
+    share = summary.steps_saved[baseline]
     return "not reached" if share is None else f"{share:.0%}"
 
 

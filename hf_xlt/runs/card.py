@@ -11,7 +11,6 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import KINDS
-from hf_xlt.evaluation.curves import MethodSummary
 from hf_xlt.hub.card import CardFacts, CardTable, CorpusFacts, EvidenceFacts, ResultRow, RowCounts, Score, public_name
 from hf_xlt.initializers import CITATIONS, METHODS, Evidence
 from hf_xlt.initializers.health import health, health_tables
@@ -152,20 +151,7 @@ def _citation(recipe: Recipe) -> str | None:
 
 def result_rows(recipe: Recipe, results: Results) -> tuple[ResultRow, ...]:
     """The lines of the card's table; none where nothing trained the head that was measured."""
-    return () if recipe.only_distils else tuple(map(result_row, results.summaries))
-
-
-def result_row(summary: MethodSummary) -> ResultRow:
-    """A line of the card's table."""
-    return ResultRow(
-        method=summary.method,
-        bits_per_byte=summary.bits_per_byte,
-        seeds=summary.seeds,
-        start_bits_per_byte=summary.start_bits_per_byte,
-        loss=summary.loss,
-        perplexity=summary.perplexity,
-        steps_saved=summary.saved,
-    )
+    return () if recipe.only_distils else results.summaries
 
 
 def retrieval_tables(results: Results) -> tuple[CardTable, ...]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from hf_xlt.evaluation.curves import Curve, MethodSummary, summarize
-from hf_xlt.hub.card import public_command, without_paths
+from hf_xlt.evaluation.curves import Curve, summarize
+from hf_xlt.hub.card import ResultRow, public_command, without_paths
 from hf_xlt.runs.kinds.distillation import RetrievalPoint
 from hf_xlt.runs.languages import LanguagePoint
 from hf_xlt.runs.variants import BASELINES
@@ -90,7 +90,7 @@ class Results:
         return {method: self.curves(method) for method in self.methods}
 
     @property
-    def summaries(self) -> tuple[MethodSummary, ...]:
+    def summaries(self) -> tuple[ResultRow, ...]:
         """One summary a method, with the steps it saves against each baseline."""
         return summarize(self.by_method, BASELINES)
 

@@ -34,26 +34,24 @@ from hf_xlt.evaluation.tasks.task import ROLES, Outcome, SupervisedTask
 Score = Callable[[TaskModel], float]
 
 
-@dataclass(frozen=True)
-class TrainingOutcome:
-    """How learning went: the best score on the development examples, and the share of an epoch-count it came at."""
-
-    dev_score: float
-    epochs: float
-
-
 class KeepBest(TrainerCallback):
-    """Scores the model now and then, keeps what trains as it was at its best, and stops when it gets no better."""
+    """Scores the model now and then, keeps what trains as it was at its best, and stops when it gets no better.
+
+    A bar shows the steps and the best score so far, where a terminal looks on.
+    """
 
     def __init__(self, model: TaskModel, score: Score, every: int, patience: int) -> None:
         self.model, self.score, self.every, self.patience = model, score, every, patience
         self.best, self.epoch, self.worse = -math.inf, 0.0, 0
         self.kept: dict[str, torch.Tensor] = {}
+        self.bar = tqdm(desc="learning", unit="step", disable=None, leave=False)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Score every so many steps and after the last one."""
+        self.bar.total = state.max_steps
+        self.bar.update()
         if state.global_step % self.every and state.global_step < state.max_steps:
             return control
         score = self.score(self.model)
@@ -61,6 +59,7 @@ class KeepBest(TrainerCallback):
         if score > self.best:
             self.best, self.epoch, self.worse = score, float(state.epoch or 0), 0
             self.kept = {name: weight.detach().cpu().clone() for name, weight in self._trained()}
+            self.bar.set_postfix_str(f"best {score:.3f}", refresh=False)
         else:
             self.worse += 1
             control.should_training_stop |= self.worse >= self.patience
@@ -68,33 +67,13 @@ class KeepBest(TrainerCallback):
 
     def restore(self) -> None:
         """Put back what was kept."""
+        self.bar.close()
         with torch.no_grad():
             for name, weight in self._trained():
                 weight.copy_(self.kept[name])
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
-
-
-class Progress(TrainerCallback):
-    """One line: steps done and the best score so far; silent where no terminal looks on."""
-
-    def __init__(self, best: KeepBest) -> None:
-        self.best = best
-        self.bar = tqdm(desc="learning", unit="step", disable=None, leave=False)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Advance."""
-        self.bar.total = state.max_steps
-        if self.best.kept:
-            self.bar.set_postfix_str(f"best {self.best.best:.3f}", refresh=False)
-        self.bar.update()
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Close the bar."""
-        self.bar.close()
 
 
 class LengthTrainer(Trainer):
@@ -112,7 +91,7 @@ def learn(
     score: Score,
     config: FineTuningConfig,
     seed: int,
-) -> TrainingOutcome:
+) -> KeepBest:
     """Train what requires a gradient, and leave the model as it was at its best."""
     steps = math.ceil(len(features) / config.batch_size)
     best = KeepBest(model, score, max(1, steps // config.evaluations), config.patience)
@@ -136,13 +115,13 @@ def learn(
             arguments,
             train_dataset=features,
             data_collator=collator,
-            callbacks=[best, Progress(best)],
+            callbacks=[best],
             optimizers=(optimizer(model, config), None),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     best.restore()
-    return TrainingOutcome(best.best, best.epoch)
+    return best
 
 
 def optimizer(model: TaskModel, config: FineTuningConfig) -> torch.optim.Optimizer:
@@ -211,7 +190,7 @@ class FineTuning:
             encoder.switch_to("target")
         counts = self._counts(model, "test", features, collator_of(encoder, "target"))
         windowed = sum(len(feature.encoded.windows) > 1 for feature in features["test"])
-        notes = {"dev": round(learned.dev_score, 6), "epochs": round(learned.epochs, 2), "windowed": windowed}
+        notes = {"dev": round(learned.best, 6), "epochs": round(learned.epoch, 2), "windowed": windowed}
         return Outcome(counts, notes)
 
     @cached_property

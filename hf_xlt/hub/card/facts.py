@@ -108,7 +108,7 @@ class CorpusFacts:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One line of the table of results: a method, averaged over its seeds.
+    """What a method reached, averaged over its seeds: a line of the table of results.
 
     Attributes:
         method: What was measured.
@@ -119,6 +119,7 @@ class ResultRow:
         perplexity: Its exponential.
         steps_saved: Baseline → share of its steps that this method did not need to reach its final value; None if it
             never reached that. A baseline is left out where there is nothing to compare, such as with itself.
+        spread: Standard deviation of the bits per byte over seeds; 0.0 for a single one.
     """
 
     method: str
@@ -128,6 +129,7 @@ class ResultRow:
     loss: float | None = None
     perplexity: float | None = None
     steps_saved: Mapping[str, float | None] = field(default_factory=dict)
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
