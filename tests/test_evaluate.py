@@ -26,7 +26,7 @@ from hf_xlt.evaluation.models import Encoder
 from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.classification import Classification
 from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, KeepBest, TaskExamples
-from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, by_length, with_states
+from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, by_length, cache_states
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded
 from hf_xlt.sample import sentences
 
@@ -136,7 +136,7 @@ def test_states_computed_once_are_those_of_a_live_encoder(source):
     rows = [Features(Encoded((window, window[:2]), (np.arange(len(window)), np.array([1])), {})) for window in windows]
     collator = Collator(tok.pad_token_id)
     model = TaskModel(encoder.model, task.head(32, ("a", "b"))).eval()
-    cached = with_states(model, rows, collator, lambda states: states)
+    cached = cache_states(model, rows, collator, lambda states: states)
     batch = collator(rows)
     with torch.no_grad():
         live = model.states(**{name: batch[name] for name in ("input_ids", "attention_mask", "picks")})
@@ -155,7 +155,7 @@ def test_a_layer_gives_its_states_and_one_that_is_not_there_is_refused(source):
     rows = [Features(Encoded((window,), (np.arange(6),), {}))]
     head = task.head(32, ("a", "b"))
     for layer in range(3):
-        (found,) = with_states(TaskModel(encoder.model, head, layer), rows, Collator(0), lambda states: states)
+        (found,) = cache_states(TaskModel(encoder.model, head, layer), rows, Collator(0), lambda states: states)
         with torch.no_grad():
             expected = encoder.model(torch.tensor(window[None].astype(np.int64)), output_hidden_states=True)
         assert torch.allclose(found.states, expected.hidden_states[layer][0], atol=1e-6)

@@ -10,7 +10,7 @@ import numpy as np
 from hf_xlt.arguments import checked, refused, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.evaluate import metric_of
-from hf_xlt.evaluation.results import TaskResult, figure
+from hf_xlt.evaluation.results import TaskResult, format_score
 from hf_xlt.hub.card import CardTable
 
 SAMPLES = 2000
@@ -28,11 +28,11 @@ class Interval:
 
     def bounds(self, score: str) -> str:
         """Where it lies, as it is shown."""
-        return f"{figure(self.low, score)} to {figure(self.high, score)}"
+        return f"{format_score(self.low, score)} to {format_score(self.high, score)}"
 
     def shown(self, score: str, *, sign: bool = False) -> str:
         """The value and, in brackets, where it lies."""
-        return f"{'+' if sign and self.value > 0 else ''}{figure(self.value, score)} ({self.bounds(score)})"
+        return f"{'+' if sign and self.value > 0 else ''}{format_score(self.value, score)} ({self.bounds(score)})"
 
 
 @dataclass(frozen=True)

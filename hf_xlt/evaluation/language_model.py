@@ -23,6 +23,9 @@ from hf_xlt.evaluation.models import LanguageModel
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.trelm import TreLMForMaskedLM
 
+MASKING_SEED = 20230
+NEW_TOKENS = 16
+
 
 def targets(labels: Tensor, shifted: bool) -> Tensor:
     """Labels `(batch, length)` aligned with the positions that predict them.
@@ -97,9 +100,6 @@ def evaluate_losses(model: PreTrainedModel, batch: Mapping[str, Tensor], shifted
         return token_losses(model, model, batch, shifted)
     finally:
         model.train(training)
-
-
-MASKING_SEED = 20230
 
 
 @dataclass(frozen=True)
@@ -219,9 +219,6 @@ def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_rem
         lines, opened.tokenizer, length, objective_for(opened.kind.objective, opened.tokenizer)
     )
     return measure(opened.model, validation, opened.tokenizer)
-
-
-NEW_TOKENS = 16
 
 
 @torch.inference_mode()

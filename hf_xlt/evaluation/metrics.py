@@ -15,6 +15,11 @@ import numpy as np
 
 from hf_xlt.errors import InputError
 
+_LARGEST_EXPONENT = 700.0  # of what a float64 holds
+HAN = re.compile(r"([\u4e00-\u9fa5])")  # as MLQA's script delimits them
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
 
 class Metric(ABC):
     """A metric whose scores follow from counts that are added over examples.
@@ -167,9 +172,6 @@ def universal(deprel: str) -> str:
     return deprel.partition(":")[0]
 
 
-_LARGEST_EXPONENT = 700.0  # of what a float64 holds
-
-
 class Perplexity(Metric):
     """Loss in nats a predicted token, its exponential, and bits a byte of the text that was predicted.
 
@@ -213,11 +215,6 @@ class PrecisionAt1(Metric):
         """The scores that were named."""
         shares = ratio(totals[..., 1:], totals[..., :1])
         return {name: shares[..., ways].mean(-1) for name, ways in self.ways.items()}
-
-
-HAN = re.compile(r"([\u4e00-\u9fa5])")  # as MLQA's script delimits them
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class Reference(TypedDict):

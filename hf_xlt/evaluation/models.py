@@ -59,7 +59,7 @@ class Encoder:
             raise InputError(
                 f"{spec.name} is a {kind.name}", value=kind.name, expected="an encoder (BERT and its kin) for this task"
             )
-        model = headless(checkpoint, dropout)
+        model = open_body(checkpoint, dropout)
         tokenizer = checkpoint.tokenizer()
         setups = {side: LanguageSetup(tokenizer) for side in SIDES}
         if isinstance(model, TreLMPreTrainedModel):
@@ -135,7 +135,7 @@ class LanguageModel:
         return int(min(self.tokenizer.model_max_length, positions(self.model)))
 
 
-def headless(checkpoint: Checkpoint, dropout: float | None = None) -> PreTrainedModel:
+def open_body(checkpoint: Checkpoint, dropout: float | None = None) -> PreTrainedModel:
     """The body of a checkpoint, in float32."""
     check_body(checkpoint)
     settings = {} if dropout is None else checkpoint.config.to_dict()
@@ -205,7 +205,7 @@ def tokenizer_of(checkpoint: Checkpoint, language: str) -> PreTrainedTokenizerBa
 
 def _rows_of(spec: ModelSpec, width: int) -> LanguageSetup:
     checkpoint = Checkpoint.open(str(spec.source), trust_remote_code=spec.trust_remote_code)
-    embeddings = cast(nn.Embedding, headless(checkpoint).get_input_embeddings())
+    embeddings = cast(nn.Embedding, open_body(checkpoint).get_input_embeddings())
     if embeddings.embedding_dim != width:
         raise InputError(
             f"The rows of {spec.source} have width {embeddings.embedding_dim}, those of {spec.name} {width}",

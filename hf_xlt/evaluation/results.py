@@ -16,12 +16,12 @@ from hf_xlt.files.whole import write_whole
 from hf_xlt.hub.card import CardTable
 
 # Scores that are no shares: shown as they are, not in per cent.
-PLAIN = ("bits_per_byte", "loss", "perplexity")
+NOT_SHARES = ("bits_per_byte", "loss", "perplexity")
 
 
-def figure(value: float, score: str) -> str:
+def format_score(value: float, score: str) -> str:
     """A score as it is shown: in per cent, where it is a share."""
-    return f"{value:.3f}" if score in PLAIN else f"{100 * value:.1f}"
+    return f"{value:.3f}" if score in NOT_SHARES else f"{100 * value:.1f}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SeedResult:
     notes: Mapping[str, str | int | float]
 
     def __repr__(self) -> str:
-        scores = ", ".join(f"{name} {figure(score, name)}" for name, score in self.scores.items())
+        scores = ", ".join(f"{name} {format_score(score, name)}" for name, score in self.scores.items())
         return f"SeedResult(seed={self.seed}, {scores}; {len(self.counts):,} examples)"
 
 
@@ -80,8 +80,8 @@ class TaskResult:
     def shown(self, score: str | None = None) -> str:
         """Mean ± standard deviation as they are shown, of the headline or another score."""
         score = score or self.headline
-        spread = f" ± {figure(self.spread(score), score)}" if len(self.runs) > 1 else ""
-        return f"{figure(self.mean(score), score)}{spread}"
+        spread = f" ± {format_score(self.spread(score), score)}" if len(self.runs) > 1 else ""
+        return f"{format_score(self.mean(score), score)}{spread}"
 
     def counts(self) -> np.ndarray:
         """float64 `(seeds, n, k)`."""

@@ -17,6 +17,11 @@ from hf_xlt.geometry.csls import local_means
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.transport.mixture import NEAR_ZERO, row_blocks
 
+ALL_LAYERS = slice(None)
+LAST_LAYER = slice(-1, None)
+MARGIN_NEIGHBORS = 4
+BATCH = 64
+
 
 def mean_pooled(states: Tensor, attention_mask: Tensor) -> Tensor:
     """The mean over the tokens of each sentence, special ones included, as sentence-transformers takes it by default.
@@ -25,12 +30,6 @@ def mean_pooled(states: Tensor, attention_mask: Tensor) -> Tensor:
     """
     mask = attention_mask[..., None].float()
     return (states.float() * mask).sum(-2) / mask.sum(-2).clamp(min=1)
-
-
-ALL_LAYERS = slice(None)
-LAST_LAYER = slice(-1, None)
-MARGIN_NEIGHBORS = 4
-BATCH = 64
 
 
 @dataclass(frozen=True)

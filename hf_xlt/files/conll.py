@@ -17,6 +17,8 @@ _RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
 _EMPTY_NODE = re.compile(r"([0-9]{1,9})\.[1-9][0-9]*")
 _HEAD_NUMBER = re.compile(r"[0-9]{1,9}")
 
+_DOCUMENT = "-DOCSTART-"
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -129,9 +131,6 @@ def _on_cycle(heads: Sequence[int]) -> int | None:
         if seen_from[word] == start:
             return word
     return None
-
-
-_DOCUMENT = "-DOCSTART-"
 
 
 @dataclass(frozen=True)

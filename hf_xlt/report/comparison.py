@@ -16,7 +16,7 @@ from hf_xlt.evaluation.compare import SAMPLES, ComparedResult, compare_results, 
 from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
 from hf_xlt.evaluation.curves import Curve
 from hf_xlt.evaluation.evaluate import DEFAULT, check_data, check_results_folder, evaluate_model
-from hf_xlt.evaluation.results import figure
+from hf_xlt.evaluation.results import format_score
 from hf_xlt.evaluation.retrieval import nearest_tokens
 from hf_xlt.evaluation.structure import Structure, structure
 from hf_xlt.evaluation.tasks.data import Data
@@ -190,7 +190,7 @@ def _summary(one: ComparedResult) -> str:
     if one.difference is None:
         return one.result.shown()
     value = one.difference.value
-    return f"{one.result.shown()} ({'+' if value > 0 else ''}{figure(value, headline)})"
+    return f"{one.result.shown()} ({'+' if value > 0 else ''}{format_score(value, headline)})"
 
 
 def _tasks(compared: Mapping[str, Sequence[ComparedResult]]) -> Section:
@@ -204,7 +204,7 @@ def _tasks(compared: Mapping[str, Sequence[ComparedResult]]) -> Section:
 
 def _bars(task: str, models: Sequence[ComparedResult]) -> str:
     headline = models[0].result.headline
-    scale = float(figure(1.0, headline))
+    scale = float(format_score(1.0, headline))
     bars = [
         Bar(one.result.model, scale * one.score.value, scale * one.score.low, scale * one.score.high) for one in models
     ]

@@ -21,6 +21,12 @@ from hf_xlt.study.cell import CellResult
 
 ALIGNED = "orthogonal"
 
+TRANSFER_FILE, CKA_FILE, RETRIEVAL_FILE = "transfer.png", "cka.png", "retrieval.png"
+_MARKERS = "os^Dv<>P"
+_LINES = tuple(product(("-", "--"), METHOD_COLORS))
+Lines = Mapping[str, Sequence[Sequence[float]]]
+"""What a line is called → its values by layer, once a seed."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -137,13 +143,6 @@ def of_words(result: CellResult, way: str) -> float | None:
 def percent(share: float | None) -> float | None:
     """A share in per cent, where there is one."""
     return None if share is None else 100 * share
-
-
-TRANSFER_FILE, CKA_FILE, RETRIEVAL_FILE = "transfer.png", "cka.png", "retrieval.png"
-_MARKERS = "os^Dv<>P"
-_LINES = tuple(product(("-", "--"), METHOD_COLORS))
-Lines = Mapping[str, Sequence[Sequence[float]]]
-"""What a line is called → its values by layer, once a seed."""
 
 
 def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:

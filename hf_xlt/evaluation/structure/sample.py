@@ -20,6 +20,8 @@ from hf_xlt.files.text import first_numbers
 _WORDS = Steps([BertPreTokenizer(), Split(Regex(r"\p{Han}"), "isolated")])  # of plain text; punctuation apart
 _TOKENIZED = WhitespaceSplit()  # of text that was cut into words before it was aligned
 
+_FEWEST = 2
+
 
 @dataclass(frozen=True, eq=False)
 class WordPairs:
@@ -108,9 +110,6 @@ def _check_range(numbers: np.ndarray, positions: np.ndarray, lengths: np.ndarray
             f"Pair {number} has a link to word {positions[outside[0]]}, but {lengths[number]} words between white "
             "space; expected positions from 0. Give the text that was aligned."
         )
-
-
-_FEWEST = 2
 
 
 @dataclass(frozen=True, eq=False)

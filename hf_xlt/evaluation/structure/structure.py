@@ -34,6 +34,8 @@ from hf_xlt.hub.card import CardTable
 
 UNALIGNED = "unaligned"
 
+Grid = tuple[tuple[float, ...], ...]
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -98,9 +100,6 @@ def layer_precisions(
     bar = tqdm(layers, desc="alignment", unit="layer", disable=None, leave=False)
     found = [aligned_precision(a[i], b[j], test) for i, j in bar]
     return {name: tuple(of_layer[name] for of_layer in found) for name in found[0]}
-
-
-Grid = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)

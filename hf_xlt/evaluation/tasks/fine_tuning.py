@@ -28,7 +28,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from hf_xlt.evaluation.config import FineTuningConfig, ModelSpec
 from hf_xlt.evaluation.models import SIDES, Encoder, Side
-from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, answers, with_states
+from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, cache_states, predict
 from hf_xlt.evaluation.tasks.task import ROLES, Outcome, SupervisedTask
 
 Score = Callable[[TaskModel], float]
@@ -84,7 +84,7 @@ class LengthTrainer(Trainer):
         return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths)
 
 
-def learn(
+def fine_tune(
     model: TaskModel,
     features: Sequence[Features],
     collator: Collator,
@@ -183,7 +183,7 @@ class FineTuning:
         if not frozen:
             encoder.switch_to(side)
         collator = collator_of(encoder, side)
-        learned = learn(
+        learned = fine_tune(
             model, features["train"], collator, lambda m: self._dev_score(m, features, collator), self.config, seed
         )
         if not frozen:
@@ -201,7 +201,7 @@ class FineTuning:
         for role, rows in features.items():
             side = self.data.side(role)
             encoder.switch_to(side)
-            features[role] = with_states(model, rows, collator_of(encoder, side), self.data.task.cached)
+            features[role] = cache_states(model, rows, collator_of(encoder, side), self.data.task.cached)
         return encoder, features
 
     def _opened(self) -> tuple[Encoder, dict[str, list[Features]]]:
@@ -225,7 +225,7 @@ class FineTuning:
         self, model: TaskModel, role: str, features: Mapping[str, list[Features]], collator: Collator
     ) -> np.ndarray:
         task, labels, examples = self.data.task, self.data.labels, self.data.by_role[role]
-        found = zip(examples, features[role], answers(model, features[role], collator), strict=True)
+        found = zip(examples, features[role], predict(model, features[role], collator), strict=True)
         predictions = [task.prediction(example, row.encoded, answer, labels) for example, row, answer in found]
         return task.metric(labels).counts(predictions, [task.reference(example) for example in examples])
 

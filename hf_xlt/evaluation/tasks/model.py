@@ -16,6 +16,8 @@ from hf_xlt.device import autocast
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, TaskHead
 
+BATCH = 64
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -94,9 +96,6 @@ def _padded(arrays: Sequence[np.ndarray], value: int | bool) -> Tensor:
     return torch.from_numpy(padded)
 
 
-BATCH = 64
-
-
 class TaskModel(nn.Module):
     """An encoder and a head; `Trainer` trains it.
 
@@ -137,7 +136,7 @@ class TaskModel(nn.Module):
 
 
 @torch.inference_mode()
-def answers(model: TaskModel, features: Sequence[Features], collator: Collator) -> list[Any]:
+def predict(model: TaskModel, features: Sequence[Features], collator: Collator) -> list[Any]:
     """The head's answers, one an example."""
     found: list[Any] = [None] * len(features)
     for indices, states, mask in _states(model, features, collator, "answering"):
@@ -147,7 +146,7 @@ def answers(model: TaskModel, features: Sequence[Features], collator: Collator) 
 
 
 @torch.inference_mode()
-def with_states(
+def cache_states(
     model: TaskModel, features: Sequence[Features], collator: Collator, cached: Callable[[Tensor], Tensor]
 ) -> list[Features]:
     """The same examples with what is cached of their states, float32 on the CPU: one forward pass for all epochs."""

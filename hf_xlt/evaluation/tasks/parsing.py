@@ -21,6 +21,8 @@ from hf_xlt.files.conll import Sentence, read_conllu
 
 ARC, RELATION, DROPOUT, SLOPE = 500, 100, 0.33, 0.1
 
+MOST_UNSEEN = 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class ParserScores:
@@ -91,9 +93,6 @@ class BiaffineHead(TaskHead):
         relations = self.relation_scores(scores, mask, heads).argmax(1)
         answers = torch.stack([heads, relations]).cpu().numpy()
         return np.split(answers, np.cumsum(lengths)[:-1], axis=1)
-
-
-MOST_UNSEEN = 0.05
 
 
 class Parsing(SupervisedTask[Sentence]):

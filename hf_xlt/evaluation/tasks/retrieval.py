@@ -15,14 +15,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.metrics import PrecisionAt1
 from hf_xlt.evaluation.models import SIDES, Encoder, Side
-from hf_xlt.evaluation.retrieval import (
-    ALL_LAYERS,
-    LAST_LAYER,
-    nearest,
-    nearest_by_margin,
-    retrieval,
-    sentence_vectors,
-)
+from hf_xlt.evaluation.retrieval import ALL_LAYERS, LAST_LAYER, nearest, nearest_by_margin, retrieval, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import SentenceEncoder, longer, sentence_encoder
 from hf_xlt.evaluation.tasks.data import read_pairs
 from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask

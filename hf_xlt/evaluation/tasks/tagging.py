@@ -23,6 +23,8 @@ _CLOSED = ("ADP", "AUX", "CCONJ", "DET", "NUM", "PART", "PRON", "SCONJ")
 _OTHER = ("PUNCT", "SYM", "X")
 UPOS = tuple(sorted(_OPEN + _CLOSED + _OTHER))
 
+_IOB = re.compile(r"O|[BI]-.+")
+
 
 class TaggingHead(TaskHead):
     """A linear map of each state picked."""
@@ -131,9 +133,6 @@ class POS(Tagging):
     def read(self, place: str) -> list[TaggedSentence]:
         """Sentences of a CoNLL file."""
         return read_tagged(place)
-
-
-_IOB = re.compile(r"O|[BI]-.+")
 
 
 class NER(Tagging):

@@ -20,12 +20,7 @@ from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.geometry.csls import matches
 from hf_xlt.geometry.similarity import unit_rows
 
-_SCORES = {
-    "static_nn_p@1": (0,),
-    "static_csls_p@1": (1,),
-    "contextual_nn_p@1": (2,),
-    "contextual_csls_p@1": (3,),
-}
+_SCORES = {"static_nn_p@1": (0,), "static_csls_p@1": (1,), "contextual_nn_p@1": (2,), "contextual_csls_p@1": (3,)}
 
 
 @dataclass(frozen=True)

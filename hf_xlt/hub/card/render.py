@@ -22,17 +22,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from hf_xlt.files.printable import one_line, printable
 from hf_xlt.files.revision import split_revision
 from hf_xlt.hub.card.codes import public_code
-from hf_xlt.hub.card.facts import (
-    HEADS,
-    KINDS,
-    CardFacts,
-    CardTable,
-    EvidenceFacts,
-    ResultRow,
-    RowCounts,
-    Score,
-    parsed,
-)
+from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, CardTable, EvidenceFacts, ResultRow, RowCounts, Score, parsed
 from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_name, without_paths
 
 # What Markdown, its tables, HTML inside it and formulas are made of; and what makes a link out of an address. An
@@ -40,6 +30,20 @@ from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~#&$@]|(?<![a-z0-9])_|_(?![a-z0-9])|:(?=//)|(?<=\bwww)\.)", flags=re.IGNORECASE)
 _BEGINNING = re.compile(r"([-+=]|\d+(?=[.)]))")
 _TICKS = re.compile("`+")
+
+NO_REPOSITORY = "unknown"  # what the Hub calls a dataset that it does not hold
+TASKS = {"encoder": "fill-mask", "decoder": "text-generation", "encoder-decoder": "text2text-generation"}
+CARD = "README.md"
+TEMPLATE = Path(__file__).with_name("template.md")
+LIBRARIES = ("hf-xlt", "transformers", "torch", "tokenizers", "datasets", "safetensors", "huggingface_hub")
+PIPELINE_TAGS = {
+    "AutoModel": "feature-extraction",
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForQuestionAnswering": "question-answering",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+}
 
 
 def plain(text: str) -> str:
@@ -83,10 +87,6 @@ def _fence(text: str, least: int) -> int:
     return max([least - 1, *(len(ticks) for ticks in _TICKS.findall(text))]) + 1
 
 
-NO_REPOSITORY = "unknown"  # what the Hub calls a dataset that it does not hold
-TASKS = {"encoder": "fill-mask", "decoder": "text-generation", "encoder-decoder": "text2text-generation"}
-
-
 def eval_results(facts: CardFacts) -> list[EvalResult]:
     """The figures of the model itself, none of what it is compared with; what is no finite number is left out."""
     return [_eval_result(score) for score in (*_held_out(facts), *(facts.scores or ())) if math.isfinite(score.value)]
@@ -128,19 +128,6 @@ def _eval_result(score: Score) -> EvalResult:
         metric_name=one_line(score.name),
         metric_value=round(score.value, 4),
     )
-
-
-CARD = "README.md"
-TEMPLATE = Path(__file__).with_name("template.md")
-LIBRARIES = ("hf-xlt", "transformers", "torch", "tokenizers", "datasets", "safetensors", "huggingface_hub")
-PIPELINE_TAGS = {
-    "AutoModel": "feature-extraction",
-    "AutoModelForCausalLM": "text-generation",
-    "AutoModelForMaskedLM": "fill-mask",
-    "AutoModelForQuestionAnswering": "question-answering",
-    "AutoModelForSequenceClassification": "text-classification",
-    "AutoModelForTokenClassification": "token-classification",
-}
 
 
 def installed_versions() -> dict[str, str]:
