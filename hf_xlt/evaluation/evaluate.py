@@ -34,7 +34,7 @@ def evaluate_model(
     tasks: Sequence[str],
     data: Data,
     config: EvaluationConfig = DEFAULT,
-    output: Path | None = None,
+    output: str | Path | None = None,
 ) -> Evaluation:
     """Evaluate a model on tasks.
 
@@ -54,13 +54,14 @@ def evaluate_model(
     places = check_data(tasks, data)
     if output is None:
         return Evaluation(_evaluated(task_named(name), spec, places[name], config, {}) for name in tasks)
-    check_results_folder(output)
+    folder = Path(output)
+    check_results_folder(folder)
     checkpoints = {
-        role: checkpoint_content(name, ignoring=output)
+        role: checkpoint_content(name, ignoring=folder)
         for role, name in (("model", spec.name), ("source", spec.source))
         if name is not None
     }
-    return Evaluation(_kept(task_named(name), spec, places[name], config, output, checkpoints) for name in tasks)
+    return Evaluation(_kept(task_named(name), spec, places[name], config, folder, checkpoints) for name in tasks)
 
 
 def check_data(tasks: Sequence[str], data: Data) -> dict[str, dict[str, str]]:

@@ -101,7 +101,7 @@ def compare_models(
     tasks: Sequence[str],
     data: Data,
     config: EvaluationConfig = DEFAULT,
-    output: Path | None = None,
+    output: str | Path | None = None,
     *,
     source: str | None = None,
     languages: tuple[str, str] | None = None,
@@ -133,10 +133,11 @@ def compare_models(
     """
     if len(set(models)) != len(models) or len(models) < 2:
         raise InputError(f"Nothing to compare in {', '.join(models)}", value=models, expected="two or more, each once")
-    if output is not None:
-        check_results_folder(output)
-        if output.exists():
-            check_report(output / PAGE, overwrite=overwrite)
+    page = None if output is None else Path(output) / PAGE
+    if page is not None:
+        check_results_folder(page.parent)
+        if page.parent.exists():
+            check_report(page, overwrite=overwrite)
     check_data(tasks, data)
     multilingual = [
         isinstance(Checkpoint.open(model, trust_remote_code=trust_remote_code).config, TreLMConfig) for model in models
@@ -164,8 +165,8 @@ def compare_models(
     neighbors = {model: nearest_tokens(model, words, trust_remote_code=trust_remote_code) for model in models if words}
     curves = {model: found for model in models if (found := curves_of(model))}
     comparison = Comparison(compared, curves, structures, neighbors)
-    if output is not None:
-        write_report(output / PAGE, comparison.report(), overwrite=overwrite)
+    if page is not None:
+        write_report(page, comparison.report(), overwrite=overwrite)
     return comparison
 
 

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hf_xlt.evaluation.config import ModelSpec
+from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
+from hf_xlt.evaluation.evaluate import evaluate_model
 from hf_xlt.evaluation.structure import Structure, structure
-from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, TaskExamples
-from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Data, Recipe
@@ -111,15 +110,9 @@ def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float 
     """Accuracy of parts of speech, learned in the first language: in the second, and on development in the first."""
     if not study.tagging:
         return None, None
-    data = tagging_data(study)
-    outcome = FineTuning(data, ModelSpec(model, languages=study.languages), study.budget).outcome(seed)
-    scores = data.task.metric(data.labels).scores(outcome.counts)
-    return scores[data.task.headline], float(outcome.notes["dev"])
-
-
-def tagging_data(study: Study) -> TaskExamples:
-    """The treebanks of a study, as much of them as its budget allows."""
-    return TaskExamples.read(UPOSTagging(), study.tagging, zero_shot=True).limited(study.budget)
+    config = EvaluationConfig(True, (seed,), study.budget)
+    (result,) = evaluate_model(ModelSpec(model, languages=study.languages), ["upos"], {"upos": study.tagging}, config)
+    return result.mean(), float(result.runs[0].notes["dev"])
 
 
 def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any], seed: int) -> Recipe:

@@ -19,6 +19,8 @@ from tqdm.auto import tqdm
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.tasks.fine_tuning import TaskExamples
+from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.evidence.skipped import told
 from hf_xlt.files.whole import write_whole
@@ -27,7 +29,7 @@ from hf_xlt.runs.contents import contents_of, each, pinned_corpus
 from hf_xlt.runs.kinds.multilingual import check_model, languages_config
 from hf_xlt.runs.languages import languages_text
 from hf_xlt.runs.work import held
-from hf_xlt.study.cell import CellResult, measure_cell, recipes_of, tagging_data
+from hf_xlt.study.cell import CellResult, measure_cell, recipes_of
 from hf_xlt.study.report import StudyResults
 from hf_xlt.study.study import NOTHING, Cell, Study
 
@@ -108,7 +110,7 @@ def check(study: Study) -> None:
     """Read every file of a study once."""
     told(read_parallel(str(study.parallel)))
     if study.tagging:
-        tagging_data(study)
+        TaskExamples.read(UPOSTagging(), study.tagging, zero_shot=True)
     for recipe in recipes(study, Path()):
         languages_text(recipe)
 

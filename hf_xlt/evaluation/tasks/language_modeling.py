@@ -41,7 +41,7 @@ class LanguageModeling(TrainingFreeTask):
     roles: ClassVar[Mapping[str, bool]] = {"test": True}
     lower_is_better: ClassVar[bool] = True
 
-    length: int = 128
+    length: int = 128  # tokens a sequence; fewer where the model has fewer positions
 
     def metric(self, labels: Sequence[str] = ()) -> Perplexity:
         """Counts of each sequence: nats, predicted tokens, bytes."""
@@ -73,7 +73,7 @@ class PseudoPerplexity(TrainingFreeTask):
     roles: ClassVar[Mapping[str, bool]] = {"test": True}
     lower_is_better: ClassVar[bool] = True
 
-    lines: int = 500
+    lines: int = 500  # the first of the text; each costs as many passes as it has tokens
 
     def metric(self, labels: Sequence[str] = ()) -> Perplexity:
         """Counts of each line: nats, tokens, bytes."""

@@ -24,7 +24,6 @@ LONGEST_ANSWER = 30  # tokens, as in BERT's run_squad
 BATCH = 1000
 HAN_SHARE = 0.2  # of a context's letters; of XQuAD's paragraphs the lowest in Chinese is 0.48, the highest else 0.01
 _PLACE = re.compile(r"(?P<path>[^#]+)(?:#(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}))?")
-
 _BROKEN = re.compile("[\0\ud800-\udfff]")
 
 
@@ -221,10 +220,8 @@ def _paragraphs(path: str) -> Iterator[tuple[str, Any]]:
     """Where each paragraph is, and its record as in SQuAD."""
     if (records := Records.at(path)) is not None:
         for number, (question, context, answers) in records.rows("question", "context", "answers"):
-            yield (
-                f"{path}, row {number}",
-                {"context": context, "qas": [{"question": question, "answers": _listed(answers)}]},
-            )
+            asked = [{"question": question, "answers": _listed(answers)}]
+            yield f"{path}, row {number}", {"context": context, "qas": asked}
         return
     file = json_value("\n".join(text_lines(path)), path)
     for a, article in enumerate(_field(file, "data", list, path), start=1):
@@ -234,10 +231,10 @@ def _paragraphs(path: str) -> Iterator[tuple[str, Any]]:
 
 def _listed(answers: Any) -> Any:
     """Answers one by one, where a row has a list of texts and one of places."""
-    if isinstance(answers, dict) and all(isinstance(answers.get(key), list) for key in ("text", "answer_start")):
-        pairs = zip(answers["text"], answers["answer_start"], strict=False)
-        return [{"text": text, "answer_start": start} for text, start in pairs]
-    return answers
+    texts, starts = (answers.get(key) if isinstance(answers, dict) else None for key in ("text", "answer_start"))
+    if not (isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)):
+        return answers
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
 
 
 def _questions(record: Any, where: str) -> Iterator[Question]:
