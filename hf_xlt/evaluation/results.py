@@ -131,7 +131,7 @@ class Evaluation(tuple[TaskResult, ...]):
     """What one model came to on several tasks, in their order."""
 
     def __repr__(self) -> str:
-        return f"Evaluation({', '.join(f'{result.task} {result.shown()}' for result in self)})"
+        return f"Evaluation({', '.join(f'{result.task} {result.shown()}' for result in self)})"[:180]
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()

@@ -110,6 +110,11 @@ class Records:
         columns = tuple(map(str.strip, found["columns"].split(","))) if found["columns"] else ()
         return cls(place, found["id"], options, columns, (found["column"], found["value"]) if found["column"] else None)
 
+    @property
+    def on_hub(self) -> bool:
+        """Whether it is a dataset of the Hub, and no file."""
+        return "path" not in self.options
+
     def rows(self, *defaults: str) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Number, from 1, and wanted values of each row that is selected; names stand in place of class numbers."""
         wanted = self.columns or defaults
@@ -167,9 +172,7 @@ def _text(cell: Any, place: str, number: int) -> str:
 def text_lines_of(place: str) -> Iterator[str]:
     """The lines of a corpus, or of one column of a table or dataset, none of them empty."""
     records, local = Records.at(place), Place.parse(place)
-    if (records is not None and (records.columns or records.builder not in ("parquet", "jsonl"))) or (
-        local.columns and Path(local.path).is_file()
-    ):
+    if (records is not None and records.on_hub) or (local.columns and Path(local.path).is_file()):
         return (stripped for _, (cell,) in text_rows(place, "text") if (stripped := cell.strip()))
     return Corpus(place).lines()
 
@@ -199,7 +202,7 @@ def content_at(place: str) -> str:
     """A digest of a file, or the commit that a dataset of the Hub stands for now."""
     place = place if os.path.exists(place) else place.partition("#")[0]
     records = Records.at(place)
-    if records is None or "path" in records.options:
+    if records is None or not records.on_hub:
         return content_of(file_of(place))
     revision = records.options["revision"]
     return Corpus(records.builder + (f"@{revision}" if revision else "")).pinned().name
