@@ -52,8 +52,8 @@ def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
     """
     if sources.shape != targets.shape or not len(sources):
         raise InputError(
-            f"Sentence vectors of shapes {tuple(sources.shape)}, {tuple(targets.shape)}; expected the same number of "
-            "sentences, one or more, and the same width on both sides."
+            f"Sentence vectors of shapes {tuple(sources.shape)}, {tuple(targets.shape)}",
+            expected="the same number of sentences, one or more, and the same width on both sides",
         )
     gold = torch.arange(len(sources), device=sources.device)
     forward, backward = (float((found == gold).double().mean()) for found in nearest(sources, targets))

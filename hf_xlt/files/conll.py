@@ -59,7 +59,7 @@ def read_conllu(path: str | Path) -> list[Sentence]:
             sentences.append(_Block(path, number - len(block), block).sentence())
             block = []
     if not sentences:
-        raise InputError(f"{path} holds no sentence; expected CoNLL-U.", path=path)
+        raise InputError(f"{path} holds no sentence", expected="CoNLL-U", path=path)
     return sentences
 
 
@@ -170,7 +170,7 @@ def read_conll(path: str | Path) -> list[TaggedSentence]:
             lines, words, tags = zip(*_cells(group, path), strict=True)
             sentences.append(TaggedSentence(words, tags, lines[0]))
     if not sentences:
-        raise InputError(f"{path} holds no sentence; expected a word and its tag on each line.", path=path)
+        raise InputError(f"{path} holds no sentence", expected="a word and its tag on each line", path=path)
     return sentences
 
 
@@ -185,7 +185,8 @@ def _cells(lines: Iterator[tuple[int, str]], path: str | Path) -> Iterator[tuple
         word, tag = cells[0].strip(" "), cells[-1].strip(" ")
         if len(cells) < 2 or not word or not tag:
             raise InputError(
-                f"{path}, line {number}: {line!r} lacks a word or a tag; expected both, with a tab or space.",
+                f"{path}, line {number}: {line!r} lacks a word or a tag",
+                expected="both, with a tab or space",
                 path=path,
                 line=number,
             )

@@ -215,17 +215,20 @@ def _public_recipe(folder: Path) -> bytes:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; expected a saved model. Make one with `hf-xlt run`.", path=folder)
+        raise InputError(
+            f"{folder} is not a folder", expected="a saved model", hint="Make one with `hf-xlt run`.", path=folder
+        )
     body = folder / transformer_path(folder)
     if not (body / "config.json").is_file():
         raise InputError(
-            f"{body} has no config.json; expected a saved model. Give the folder that holds it.", path=body
+            f"{body} has no config.json", expected="a saved model", hint="Give the folder that holds it.", path=body
         )
     pickles = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in PICKLES)
     if pickles:
         raise InputError(
-            f"{folder} holds pickled files ({', '.join(pickles)}); expected safetensors only, as a pickle runs code "
-            "when it is opened. Save weights anew with save_pretrained, and move other files elsewhere.",
+            f"{folder} holds pickled files ({', '.join(pickles)})",
+            expected="safetensors only, as a pickle runs code when it is opened",
+            hint="Save weights anew with save_pretrained, and move other files elsewhere.",
             path=folder,
         )
     Weights.open(body)
@@ -235,7 +238,9 @@ def _check_folder(folder: Path) -> None:
 def _check_card(path: Path) -> None:
     if not path.is_file():
         raise InputError(
-            f"{path.parent} has no model card {CARD}; expected one. Write it with hf_xlt.hub.card.write_card.",
+            f"{path.parent} has no model card {CARD}",
+            expected="one",
+            hint="Write it with hf_xlt.hub.card.write_card.",
             path=path,
         )
     try:

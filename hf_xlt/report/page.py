@@ -81,7 +81,8 @@ class Section:
         for table in self.tables:
             if uneven := [line for line in table.lines if len(line) != len(table.header)]:
                 raise InputError(
-                    f"{table.caption!r}: the line {uneven[0]} has {len(uneven[0])} cells; expected {len(table.header)}."
+                    f"{table.caption!r}: the line {uneven[0]} has {len(uneven[0])} cells",
+                    expected=f"{len(table.header)}",
                 )
 
 

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @checked
-def run_study(study: Study, output: Path, workers: int = 1) -> StudyResults:
+def run_study(study: Study, output: str | Path, workers: int = 1) -> StudyResults:
     """Train and measure every cell of a study.
 
     A cell's figures are written to `cells/` when it is done, and its models removed. If the study is killed, the same
@@ -56,7 +56,8 @@ def run_study(study: Study, output: Path, workers: int = 1) -> StudyResults:
         InputError: If a file or a cell of the study cannot be used, or the folder holds something else.
     """
     if workers < 1:
-        raise InputError(f"workers is {workers}; expected a number ≥ 1.")
+        raise InputError(f"workers is {workers}", value=workers, expected="a number ≥ 1")
+    output = Path(output)
     with held(output):
         begin(study := with_commits(study), output)
         left = [cell for cell in study.cells if kept_result(output, cell) is None]

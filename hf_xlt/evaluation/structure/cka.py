@@ -53,7 +53,7 @@ class CKA:
         widths, known = ([rows.shape[-1] for rows in group] for group in (sides, self._origins))
         if widths != known:
             raise InputError(
-                f"A block of widths {widths} after others of {known}; expected blocks of the same two representations."
+                f"A block of widths {widths} after others of {known}", expected="blocks of the same two representations"
             )
         of_x, of_y = (_Block.of(side, origin) for side, origin in zip(sides, self._origins, strict=True))
         self._cross.add(of_x, of_y)
@@ -205,11 +205,12 @@ def _share(cross: float, of_x: float, of_y: float) -> float:
 def _check_pair(x: Tensor, y: Tensor) -> None:
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise InputError(
-            f"Representations of shapes {tuple(x.shape)} and {tuple(y.shape)}; expected two matrices with as many "
-            "rows, each of the same thing. Give the representations of pairs."
+            f"Representations of shapes {tuple(x.shape)} and {tuple(y.shape)}",
+            expected="two matrices with as many rows, each of the same thing",
+            hint="Give the representations of pairs.",
         )
 
 
 def _check_number(rows: int, fewest: int) -> None:
     if rows < fewest:
-        raise InputError(f"CKA is asked of {rows} rows; expected at least {fewest}. Give more pairs.")
+        raise InputError(f"CKA is asked of {rows} rows", expected=f"at least {fewest}", hint="Give more pairs.")

@@ -99,7 +99,7 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
 def check_links(links: Sequence[np.ndarray], pairs: Sequence[tuple[str, str]]) -> None:
     """Refuse links that are not one set a pair."""
     if len(links) != len(pairs):
-        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")
+        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
 
 
 def _check_range(numbers: np.ndarray, positions: np.ndarray, lengths: np.ndarray) -> None:
@@ -107,8 +107,10 @@ def _check_range(numbers: np.ndarray, positions: np.ndarray, lengths: np.ndarray
     if len(outside):
         number = numbers[outside[0]]
         raise InputError(
-            f"Pair {number} has a link to word {positions[outside[0]]}, but {lengths[number]} words between white "
-            "space; expected positions from 0. Give the text that was aligned."
+            f"Pair {number} has a link to word {positions[outside[0]]}, but {lengths[number]} words "
+            "between white space",
+            expected="positions from 0",
+            hint="Give the text that was aligned.",
         )
 
 
@@ -143,8 +145,8 @@ class Sample:
         """Draw test pairs, and words from both parts, each pair of spellings once in either; see `structure`."""
         if sentences < 1 or words < 0 or not 0 < test_share < 1:
             raise InputError(
-                f"sentences={sentences}, words={words}, test_share={test_share}; expected at least 1, 0 or more, and a "
-                "share between 0 and 1."
+                f"sentences={sentences}, words={words}, test_share={test_share}",
+                expected="at least 1, 0 or more, and a share between 0 and 1",
             )
         _check_sentences(pairs)
         if links is not None:
@@ -172,8 +174,9 @@ def check_parts(test: Tensor, what: str, or_else: str = "") -> None:
     testing, learning = int(test.sum()), int((~test).sum())
     if min(testing, learning) < _FEWEST:
         raise InputError(
-            f"There are {len(test)} {what}: {learning} to learn a map from and {testing} to test it with; expected at "
-            f"least {_FEWEST} of either. Give more sentence pairs, or another test_share{or_else}."
+            f"There are {len(test)} {what}: {learning} to learn a map from and {testing} to test it with",
+            expected=f"at least {_FEWEST} of either",
+            hint=f"Give more sentence pairs, or another test_share{or_else}.",
         )
 
 

@@ -41,8 +41,9 @@ def encode(
         raise InputError("There is no sentence to read; give at least one.")
     if len(side.words) and not tokenizer.is_fast:
         raise InputError(
-            f"{type(tokenizer).__name__} does not tell where its tokens stand in the text, which states of words need; "
-            "expected a tokenizer with a tokenizer.json. Take a checkpoint that has one, or ask for 0 words."
+            f"{type(tokenizer).__name__} does not tell where its tokens stand in the text, which states of words need",
+            expected="a tokenizer with a tokenizer.json",
+            hint="Take a checkpoint that has one, or ask for 0 words.",
         )
     model.eval()
     longest = min(tokenizer.model_max_length, positions(model))
@@ -137,8 +138,10 @@ class LayerEncoder:
         tokenizer = checkpoint.tokenizer() if language is None else tokenizer_of(checkpoint, language)
         if tokenizer.pad_token is None and tokenizer.eos_token is None:
             raise InputError(
-                f"The tokenizer of {name_or_folder} has neither a padding nor an end-of-text token; expected one to "
-                "fill batches with. Set tokenizer.pad_token and save it again."
+                f"The tokenizer of {name_or_folder} has neither a padding nor an end-of-text token",
+                value=name_or_folder,
+                expected="one to fill batches with",
+                hint="Set tokenizer.pad_token and save it again.",
             )
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         tokenizer.padding_side = "right"
@@ -165,9 +168,15 @@ def _check_language(checkpoint: Checkpoint, language: str | None) -> None:
     known = tuple(config.languages) if isinstance(config, TreLMConfig) else ()
     if language is None and known:
         raise InputError(
-            f"{checkpoint.name} has the languages {', '.join(known)}; expected to be told which one it is to read. "
-            "Name it in languages."
+            f"{checkpoint.name} has the languages {', '.join(known)}",
+            value=known,
+            expected="to be told which one it is to read",
+            hint="Name it in languages.",
         )
     if language is not None and language not in known:
         has = f"the languages {', '.join(known)}" if known else "no languages of its own"
-        raise InputError(f"{checkpoint.name} is to read {language!r}, but has {has}. Name one it has, or none.")
+        raise InputError(
+            f"{checkpoint.name} is to read {language!r}, but has {has}",
+            value=language,
+            hint="Name one it has, or none.",
+        )

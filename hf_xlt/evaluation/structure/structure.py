@@ -67,8 +67,8 @@ def least_squares(rows: Tensor, images: Tensor) -> Tensor:
     """
     if len(rows) != len(images) or not len(rows):
         raise InputError(
-            f"Cannot map rows {tuple(rows.shape)} to {tuple(images.shape)}; expected as many of one as of the other, "
-            "and at least one pair."
+            f"Cannot map rows {tuple(rows.shape)} to {tuple(images.shape)}",
+            expected="as many of one as of the other, and at least one pair",
         )
     both = (side.to("cpu", torch.float64) for side in (rows, images))
     # Not the default, gelsy: torch 2.13 returned wrong ranks of singular matrices with it, now and then.
@@ -85,7 +85,7 @@ def aligned_precision(a: Tensor, b: Tensor, test: Tensor) -> dict[str, Precision
     of one width, then each of `MAPS`. Between different widths the orthogonal map has orthonormal rows or columns.
     """
     if not len(a) == len(b) == len(test):
-        raise InputError(f"{len(a)} and {len(b)} states with {len(test)} marks of test pairs; expected one a pair.")
+        raise InputError(f"{len(a)} and {len(b)} states with {len(test)} marks of test pairs", expected="one a pair")
     queries, keys = a[test], b[test]
     found = {UNALIGNED: precision(queries, keys)} if a.shape[1] == b.shape[1] else {}
     for name, learn in MAPS.items():

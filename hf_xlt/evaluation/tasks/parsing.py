@@ -111,7 +111,7 @@ class Parsing(SupervisedTask[Sentence]):
         sentences = read_conllu(place)
         for sentence in sentences:
             if not sentence.heads:
-                raise InputError(f"{place}, line {sentence.line}: a sentence without heads; expected a treebank.")
+                raise InputError(f"{place}, line {sentence.line}: a sentence without heads", expected="a treebank")
         return sentences
 
     def labels(self, train: Sequence[Sentence], others: Mapping[str, Sequence[Sentence]]) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class Parsing(SupervisedTask[Sentence]):
         words, in the treebanks looked at). A relation that training lacks is never predicted and so counts as wrong.
         """
         if not train:
-            raise InputError("There is no sentence to train a parser on; expected a treebank.")
+            raise InputError("There is no sentence to train a parser on", expected="a treebank")
         relations = {relation for sentence in train for relation in _relations(sentence)}
         for role, sentences in others.items():
             there = [relation for sentence in sentences for relation in _relations(sentence)]
@@ -129,7 +129,8 @@ class Parsing(SupervisedTask[Sentence]):
             if len(unseen) > MOST_UNSEEN * len(there):
                 raise InputError(
                     f"{len(unseen) / len(there):.0%} of the words in {role} have relations that training lacks "
-                    f"({', '.join(sorted(set(unseen)))}); expected treebanks of one version of Universal Dependencies."
+                    f"({', '.join(sorted(set(unseen)))})",
+                    expected="treebanks of one version of Universal Dependencies",
                 )
         return tuple(sorted(relations))
 

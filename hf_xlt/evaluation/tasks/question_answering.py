@@ -243,14 +243,14 @@ def _questions(record: Any, where: str) -> Iterator[Question]:
         here = f"{where}, question {q}"
         answers = tuple(_answer(answer, context, here) for answer in _field(question, "answers", list, here))
         if not answers:
-            raise InputError(f"{here} has no answer; expected SQuAD 1.1, where every question has one.")
+            raise InputError(f"{here} has no answer", expected="SQuAD 1.1, where every question has one")
         yield Question(_field(question, "question", str, here), context, answers, here)
 
 
 def _answer(record: Any, context: str, where: str) -> Answer:
     text, start = _field(record, "text", str, where), _field(record, "answer_start", int, where)
     if not text.strip():
-        raise InputError(f"{where}: an answer is empty; expected some text of the context.")
+        raise InputError(f"{where}: an answer is empty", expected="some text of the context")
     if start < 0 or not context.startswith(text, start):
         there = context[max(start, 0) : max(start, 0) + len(text)]
         raise InputError(
@@ -263,7 +263,7 @@ def _answer(record: Any, context: str, where: str) -> Answer:
 def _field(record: Any, key: str, kind: type, where: str) -> Any:
     value = record.get(key) if isinstance(record, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise InputError(f"{where}: no {key!r} that is a {kind.__name__}; expected SQuAD 1.1.")
+        raise InputError(f"{where}: no {key!r} that is a {kind.__name__}", expected="SQuAD 1.1")
     if isinstance(value, str) and not value.isprintable() and _BROKEN.search(value):
-        raise InputError(f"{where}: {key!r} holds NUL or half of a surrogate pair; expected text. Remove it.")
+        raise InputError(f"{where}: {key!r} holds NUL or half of a surrogate pair", expected="text", hint="Remove it.")
     return value
