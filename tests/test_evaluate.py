@@ -28,6 +28,7 @@ from hf_xlt.evaluation.tasks.classification import Classification
 from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, KeepBest, TaskExamples
 from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, by_length, cache_states
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded
+from hf_xlt.report.comparison import compare_models
 from hf_xlt.sample import sentences
 
 PROBE = replace(FineTuningConfig().probe(), epochs=30, head_learning_rate=3e-2, batch_size=8)
@@ -445,3 +446,16 @@ def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, mo
     config = EvaluationConfig(fine_tuning=FineTuningConfig().probe().quick())
     results = evaluate_model(source, ["classification"], {"classification": topics}, config, page.parent)
     assert set(metric_of(results[0]).of_counts(results[0].counts()[0].sum(0))) == set(results[0].runs[0].scores)
+
+
+def test_models_are_compared_from_python(source, renamed, topics):
+    config = EvaluationConfig(fine_tuning=replace(PROBE, epochs=2))
+    asked = {"tasks": ["classification"], "data": {"classification": topics}, "config": config}
+    found = compare_models([source, renamed], **asked)
+    assert found.models == [str(source), str(renamed)]
+    assert [len(line) for line in found.table().lines] == [2, 2]
+    assert "difference" in found.tables()[0].header
+    assert str(source) in found._repr_html_()
+    with pytest.raises(InputError) as refused:
+        compare_models([source, renamed], **asked, languages=("en", "de"))
+    assert refused.value.value == ("en", "de")

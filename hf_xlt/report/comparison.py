@@ -97,7 +97,7 @@ class Comparison:
 
 @checked
 def compare_models(
-    models: Sequence[str],
+    models: Sequence[str | Path],
     tasks: Sequence[str],
     data: Data,
     config: EvaluationConfig = DEFAULT,
@@ -131,8 +131,9 @@ def compare_models(
         InputError: If there are not two different models, languages are named and none is multilingual, the page is
             there, or as from `evaluate_model`.
     """
-    if len(set(models)) != len(models) or len(models) < 2:
-        raise InputError(f"Nothing to compare in {', '.join(models)}", value=models, expected="two or more, each once")
+    names = [str(model) for model in models]
+    if len(set(names)) != len(names) or len(names) < 2:
+        raise InputError(f"Nothing to compare in {', '.join(names)}", value=names, expected="two or more, each once")
     page = None if output is None else Path(output) / PAGE
     if page is not None:
         check_results_folder(page.parent)
@@ -140,7 +141,7 @@ def compare_models(
             check_report(page, overwrite=overwrite)
     check_data(tasks, data)
     multilingual = [
-        isinstance(Checkpoint.open(model, trust_remote_code=trust_remote_code).config, TreLMConfig) for model in models
+        isinstance(Checkpoint.open(model, trust_remote_code=trust_remote_code).config, TreLMConfig) for model in names
     ]
     if languages and not any(multilingual):
         raise InputError(
@@ -151,7 +152,7 @@ def compare_models(
     pairs = None if parallel is None else told(read_parallel(parallel)).pairs
     specs = [
         ModelSpec(model, source, languages if own else None, trust_remote_code)
-        for model, own in zip(models, multilingual, strict=True)
+        for model, own in zip(names, multilingual, strict=True)
     ]
     evaluations = [evaluate_model(spec, tasks, data, config, output) for spec in specs]
     compared = {
@@ -159,11 +160,11 @@ def compare_models(
     }
     structures = []
     if pairs is not None:
-        first, others = (source, models) if source else (models[0], models[1:])
+        first, others = (source, names) if source else (names[0], names[1:])
         both = pairs if source else [(target, target) for _, target in pairs]
         structures = [structure(first, other, both, words=0, trust_remote_code=trust_remote_code) for other in others]
-    neighbors = {model: nearest_tokens(model, words, trust_remote_code=trust_remote_code) for model in models if words}
-    curves = {model: found for model in models if (found := curves_of(model))}
+    neighbors = {model: nearest_tokens(model, words, trust_remote_code=trust_remote_code) for model in names if words}
+    curves = {model: found for model in names if (found := curves_of(model))}
     comparison = Comparison(compared, curves, structures, neighbors)
     if page is not None:
         write_report(page, comparison.report(), overwrite=overwrite)
@@ -173,7 +174,7 @@ def compare_models(
 def curves_of(model: str) -> list[Curve]:
     """The learning curves of a model that a recipe made, one a seed.
 
-    None if there is no record beside it, or if the recipe only distils: what its curve measures is a head that nobody
+    Empty if there is no record beside it, or if the recipe only distills: what its curve measures is a head that nobody
     trained.
     """
     record = Path(model) / "results.json"
