@@ -585,19 +585,17 @@ def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
             hf_xlt.DataCollatorForMultilingualMLM, {"tokenizer": tokenizer, "mlm_share": 0.15, "position_offset": 1}
         ),
         "DataCollatorForDistillation": (hf_xlt.DataCollatorForDistillation, {"tokenizer": tokenizer}),
-        "Budget": (
-            hf_xlt.Budget,
+        "FineTuningConfig": (
+            hf_xlt.FineTuningConfig,
             {"frozen": True, "epochs": 1, "patience": 1, "evaluations": 1, "batch_size": 2, "learning_rate": 1e-3,
              "head_learning_rate": 1e-3, "warmup": 0.1, "train_examples": 5, "dev_examples": 5, "layer": 1,
              "precision": "float32", "dropout": 0.1},
         ),
-        "Examination": (
-            hf_xlt.Examination, {"tasks": ("retrieval",), "data": {"retrieval": {"test": "x"}}, "zero_shot": False, "seeds": (1,)}
-        ),
-        "ModelAsked": (hf_xlt.ModelAsked, {"name": "x", "source": "y", "languages": ("en", "de")}),
+        "EvaluationConfig": (hf_xlt.EvaluationConfig, {"zero_shot": False, "seeds": (1,)}),
+        "ModelSpec": (hf_xlt.ModelSpec, {"name": "x", "source": "y", "languages": ("en", "de")}),
         "structure": (
             hf_xlt.structure,
-            {"model_a": source, "model_b": helper, "pairs": list(pairs.pairs), "sentences": 50, "words": 20,
+            {"model_a": source, "model_b": helper, "parallel": list(pairs.pairs), "sentences": 50, "words": 20,
              "test_share": 0.3, "seed": 1},
         ),
         "Stage": (
@@ -629,7 +627,7 @@ def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
 UNKNOWN = "no such thing"
 # Texts that may be anything, or are looked up only when they are used; and what may be empty.
 FREE_TEXT = {
-    "ModelAsked": {"name", "source"}, "Recipe": {"name", "source"}, "Study": {"name", "parallel"}, "Stage": set(),
+    "ModelSpec": {"name", "source"}, "Recipe": {"name", "source"}, "Study": {"name", "parallel"}, "Stage": set(),
     "Evidence": {"source", "helper"},
 }  # fmt: skip
 MAY_BE_EMPTY = {
@@ -644,8 +642,8 @@ FINE = {
 }
 OPTIONAL = {
     "Evidence": {"source", "tokenizer", "helper", "dictionary", "parallel", "vectors"},
-    "Budget": {"train_examples", "dev_examples", "layer", "dropout"},
-    "ModelAsked": {"source", "languages"},
+    "FineTuningConfig": {"train_examples", "dev_examples", "layer", "dropout"},
+    "ModelSpec": {"source", "languages"},
     "Recipe": {"source"},
     "PooledInitializer": {"dictionary", "parallel", "weights"},
     "Transport": {"mixture"},

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from study import CAPTIONS_AND_NEWS, files
+from study import CAPTIONS_AND_NEWS, files, write
 
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.recipes import load_recipe
@@ -63,10 +63,8 @@ def main(
 
 def pairs(data: Path, path: Path) -> Path:
     """Every second translation pair, unless the file is there."""
-    if not path.exists():
-        both = chain.from_iterable(read_parallel(f"{data / place}").pairs for place in CAPTIONS_AND_NEWS)
-        path.write_text("".join(f"{a}\t{b}\n" for a, b in islice(both, 1, 16_000, 2)), encoding="utf-8")
-    return path
+    both = chain.from_iterable(read_parallel(f"{data / place}").pairs for place in CAPTIONS_AND_NEWS)
+    return write(path, (f"{a}\t{b}" for a, b in islice(both, 1, 16_000, 2)))
 
 
 if __name__ == "__main__":

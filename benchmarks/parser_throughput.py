@@ -22,7 +22,7 @@ import typer
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from hf_xlt.evaluation.tasks.parsing.biaffine import BiaffineHead
+from hf_xlt.evaluation.tasks.parsing import BiaffineHead
 from hf_xlt.evaluation.tasks.task import TaskHead
 
 WORDS = (2, 5, 9, 12, 16, 20, 26, 37)

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hf_xlt.evaluation.curves import Curve
-from hf_xlt.report.tables import plot_learning_curves
+from hf_xlt.report.pictures import plot_learning_curves
 
 RESULTS = Path(__file__).parent / "results"
 LANGUAGES = {"de": ("German", "#1f5fa8"), "id": ("Indonesian", "#b8372f"), "yo": ("Yoruba", "#2e8b57")}

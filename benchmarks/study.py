@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -22,11 +22,11 @@ from rich.console import Console
 
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.files.text import text_lines
-from hf_xlt.hub.push import installed_versions
+from hf_xlt.hub.card import installed_versions
 from hf_xlt.report.tables import text_table
 from hf_xlt.runs.results import hardware
-from hf_xlt.study import CellResult, Study, load_study, pictures, run_study, tables
-from hf_xlt.study.tables import ALIGNED, cka, precision
+from hf_xlt.study import CellResult, Study, StudyResults, load_study, run_study
+from hf_xlt.study.report import ALIGNED, cka, precision
 
 LINES = 30_000
 CAPTIONS_AND_NEWS = ("terms_unstated/multi30k.en-de.tsv.gz:en,de", "parallel/ntrex128.tsv.gz:en,de")
@@ -58,7 +58,7 @@ def main(
     study = load_study(None, [*SETTINGS, f"seeds=[{seeds}]", *files(data, output.with_name(f"{output.name}-text"))])
     found = run_study(study, output, workers)
     console = Console()
-    for table in tables(found):
+    for table in found.tables():
         console.print(text_table(table))
     if results is not None:
         record(study, found, results)
@@ -85,13 +85,13 @@ def write(path: Path, lines: Iterator[str]) -> Path:
     return path
 
 
-def record(study: Study, found: Sequence[CellResult], folder: Path) -> None:
+def record(study: Study, found: StudyResults, folder: Path) -> None:
     """Write settings and figures of every cell, and the pictures."""
     settings = {name: value for name, value in asdict(study).items() if not re.search(r"/|\.t", str(value))}
     written = {"settings": settings, "hardware": hardware(), "versions": installed_versions()}
     written["cells"] = [figures(result) for result in found]
     (folder / "study_en_de.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    for picture in pictures(found, folder):
+    for picture in found.pictures(folder):
         picture.rename(folder / f"study_{picture.name}")
 
 

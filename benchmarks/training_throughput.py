@@ -33,7 +33,7 @@ from transformers import (
 
 from hf_xlt.data.objectives import MaskedLM
 from hf_xlt.data.stream import ShuffledStream
-from hf_xlt.evaluation.language_model import HeldOut
+from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.runs.training.trainer import StageTrainer
 
 TARGET = 1.6
@@ -109,7 +109,7 @@ def plain(model: BertForMaskedLM, args: TrainingArguments, stream: ShuffledStrea
 
 
 def ours(model: BertForMaskedLM, args: TrainingArguments, stream: ShuffledStream, objective: MaskedLM) -> Trainer:
-    nothing = HeldOut(examples=(), text_bytes=0, text_tokens=0, objective=objective)
+    nothing = ValidationSet(examples=(), text_bytes=0, text_tokens=0, objective=objective)
     return StageTrainer(model, args, stream, objective, objective.tokenizer, nothing)
 
 

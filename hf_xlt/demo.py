@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM
 from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.generation import continuations
+from hf_xlt.evaluation.language_model import continuations
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.files.folders import folder_in_place
 from hf_xlt.files.printable import one_line

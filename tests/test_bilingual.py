@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer, pipeline
 
 from hf_xlt.data.objectives.objective import token_losses
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
+from hf_xlt.evaluation.language_model import evaluate_checkpoint
 from hf_xlt.trelm import (
     TreLMConfig,
     TreLMForMaskedLM,

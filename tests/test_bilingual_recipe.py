@@ -15,7 +15,7 @@ from hf_xlt import cli
 from hf_xlt.data.objectives import MaskedLM
 from hf_xlt.data.objectives.text import BilingualMaskedLM
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
+from hf_xlt.evaluation.language_model import evaluate_checkpoint
 from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.runs import run_recipe
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS

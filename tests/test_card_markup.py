@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from hf_xlt.errors import InputError
-from hf_xlt.hub.card import CardTable, EvidenceFacts, Score
-from hf_xlt.hub.push import CardFacts, CorpusFacts, ResultRow, RowCounts, render_card
+from hf_xlt.hub.card import CardFacts, CardTable, CorpusFacts, EvidenceFacts, ResultRow, RowCounts, Score, render_card
 
 PARSER = MarkdownIt("commonmark").enable("table")
 NASTY = (

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_xlt.evaluation.curves import Curve, Point, mean_curve, steps_saved
+from hf_xlt.evaluation.curves import Curve, Point, mean_curve, steps_saved, summarize
 from hf_xlt.evaluation.language_model import Quality
-from hf_xlt.evaluation.summary import summarize
 
 values = st.floats(0.1, 9.0)
 
@@ -83,10 +82,10 @@ class TestSummary:
         assert (ours.method, ours.seeds) == ("ours", 2)
         assert (ours.start_bits_per_byte, ours.bits_per_byte, ours.spread) == (7, 3, 1)
         assert (ours.loss, ours.perplexity) == (4, 5)
-        assert ours.saved == {"base": pytest.approx(0.75), "worse": 1.0}
-        assert base.saved == {"worse": 1.0}
+        assert ours.steps_saved == {"base": pytest.approx(0.75), "worse": 1.0}
+        assert base.steps_saved == {"worse": 1.0}
         assert base.spread == 0.0
-        assert worse.saved == {"base": None}
+        assert worse.steps_saved == {"base": None}
 
     def test_without_baselines_nothing_is_saved(self):
-        assert [summary.saved for summary in summarize({"base": BASELINE})] == [{}]
+        assert [summary.steps_saved for summary in summarize({"base": BASELINE})] == [{}]

@@ -6,7 +6,7 @@ from transformers import AutoTokenizer
 
 from hf_xlt.demo import DEMONSTRATIONS, demo_recipe, write_text
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
+from hf_xlt.evaluation.language_model import evaluate_checkpoint
 from hf_xlt.sample import FOLDER, sentences
 
 

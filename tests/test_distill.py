@@ -17,12 +17,11 @@ from hf_xlt.data.objectives import DataCollatorForDistillation, objective_for
 from hf_xlt.data.objectives.distillation import distillation_loss
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.retrieval import nearness, sentence_vectors
+from hf_xlt.evaluation.retrieval import mean_pooled, nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
 from hf_xlt.recipes import Data, Recipe, Stage, load_recipe
 from hf_xlt.recipes.settings import SettingError
-from hf_xlt.report.page.comparison import curves_of
+from hf_xlt.report.comparison import curves_of
 from hf_xlt.runs import Results, check_recipe, run_recipe
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.distillation import Distillation, SentenceText, sentence_text

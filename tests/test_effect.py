@@ -12,7 +12,7 @@ from hf_xlt.arguments import checked, require_seeds
 from hf_xlt.cli.app import app
 from hf_xlt.cli.effect import EFFECT
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.data import read_data
+from hf_xlt.evaluation.tasks.data import parse_data
 from hf_xlt.recipes import Stage, load_recipe, shipped_recipes
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import check_recipe
@@ -97,9 +97,9 @@ def test_a_new_model_is_compared_with_nothing():
 
 def test_a_role_is_named_once_but_may_replace_that_of_a_file(tmp_path):
     (tmp_path / "data.yaml").write_text("upos: {test: a.conllu}")
-    assert read_data([str(tmp_path / "data.yaml"), "upos.test=b.conllu"]) == {"upos": {"test": "b.conllu"}}
+    assert parse_data([str(tmp_path / "data.yaml"), "upos.test=b.conllu"]) == {"upos": {"test": "b.conllu"}}
     with pytest.raises(InputError, match="the file of upos.test twice"):
-        read_data(["upos.test=a", "upos.test=b"])
+        parse_data(["upos.test=a", "upos.test=b"])
 
 
 class TestArguments:

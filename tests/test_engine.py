@@ -22,9 +22,9 @@ from transformers import (
 )
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
+from hf_xlt.evaluation.language_model import evaluate_checkpoint
 from hf_xlt.recipes import load_recipe
-from hf_xlt.report.page.comparison import curves_of
+from hf_xlt.report.comparison import curves_of
 from hf_xlt.runs import Results, run_recipe
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.sample import sentences

@@ -16,25 +16,25 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from hf_xlt import cli
+from hf_xlt.device import PRECISIONS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.compare import compare_results
-from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of, result_file
-from hf_xlt.evaluation.metrics.accuracy import TagAccuracy
-from hf_xlt.evaluation.precision import PRECISIONS
-from hf_xlt.evaluation.tasks.batch import Collator, Features, by_length
-from hf_xlt.evaluation.tasks.budget import Budget
+from hf_xlt.evaluation.config import EvaluationConfig, FineTuningConfig, ModelSpec
+from hf_xlt.evaluation.evaluate import evaluate_model, metric_of, result_file
+from hf_xlt.evaluation.metrics import TagAccuracy
+from hf_xlt.evaluation.models import Encoder
+from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.classification import Classification
-from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.evaluation.tasks.encoder import Encoder
-from hf_xlt.evaluation.tasks.learn import KeepBest
-from hf_xlt.evaluation.tasks.model import TaskModel, with_states
-from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult
-from hf_xlt.evaluation.tasks.run import Material, Supervised
+from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, KeepBest, TaskExamples
+from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, by_length, cache_states
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded
+from hf_xlt.report.comparison import compare_models
 from hf_xlt.sample import sentences
 
-PROBE = replace(Budget().probe(), epochs=30, head_learning_rate=3e-2, batch_size=8)
-FINE_TUNING = Budget(epochs=25, patience=50, evaluations=1, batch_size=8, learning_rate=1e-3, head_learning_rate=1e-2)
+PROBE = replace(FineTuningConfig().probe(), epochs=30, head_learning_rate=3e-2, batch_size=8)
+FINE_TUNING = FineTuningConfig(
+    epochs=25, patience=50, evaluations=1, batch_size=8, learning_rate=1e-3, head_learning_rate=1e-2
+)
 ANIMALS, THINGS = ("dog", "cat", "horse"), ("table", "house", "book")
 
 
@@ -83,8 +83,8 @@ def renamed(source, tmp_path_factory):
 
 
 def supervised(model, topics, budget=PROBE, zero_shot=False, **asked):
-    material = Material.read(Classification(), topics, zero_shot)
-    return Supervised(material, ModelAsked(str(model), **asked), budget)
+    material = TaskExamples.read(Classification(), topics, zero_shot)
+    return FineTuning(material, ModelSpec(str(model), **asked), budget)
 
 
 def accuracy(outcome):
@@ -121,7 +121,7 @@ def test_what_languages_do_not_share_is_not_trained(source, renamed, topics, mon
         Encoder, "open", classmethod(lambda cls, *asked: opened.append(original(cls, *asked)) or opened[0])
     )
     supervised(renamed, topics, FINE_TUNING, zero_shot=True, source=str(source)).outcome(0)
-    rows = {side: reading.embeddings.weight for side, reading in opened[0].readings.items()}
+    rows = {side: reading.embeddings.weight for side, reading in opened[0].setups.items()}
     stored = {"source": source, "target": renamed}
     for side, weight in rows.items():
         assert torch.equal(weight, AutoModel.from_pretrained(stored[side]).get_input_embeddings().weight)
@@ -130,14 +130,14 @@ def test_what_languages_do_not_share_is_not_trained(source, renamed, topics, mon
 
 
 def test_states_computed_once_are_those_of_a_live_encoder(source):
-    encoder, task = Encoder.open(ModelAsked(str(source))), Classification()
-    tok = encoder.read("target")
+    encoder, task = Encoder.open(ModelSpec(str(source))), Classification()
+    tok = encoder.switch_to("target")
     ids = tok(sentences("en", "train")[:9], add_special_tokens=False)["input_ids"]
     windows = [np.array(row, dtype=np.int32) for row in ids]
     rows = [Features(Encoded((window, window[:2]), (np.arange(len(window)), np.array([1])), {})) for window in windows]
     collator = Collator(tok.pad_token_id)
     model = TaskModel(encoder.model, task.head(32, ("a", "b"))).eval()
-    cached = with_states(model, rows, collator, lambda states: states)
+    cached = cache_states(model, rows, collator, lambda states: states)
     batch = collator(rows)
     with torch.no_grad():
         live = model.states(**{name: batch[name] for name in ("input_ids", "attention_mask", "picks")})
@@ -151,12 +151,12 @@ def test_states_computed_once_are_those_of_a_live_encoder(source):
 
 
 def test_a_layer_gives_its_states_and_one_that_is_not_there_is_refused(source):
-    encoder, task = Encoder.open(ModelAsked(str(source))), Classification()
+    encoder, task = Encoder.open(ModelSpec(str(source))), Classification()
     window = np.arange(5, 11, dtype=np.int32)
     rows = [Features(Encoded((window,), (np.arange(6),), {}))]
     head = task.head(32, ("a", "b"))
     for layer in range(3):
-        (found,) = with_states(TaskModel(encoder.model, head, layer), rows, Collator(0), lambda states: states)
+        (found,) = cache_states(TaskModel(encoder.model, head, layer), rows, Collator(0), lambda states: states)
         with torch.no_grad():
             expected = encoder.model(torch.tensor(window[None].astype(np.int64)), output_hidden_states=True)
         assert torch.allclose(found.states, expected.hidden_states[layer][0], atol=1e-6)
@@ -165,7 +165,7 @@ def test_a_layer_gives_its_states_and_one_that_is_not_there_is_refused(source):
 
 
 def test_an_encoder_computes_in_either_precision_and_its_head_in_float32(source):
-    encoder, task = Encoder.open(ModelAsked(str(source))), Classification()
+    encoder, task = Encoder.open(ModelSpec(str(source))), Classification()
     ids = torch.arange(5, 11)[None]
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "picks": torch.arange(6)[None]}
     head = task.head(32, ("a", "b"))
@@ -180,11 +180,11 @@ def test_an_encoder_computes_in_either_precision_and_its_head_in_float32(source)
 
 def test_dropout_given_takes_the_place_of_the_configurations(source):
     def trained(dropout):
-        model = Encoder.open(ModelAsked(str(source)), dropout).model.train()
+        model = Encoder.open(ModelSpec(str(source)), dropout).model.train()
         torch.manual_seed(0)
         return model(torch.arange(5, 11)[None]).last_hidden_state
 
-    still = Encoder.open(ModelAsked(str(source))).model(torch.arange(5, 11)[None]).last_hidden_state
+    still = Encoder.open(ModelSpec(str(source))).model(torch.arange(5, 11)[None]).last_hidden_state
     assert torch.allclose(trained(0.0), still, atol=1e-6)
     assert torch.equal(trained(None), trained(0.1))  # BERT's own
     assert not torch.allclose(trained(None), trained(0.5), atol=1e-3)
@@ -247,31 +247,32 @@ def test_the_best_state_is_kept_and_learning_stops_when_it_gets_no_better():
 )
 def test_a_budget_out_of_range_is_refused(change, message):
     with pytest.raises(InputError, match=message):
-        Budget(**change)
+        FineTuningConfig(**change)
 
 
 def test_a_quick_budget_draws_examples_and_leaves_the_test_whole(topics):
-    material = Material.read(Classification(), topics, zero_shot=False)
-    limited = material.limited(Budget(train_examples=5, dev_examples=3))
-    assert [len(limited.examples[role]) for role in ("train", "dev", "test")] == [5, 3, 24]
-    assert Budget().quick().train_examples == 2000
+    material = TaskExamples.read(Classification(), topics, zero_shot=False)
+    limited = material.limited(FineTuningConfig(train_examples=5, dev_examples=3))
+    assert [len(limited.by_role[role]) for role in ("train", "dev", "test")] == [5, 3, 24]
+    assert FineTuningConfig().quick().train_examples == 2000
 
 
 class TestEvaluation:
     def asked(self, topics, **options):
-        return Examination(("classification",), {"classification": topics}, budget=PROBE, **options)
+        config = EvaluationConfig(fine_tuning=PROBE, **options)
+        return {"tasks": ["classification"], "data": {"classification": topics}, "config": config}
 
     def test_results_are_kept_and_not_made_again(self, source, topics, tmp_path, monkeypatch):
-        model, asked = ModelAsked(str(source)), self.asked(topics, seeds=(0, 1))
-        made = evaluate_model(model, asked, tmp_path)
+        model, asked = ModelSpec(str(source)), self.asked(topics, seeds=(0, 1))
+        made = evaluate_model(model, **asked, output=tmp_path)
         assert result_file(tmp_path, str(source), "classification").is_file()
-        monkeypatch.setattr(Supervised, "outcome", None)
-        kept = evaluate_model(model, asked, tmp_path)
+        monkeypatch.setattr(FineTuning, "outcome", None)
+        kept = evaluate_model(model, **asked, output=tmp_path)
         assert [one.mean() for one in kept] == [one.mean() for one in made]
         assert [run.seed for run in kept[0].runs] == [0, 1]
         assert kept[0].counts().shape == (2, 24, kept[0].counts().shape[2])
         with pytest.raises(InputError, match="was made with other settings"):
-            evaluate_model(model, self.asked(topics, seeds=(0,)), tmp_path)
+            evaluate_model(model, **self.asked(topics, seeds=(0,)), output=tmp_path)
 
     def test_models_have_results_of_their_own_whatever_their_names(self, tmp_path):
         names = ("out/a", "out-a", "out_a", "/out/a", "out/a/", "./out-a", "-", "model", "é" * 200, "é" * 201)
@@ -282,17 +283,17 @@ class TestEvaluation:
 
     def test_a_model_that_is_not_there_is_refused_though_results_are(self, own, tmp_path):
         folder, places, _ = own
-        model, asked = ModelAsked(str(folder)), self.asked(places)
-        evaluate_model(model, asked, tmp_path / "results")
+        model, asked = ModelSpec(str(folder)), self.asked(places)
+        evaluate_model(model, **asked, output=tmp_path / "results")
         folder.rename(tmp_path / "moved")
         with pytest.raises(InputError, match="does not exist"):
-            evaluate_model(model, asked, tmp_path / "results")
+            evaluate_model(model, **asked, output=tmp_path / "results")
 
     @pytest.mark.parametrize("changes", ["model", "tokenizer", "data"])
     def test_a_result_of_other_content_under_the_same_name_is_made_again(self, own, tmp_path, caplog, changes):
         folder, places, table = own
-        model, asked = ModelAsked(str(folder)), self.asked(places)
-        evaluate_model(model, asked, tmp_path / "results")
+        model, asked = ModelSpec(str(folder)), self.asked(places)
+        evaluate_model(model, **asked, output=tmp_path / "results")
         if changes == "model":
             tiny.model("bert", tiny.tokenizer("en", "wordpiece"), width=32, seed=9).save_pretrained(folder)
         elif changes == "tokenizer":
@@ -300,27 +301,27 @@ class TestEvaluation:
         else:
             lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
             table.write_text("".join(lines[:-4]), encoding="utf-8")
-        made = evaluate_model(model, asked, tmp_path / "results")
+        made = evaluate_model(model, **asked, output=tmp_path / "results")
         assert "made of other content" in caplog.text
-        assert made[0].runs == evaluate_model(model, asked)[0].runs
+        assert made[0].runs == evaluate_model(model, **asked)[0].runs
         caplog.clear()
-        evaluate_model(model, asked, tmp_path / "results")
+        evaluate_model(model, **asked, output=tmp_path / "results")
         assert caplog.text == ""
 
     def test_results_inside_the_models_folder_do_not_count_as_the_model(self, own, monkeypatch):
         folder, places, _ = own
-        model, asked = ModelAsked(str(folder)), self.asked(places)
-        evaluate_model(model, asked, folder / "results")
-        monkeypatch.setattr(Supervised, "outcome", None)
-        evaluate_model(model, asked, folder / "results")
+        model, asked = ModelSpec(str(folder)), self.asked(places)
+        evaluate_model(model, **asked, output=folder / "results")
+        monkeypatch.setattr(FineTuning, "outcome", None)
+        evaluate_model(model, **asked, output=folder / "results")
 
     @pytest.mark.parametrize(
         "content", ["", "{", "[]", "null", '{"runs": []}', "[" * 100_000, "no run", "ragged", "not finite", "no score"]
     )
     def test_a_damaged_result_is_made_again(self, source, topics, tmp_path, caplog, content):
-        quick = replace(self.asked(topics, seeds=(0, 1)), budget=replace(PROBE, epochs=1))
-        model, asked = ModelAsked(str(source)), quick
-        made = evaluate_model(model, asked, tmp_path)
+        config = EvaluationConfig(seeds=(0, 1), fine_tuning=replace(PROBE, epochs=1))
+        model, asked = source, self.asked(topics) | {"config": config}
+        made = evaluate_model(model, **asked, output=tmp_path)
         path = result_file(tmp_path, str(source), "classification")
         kept = json.loads(path.read_text(encoding="utf-8"))
         if content == "no run":
@@ -335,37 +336,43 @@ class TestEvaluation:
             kept["runs"][1]["scores"] = {"accuracy": "0.9"}
             content = json.dumps(kept)
         path.write_text(content, encoding="utf-8")
-        again = evaluate_model(model, asked, tmp_path)
+        again = evaluate_model(model, **asked, output=tmp_path)
         assert "made again" in caplog.text
         assert [one.mean() for one in again] == [one.mean() for one in made]
         assert TaskResult.load(path).mean() == made[0].mean()
 
     @pytest.mark.parametrize(
-        ("tasks", "data", "message"),
+        ("tasks", "data", "expected"),
         [
-            ((), {}, "nothing to evaluate"),
-            (("topics",), {}, "There is no task 'topics'; choose among language-model"),
-            (("classification",), {"classification": {"train": "a"}}, "--data classification.dev=FILE"),
-            (("retrieval",), {}, "--data retrieval.test=FILE"),
-            (("retrieval",), {"retrieval": {"test": "a", "train": "b"}}, "has no role 'train'"),
-            (("retrieval",), {"retrieval": {"test": "a"}, "upos": {}}, "--data names 'upos'"),
+            ((), {}, "one task or more"),
+            (("topics",), {}, "one of language-model, "),
+            (("retrieval", "retrieval"), {}, None),
+            (
+                ("classification",),
+                {"classification": {"train": "a"}},
+                "classification.dev (its roles: train, dev, test)",
+            ),
+            (("retrieval",), {}, "retrieval.test (its roles"),
+            (("retrieval",), {"retrieval": {"test": "a", "train": "b"}}, "test, dev"),
+            (("retrieval",), {"retrieval": {"test": "a"}, "upos": {}}, "tasks: retrieval"),
         ],
     )
-    def test_what_is_not_a_whole_question_is_refused(self, tasks, data, message):
-        with pytest.raises(InputError, match=message):
-            Examination(tasks, data)
+    def test_tasks_and_data_that_do_not_fit_are_refused(self, tasks, data, expected):
+        with pytest.raises(InputError) as refused:
+            evaluate_model("nowhere", tasks, data)
+        assert (expected or "") in (refused.value.expected or "")
 
     def test_a_decoder_is_refused(self, topics, tmp_path):
         tok = tiny.tokenizer("en", "byte-level-bpe")
         folder = tiny.save(tiny.model("gpt2", tok), tok, tmp_path / "gpt2")
-        with pytest.raises(InputError, match="is a decoder; these tasks are done by encoders"):
-            evaluate_model(ModelAsked(str(folder)), self.asked(topics))
+        with pytest.raises(InputError, match="is a decoder; expected an encoder"):
+            evaluate_model(str(folder), **self.asked(topics))
 
     def test_a_source_of_another_width_is_refused(self, source, topics, tmp_path):
         tok = tiny.tokenizer("en", "wordpiece")
         narrow = tiny.save(tiny.model("bert", tok, width=16), tok, tmp_path / "narrow")
         with pytest.raises(InputError, match="have width 16, those of .* 32"):
-            evaluate_model(ModelAsked(str(source), source=str(narrow)), self.asked(topics, zero_shot=True))
+            evaluate_model(ModelSpec(str(source), source=str(narrow)), **self.asked(topics, zero_shot=True))
 
 
 def result(model, right, seeds=1):
@@ -381,18 +388,18 @@ def result(model, right, seeds=1):
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=40))
 def test_intervals_hold_the_value_and_differences_are_paired(hits):
     first, second = (result(name, column) for name, column in zip("ab", zip(*hits, strict=True), strict=True))
-    a, b = compare_results([first, second], TagAccuracy())
+    a, b = compare_results([first, second])
     for one in (a, b):
         assert one.score.low <= one.score.value + 1e-9
         assert one.score.value <= one.score.high + 1e-9
     assert b.difference.value == pytest.approx(second.mean() - first.mean())
-    same = compare_results([first, result("c", [hit for hit, _ in hits])], TagAccuracy())[1]
+    same = compare_results([first, result("c", [hit for hit, _ in hits])])[1]
     assert (same.difference.low, same.difference.high) == (0, 0)
 
 
 def test_the_interval_is_that_of_the_binomial_distribution():
     right = np.arange(1000) < 800
-    interval = compare_results([result("a", right)], TagAccuracy())[0].score
+    interval = compare_results([result("a", right)])[0].score
     half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
     assert interval.low == pytest.approx(0.8 - half, abs=0.004)
     assert interval.high == pytest.approx(0.8 + half, abs=0.004)
@@ -401,7 +408,7 @@ def test_the_interval_is_that_of_the_binomial_distribution():
 def test_results_on_different_tests_are_not_compared():
     other = replace(result("b", [True]), settings={"data": {"test": "y"}})
     with pytest.raises(InputError, match="were not tested on the same"):
-        compare_results([result("a", [True]), other], TagAccuracy())
+        compare_results([result("a", [True]), other])
 
 
 def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, monkeypatch, capsys):
@@ -425,7 +432,7 @@ def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, mo
     shown = run("compare", source, renamed, *common, "--parallel", pairs, "--words", "dog,table")
     assert shown == 0
     text = page.read_text(encoding="utf-8")
-    for part in ("classification", "Similarity of layers", "Nearest neighbours", "95 % interval", "<svg"):
+    for part in ("classification", "Similarity of layers", "Nearest neighbors", "95 % interval", "<svg"):
         assert part in text
     assert run("compare", source, renamed, *common) == 2
     assert "report.html exists" in capsys.readouterr().err
@@ -435,10 +442,20 @@ def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, mo
         assert run(*command, *common[:-1], pairs) == 2
         assert "pairs.tsv" in capsys.readouterr().err
     assert run("compare", source, source, *common) == 2
-    assert "name two or more different models" in capsys.readouterr().err
-    results = evaluate_model(
-        ModelAsked(str(source)),
-        Examination(("classification",), {"classification": topics}, budget=Budget().probe().quick()),
-        page.parent,
-    )
+    assert "expected two or more, each once" in capsys.readouterr().err
+    config = EvaluationConfig(fine_tuning=FineTuningConfig().probe().quick())
+    results = evaluate_model(source, ["classification"], {"classification": topics}, config, page.parent)
     assert set(metric_of(results[0]).of_counts(results[0].counts()[0].sum(0))) == set(results[0].runs[0].scores)
+
+
+def test_models_are_compared_from_python(source, renamed, topics):
+    config = EvaluationConfig(fine_tuning=replace(PROBE, epochs=2))
+    asked = {"tasks": ["classification"], "data": {"classification": topics}, "config": config}
+    found = compare_models([source, renamed], **asked)
+    assert found.models == [str(source), str(renamed)]
+    assert [len(line) for line in found.table().lines] == [2, 2]
+    assert "difference" in found.tables()[0].header
+    assert str(source) in found._repr_html_()
+    with pytest.raises(InputError) as refused:
+        compare_models([source, renamed], **asked, languages=("en", "de"))
+    assert refused.value.value == ("en", "de")

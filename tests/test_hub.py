@@ -14,21 +14,21 @@ from huggingface_hub import ModelCard, close_session, constants
 from safetensors.torch import save_file
 
 from hf_xlt import cli
-from hf_xlt.errors import InputError
+from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
-from hf_xlt.hub.card import CardTable, EvidenceFacts, Score
-from hf_xlt.hub.push import (
+from hf_xlt.hub.card import (
     CardFacts,
+    CardTable,
     CorpusFacts,
+    EvidenceFacts,
     ResultRow,
     RowCounts,
-    UploadError,
+    Score,
     installed_versions,
-    plan_upload,
-    push,
     render_card,
     write_card,
 )
+from hf_xlt.hub.push import plan_upload, push
 
 GOLDEN = Path(__file__).parent / "data" / "model_card.md"
 

@@ -10,9 +10,7 @@ import torch
 from hf_xlt.data.objectives import MaskedLM, objective_for
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
-from hf_xlt.evaluation.generation import NEW_TOKENS, continuations
-from hf_xlt.evaluation.language_model import HeldOut, measure
+from hf_xlt.evaluation.language_model import NEW_TOKENS, ValidationSet, continuations, evaluate_checkpoint, measure
 from hf_xlt.sample import sentences
 
 LINES = sentences("de", "held_out")[:40]
@@ -23,7 +21,7 @@ FAMILIES = ("byte-level-bpe", "unigram", "wordpiece")
 def case(kind, family, objective_name, length=24, lines=LINES):
     tokenizer = tiny.tokenizer("de", family)
     objective = objective_for(objective_name, tokenizer)
-    return tiny.model(kind, tokenizer), HeldOut.cut(lines, tokenizer, length, objective), tokenizer, objective
+    return tiny.model(kind, tokenizer), ValidationSet.cut(lines, tokenizer, length, objective), tokenizer, objective
 
 
 def uniform(model):
@@ -57,7 +55,7 @@ def test_a_uniform_masked_model_needs_log2_of_the_vocabulary_an_ordinary_token(f
 def test_a_causal_model_is_asked_for_every_token_once(family, length):
     tokenizer = tiny.tokenizer("de", family)
     objective = objective_for("clm", tokenizer)
-    held_out = HeldOut.cut(LINES, tokenizer, length, objective)
+    held_out = ValidationSet.cut(LINES, tokenizer, length, objective)
     asked = [objective([example])["labels"][0, 1:].tolist() for example in held_out.examples]
     assert sum(asked, []) == np.concatenate(list(token_stream(LINES, tokenizer))).tolist()
 
@@ -65,14 +63,14 @@ def test_a_causal_model_is_asked_for_every_token_once(family, length):
 @pytest.mark.parametrize("name", ["mlm", "denoise"])
 def test_framed_sequences_hold_every_token_once(name):
     tokenizer = tiny.tokenizer("de", "unigram")
-    held_out = HeldOut.cut(LINES, tokenizer, 24, objective_for(name, tokenizer))
+    held_out = ValidationSet.cut(LINES, tokenizer, 24, objective_for(name, tokenizer))
     inner = np.concatenate([example["input_ids"][:-1] for example in held_out.examples])
     assert inner.tolist() == np.concatenate(list(token_stream(LINES, tokenizer))).tolist()
 
 
 def test_the_mask_is_the_same_at_every_measurement():
     model, held_out, tokenizer, _ = case("bert", "wordpiece", "mlm")
-    again = HeldOut.cut(LINES, tokenizer, 24, MaskedLM(tokenizer))
+    again = ValidationSet.cut(LINES, tokenizer, 24, MaskedLM(tokenizer))
     assert measure(model, held_out, tokenizer) == measure(model, again, tokenizer)
 
 
@@ -89,7 +87,7 @@ def test_the_batch_size_does_not_matter(kind, family, name):
 
 def test_the_bytes_are_those_of_the_text_however_it_is_cut():
     cuts = [
-        HeldOut.cut(LINES, tokenizer, 24, objective_for("clm", tokenizer))
+        ValidationSet.cut(LINES, tokenizer, 24, objective_for("clm", tokenizer))
         for tokenizer in (tiny.tokenizer("de", "unigram"), tiny.tokenizer("de", "byte-level-bpe", 400))
     ]
     assert {cut.text_bytes for cut in cuts} == {BYTES}
@@ -105,10 +103,10 @@ def test_a_whole_text_as_target_counts_all_its_bytes():
 
 def test_an_empty_or_unknown_text_is_refused():
     tokenizer = tiny.tokenizer("de", "wordpiece")
-    with pytest.raises(InputError, match="held-out text is empty"):
-        HeldOut.cut([], tokenizer, 24, MaskedLM(tokenizer))
+    with pytest.raises(InputError, match="validation text is empty"):
+        ValidationSet.cut([], tokenizer, 24, MaskedLM(tokenizer))
     with pytest.raises(InputError, match="knows no two tokens"):
-        HeldOut.cut(["漢字"], tokenizer, 24, MaskedLM(tokenizer))
+        ValidationSet.cut(["漢字"], tokenizer, 24, MaskedLM(tokenizer))
 
 
 def test_a_saved_checkpoint_is_measured_on_a_file(tmp_path):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.entities import EntityF1, entities
-from hf_xlt.evaluation.tasks.ner import NER
+from hf_xlt.evaluation.metrics import EntityF1, entities
+from hf_xlt.evaluation.tasks.tagging import NER
 from hf_xlt.files.conll import TaggedSentence
 
 TASK = NER()
@@ -77,7 +77,8 @@ def test_the_task_is_scored_by_entities(tmp_path):
     labels = TASK.labels(examples, {"test": examples[:1]})
     assert labels == ("B-LOC", "B-PER", "I-PER", "O")
     answers = [np.array([1, 3, 3, 0]), np.array([3])]
-    predictions, references = TASK.compared(examples, [], answers, labels)
+    predictions = [TASK.prediction(*pair, labels) for pair in zip(examples, examples, answers, strict=True)]
+    references = [TASK.reference(example) for example in examples]
     assert predictions == [["B-PER", "O", "O", "B-LOC"], ["O"]]
     scores = TASK.metric(labels).compute(predictions=predictions, references=references)
     assert scores[TASK.headline] == pytest.approx(1 / 2)

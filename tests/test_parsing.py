@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.parsing.biaffine import BiaffineHead
-from hf_xlt.evaluation.tasks.parsing.parsing import Parsing
-from hf_xlt.evaluation.tasks.parsing.tree import are_trees, maximum_arborescence, maximum_tree, maximum_trees
+from hf_xlt.evaluation.tasks.parsing import BiaffineHead, Parsing
 from hf_xlt.evaluation.tasks.task import IGNORED
-from hf_xlt.files.conllu import Multiword, Sentence
+from hf_xlt.evaluation.tasks.trees import are_trees, maximum_arborescence, maximum_tree, maximum_trees
+from hf_xlt.files.conll import Sentence
 
 
 def total(scores, heads):
@@ -199,8 +198,8 @@ def test_a_head_learns_a_few_trees_by_heart():
     assert [answer.tolist() for answer in answers] == [list(pair) for pair in zip(heads, relations, strict=True)]
 
 
-def sentence(words, heads, deprels, multiwords=()):
-    return Sentence("", "", 1, tuple(words), ("X",) * len(words), tuple(heads), tuple(deprels), multiwords)
+def sentence(words, heads, deprels):
+    return Sentence(1, tuple(words), ("X",) * len(words), tuple(heads), tuple(deprels))
 
 
 def chain(words):
@@ -230,15 +229,14 @@ def test_right_answers_score_one_and_others_what_they_are_worth(tmp_path):
     )
     task = Parsing()
     sentences = task.read(str(path))
-    assert sentences[0].multiwords == (Multiword(1, 2, "im"),)
     labels = task.labels(sentences, {})
     assert labels == ("case", "root")
     encoded = task.encode(sentences, labels, tiny.tokenizer("en", "wordpiece"), 20)
     right = np.stack([encoded[0].gold["heads"], encoded[0].gold["relations"]])
     assert isinstance(task.head(8, labels), BiaffineHead)
     for answer, las in [(right, 1.0), (np.array([[2, 0], [1, 1]]), 0.5)]:
-        predictions, references = task.compared(sentences, encoded, [answer], labels)
-        scores = task.metric(labels).compute(predictions=predictions, references=references)
+        prediction = task.prediction(sentences[0], encoded[0], answer, labels)
+        scores = task.metric(labels).compute(predictions=[prediction], references=[task.reference(sentences[0])])
         assert scores == {"uas": 1.0, task.headline: las}
 
 

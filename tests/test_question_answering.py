@@ -13,9 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.question_answering import LONGEST_ANSWER, QuestionAnswering, SpanHead, is_han
+from hf_xlt.evaluation.tasks.question_answering import (
+    LONGEST_ANSWER,
+    Answer,
+    Question,
+    QuestionAnswering,
+    SpanHead,
+    is_han,
+    read_questions,
+)
 from hf_xlt.evaluation.tasks.task import IGNORED
-from hf_xlt.files.squad import Answer, Question, read_questions
 from hf_xlt.sample import sentences
 
 TASK = QuestionAnswering()
@@ -92,16 +99,15 @@ class TestGold:
         assert ends[last] >= start + len(answer)
         assert ends[first] > start
         assert begins[last] < start + len(answer)
-        (text,), (reference,) = TASK.compared([question(start, start + len(answer))], [encoded], [(first, last)], ())
-        assert answer in text
-        assert reference == {"texts": [answer], "han": False}
+        example = question(start, start + len(answer))
+        assert answer in TASK.prediction(example, encoded, (first, last), ())
+        assert TASK.reference(example) == {"texts": [answer], "han": False}
 
     def test_it_is_the_first_answer_and_scores_are_over_all(self):
         answers = (Answer(CONTEXT[5:9], 5), Answer(CONTEXT[30:40], 30))
         example = Question("Wer?", CONTEXT, answers, "here")
         assert encode(example).gold == encode(question(5, 9)).gold
-        _, (reference,) = TASK.compared([example], [encode(example)], [(0, 1)], ())
-        assert reference["texts"] == [CONTEXT[5:9], CONTEXT[30:40]]
+        assert TASK.reference(example)["texts"] == [CONTEXT[5:9], CONTEXT[30:40]]
 
     def test_an_answer_that_no_token_covers_is_not_learned(self):
         context = "ein \x01 wort"

@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.tasks.question_answering import read_questions
 from hf_xlt.evidence.alignment import read_pharaoh
 from hf_xlt.evidence.dictionary import read_dictionary
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.evidence.vectors import read_vectors, text_vectors
-from hf_xlt.files.conll import read_conll
-from hf_xlt.files.conllu import read_conllu
+from hf_xlt.files.conll import read_conll, read_conllu
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.place import Place
-from hf_xlt.files.squad import read_questions
 
 FASTTEXT = struct.pack("<ii12id3i2q", 793712314, 12, 3, 5, 5, 1, 5, 1, 2, 2, 9, 1, 3, 100, 1e-4, 1, 1, 0, 9, -1)
 FASTTEXT += b"der\0" + struct.pack("<qb?qq", 9, 0, False, 10, 3) + np.ones((10, 3), "<f4").tobytes()

@@ -9,12 +9,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from hf_xlt.evaluation.curves import Curve, Point
-from hf_xlt.evaluation.summary import summarize
+from hf_xlt.evaluation.curves import Curve, Point, summarize
 from hf_xlt.files.printable import one_line
 from hf_xlt.hub.card import CardTable
-from hf_xlt.report.page.pictures import learning_curves_svg
-from hf_xlt.report.tables import METHOD_COLOURS, plot_learning_curves, results_table, text_table
+from hf_xlt.report.pictures import METHOD_COLORS, learning_curves_svg, plot_learning_curves
+from hf_xlt.report.tables import results_table, text_table
 
 
 def curve(method: str, *bits: float, seed: int = 0) -> Curve:
@@ -66,15 +65,15 @@ def test_the_picture_is_a_png_that_opens(tmp_path: Path, curves):
     assert picture[..., :3].std() > 0.01
 
 
-def test_methods_are_drawn_in_colours_and_baselines_muted(tmp_path: Path):
+def test_methods_are_drawn_in_colors_and_baselines_muted(tmp_path: Path):
     paths = [tmp_path / name for name in ("a.png", "b.png")]
     for path, baselines in zip(paths, (BASELINES, ()), strict=True):
         plot_learning_curves(CURVES, baselines, "Learning curves", path)
     assert paths[0].read_bytes() != paths[1].read_bytes()
 
 
-def test_methods_beyond_the_colours_get_lines_of_another_style(tmp_path: Path):
-    curves = {f"method {i}": [curve(f"method {i}", 4, 3 - i / 10)] for i in range(len(METHOD_COLOURS) + 1)}
+def test_methods_beyond_the_colors_get_lines_of_another_style(tmp_path: Path):
+    curves = {f"method {i}": [curve(f"method {i}", 4, 3 - i / 10)] for i in range(len(METHOD_COLORS) + 1)}
     few = dict(list(curves.items())[:-1])
     for drawn, dashed in ((few, False), (curves, True)):
         plot_learning_curves(drawn, (), "Learning curves", tmp_path / "curves.svg")

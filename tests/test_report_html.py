@@ -10,25 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.compare import Compared, Interval
+from hf_xlt.evaluation.compare import ComparedResult, Interval
 from hf_xlt.evaluation.curves import Curve, Point
-from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult
+from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.files.printable import printable
 from hf_xlt.hub.card import CardTable
-from hf_xlt.report.page import (
-    Bar,
-    Picture,
-    Report,
-    Section,
-    bars_svg,
-    heat_map_svg,
-    learning_curves_svg,
-    neighbours_table,
-    write_report,
-)
-from hf_xlt.report.page.colours import COLOURS
-from hf_xlt.report.page.comparison import comparison_report
-from hf_xlt.report.page.render import render_report
+from hf_xlt.report.comparison import Comparison, neighbors_table
+from hf_xlt.report.page import COLORS, Picture, Report, Section, render_report, write_report
+from hf_xlt.report.pictures import Bar, bars_svg, heat_map_svg, learning_curves_svg
 
 NASTY = "<b>&amp; $x$ \"狗\" 'ü' #1f5fa8 </td></script>"
 VOID = {"meta"}
@@ -125,30 +114,30 @@ class TestPage:
         assert len(names) == len(set(names))
         references = [
             *page.attributes("href"),
-            *page.attributes("aria-labelledby"),
+            *page.attributes("aria-labeledby"),
             *re.findall(r"url\((#\w[^)]*)\)", text),
         ]
         assert {reference.lstrip("#") for reference in references} <= set(names)
 
-    def test_every_colour_is_set_for_light_and_for_dark(self, page):
+    def test_every_color_is_set_for_light_and_for_dark(self, page):
         (style,) = page.of("style")
         light, dark = style.split("@media screen and (prefers-color-scheme: dark)")
         used = set(re.findall(r"var\(--([\w-]+)\)", style + " ".join(page.attributes("style"))))
         assert {"paper", "ink", "line-1", "line-6"} <= used
-        for colour in COLOURS:
-            assert f"--{colour.name}: {colour.light};" in light
-            assert f"--{colour.name}: {colour.dark};" in dark
-        assert used <= {colour.name for colour in COLOURS}
-        assert len({colour.light for colour in COLOURS}) == len(COLOURS)
+        for color in COLORS:
+            assert f"--{color.name}: {color.light};" in light
+            assert f"--{color.name}: {color.dark};" in dark
+        assert used <= {color.name for color in COLORS}
+        assert len({color.light for color in COLORS}) == len(COLORS)
 
     def test_figures_are_readable_on_their_paper_and_on_the_densest_cell(self):
-        by_name = {colour.name: colour for colour in COLOURS}
+        by_name = {color.name: color for color in COLORS}
         for kind in ("light", "dark"):
             paper, ink, faint, accent = (rgb(getattr(by_name[n], kind)) for n in ("paper", "ink", "faint", "line-1"))
             assert contrast(ink, paper) > 7
             assert contrast(faint, paper) > 4.5
             assert contrast(ink, 0.55 * accent + 0.45 * paper) > 4.5
-            assert all(contrast(rgb(getattr(colour, kind)), paper) > 2 for colour in COLOURS if "line-" in colour.name)
+            assert all(contrast(rgb(getattr(color, kind)), paper) > 2 for color in COLORS if "line-" in color.name)
 
     def test_it_can_be_read_aloud(self, page):
         assert {attrs["scope"] for tag, attrs in page.tags if tag == "th"} == {"col", "row"}
@@ -174,12 +163,12 @@ class TestPage:
         assert "<nav" not in render_report(Report("t", "", (Section("h"),)))
 
 
-def rgb(colour):
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+def rgb(color):
+    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
 
 
 def contrast(one, other):
-    """Contrast ratio of two colours (WCAG 2)."""
+    """Contrast ratio of two colors (WCAG 2)."""
     linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in (one, other)]
     dim, bright = sorted(float(c @ [0.2126, 0.7152, 0.0722]) for c in linear)
     return (bright + 0.05) / (dim + 0.05)
@@ -187,7 +176,7 @@ def contrast(one, other):
 
 class TestPictures:
     @pytest.mark.parametrize("name", PICTURES)
-    def test_no_colour_is_left_as_it_was_drawn_and_fonts_are_the_page_s(self, drawn, name):
+    def test_no_color_is_left_as_it_was_drawn_and_fonts_are_the_page_s(self, drawn, name):
         styles = " ".join(Page(drawn[name]).attributes("style"))
         assert not re.search(r"#[0-9a-f]{3}|rgb|font-family", styles)
         assert "var(--ink)" in styles
@@ -218,7 +207,7 @@ class TestPictures:
         texts = Page(drawn["bars"]).of("text")
         assert {"+1.2 [−0.3, +2.1]", "−2.0 [−3.0, −1.0]", "points"} <= set(texts)
 
-    def test_methods_and_baselines_have_colours_of_their_own(self, drawn):
+    def test_methods_and_baselines_have_colors_of_their_own(self, drawn):
         styles = " ".join(Page(drawn["curves"]).attributes("style"))
         assert {"line-1", "line-6", "line-7"} <= set(re.findall(r"line-\d", styles))
 
@@ -236,11 +225,11 @@ class TestPictures:
             bars_svg([], "t", "points")
 
 
-def test_neighbours_come_nearest_first_a_line_a_word():
-    table = neighbours_table("c", {"Hund": [("dog", 0.712), ("dogs", 0.6)], "Katze": [("cat", 0.5)]})
+def test_neighbors_come_nearest_first_a_line_a_word():
+    table = neighbors_table("c", {"Hund": [("dog", 0.712), ("dogs", 0.6)], "Katze": [("cat", 0.5)]})
     assert table.header == ("word", "1", "2")
     assert table.lines == (("Hund", "dog 0.71", "dogs 0.60"), ("Katze", "cat 0.50", ""))
-    assert neighbours_table("c", {}) == CardTable("c", ("word",), ())
+    assert neighbors_table("c", {}) == CardTable("c", ("word",), ())
 
 
 def test_a_table_with_an_uneven_line_is_refused():
@@ -320,15 +309,15 @@ class TestHostileText:
 def compared(model, value):
     run = SeedResult(0, {"accuracy": value}, [[1.0, 1.0]], {})
     result = TaskResult(model, "classification", "accuracy", False, {}, (run,))
-    return Compared(result, Interval(value, value, value), None)
+    return ComparedResult(result, Interval(value, value, value), None)
 
 
 def test_a_comparison_tells_models_apart_and_no_folder_of_this_machine(tmp_path):
     models = [f"{tmp_path}/german", f"{tmp_path}/a/english", f"{tmp_path}/b/english", "someone/model"]
     tasks = {"classification": [compared(model, number / 4) for number, model in enumerate(models)]}
     curves = {models[1]: [curve(4, 2)]}
-    neighbours = {models[2]: {"Hund": [("dog", 0.5)]}}
-    text = render_report(comparison_report(tasks, curves, (), neighbours))
+    neighbors = {models[2]: {"Hund": [("dog", 0.5)]}}
+    text = render_report(Comparison(tasks, curves, (), neighbors).report())
     assert str(tmp_path) not in text
     page = Page(text)
     assert page.of("p")[0].endswith("german, a/english, b/english, someone/model.")

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.precision import PrecisionAt1
+from hf_xlt.evaluation.config import ModelSpec
+from hf_xlt.evaluation.metrics import PrecisionAt1
 from hf_xlt.evaluation.retrieval import nearest, nearest_by_margin, retrieval, sentence_vectors
 from hf_xlt.evaluation.tasks import retrieval as task_module
-from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.retrieval import SentenceRetrieval
 from hf_xlt.sample import sentences
 from hf_xlt.transport import mixture
@@ -111,7 +111,7 @@ def test_the_margin_finds_what_a_hub_hides():
 
 def test_scores_are_those_of_a_dense_computation(tmp_path):
     folder, _ = saved(tmp_path / "model")
-    outcome = TASK.measure(ModelAsked(folder), {"test": table(tmp_path / "p.tsv", PAIRS)})
+    outcome = TASK.measure(ModelSpec(folder), {"test": table(tmp_path / "p.tsv", PAIRS)})
     count, *hits = torch.from_numpy(outcome.counts).T
     assert count.tolist() == [1] * len(PAIRS)
     cosines, margins = dense(*(vectors(folder, side) for side in zip(*PAIRS, strict=True)))
@@ -133,7 +133,7 @@ def test_scores_are_those_of_a_dense_computation(tmp_path):
 def test_identical_sides_are_all_found(tmp_path):
     folder, _ = saved(tmp_path / "model")
     same = [(line, line) for line in dict.fromkeys(sentences("de", "held_out")[:40])]
-    outcome = TASK.measure(ModelAsked(folder), {"test": table(tmp_path / "p.tsv", same)})
+    outcome = TASK.measure(ModelSpec(folder), {"test": table(tmp_path / "p.tsv", same)})
     found = scores(outcome)
     assert found["p@1"] == found["forward"] == found["backward"] == 1
 
@@ -142,7 +142,7 @@ def test_the_layer_is_the_best_on_dev_and_the_test_file_has_no_say(tmp_path):
     folder, _ = saved(tmp_path / "model")
     dev, test = PAIRS[:20], PAIRS[20:]
     places = {"dev": table(tmp_path / "d.tsv", dev), "test": table(tmp_path / "t.tsv", test)}
-    outcome = TASK.measure(ModelAsked(folder), places)
+    outcome = TASK.measure(ModelSpec(folder), places)
     found = [retrieval(*(vectors(folder, side, layer) for side in zip(*dev, strict=True))) for layer in range(3)]
     layer = max(range(3), key=lambda layer: (found[layer].forward + found[layer].backward, layer))
     assert outcome.notes["layer"] == f"{layer}, the best on dev"
@@ -161,7 +161,7 @@ def test_a_source_encodes_its_side_itself_with_its_last_layer(tmp_path):
     english, _ = saved(tmp_path / "en", "en", seed=1)
     german, _ = saved(tmp_path / "de", "de", seed=2)
     test, dev = table(tmp_path / "t.tsv", PAIRS[:20]), table(tmp_path / "d.tsv", PAIRS[20:])
-    asked = ModelAsked(german, source=english)
+    asked = ModelSpec(german, source=english)
     outcome = TASK.measure(asked, {"test": test})
     sources = vectors(english, [source for source, _ in PAIRS[:20]])
     targets = [target for _, target in PAIRS[:20]]
@@ -175,7 +175,7 @@ def test_a_source_encodes_its_side_itself_with_its_last_layer(tmp_path):
 def test_a_model_that_is_its_own_source_is_measured_alike(tmp_path):
     folder, _ = saved(tmp_path / "model")
     test = {"test": table(tmp_path / "p.tsv", PAIRS)}
-    alone, with_source = (TASK.measure(ModelAsked(folder, source=source), test) for source in (None, folder))
+    alone, with_source = (TASK.measure(ModelSpec(folder, source=source), test) for source in (None, folder))
     assert (alone.counts == with_source.counts).all()
 
 
@@ -189,7 +189,7 @@ def test_a_trelm_reads_each_side_in_its_language(tmp_path):
     )
     torch.nn.init.normal_(model.trelm.embeddings.language_embeddings.weight, generator=torch.Generator().manual_seed(0))
     folder = str(tiny.save(model, tokenizer, tmp_path / "trelm"))
-    outcome = TASK.measure(ModelAsked(folder, languages=("en", "de")), {"test": table(tmp_path / "p.tsv", PAIRS)})
+    outcome = TASK.measure(ModelSpec(folder, languages=("en", "de")), {"test": table(tmp_path / "p.tsv", PAIRS)})
     sides = []
     for language, side in zip(("en", "de"), zip(*PAIRS, strict=True), strict=True):
         model.set_language(language)
@@ -201,7 +201,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     folder, _ = saved(tmp_path / "model", max_position_embeddings=20)
     long = (" ".join(source for source, _ in PAIRS[:9]), " ".join(target for _, target in PAIRS[:9]))
     pairs = [("a", "b"), ("c", "d"), long, ("only", " "), ("", "nur")]
-    notes = TASK.measure(ModelAsked(folder), {"test": table(tmp_path / "p.tsv", pairs)}).notes
+    notes = TASK.measure(ModelSpec(folder), {"test": table(tmp_path / "p.tsv", pairs)}).notes
     assert (notes["skipped"], notes["truncated"]) == (2, 2)
 
 
@@ -210,7 +210,7 @@ def test_named_columns_are_taken_from_a_table(tmp_path):
     rows = [("x", target, source) for source, target in PAIRS]
     place = table(tmp_path / "t.tsv", rows, header=("id", "de", "en")) + ":en,de"
     named, plain = (
-        TASK.measure(ModelAsked(folder), {"test": where}) for where in (place, table(tmp_path / "p.tsv", PAIRS))
+        TASK.measure(ModelSpec(folder), {"test": where}) for where in (place, table(tmp_path / "p.tsv", PAIRS))
     )
     assert (named.counts == plain.counts).all()
 
@@ -220,18 +220,18 @@ def test_bad_input_is_refused(tmp_path):
     test = {"test": table(tmp_path / "p.tsv", PAIRS[:3])}
     one = {"test": table(tmp_path / "one.tsv", [PAIRS[0], ("alone", "")])}
     with pytest.raises(InputError, match="1 pairs and 1 lines with an empty side; expected two pairs or more"):
-        TASK.measure(ModelAsked(folder), one)
+        TASK.measure(ModelSpec(folder), one)
     (tmp_path / "flat.tsv").write_text("no tab here\n")
     with pytest.raises(InputError, match="one column only from line 1 on"):
-        TASK.measure(ModelAsked(folder), {"test": str(tmp_path / "flat.tsv")})
+        TASK.measure(ModelSpec(folder), {"test": str(tmp_path / "flat.tsv")})
     tokenizer = tiny.tokenizer("de", "byte-level-bpe")
     decoder = str(tiny.save(tiny.model("gpt2", tokenizer), tokenizer, tmp_path / "gpt2"))
-    for asked in (ModelAsked(decoder), ModelAsked(folder, source=decoder)):
-        with pytest.raises(InputError, match="is a decoder; these tasks are done by encoders"):
+    for asked in (ModelSpec(decoder), ModelSpec(folder, source=decoder)):
+        with pytest.raises(InputError, match="is a decoder; expected an encoder"):
             TASK.measure(asked, test)
     wide, _ = saved(tmp_path / "wide", width=32)
     with pytest.raises(InputError, match="have width 32, those of .* 16"):
-        TASK.measure(ModelAsked(folder, source=wide), test)
+        TASK.measure(ModelSpec(folder, source=wide), test)
 
 
 def test_precision_is_the_share_of_queries_with_a_right_answer():

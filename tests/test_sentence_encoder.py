@@ -14,10 +14,10 @@ from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.sentences import SentenceModules
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation import sentence_encoder as module
+from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.retrieval import nearest, nearest_by_margin, nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import BodyEncoder, sentence_encoder, sentence_head
 from hf_xlt.evaluation.structure import Structure, structure
-from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.retrieval import SentenceRetrieval
 from hf_xlt.sample import sentences
 
@@ -246,7 +246,7 @@ class TestRetrieval:
     @pytest.mark.parametrize("make", ["first", "dense", "prompt", "nested", "two"])
     def test_the_task_takes_the_models_own_vectors_and_chooses_no_layer(self, tmp_path, make):
         folder, test = str(saved(tmp_path / "model", make)), self.table(tmp_path)
-        outcome = SentenceRetrieval().measure(ModelAsked(folder), {"test": test, "dev": test})
+        outcome = SentenceRetrieval().measure(ModelSpec(folder), {"test": test, "dev": test})
         sides = [own(folder, side) for side in zip(*PAIRS, strict=True)]
         gold = torch.arange(len(PAIRS))
         expected = torch.stack([way == gold for way in (*nearest(*sides), *nearest_by_margin(*sides))], dim=1)
@@ -257,7 +257,7 @@ class TestRetrieval:
     def test_of_a_source_too_whose_pooling_is_told_where_it_is_another(self, tmp_path):
         plain, source = str(saved(tmp_path / "plain", None, seed=1)), str(saved(tmp_path / "source", "first"))
         test = {"test": self.table(tmp_path)}
-        outcome = SentenceRetrieval().measure(ModelAsked(plain, source=source), test)
+        outcome = SentenceRetrieval().measure(ModelSpec(plain, source=source), test)
         assert (outcome.notes["pooling"], outcome.notes["pooling of source sentences"]) == ("mean", "cls, Normalize")
         model, tokenizer = AutoModel.from_pretrained(plain), AutoTokenizer.from_pretrained(plain)
         english, german = zip(*PAIRS, strict=True)
@@ -267,7 +267,7 @@ class TestRetrieval:
     def test_vectors_of_other_widths_are_refused(self, tmp_path):
         plain, source = str(saved(tmp_path / "plain", None)), str(saved(tmp_path / "source", "dense"))
         with pytest.raises(InputError, match="have width 8, those of .* 16"):
-            SentenceRetrieval().measure(ModelAsked(plain, source=source), {"test": self.table(tmp_path)})
+            SentenceRetrieval().measure(ModelSpec(plain, source=source), {"test": self.table(tmp_path)})
 
     @pytest.mark.parametrize("kind", ["gpt2", "llama"])
     def test_a_decoder_that_pools_its_last_token(self, tmp_path, kind):
@@ -275,7 +275,7 @@ class TestRetrieval:
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         tiny.save(tiny.model(kind, tokenizer).base_model, tokenizer, tmp_path / "model")
         folder = str(tiny.sentence_folder(tmp_path / "model", pooling("lasttoken"), NORMALIZE))
-        outcome = SentenceRetrieval().measure(ModelAsked(folder), {"test": self.table(tmp_path)})
+        outcome = SentenceRetrieval().measure(ModelSpec(folder), {"test": self.table(tmp_path)})
         sides = [own(folder, side) for side in zip(*PAIRS, strict=True)]
         assert outcome.counts[:, 1].tolist() == (nearest(*sides)[0] == torch.arange(30)).double().tolist()
 

@@ -14,8 +14,8 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import sentence_vectors
 from hf_xlt.evaluation.structure import (
     CKA,
+    LayerEncoder,
     Level,
-    Reader,
     Sample,
     Side,
     Structure,
@@ -26,9 +26,8 @@ from hf_xlt.evaluation.structure import (
     paired_layers,
     precision,
     structure,
-    tables,
 )
-from hf_xlt.evaluation.structure.words import word_pairs
+from hf_xlt.evaluation.structure.sample import word_pairs
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMForMaskedLM
 
@@ -406,8 +405,8 @@ class TestStructure:
 
     def test_a_trelm_reads_each_side_in_its_language(self, places):
         sample = Sample.of(PAIRS, words=0)
-        states = Reader.open(places["trelm"], "en").read(sample.sides[1])
-        again = Reader.open(places["trelm"], "en").read(sample.sides[1])
+        states = LayerEncoder.open(places["trelm"], "en").encode(sample.sides[1])
+        again = LayerEncoder.open(places["trelm"], "en").encode(sample.sides[1])
         assert torch.equal(states.sentences, again.sentences)
         found = structure(places["trelm"], places["trelm"], PAIRS, words=0, languages=("en", "de"))
         assert len(found.layers) == len(states.sentences)
@@ -424,12 +423,14 @@ class TestStructure:
         trelm = TreLMForMaskedLM.from_encoder(places["english"], **given)
         folder = str(tiny.save(trelm, german, tmp_path / "trelm"))
         with pytest.raises(InputError, match="no tokenizer for 'en'; expected that of 'de' beside the weights"):
-            Reader.open(folder, "en")
+            LayerEncoder.open(folder, "en")
         english.save_pretrained(tmp_path / "trelm" / "source_tokenizer")
         side = words_in(sentences("en", "held_out")[:9])
-        states, source = (Reader.open(*place).read(side).sentences for place in ((folder, "en"), (places["english"],)))
+        states, source = (
+            LayerEncoder.open(*place).encode(side).sentences for place in ((folder, "en"), (places["english"],))
+        )
         torch.testing.assert_close(states, source, rtol=1e-4, atol=1e-5)
-        assert Reader.open(folder, "de").tokenizer.get_vocab() == german.get_vocab()
+        assert LayerEncoder.open(folder, "de").tokenizer.get_vocab() == german.get_vocab()
 
     def test_words_that_a_model_does_not_reach_are_left_out(self, places):
         lengths = [i for i in range(1, 200) if not 10 < i < 90]
@@ -443,18 +444,18 @@ class TestStructure:
 
     def test_tables_show_every_pair_of_layers(self, places):
         found = structure(places["english"], places["german"], PAIRS, words=60)
-        of_sentences, of_words = tables(found)
+        of_sentences, of_words = found.tables()
         assert [line[0] for line in of_sentences.lines] == ["embeddings", "1 / 2", "2 / 4"]
         assert "word pairs" in of_words.caption
         assert "by chance" in of_sentences.caption
         assert all(len(line) == len(table.header) == 7 for table in (of_sentences, of_words) for line in table.lines)
         itself = structure(places["english"], places["english"], same(sentences("en", "train")[:60]), words=0)
-        (table,) = tables(itself)
+        (table,) = itself.tables()
         assert table.lines[1][:4] == ("1", "1.000", "1.000", "100.0%")
         assert len(table.header) == 9
 
     def test_what_cannot_be_used_is_refused_before_anything_is_loaded(self, places, monkeypatch):
-        monkeypatch.setattr(Reader, "read", lambda *_: pytest.fail("a model was loaded"))
+        monkeypatch.setattr(LayerEncoder, "encode", lambda *_: pytest.fail("a model was loaded"))
         with pytest.raises(InputError, match="does not exist"):
             structure(places["english"], "./nowhere", PAIRS)
         with pytest.raises(InputError, match="to learn a map from"):

@@ -9,7 +9,7 @@ from hf_xlt.evaluation.retrieval import Retrieval
 from hf_xlt.evaluation.structure import Level, Precision, Structure
 from hf_xlt.runs.kinds.multilingual import Multilingual
 from hf_xlt.sample import sentences
-from hf_xlt.study import Cell, CellResult, load_study, pictures, run_study, tables
+from hf_xlt.study import Cell, CellResult, StudyResults, load_study, run_study
 from hf_xlt.study import run as running
 from hf_xlt.study.cell import recipes_of
 from hf_xlt.study.run import cell_file, make_tokenizer
@@ -180,7 +180,7 @@ class TestWhatIsShown:
     )
 
     def test_the_table_holds_every_setting_with_its_seeds(self):
-        both = tables([result(cell, transfer=0.5 + 0.1 * cell.seed) for cell in self.CELLS])
+        both = StudyResults([result(cell, transfer=0.5 + 0.1 * cell.seed) for cell in self.CELLS]).tables()
         for table in both:
             assert [line[0] for line in table.lines] == ["nothing", "layers-2", "nothing, anchors: none"]
             assert {len(line) for line in table.lines} == {len(table.header)}
@@ -190,14 +190,14 @@ class TestWhatIsShown:
         assert (alike["CKA"], alike["sentences"]) == ("0.200 ± 0.000", "60.0 ± 0.0")
 
     def test_what_was_not_measured_is_left_open(self):
-        learned, alike = tables([result(self.CELLS[0], transfer=None, words=False)])
+        learned, alike = StudyResults([result(self.CELLS[0], transfer=None, words=False)]).tables()
         assert dict(zip(learned.header, learned.lines[0], strict=True))["transfer"] == "–"
         assert dict(zip(alike.header, alike.lines[0], strict=True))["words"] == "–"
-        assert tables([]) == ()
+        assert StudyResults().tables() == ()
 
     @pytest.mark.parametrize(("transfer", "words"), [(0.5, True), (None, False)])
     def test_pictures_appear(self, transfer, words, tmp_path):
-        files = pictures([result(cell, transfer, words) for cell in self.CELLS], tmp_path)
+        files = StudyResults([result(cell, transfer, words) for cell in self.CELLS]).pictures(tmp_path)
         assert [file.name for file in files] == ["transfer.png", "cka.png", "retrieval.png"]
         assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
 
@@ -216,7 +216,7 @@ class TestRefused:
             (["parallel=null"], "has no parallel, but representations are compared on translation pairs"),
             (["anchors=[default, extra]"], "has no dictionary, but extra anchors come from a dictionary"),
             (["domains=[same, different]"], "has no other_domain, but a different domain needs its own corpus"),
-            (["tagging.train=a.conllu"], "tagging has no dev; expected the files train, dev, test"),
+            (["tagging.train=a.conllu"], "tagging has no dev; expected train, dev and test"),
             (["held_out.fr=a.txt"], "held_out is 'fr'; expected one of en, de"),
             (["stepz=3"], "stepz is no known key"),
         ],

@@ -11,7 +11,7 @@ from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.packing import blocks
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.language_model import HeldOut, measure
+from hf_xlt.evaluation.language_model import ValidationSet, measure
 from hf_xlt.runs.training.trainer import ProgressBar, StageTrainer
 from hf_xlt.sample import sentences
 
@@ -63,7 +63,7 @@ def parts(name):
     objective = objective_for(name, tokenizer)
     rows = list(blocks(sentences("de", "train")[:120], tokenizer, LENGTH))[:30]
     packed = Dataset.from_dict({"input_ids": np.stack(rows)}).with_format("numpy")
-    held_out = HeldOut.cut(sentences("de", "held_out")[:10], tokenizer, LENGTH, objective)
+    held_out = ValidationSet.cut(sentences("de", "held_out")[:10], tokenizer, LENGTH, objective)
     return tokenizer, objective, packed, held_out
 
 

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.direct import ModelAsked
+from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.tasks.word_translation import WordTranslation
 from hf_xlt.trelm import TreLMForMaskedLM
 
@@ -73,18 +73,18 @@ def scores(outcome):
 )
 def test_hits_are_those_of_a_dense_computation(tmp_path, dictionary, kind, family, space):
     folder = saved(tmp_path / "model", kind=kind, family=family)
-    outcome = TASK.measure(ModelAsked(folder), {"test": dictionary})
+    outcome = TASK.measure(ModelSpec(folder), {"test": dictionary})
     model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     assert_hits(outcome, *(spaces(model, tokenizer, words, space) for words in (SOURCES, TARGETS)))
     assert (outcome.counts[:, 0] == 1).all()
     shares = outcome.counts[:, 1:].mean(0).tolist()
-    assert scores(outcome) == pytest.approx(dict(zip(TASK.metric().scores, shares, strict=True)))
+    assert scores(outcome) == pytest.approx(dict(zip(TASK.metric().ways, shares, strict=True)))
     assert TASK.headline in scores(outcome)
 
 
 def test_a_source_gives_its_tokenizer_and_rows_to_the_models_body(tmp_path, dictionary):
     english, german = saved(tmp_path / "en", "en", seed=1), saved(tmp_path / "de", "de", seed=2)
-    outcome = TASK.measure(ModelAsked(german, source=english), {"test": dictionary})
+    outcome = TASK.measure(ModelSpec(german, source=english), {"test": dictionary})
     body, source = (AutoModel.from_pretrained(folder).eval() for folder in (german, english))
     of_targets = spaces(body, AutoTokenizer.from_pretrained(german), TARGETS)
     body.set_input_embeddings(source.get_input_embeddings())
@@ -98,7 +98,7 @@ def test_a_trelm_with_separate_embeddings_reads_each_side_with_its_own(tmp_path,
     )
     folder = tiny.save(model, german, tmp_path / "trelm")
     english.save_pretrained(folder / "source_tokenizer")
-    outcome = TASK.measure(ModelAsked(str(folder)), {"test": dictionary})
+    outcome = TASK.measure(ModelSpec(str(folder)), {"test": dictionary})
     sides = []
     for language, tokenizer, words in (("en", english, SOURCES), ("de", german, TARGETS)):
         model.set_language(language)
@@ -111,7 +111,7 @@ def test_words_that_translate_as_themselves_are_all_found(tmp_path):
     tokens = AutoTokenizer.from_pretrained(folder).get_vocab()
     words = sorted(word for word in tokens if word.isalpha() and len(word) > 3)[:50]
     (tmp_path / "same.tsv").write_text("\n".join(f"{word}\t{word}" for word in words), encoding="utf-8")
-    outcome = TASK.measure(ModelAsked(folder), {"test": str(tmp_path / "same.tsv")})
+    outcome = TASK.measure(ModelSpec(folder), {"test": str(tmp_path / "same.tsv")})
     found = scores(outcome)
     assert found["static_nn_p@1"] == found["contextual_nn_p@1"] == 1
 
@@ -120,7 +120,7 @@ def test_any_translation_counts_and_each_source_word_once(tmp_path):
     folder = saved(tmp_path / "model")
     rows = [("Haus", "Hund"), ("Haus", "Haus"), ("Haus", "Haus"), ("Buch", "Kind"), ("Kind", "Buch")]
     (tmp_path / "d.tsv").write_text("\n".join(map("\t".join, rows)), encoding="utf-8")
-    outcome = TASK.measure(ModelAsked(folder), {"test": str(tmp_path / "d.tsv")})
+    outcome = TASK.measure(ModelSpec(folder), {"test": str(tmp_path / "d.tsv")})
     assert (outcome.notes["source words"], outcome.notes["target words"]) == (3, 4)
     assert outcome.counts[:, 1].tolist() == [1, 0, 0]  # nearest to a word is the word itself
 
@@ -128,7 +128,7 @@ def test_any_translation_counts_and_each_source_word_once(tmp_path):
 def test_words_without_a_known_token_are_counted(tmp_path):
     folder = saved(tmp_path / "model")
     (tmp_path / "d.tsv").write_text("漢\t字\nHaus\tHaus\n漢語\tBuch\n", encoding="utf-8")
-    outcome = TASK.measure(ModelAsked(folder), {"test": str(tmp_path / "d.tsv")})
+    outcome = TASK.measure(ModelSpec(folder), {"test": str(tmp_path / "d.tsv")})
     assert outcome.counts[1, [1, 3]].tolist() == [1, 1]  # Haus, by rows and by states
     assert outcome.notes["unknown words"] == 3
 
@@ -137,18 +137,18 @@ def test_lines_with_an_empty_side_are_counted_and_too_few_pairs_refused(tmp_path
     folder = saved(tmp_path / "model")
     path = tmp_path / "d.tsv"
     path.write_text("Haus\tHaus\nBuch\t\n\tKind\nKind\tKind\n", encoding="utf-8")
-    assert TASK.measure(ModelAsked(folder), {"test": str(path)}).notes["skipped"] == 2
+    assert TASK.measure(ModelSpec(folder), {"test": str(path)}).notes["skipped"] == 2
     path.write_text("Haus\tHaus\nBuch\t\n", encoding="utf-8")
     with pytest.raises(InputError, match="1 pairs and 1 lines with an empty side; expected two pairs or more"):
-        TASK.measure(ModelAsked(folder), {"test": str(path)})
+        TASK.measure(ModelSpec(folder), {"test": str(path)})
     with pytest.raises(InputError, match="is not a file"):
-        TASK.measure(ModelAsked(folder), {"test": str(tmp_path / "missing.tsv")})
+        TASK.measure(ModelSpec(folder), {"test": str(tmp_path / "missing.tsv")})
 
 
 def test_models_that_do_not_fit_are_refused(tmp_path, dictionary):
     folder, wide = saved(tmp_path / "model"), saved(tmp_path / "wide", width=32)
-    with pytest.raises(InputError, match="have width 32, those of .* 16; give the checkpoint"):
-        TASK.measure(ModelAsked(folder, source=wide), {"test": dictionary})
+    with pytest.raises(InputError, match="have width 32, those of .* 16; expected one width"):
+        TASK.measure(ModelSpec(folder, source=wide), {"test": dictionary})
     decoder = saved(tmp_path / "gpt2", kind="gpt2", family="byte-level-bpe")
     with pytest.raises(InputError, match="is a decoder"):
-        TASK.measure(ModelAsked(decoder), {"test": dictionary})
+        TASK.measure(ModelSpec(decoder), {"test": dictionary})

@@ -30,8 +30,8 @@ from rich.table import Table
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, steps_saved
-from hf_xlt.hub.push import installed_versions
-from hf_xlt.report.page.comparison import curves_of
+from hf_xlt.hub.card import installed_versions
+from hf_xlt.report.comparison import curves_of
 from hf_xlt.runs.results import hardware
 
 IN_ENGLISH = "all-MiniLM-L6-v2 in English"

@@ -9,20 +9,19 @@ from typing import Any
 from evidence.languages import Language
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.evaluate import Examination, evaluate_model
-from hf_xlt.evaluation.tasks.budget import Budget
-from hf_xlt.evaluation.tasks.direct import ModelAsked
+from hf_xlt.evaluation.config import EvaluationConfig, FineTuningConfig, ModelSpec
+from hf_xlt.evaluation.evaluate import evaluate_model
 
-PROBE = Budget().probe()
+PROBE = FineTuningConfig().probe()
 PROBES = {
     # Of six layers: on English development files better than the second, for trees far better than the last.
     "upos": replace(PROBE.quick(), layer=3),
     "parsing": replace(PROBE.quick(), layer=3, head_learning_rate=2e-3),
     "ner": PROBE.quick(),
 }
-FINE_TUNING = replace(Budget().quick(), epochs=4, evaluations=1, learning_rate=1e-4)
+FINE_TUNING = replace(FineTuningConfig().quick(), epochs=4, evaluations=1, learning_rate=1e-4)
 FINE_TUNINGS = {
-    "parsing": replace(Budget(), epochs=5, learning_rate=1e-4, head_learning_rate=2e-3, dev_examples=500),
+    "parsing": replace(FineTuningConfig(), epochs=5, learning_rate=1e-4, head_learning_rate=2e-3, dev_examples=500),
     # Long texts: on a CPU several times faster like this.
     "question-answering": replace(FINE_TUNING, precision="bfloat16", dropout=0.0),
 }
@@ -38,7 +37,7 @@ SEEDS = {"classification": (0, 1, 2)}
 def measured(language: Language, method: str, model: Path, source: Path, data: Path, folder: Path) -> dict[str, Any]:
     """Scores of a model on every task, kept in `folder`."""
     bilingual = method in ("RAMEN", "TreLM")
-    asked = ModelAsked(str(model), None if bilingual else str(source), ("en", language.code) if bilingual else None)
+    spec = ModelSpec(str(model), None if bilingual else str(source), ("en", language.code) if bilingual else None)
     found: dict[str, Any] = {}
     for kind, tasks in language.tasks.items():
         if kind == "retrieval":
@@ -48,14 +47,14 @@ def measured(language: Language, method: str, model: Path, source: Path, data: P
                 continue
             given = {task: {role: str(data / place) for role, place in places.items()}}
             if kind == "fine-tuned":
-                budget, seeds = FINE_TUNINGS.get(task, FINE_TUNING), (0,)
+                tuning, seeds = FINE_TUNINGS.get(task, FINE_TUNING), (0,)
             else:
-                budget, seeds = PROBES.get(task, PROBE), SEEDS.get(task, (0,))
-            examination = Examination((task,), given, kind in ("zero-shot", "fine-tuned"), seeds, budget)
+                tuning, seeds = PROBES.get(task, PROBE), SEEDS.get(task, (0,))
+            config = EvaluationConfig(kind in ("zero-shot", "fine-tuned"), seeds, tuning)
             name = task if kind == "retrieval" else f"{task}, {kind}"
-            whole = replace(asked, source=None) if kind == "supervised" else asked
+            whole = replace(spec, source=None) if kind == "supervised" else spec
             try:
-                (result,) = evaluate_model(whole, examination, folder / kind)
+                (result,) = evaluate_model(whole, [task], given, config, folder / kind)
             except InputError as error:
                 found[name] = {"refused": str(error).replace(str(data), "DATA")}
                 print(language.code, method, name, found[name], flush=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.direct import DirectTask
-from hf_xlt.evaluation.tasks.registry import TASKS
+from hf_xlt.evaluation.tasks.registry import task_named, task_names
 
 Options = Mapping[str, Any]
 
@@ -35,18 +34,18 @@ def _without(option: str) -> Condition:
 
 
 def _asked(options: Options) -> list[Any]:
-    return [TASKS[name] for name in (options["tasks"] or "").split(",") if name in TASKS]
+    return [task_named(name) for name in (options["tasks"] or "").split(",") if name in task_names()]
 
 
 def _learns(options: Options) -> bool:
     asked = _asked(options)
-    return not asked or any(not isinstance(task, DirectTask) for task in asked)
+    return not asked or any(task.learned for task in asked)
 
 
 def _reads_the_source_language(options: Options) -> bool:
     asked = _asked(options)
-    learned = any(not isinstance(task, DirectTask) for task in asked) and options["zero_shot"]
-    return not asked or learned or any(task.name in ("retrieval", "word-translation") for task in asked)
+    learned = any(task.learned for task in asked) and options["zero_shot"]
+    return not asked or learned or any(task.reads_source for task in asked)
 
 
 TASK = _without("corpus")

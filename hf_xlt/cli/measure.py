@@ -8,41 +8,28 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.cli.app import command, console, say
 from hf_xlt.cli.effect import check_settings
 from hf_xlt.cli.options import Trust
+from hf_xlt.device import PRECISIONS
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
-from hf_xlt.evaluation.compare import compare_results
-from hf_xlt.evaluation.evaluate import Examination, check_results_folder, evaluate_model, metric_of
-from hf_xlt.evaluation.neighbours import nearest_tokens
-from hf_xlt.evaluation.precision import PRECISIONS
-from hf_xlt.evaluation.structure import Structure
+from hf_xlt.evaluation.config import EvaluationConfig, FineTuningConfig, ModelSpec
+from hf_xlt.evaluation.evaluate import evaluate_model
+from hf_xlt.evaluation.language_model import evaluate_checkpoint
 from hf_xlt.evaluation.structure import structure as compare_structure
-from hf_xlt.evaluation.structure import tables as structure_tables
-from hf_xlt.evaluation.tables import comparison_table, results_card_table
-from hf_xlt.evaluation.tasks.budget import Budget
-from hf_xlt.evaluation.tasks.data import read_data
-from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.evaluation.tasks.registry import TASKS
-from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.skipped import told
-from hf_xlt.files.place import file_of
-from hf_xlt.files.whole import check_file, write_whole
-from hf_xlt.report.page import check_report, write_report
-from hf_xlt.report.page.comparison import comparison_report, curves_of
+from hf_xlt.evaluation.tasks.data import parse_data
+from hf_xlt.evaluation.tasks.registry import task_names
+from hf_xlt.report.comparison import PAGE, compare_models
 from hf_xlt.report.tables import text_table
-from hf_xlt.study import load_study, pictures, run_study
-from hf_xlt.study import tables as study_tables
-from hf_xlt.trelm import TreLMConfig
+from hf_xlt.study import load_study, run_study
 
-Tasks = Annotated[str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.")]
+Tasks = Annotated[str | None, typer.Option(help=f"Comma between them: {', '.join(task_names())}.")]
 DataOption = Annotated[
     list[str] | None,
     typer.Option(
         help="TASK.ROLE=FILE, e.g. upos.test=de.conllu, or a .yaml file of them; of a table "
-        "FILE:column,column@column=value. Roles: train, dev, test."
+        "FILE:column,column@column=value; of a dataset of the Hub ID:CONFIG@SPLIT:column,column. "
+        "Roles: train, dev, test."
     ),
 ]
 ZeroShot = Annotated[
@@ -53,7 +40,7 @@ SourceModel = Annotated[
     typer.Option(help="What a model with a new vocabulary was made from; its rows read the source language."),
 ]
 Languages = Annotated[
-    tuple[str, str] | None, typer.Option(help="Source and target language of a model of several (TreLM).")
+    tuple[str, str] | None, typer.Option(help="Source and target language of a multilingual model (TreLM).")
 ]
 Seeds = Annotated[str, typer.Option(help="Seeds of supervised tasks, comma between them.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A small budget: fewer examples and epochs.")]
@@ -108,10 +95,10 @@ def evaluate(
             f"{quality.bits_per_byte:.4f} bits per byte"
         )
         return
-    budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
-    examination = _examination(tasks, data, zero_shot, seeds, budget)
-    results = evaluate_model(ModelAsked(model, source, languages, trust_remote_code), examination, output)
-    console.print(text_table(results_card_table(results)))
+    config = _config(zero_shot, seeds, quick, probe, layer, precision, dropout)
+    spec = ModelSpec(model, source, languages, trust_remote_code)
+    results = evaluate_model(spec, _list(tasks), parse_data(data or []), config, output)
+    console.print(text_table(results.table()))
     if output is not None:
         say(f"Next: hf-xlt compare {model} ANOTHER-MODEL --output {output} with the same options")
 
@@ -150,39 +137,22 @@ def compare(
 
     Example: hf-xlt compare minilm-german minilm-german-random --tasks classification --data sib.yaml --output compared
     """
-    if len(set(models)) != len(models) or len(models) < 2:
-        raise InputError(f"Nothing to compare in {', '.join(models)}; name two or more different models.")
-    page = output / "report.html"
-    check_results_folder(output)
-    if output.exists():
-        check_report(page, overwrite=overwrite)
-    budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
-    examination = _examination(tasks, data, zero_shot, seeds, budget)
-    asked = _asked(models, source, languages, trust_remote_code)
-    pairs = None if parallel is None else told(read_parallel(parallel)).pairs
-    by_model = [evaluate_model(model, examination, output) for model in asked]
-    compared = {
-        name: compare_results(results, metric_of(results[0]))
-        for name, results in zip(examination.tasks, zip(*by_model, strict=True), strict=True)
-    }
-    for task, lines in compared.items():
-        console.print(text_table(comparison_table(task, lines)))
-    structures = []
-    if pairs is not None:
-        first, others = (source, models) if source else (models[0], models[1:])
-        both = pairs if source else [(target, target) for _, target in pairs]
-        structures = [
-            compare_structure(first, other, both, words=0, trust_remote_code=trust_remote_code) for other in others
-        ]
-    asked_words = words.split(",") if words else []
-    neighbours = {
-        model: nearest_tokens(model, asked_words, trust_remote_code=trust_remote_code)
-        for model in models
-        if asked_words
-    }
-    curves = {model: found for model in models if (found := curves_of(model))}
-    write_report(page, comparison_report(compared, curves, structures, neighbours), overwrite=overwrite)
-    say(f"{page}: tables, learning curves, similarity of layers, neighbours; open it in a browser.")
+    comparison = compare_models(
+        models,
+        _list(tasks),
+        parse_data(data or []),
+        _config(zero_shot, seeds, quick, probe, layer, precision, dropout),
+        output,
+        source=source,
+        languages=languages,
+        parallel=parallel,
+        words=_list(words),
+        overwrite=overwrite,
+        trust_remote_code=trust_remote_code,
+    )
+    for table in comparison.tables():
+        console.print(text_table(table))
+    say(f"{output / PAGE}: tables, learning curves, similarity of layers, neighbors; open it in a browser.")
 
 
 @command
@@ -193,7 +163,7 @@ def structure(
         str, typer.Option(help="Translation pairs: .tsv, .tsv.gz; with a header row FILE:first,second.")
     ],
     languages: Annotated[
-        tuple[str, str] | None, typer.Option(help="Languages of the two columns, for models of several (TreLM).")
+        tuple[str, str] | None, typer.Option(help="Languages of the two columns, for multilingual models (TreLM).")
     ] = None,
     sentences: Annotated[int, typer.Option(help="The most sentence pairs to compare.", min=1)] = 10_000,
     words: Annotated[int, typer.Option(help="The most word pairs in them; 0 for none.", min=0)] = 5_000,
@@ -206,24 +176,21 @@ def structure(
 
     Example: hf-xlt structure google-bert/bert-base-cased google-bert/bert-base-german-cased --parallel en-de.tsv
     """
-    if output is not None:
-        read = (model_a, model_b, file_of(parallel))
-        check_file(output, overwrite=overwrite, ours=Structure.is_file, sources=read)
-    pairs = told(read_parallel(parallel)).pairs
     found = compare_structure(
         model_a,
         model_b,
-        pairs,
+        parallel,
         languages=languages or (None, None),
         sentences=sentences,
         words=words,
         seed=seed,
+        output=output,
+        overwrite=overwrite,
         trust_remote_code=trust_remote_code,
     )
-    for table in structure_tables(found):
+    for table in found.tables():
         console.print(text_table(table))
     if output is not None:
-        write_whole(output, found.to_json())
         say(f"{output}: all figures.")
 
 
@@ -252,35 +219,24 @@ def study(
     given = [f"corpora.{language}" for language in corpus or []]
     given += [f"{name}={value}" for name, value in (("parallel", parallel), ("dictionary", dictionary)) if value]
     results = run_study(load_study(grid, [*given, *(settings or [])]), output, workers)
-    for table in study_tables(results):
+    for table in results.tables():
         console.print(text_table(table))
-    drawn = pictures(results, output)
+    drawn = results.pictures(output)
     say(f"{output}: cells/*.json, {', '.join(path.name for path in drawn)}")
 
 
-def _asked(
-    models: list[str], source: str | None, languages: tuple[str, str] | None, trust_remote_code: bool
-) -> list[ModelAsked]:
-    """The models to compare, all of them there before one is measured; languages are those of models of several."""
-    configs = [Checkpoint.open(model, trust_remote_code=trust_remote_code).config for model in models]
-    several = [isinstance(config, TreLMConfig) for config in configs]
-    if languages and not any(several):
-        raise InputError("--languages is for models of several (TreLM), and none of these is one. Leave it out.")
-    return [
-        ModelAsked(model, source, languages if own else None, trust_remote_code)
-        for model, own in zip(models, several, strict=True)
-    ]
+def _list(text: str | None) -> list[str]:
+    """What stands between commas."""
+    return text.split(",") if text else []
 
 
-def _budget(quick: bool, probe: bool) -> Budget:
-    budget = Budget().probe() if probe else Budget()
-    return budget.quick() if quick else budget
-
-
-def _examination(tasks: str | None, data: list[str] | None, zero_shot: bool, seeds: str, budget: Budget) -> Examination:
+def _config(
+    zero_shot: bool, seeds: str, quick: bool, probe: bool, layer: int | None, precision: str, dropout: float | None
+) -> EvaluationConfig:
     try:
         numbers = tuple(int(seed) for seed in seeds.split(","))
     except ValueError as error:
-        raise InputError(f"--seeds {seeds!r} is not a list of numbers; expected e.g. 0,1,2.") from error
-    names = tuple(tasks.split(",")) if tasks else ()
-    return Examination(names, read_data(data or []), zero_shot, numbers, budget)
+        raise InputError(f"--seeds {seeds!r} is not a list of numbers", value=seeds, expected="e.g. 0,1,2") from error
+    tuning = FineTuningConfig().probe() if probe else FineTuningConfig()
+    tuning = tuning.quick() if quick else tuning
+    return EvaluationConfig(zero_shot, numbers, replace(tuning, layer=layer, precision=precision, dropout=dropout))

@@ -9,8 +9,9 @@ import numpy as np
 
 from hf_xlt.arguments import checked, refused, require_seed
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.counted import CountedMetric
-from hf_xlt.evaluation.tasks.result import TaskResult
+from hf_xlt.evaluation.evaluate import metric_of
+from hf_xlt.evaluation.results import TaskResult, format_score
+from hf_xlt.hub.card import CardTable
 
 SAMPLES = 2000
 LEVEL = 0.95
@@ -25,10 +26,18 @@ class Interval:
     low: float
     high: float
 
+    def bounds(self, score: str) -> str:
+        """Where it lies, as it is shown."""
+        return f"{format_score(self.low, score)} to {format_score(self.high, score)}"
+
+    def shown(self, score: str, *, sign: bool = False) -> str:
+        """The value and, in brackets, where it lies."""
+        return f"{'+' if sign and self.value > 0 else ''}{format_score(self.value, score)} ({self.bounds(score)})"
+
 
 @dataclass(frozen=True)
-class Compared:
-    """A model beside the first one.
+class ComparedResult:
+    """A model's result beside that of the first one.
 
     Args:
         result: Its result.
@@ -41,14 +50,18 @@ class Compared:
     score: Interval
     difference: Interval | None
 
+    def __repr__(self) -> str:
+        name, score = self.result.model, self.result.headline
+        difference = "" if self.difference is None else f", difference {self.difference.shown(score, sign=True)}"
+        return f"ComparedResult({name!r}, {self.result.task}: {score} {self.score.shown(score)}{difference})"
+
 
 @checked
-def compare_results(results: Sequence[TaskResult], metric: CountedMetric, seed: int = 0) -> list[Compared]:
+def compare_results(results: Sequence[TaskResult], seed: int = 0) -> list[ComparedResult]:
     """Results of one task, the first the one to compare with.
 
     Args:
         results: One a model.
-        metric: The task's.
         seed: Of the resampling.
 
     Raises:
@@ -62,20 +75,41 @@ def compare_results(results: Sequence[TaskResult], metric: CountedMetric, seed: 
         if other.task != first.task or other.settings["data"]["test"] != first.settings["data"]["test"]:
             raise InputError(
                 f"{first.model} and {other.model} were not tested on the same: {first.task} on "
-                f"{first.settings['data']['test']}, {other.task} on {other.settings['data']['test']}."
+                f"{first.settings['data']['test']}, {other.task} on {other.settings['data']['test']}.",
+                value=other.task,
             )
-    drawn = [_resampled(result, metric, seed) for result in results]
+    drawn = [_resampled(result, seed) for result in results]
     compared = []
     for index, (result, scores) in enumerate(zip(results, drawn, strict=True)):
         pairs = index > 0 and result.counts().shape[1] == first.counts().shape[1]
         difference = _interval(result.mean() - first.mean(), scores - drawn[0]) if pairs else None
-        compared.append(Compared(result, _interval(result.mean(), scores), difference))
+        compared.append(ComparedResult(result, _interval(result.mean(), scores), difference))
     return compared
 
 
-def _resampled(result: TaskResult, metric: CountedMetric, seed: int) -> np.ndarray:
+def comparison_table(task: str, compared: Sequence[ComparedResult]) -> CardTable:
+    """A line a model: its headline with a 95 % interval, and the paired difference to the first."""
+    first = compared[0].result
+    headline, better = first.headline, "lower" if first.lower_is_better else "higher"
+    lines = [
+        (
+            one.result.model,
+            one.result.shown(),
+            one.score.bounds(headline),
+            "–" if one.difference is None else one.difference.shown(headline, sign=True),
+        )
+        for one in compared
+    ]
+    caption = (
+        f"{task}: {headline} ({better} is better), with 95 % bootstrap intervals over {len(first.runs[0].counts):,} "
+        f"test examples; differences to {first.model} on the same resampled examples"
+    )
+    return CardTable(caption, ("model", headline, "95 % interval", "difference"), tuple(lines))
+
+
+def _resampled(result: TaskResult, seed: int) -> np.ndarray:
     """The headline on resampled test sets, mean over seeds, `(SAMPLES,)`; equal sizes give equal samples."""
-    counts = result.counts()
+    counts, metric = result.counts(), metric_of(result)
     examples = counts.shape[1]
     generator = np.random.default_rng(seed)
     scores = []

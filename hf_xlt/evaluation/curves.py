@@ -1,12 +1,14 @@
-"""Learning curves and what they say: how many steps a better start saves."""
+"""Learning curves and what they say: what a method reaches, and how many steps a better start saves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean, pstdev
 from typing import Any
 
 from hf_xlt.evaluation.language_model import Quality
+from hf_xlt.hub.card import ResultRow
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Curve:
 
     method: str
     seed: int
-    points: tuple[Point, ...]
+    points: tuple[Point, ...] = field(repr=False)
     seconds: float
 
     @property
@@ -68,3 +70,24 @@ def steps_saved(curves: Sequence[Curve], baseline: Sequence[Curve]) -> float | N
             crossing = step + (next_step - step) * (value - goal) / (value - next_value)
             return 1.0 - crossing / goal_step
     return None
+
+
+def summarize(curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str] = ()) -> tuple[ResultRow, ...]:
+    """What methods reached, from their curves, one a seed, and the steps each saves against each of the baselines."""
+    return tuple(_summary(method, runs, curves, baselines) for method, runs in curves.items())
+
+
+def _summary(
+    method: str, runs: Sequence[Curve], curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str]
+) -> ResultRow:
+    finals = [run.final for run in runs]
+    return ResultRow(
+        method=method,
+        bits_per_byte=fmean(point.bits_per_byte for point in finals),
+        seeds=len(runs),
+        start_bits_per_byte=fmean(run.points[0].bits_per_byte for run in runs),
+        loss=fmean(point.loss for point in finals),
+        perplexity=fmean(point.perplexity for point in finals),
+        steps_saved={name: steps_saved(runs, curves[name]) for name in baselines if name in curves and name != method},
+        spread=pstdev(point.bits_per_byte for point in finals),
+    )

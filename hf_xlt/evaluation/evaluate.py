@@ -7,111 +7,97 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-
-from hf_xlt.arguments import checked, require_seeds
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import checkpoint_content
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.counted import CountedMetric
-from hf_xlt.evaluation.tasks.budget import Budget
-from hf_xlt.evaluation.tasks.direct import DirectTask, ModelAsked, Outcome
-from hf_xlt.evaluation.tasks.registry import AnyTask, check_places, task_named
-from hf_xlt.evaluation.tasks.result import SeedResult, TaskResult, scored
-from hf_xlt.evaluation.tasks.run import Material, Supervised
-from hf_xlt.evaluation.tasks.task import Task
-from hf_xlt.files.content import content_of
+from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
+from hf_xlt.evaluation.metrics import Metric
+from hf_xlt.evaluation.results import Evaluation, SeedResult, TaskResult
+from hf_xlt.evaluation.tasks.data import Data, content_at
+from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, TaskExamples
+from hf_xlt.evaluation.tasks.registry import task_named
+from hf_xlt.evaluation.tasks.task import Outcome, SupervisedTask, Task, TrainingFreeTask
 from hf_xlt.files.folders import absolute, check_writable
-from hf_xlt.files.place import file_of
+
+DEFAULT = EvaluationConfig()
 
 logger = logging.getLogger(__name__)
 
 
 @checked
-@dataclass(frozen=True)
-class Examination:
-    """What is asked of every model.
+def evaluate_model(
+    model: str | Path | ModelSpec,
+    tasks: Sequence[str],
+    data: Data,
+    config: EvaluationConfig = DEFAULT,
+    output: str | Path | None = None,
+) -> Evaluation:
+    """Evaluate a model on tasks.
 
     Args:
-        tasks: Names, in order.
-        data: Task → role → file.
-        zero_shot: Learn supervised tasks in the source language; select on its development examples.
-        seeds: Of supervised tasks; others have nothing to draw.
-        budget: Of supervised tasks.
+        model: A Hub id or a folder, or a `ModelSpec`, which also says what reads the source language.
+        tasks: Names, in order; `hf-xlt evaluate --help` lists them, `register_task` adds to them.
+        data: Task → role → file or dataset, e.g. `{"upos": {"train": "en.conllu", "dev": …, "test": "de.conllu"}}`.
+        config: How.
+        output: Folder where results are kept, `MODEL/TASK.json`; those that are there, of the same model and files as
+            they are now, are not made again. None keeps none.
 
     Raises:
-        InputError: If a task is not known or lacks its files, or files are given for a task that is not asked for.
+        InputError: If a task is not known or lacks its data, the model or a file cannot be used, or the folder is none
+            or holds results of other settings.
     """
-
-    tasks: tuple[str, ...]
-    data: Mapping[str, Mapping[str, str]]
-    zero_shot: bool = False
-    seeds: tuple[int, ...] = (0,)
-    budget: Budget = field(default_factory=Budget)
-
-    def __post_init__(self) -> None:
-        if not self.tasks:
-            raise InputError("There is nothing to evaluate; name at least one task with --tasks.")
-        require_seeds("seeds", self.seeds)
-        if twice := [name for place, name in enumerate(self.tasks) if name in self.tasks[:place]]:
-            raise InputError(f"The task {twice[0]} is named twice; name it once.", value=self.tasks)
-        for name in self.tasks:
-            check_places(task_named(name), self.data.get(name, {}))
-        if unasked := [name for name in self.data if name not in self.tasks]:
-            raise InputError(f"--data names {unasked[0]!r}, which is not among the tasks: {', '.join(self.tasks)}.")
-
-    def settings(self, task: AnyTask, model: ModelAsked) -> dict[str, Any]:
-        """Everything that the figures of a task on a model depend on, as JSON knows it."""
-        known: dict[str, Any] = {"data": dict(self.data[task.name]), "source": model.source}
-        known["languages"] = None if model.languages is None else list(model.languages)
-        if isinstance(task, Task):
-            known |= {"zero_shot": self.zero_shot, "seeds": list(self.seeds), "budget": asdict(self.budget)}
-        return known
-
-
-@checked
-def evaluate_model(model: ModelAsked, examination: Examination, folder: Path | None = None) -> list[TaskResult]:
-    """Every task on one model.
-
-    Args:
-        model: Which one.
-        examination: What is asked.
-        folder: Where results are kept, `MODEL/TASK.json`; those that are there, of the same model and files as they are
-            now, are not made again. None keeps none.
-
-    Raises:
-        InputError: If the model or a file cannot be used, or the folder is none or holds results of other settings.
-    """
-    if folder is None:
-        return [_made(task_named(name), model, examination, {}) for name in examination.tasks]
+    spec = model if isinstance(model, ModelSpec) else ModelSpec(str(model))
+    places = check_data(tasks, data)
+    if output is None:
+        return Evaluation(_evaluated(task_named(name), spec, places[name], config, {}) for name in tasks)
+    folder = Path(output)
     check_results_folder(folder)
     checkpoints = {
         role: checkpoint_content(name, ignoring=folder)
-        for role, name in (("model", model.name), ("source", model.source))
+        for role, name in (("model", spec.name), ("source", spec.source))
         if name is not None
     }
-    return [_kept(task_named(name), model, examination, folder, checkpoints) for name in examination.tasks]
+    return Evaluation(_kept(task_named(name), spec, places[name], config, folder, checkpoints) for name in tasks)
+
+
+def check_data(tasks: Sequence[str], data: Data) -> dict[str, dict[str, str]]:
+    """The data of tasks, as text."""
+    if not tasks:
+        raise InputError("There is nothing to evaluate", value=tasks, expected="one task or more in tasks")
+    if twice := [name for place, name in enumerate(tasks) if name in tasks[:place]]:
+        raise InputError(f"The task {twice[0]} is named twice", value=tasks, hint="Name it once.")
+    for name in tasks:
+        roles, places = task_named(name).roles, data.get(name, {})
+        if missing := [role for role, needed in roles.items() if needed and role not in places]:
+            raise InputError(
+                f"The task {name} has no data for {missing[0]}",
+                value=places,
+                expected=f"a file or dataset {name}.{missing[0]} (its roles: {', '.join(roles)})",
+            )
+        if unknown := [role for role in places if role not in roles]:
+            raise InputError(f"The task {name} has no role {unknown[0]!r}", value=unknown[0], expected=", ".join(roles))
+    if others := [name for name in data if name not in tasks]:
+        raise InputError(f"There is data for {others[0]!r}", value=others[0], expected=f"tasks: {', '.join(tasks)}")
+    return {name: {role: str(place) for role, place in data.get(name, {}).items()} for name in tasks}
 
 
 def check_results_folder(folder: Path) -> None:
-    """Refuse a folder that results cannot be added to.
-
-    Raises:
-        InputError: If it is a file, or no file can be made there.
-    """
+    """Refuse a folder that results cannot be added to: a file, or where no file can be made."""
     place = absolute(folder)
     if os.path.lexists(place) and not place.is_dir():
-        raise InputError(f"{folder} is a file; expected a folder for results. Choose another --output.", path=folder)
+        raise InputError(
+            f"{folder} is a file", path=folder, expected="a folder for results", hint="Choose another output."
+        )
     check_writable(place / "results" if place.is_dir() else place)
 
 
-def metric_of(result: TaskResult) -> CountedMetric:
+def metric_of(result: TaskResult) -> Metric:
     """The metric that turns a result's counts into its scores."""
-    task = task_named(result.task)
-    return task.metric() if isinstance(task, DirectTask) else task.metric(tuple(result.settings["labels"]))
+    return task_named(result.task).metric(tuple(result.settings.get("labels", ())))
 
 
 def result_file(folder: Path, model: str, task: str) -> Path:
@@ -122,33 +108,42 @@ def result_file(folder: Path, model: str, task: str) -> Path:
     return folder / plain / f"{task}.json"
 
 
+def settings_of(task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig) -> dict[str, Any]:
+    """Everything that the figures of a task on a model depend on, as JSON knows it."""
+    settings: dict[str, Any] = {"data": dict(places), "source": spec.source}
+    settings["languages"] = None if spec.languages is None else list(spec.languages)
+    if isinstance(task, SupervisedTask):
+        settings |= {"zero_shot": config.zero_shot, "seeds": list(config.seeds), "budget": asdict(config.fine_tuning)}
+    return settings
+
+
 def _kept(
-    task: AnyTask, model: ModelAsked, examination: Examination, folder: Path, checkpoints: Mapping[str, str]
+    task: Task,
+    spec: ModelSpec,
+    places: Mapping[str, str],
+    config: EvaluationConfig,
+    folder: Path,
+    checkpoints: Mapping[str, str],
 ) -> TaskResult:
     """A result that is there if it is of the same content; else it is made and kept."""
-    files = {role: content_of(file_of(place)) for role, place in examination.data[task.name].items()}
-    content = {**checkpoints, **{f"data.{role}": found for role, found in files.items()}}
-    path = result_file(folder, model.name, task.name)
-    if path.exists() and (found := _found(path, examination.settings(task, model), content)) is not None:
+    content = {**checkpoints, **{f"data.{role}": content_at(place) for role, place in places.items()}}
+    path = result_file(folder, spec.name, task.name)
+    if path.exists() and (found := _found(path, settings_of(task, spec, places, config), content)) is not None:
         return found
-    result = _made(task, model, examination, content)
+    result = _evaluated(task, spec, places, config, content)
     result.save(path)
     return result
 
 
 def _found(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) -> TaskResult | None:
-    """The result in a file; None, with a notice, if it is broken or of another content.
-
-    Raises:
-        InputError: If it was made with other settings.
-    """
+    """The result in a file of the same settings; None, with a notice, if it is broken or of another content."""
     try:
         found = TaskResult.load(path)
     except InputError:
-        logger.warning("%s is no result of `hf-xlt evaluate`; it is made again.", path)
+        logger.warning("%s is no result of an evaluation; it is made again.", path)
         return None
     if {name: found.settings.get(name) for name in settings} != settings:
-        raise InputError(f"{path} was made with other settings; remove it, or choose another --output.")
+        raise InputError(f"{path} was made with other settings", path=path, hint="Remove it, or choose another output.")
     known = found.settings.get("content")
     if known != content:
         changed = [name for name in content if not isinstance(known, dict) or known.get(name) != content[name]]
@@ -157,31 +152,25 @@ def _found(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) 
     return found
 
 
-def _made(task: AnyTask, model: ModelAsked, examination: Examination, content: Mapping[str, str]) -> TaskResult:
-    """A task done on a model."""
-    labels, outcomes = _outcomes(task, model, examination)
-    lower = isinstance(task, DirectTask) and task.lower_is_better
-    settings = examination.settings(task, model) | {"content": dict(content), "labels": list(labels)}
-    result = TaskResult(model.name, task.name, task.headline, lower, settings, ())
-    metric = metric_of(result)
-    runs = tuple(
-        SeedResult(seed, scored(metric, outcome.counts), _plain(outcome.counts), dict(outcome.notes))
+def _evaluated(
+    task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig, content: Mapping[str, str]
+) -> TaskResult:
+    labels, outcomes = _outcomes(task, spec, places, config)
+    settings = settings_of(task, spec, places, config) | {"content": dict(content), "labels": list(labels)}
+    metric = task.metric(labels)
+    runs = (
+        SeedResult(seed, metric.scores(outcome.counts), outcome.counts.round(6).tolist(), dict(outcome.notes))
         for seed, outcome in outcomes
     )
-    return replace(result, runs=runs)
+    return TaskResult(spec.name, task.name, task.headline, task.lower_is_better, settings, tuple(runs))
 
 
 def _outcomes(
-    task: AnyTask, model: ModelAsked, examination: Examination
+    task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig
 ) -> tuple[Sequence[str], list[tuple[int, Outcome]]]:
     """The labels told apart, and the outcome of each seed."""
-    places = examination.data[task.name]
-    if isinstance(task, DirectTask):
-        return (), [(0, task.measure(model, places))]
-    material = Material.read(task, places, examination.zero_shot).limited(examination.budget)
-    supervised = Supervised(material, model, examination.budget)
-    return material.labels, [(seed, supervised.outcome(seed)) for seed in examination.seeds]
-
-
-def _plain(counts: np.ndarray) -> Sequence[Sequence[float]]:
-    return [[round(value, 6) for value in row] for row in counts.tolist()]
+    if not isinstance(task, SupervisedTask):
+        return (), [(0, cast(TrainingFreeTask, task).measure(spec, places))]
+    examples = TaskExamples.read(task, places, config.zero_shot).limited(config.fine_tuning)
+    tuning = FineTuning(examples, spec, config.fine_tuning)
+    return examples.labels, [(seed, tuning.outcome(seed)) for seed in config.seeds]

@@ -1,4 +1,4 @@
-"""Sentence retrieval: is a sentence's translation the nearest sentence of the other language?"""
+"""Retrieval of translations: sentence vectors, nearest neighbors by cosine and by margin, P@1."""
 
 from __future__ import annotations
 
@@ -10,22 +10,31 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.positions import positions
+from hf_xlt.evaluation.models import positions
 from hf_xlt.geometry.csls import local_means
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.transport.mixture import NEAR_ZERO, row_blocks
 
 ALL_LAYERS = slice(None)
 LAST_LAYER = slice(-1, None)
-MARGIN_NEIGHBOURS = 4
+MARGIN_NEIGHBORS = 4
 BATCH = 64
+
+
+def mean_pooled(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """The mean over the tokens of each sentence, special ones included, as sentence-transformers takes it by default.
+
+    States `(…, batch, length, d)` become float32 `(…, batch, d)`; zero where a sentence has no token.
+    """
+    mask = attention_mask[..., None].float()
+    return (states.float() * mask).sum(-2) / mask.sum(-2).clamp(min=1)
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Share of sentences whose translation is their nearest neighbour by cosine, in either direction."""
+    """Share of sentences whose translation is their nearest neighbor by cosine, in either direction."""
 
     forward: float
     backward: float
@@ -43,8 +52,8 @@ def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
     """
     if sources.shape != targets.shape or not len(sources):
         raise InputError(
-            f"Sentence vectors of shapes {tuple(sources.shape)}, {tuple(targets.shape)}; expected the same number of "
-            "sentences, one or more, and the same width on both sides."
+            f"Sentence vectors of shapes {tuple(sources.shape)}, {tuple(targets.shape)}",
+            expected="the same number of sentences, one or more, and the same width on both sides",
         )
     gold = torch.arange(len(sources), device=sources.device)
     forward, backward = (float((found == gold).double().mean()) for found in nearest(sources, targets))
@@ -52,19 +61,14 @@ def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
 
 
 def nearest(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest of the other side by cosine; of equally near ones, the first.
+    """The nearest target `(m, d)` of each source `(n, d)` by cosine, and the nearest source of each target: int64.
 
-    Args:
-        sources: Vectors `(n, d)`.
-        targets: Vectors `(m, d)`.
-
-    Returns:
-        int64: the target of each source `(n,)`, and the source of each target `(m,)`.
+    Of equally near ones the first is taken.
     """
     return _best(unit_rows(sources), unit_rows(targets), lambda cosines, _: cosines)
 
 
-def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBOURS) -> tuple[Tensor, Tensor]:
+def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBORS) -> tuple[Tensor, Tensor]:
     """As `nearest`, by the ratio margin (Artetxe & Schwenk 2019, arXiv:1811.01136, §3.1).
 
     `cos(x, y) / ((r(x) + r(y)) / 2)`, where `r` is the mean cosine of a vector and its `k` nearest of the other side.
@@ -87,18 +91,9 @@ def sentence_vectors(
     batch_size: int = BATCH,
     layers: slice = ALL_LAYERS,
 ) -> Tensor:
-    """Mean-pooled states of every layer, or of some.
+    """Mean-pooled states of every layer, or of some: float32 `(layers + 1, n, d)` on the CPU, the embeddings first.
 
-    Args:
-        model: An encoder without a head.
-        tokenizer: Its tokenizer.
-        sentences: Cut off where the model's positions end.
-        batch_size: Sentences at a time, of like length.
-        layers: Which of them; the embeddings are the first, before the states after each layer.
-
-    Returns:
-        float32 `(layers + 1, n, d)` on the CPU, or of the layers wanted: the embeddings first, then the states after
-        each layer.
+    The model is an encoder without a head. Sentences are cut off where its positions end.
     """
     model.eval()
     longest = min(tokenizer.model_max_length, positions(model))
@@ -113,17 +108,7 @@ def sentence_vectors(
 
 
 def in_batches(sentences: Sequence[str], batch_size: int, encode: Callable[[list[str]], Tensor], dim: int) -> Tensor:
-    """What `encode` makes of sentences, those of like length at a time.
-
-    Args:
-        sentences: One or more.
-        batch_size: How many at a time.
-        encode: From some sentences to a tensor.
-        dim: Which of its dimensions is that of the sentences.
-
-    Returns:
-        All of them, in the order of the sentences.
-    """
+    """What `encode` makes of sentences, those of like length at a time; dimension `dim` is that of the sentences."""
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
     found: list[Tensor] = []
     for start in tqdm(range(0, len(order), batch_size), desc="sentences", unit="batch", disable=None, leave=False):
@@ -146,12 +131,7 @@ class Nearness:
 
 
 def nearness(sources: Tensor, targets: Tensor) -> Nearness:
-    """How near parallel sentences are to each other.
-
-    Args:
-        sources: Sentence vectors `(n, d)`, n ≥ 2.
-        targets: Of their translations, `(n, d)`, in the same order.
-    """
+    """How near sentence vectors `(n, d)`, n ≥ 2, are to those of their translations, in the same order."""
     a, b = unit_rows(sources), unit_rows(targets)
     own = (a * b).sum(1)
     of_row, of_column = torch.empty_like(own), torch.full_like(own, -torch.inf)
@@ -164,12 +144,9 @@ def nearness(sources: Tensor, targets: Tensor) -> Nearness:
 
 
 def _best(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
-    """The best of `b` for each unit row of `a`, and the other way round, from one pass over the cosines.
+    """The best of `b` `(m, d)` for each of `a` `(n, d)`, both unit rows, and the other way round, in one pass.
 
-    Args:
-        a: Unit rows `(n, d)`.
-        b: Unit rows `(m, d)`.
-        score: From the cosines `(rows, m)` of some rows of `a` to their scores.
+    `score` makes scores of the cosines `(rows, m)` of some rows of `a`.
     """
     forward = torch.empty(len(a), dtype=torch.int64, device=a.device)
     backward = torch.zeros(len(b), dtype=torch.int64, device=b.device)
@@ -181,3 +158,38 @@ def _best(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tup
         better = best > highest
         highest[better], backward[better] = best[better], places[better] + rows.start
     return forward, backward
+
+
+def nearest_tokens(
+    name: str, words: Sequence[str], k: int = 5, *, trust_remote_code: bool = False
+) -> dict[str, tuple[tuple[str, float], ...]]:
+    """Word → the tokens whose input embeddings are nearest to its own by cosine, itself left out.
+
+    A word of several tokens stands at their mean.
+
+    Args:
+        name: A Hub id or a folder.
+        words: Which words.
+        k: Neighbors of each.
+        trust_remote_code: Run code that the checkpoint brings.
+
+    Raises:
+        InputError: If the checkpoint cannot be opened or the tokenizer does not know a word.
+    """
+    checkpoint = Checkpoint.open(name, trust_remote_code=trust_remote_code)
+    tokenizer = checkpoint.tokenizer()
+    rows = checkpoint.input_rows().float()
+    names = tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), len(rows)))))
+    ids = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+    for word, pieces in zip(words, ids, strict=True):
+        if not pieces or tokenizer.unk_token_id in pieces:
+            raise InputError(f"The tokenizer of {name} does not know the word {word!r}; choose another.")
+    means = unit_rows(torch.stack([rows[pieces].mean(dim=0) for pieces in ids]))
+    cosines = means @ unit_rows(rows[: len(names)]).T
+    for row, pieces in zip(cosines, ids, strict=True):
+        row[[*pieces, *(i for i in tokenizer.all_special_ids if i < len(row))]] = -2.0
+    nearest = cosines.topk(min(k, cosines.shape[1]), dim=1)
+    return {
+        word: tuple((names[i], round(float(value), 3)) for i, value in zip(row.tolist(), values, strict=True))
+        for word, row, values in zip(words, nearest.indices, nearest.values, strict=True)
+    }

@@ -20,11 +20,10 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.contents import check_modules
 from hf_xlt.checkpoint.sentences import MEAN, SentenceModules, foreign_module
+from hf_xlt.device import accelerator
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.positions import positions
-from hf_xlt.evaluation.quiet import quiet
-from hf_xlt.evaluation.retrieval import BATCH, in_batches
+from hf_xlt.evaluation.models import positions, quiet
+from hf_xlt.evaluation.retrieval import BATCH, in_batches, mean_pooled
 
 LIBRARY = "sentence_transformers"
 
@@ -46,19 +45,16 @@ class SentenceEncoder(Protocol):
 class SentenceHead(nn.Module):
     """What makes one vector of a body's states, as a model does: its pooling and all that follows; it does not learn.
 
-    Args:
-        said: What the model's folder says; None for the mean of the states.
-        tokenizer: What cuts the sentences.
-        steps: The model's modules after its transformer; without any, the states' mean.
+    Where no folder declares how, and without further steps, the vector is the mean of the states.
     """
 
     def __init__(
-        self, said: SentenceModules | None, tokenizer: PreTrainedTokenizerBase, steps: Sequence[nn.Module] = ()
+        self, declared: SentenceModules | None, tokenizer: PreTrainedTokenizerBase, steps: Sequence[nn.Module] = ()
     ) -> None:
         super().__init__()
-        self.said = said
+        self.declared = declared
         self.steps = nn.ModuleList(steps)
-        self.prompt_length = _prompt_length(said, tokenizer)
+        self.prompt_length = _prompt_length(declared, tokenizer)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> SentenceHead:
@@ -68,29 +64,28 @@ class SentenceHead(nn.Module):
     @property
     def pooling(self) -> str:
         """How vectors are made, in a few words."""
-        return "mean" if self.said is None else self.said.label
+        return "mean" if self.declared is None else self.declared.label
 
     @property
     def max_seq_length(self) -> int | None:
         """Tokens that are read of a sentence, where the model's folder says so."""
-        return None if self.said is None else self.said.max_seq_length
+        return None if self.declared is None else self.declared.max_seq_length
 
     def prepared(self, sentences: Sequence[str]) -> list[str]:
         """Sentences as they are tokenized: after a prompt, lowered."""
-        return list(sentences) if self.said is None else self.said.prepared(sentences)
+        return list(sentences) if self.declared is None else self.declared.prepared(sentences)
 
     def forward(self, output: Any, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Sentence vectors float32 `(b, d)`.
-
-        Args:
-            output: What the body gave for a batch, with `last_hidden_state` `(b, s, d)`.
-            inputs: What it was given, with `attention_mask` `(b, s)`.
-        """
+        """Sentence vectors float32 `(b, d)` of the output of a body for a batch of inputs."""
         states = output.last_hidden_state
         with torch.autocast(states.device.type, enabled=False):
             if not self.steps:
                 mean = mean_pooled(states, inputs["attention_mask"])
-                return normalize(mean, dim=-1) if self.said is not None and "Normalize" in self.said.kinds else mean
+                return (
+                    normalize(mean, dim=-1)
+                    if self.declared is not None and "Normalize" in self.declared.kinds
+                    else mean
+                )
             features: dict[str, Any] = {**inputs, "token_embeddings": states.float()}
             features["prompt_length"] = self.prompt_length
             if getattr(output, "hidden_states", None) is not None:
@@ -102,13 +97,7 @@ class SentenceHead(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class BodyEncoder:
-    """A body and its tokenizer under a head: a plain model, or one that learns to be like another.
-
-    Attributes:
-        body: Without a language-modelling head.
-        tokenizer: Its own.
-        head: What makes one vector of its states.
-    """
+    """A body and its tokenizer under a head: a plain model, or one that learns to be like another."""
 
     body: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -144,25 +133,20 @@ class BodyEncoder:
 
     def truncated(self, sentences: Sequence[str]) -> int:
         """How many sentences are longer than what is read of one."""
-        return _longer(self.tokenizer, self.head.prepared(sentences), self.longest)
+        return longer(self.tokenizer, self.head.prepared(sentences), self.longest)
 
 
 @dataclass(frozen=True, eq=False)
 class LibraryEncoder:
-    """A model that sentence-transformers has opened.
-
-    Attributes:
-        model: A `SentenceTransformer`.
-        said: What its folder says.
-    """
+    """A `SentenceTransformer` that the library has opened."""
 
     model: Any
-    said: SentenceModules
+    declared: SentenceModules
 
     @property
     def pooling(self) -> str:
         """As the folder says."""
-        return self.said.label
+        return self.declared.label
 
     def vectors(self, sentences: Sequence[str]) -> Tensor:
         """What its `encode` gives, with the prompt that is its default."""
@@ -172,64 +156,46 @@ class LibraryEncoder:
     def truncated(self, sentences: Sequence[str]) -> int:
         """How many sentences are longer than what is read of one."""
         longest = self.model.max_seq_length or self.model.tokenizer.model_max_length
-        return _longer(self.model.tokenizer, self.said.prepared(sentences), longest)
+        return longer(self.model.tokenizer, self.declared.prepared(sentences), longest)
 
 
 def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
-    """What makes a checkpoint's own vectors of sentences; on the accelerator where there is one.
-
-    Raises:
-        InputError: If it makes none, or opening it needs sentence-transformers, which is not installed, or code of its
-            own, which is not trusted.
-    """
-    said = SentenceModules.of(checkpoint.folder)
-    if said is not None and (find_spec(LIBRARY) is not None or not said.as_we_compute):
-        return LibraryEncoder(_opened(checkpoint, said), said)
+    """What makes a checkpoint's own vectors of sentences; on the accelerator where there is one."""
+    declared = SentenceModules.of(checkpoint.folder)
+    if declared is not None and (find_spec(LIBRARY) is not None or not declared.as_we_compute):
+        return LibraryEncoder(_opened(checkpoint, declared), declared)
     with quiet():
         body = AutoModel.from_pretrained(
             checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
         )
     tokenizer = checkpoint.tokenizer()
-    return BodyEncoder(body.to(_device()).eval(), tokenizer, SentenceHead(said, tokenizer))
+    return BodyEncoder(body.to(accelerator()).eval(), tokenizer, SentenceHead(declared, tokenizer))
 
 
 def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> SentenceHead:
-    """What makes a checkpoint's vectors of its states, for another body that sentences come to by a tokenizer.
-
-    Raises:
-        InputError: As for `sentence_encoder`; and if a module is bound to the tokens of the checkpoint's vocabulary.
-    """
-    said = SentenceModules.of(checkpoint.folder)
-    if said is None or said.only_mean:
-        return SentenceHead(said, tokenizer)
+    """What makes a checkpoint's vectors of its states, for another body that sentences come to by a tokenizer."""
+    declared = SentenceModules.of(checkpoint.folder)
+    if declared is None or declared.only_mean:
+        return SentenceHead(declared, tokenizer)
     check_modules(checkpoint.folder)
-    return SentenceHead(said, tokenizer, list(_opened(checkpoint, said))[1:])
+    return SentenceHead(declared, tokenizer, list(_opened(checkpoint, declared))[1:])
 
 
 @dataclass(frozen=True, eq=False)
 class LayerPooling:
-    """How the states of any layer are pooled: as a model pools those of its last.
-
-    Attributes:
-        modes: The names of it; vectors of several stand side by side.
-        module: The library's, where it is not the mean alone.
-    """
+    """How the states of any layer are pooled: as a model pools those of its last."""
 
     modes: tuple[str, ...] = MEAN
     module: nn.Module | None = None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> LayerPooling:
-        """A checkpoint's own. What its folder names beyond the pooling (Dense, a prompt) is for the last layer alone.
-
-        Raises:
-            InputError: As for `sentence_encoder`.
-        """
-        said = SentenceModules.of(checkpoint.folder)
-        if said is None or said.pooling == MEAN:
+        """A checkpoint's own. What its folder names besides (Dense, a prompt) is for the last layer alone."""
+        declared = SentenceModules.of(checkpoint.folder)
+        if declared is None or declared.pooling == MEAN:
             return cls()
-        steps = _opened(checkpoint, said)
-        return cls(said.pooling, next(step for step in steps if type(step).__name__ == "Pooling"))
+        steps = _opened(checkpoint, declared)
+        return cls(declared.pooling, next(step for step in steps if type(step).__name__ == "Pooling"))
 
     @property
     def label(self) -> str:
@@ -239,12 +205,8 @@ class LayerPooling:
     def vectors(self, layer: int, states: Tensor, attention_mask: Tensor) -> Tensor:
         """A vector of each sentence `(b, d)`, or as many times as wide as there are modes.
 
-        The embeddings are pooled by the mean whatever the modes: the first token's are the same in every sentence.
-
-        Args:
-            layer: 0 for the embeddings.
-            states: `(b, s, d)`.
-            attention_mask: `(b, s)`.
+        States are `(b, s, d)`. The embeddings, layer 0, are pooled by the mean whatever the modes: the first token's
+        are the same in every sentence.
         """
         if self.module is None or layer == 0:
             return mean_pooled(states, attention_mask).repeat(1, len(self.modes))
@@ -253,22 +215,18 @@ class LayerPooling:
 
 
 def check_sentence_head(checkpoint: Checkpoint) -> None:
-    """Refuse, without loading it, a checkpoint whose vectors another body cannot learn here.
-
-    Raises:
-        InputError: As for `sentence_head`.
-    """
-    said = SentenceModules.of(checkpoint.folder)
-    if said is not None and not said.as_we_compute:
-        _check_library(checkpoint, said)
+    """Refuse, without loading it, a checkpoint whose vectors another body cannot learn here."""
+    declared = SentenceModules.of(checkpoint.folder)
+    if declared is not None and not declared.as_we_compute:
+        _check_library(checkpoint, declared)
         check_modules(checkpoint.folder)
 
 
-def _check_library(checkpoint: Checkpoint, said: SentenceModules) -> None:
+def _check_library(checkpoint: Checkpoint, declared: SentenceModules) -> None:
     if find_spec(LIBRARY) is None:
         raise InputError(
-            f"{checkpoint.name} makes its sentence vectors by {said.label}, which needs sentence-transformers",
-            value=said.label,
+            f"{checkpoint.name} makes its sentence vectors by {declared.label}, which needs sentence-transformers",
+            value=declared.label,
             hint="Install it: pip install 'hf-xlt[sentence]'.",
         )
     if (foreign := foreign_module(checkpoint.folder)) is not None and not checkpoint.trust_remote_code:
@@ -280,15 +238,15 @@ def _check_library(checkpoint: Checkpoint, said: SentenceModules) -> None:
         )
 
 
-def _opened(checkpoint: Checkpoint, said: SentenceModules) -> Any:
-    _check_library(checkpoint, said)
+def _opened(checkpoint: Checkpoint, declared: SentenceModules) -> Any:
+    _check_library(checkpoint, declared)
     from sentence_transformers import SentenceTransformer
 
     try:
         with quiet(), _library_quiet():
             return SentenceTransformer(
                 str(checkpoint.folder),
-                device=str(_device()),
+                device=str(accelerator()),
                 trust_remote_code=checkpoint.trust_remote_code,
                 local_files_only=True,
                 model_kwargs={"dtype": torch.float32},
@@ -312,18 +270,14 @@ def _library_quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _device() -> torch.device:
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
-
-
-def _prompt_length(said: SentenceModules | None, tokenizer: PreTrainedTokenizerBase) -> int:
+def _prompt_length(declared: SentenceModules | None, tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens of the prompt, with what stands before it and without what ends a sentence."""
-    if said is None or not said.prompt:
+    if declared is None or not declared.prompt:
         return 0
-    ids = tokenizer(said.prepared([""])[0])["input_ids"]
+    ids = tokenizer(declared.prepared([""])[0])["input_ids"]
     return len(ids) - (ids[-1] in tokenizer.all_special_ids)
 
 
-def _longer(tokenizer: PreTrainedTokenizerBase, sentences: list[str], longest: int) -> int:
-    ids = tokenizer(sentences, verbose=False)["input_ids"]
-    return sum(len(of_sentence) > longest for of_sentence in ids)
+def longer(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], longest: int) -> int:
+    """How many sentences have more tokens than that."""
+    return sum(len(ids) > longest for ids in tokenizer(list(sentences), verbose=False)["input_ids"])

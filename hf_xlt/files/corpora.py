@@ -53,25 +53,48 @@ def _parquet_lines(path: Path) -> Iterator[str]:
 def _hub_lines(name: str) -> Iterator[str]:
     repository, _, configuration = name.partition(":")
     repository, revision = split_revision(repository)
-    return _dataset_lines(name, repository, name=configuration or None, revision=revision)
+    rows = dataset_rows(f"Corpus {name}", repository, name=configuration or None, revision=revision)
+    for number, row in enumerate(rows, start=1):
+        yield from _lines_of(row, name, number, "row")
 
 
-def _dataset_lines(corpus: str, builder: str, **kwargs: Any) -> Iterator[str]:
-    for number, row in enumerate(_dataset_rows(corpus, builder, **kwargs), start=1):
-        yield from _lines_of(row, corpus, number, "row")
+def dataset_rows(what: str, builder: str, *, split: str = "train", **options: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset of the Hub, streamed; names of classes stand in place of their numbers.
 
+    Args:
+        what: What messages call it.
+        builder: The dataset, or a format such as `parquet`.
+        split: Of the dataset.
+        options: What `load_dataset` takes besides.
 
-def _dataset_rows(corpus: str, builder: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
+    Raises:
+        InputError: If it cannot be read.
+    """
     from datasets import load_dataset  # large, and most corpora are text
     from datasets.exceptions import DatasetsError
 
     try:
-        yield from load_dataset(builder, split="train", streaming=True, **kwargs)
+        rows = load_dataset(builder, split=split, streaming=True, **options)
+        names = {column: _class_names(feature) for column, feature in (getattr(rows, "features", None) or {}).items()}
+        named = {column: found for column, found in names.items() if found}
+        for row in rows:
+            yield row | {column: _named(row[column], found) for column, found in named.items()}
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"Corpus {corpus} cannot be read ({reason}). Give a file or a Hub dataset id with a `train` split."
+            f"{what} cannot be read ({reason}). Give a file or a Hub dataset id with a `{split}` split."
         ) from error
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    """The names of a column of classes, or of lists of them."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
+
+def _named(value: Any, names: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_named(item, names) for item in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _lines_of(row: Any, corpus: str | Path, number: int, unit: str) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
@@ -21,32 +21,7 @@ from hf_xlt.checkpoint.open import ADAPTERS
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
-from hf_xlt.hub.card import (
-    CARD,
-    CardFacts,
-    CorpusFacts,
-    ResultRow,
-    RowCounts,
-    installed_versions,
-    is_repo_id,
-    render_card,
-    without_paths,
-    write_card,
-)
-
-__all__ = [
-    "CardFacts",
-    "CorpusFacts",
-    "ResultRow",
-    "RowCounts",
-    "Upload",
-    "UploadError",
-    "installed_versions",
-    "plan_upload",
-    "push",
-    "render_card",
-    "write_card",
-]
+from hf_xlt.hub.card import CARD, is_repo_id, without_paths
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 RECIPE = "recipe.yaml"
@@ -83,7 +58,10 @@ class Upload:
     files: tuple[str, ...]
     deleted: tuple[str, ...]
     parent_commit: str | None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Upload({self.repo_id}: {len(self.files)} files, {len(self.deleted)} deleted)"
 
     def carry_out(self, *, private: bool | None = None, commit_message: str = "Upload model") -> str:
         """Upload and delete, all in one commit: if it does not come about, the repository stays as it was.
@@ -98,7 +76,7 @@ class Upload:
         Raises:
             UploadError: If the Hub cannot be reached, does not take it, or the repository has changed since.
         """
-        with _told(self.folder, self.repo_id, private):
+        with _upload_errors(self.folder, self.repo_id, private):
             api = HfApi(token=self.token or True)
             repository = api.create_repo(self.repo_id, private=private, exist_ok=True)
             api.create_commit(
@@ -168,7 +146,7 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
             hint="Give for instance me/gpt2-german.",
         )
     files = _public_files(folder)
-    with _told(folder, repo_id, private):
+    with _upload_errors(folder, repo_id, private):
         api = HfApi(token=token or True)
         whole_id = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
         there = _repository(api, whole_id)
@@ -196,16 +174,16 @@ def _repository(api: HfApi, repo_id: str) -> ModelInfo | None:
 
 
 @contextmanager
-def _told(folder: Path, repo_id: str, private: bool | None) -> Iterator[None]:
+def _upload_errors(folder: Path, repo_id: str, private: bool | None) -> Iterator[None]:
     """Whatever the client raises, as one line that says how to try again."""
     try:
         yield
     # The client lets through its own errors, those of its HTTP and xet libraries, OSError, ValueError, RuntimeError.
     except Exception as error:
         retry = shlex.join(["hf-xlt", "push", str(folder), repo_id, *(["--private"] if private else [])])
-        told = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
+        cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
         raise UploadError(
-            f"Could not upload {folder} to {repo_id}: {' '.join(str(told).split()).rstrip('.')}. "
+            f"Could not upload {folder} to {repo_id}: {' '.join(str(cause).split()).rstrip('.')}. "
             f"The local folder is whole, and the repository is as it was or has all of it; try again with `{retry}`."
         ) from error
 
@@ -237,17 +215,20 @@ def _public_recipe(folder: Path) -> bytes:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; expected a saved model. Make one with `hf-xlt run`.", path=folder)
+        raise InputError(
+            f"{folder} is not a folder", expected="a saved model", hint="Make one with `hf-xlt run`.", path=folder
+        )
     body = folder / transformer_path(folder)
     if not (body / "config.json").is_file():
         raise InputError(
-            f"{body} has no config.json; expected a saved model. Give the folder that holds it.", path=body
+            f"{body} has no config.json", expected="a saved model", hint="Give the folder that holds it.", path=body
         )
     pickles = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in PICKLES)
     if pickles:
         raise InputError(
-            f"{folder} holds pickled files ({', '.join(pickles)}); expected safetensors only, as a pickle runs code "
-            "when it is opened. Save weights anew with save_pretrained, and move other files elsewhere.",
+            f"{folder} holds pickled files ({', '.join(pickles)})",
+            expected="safetensors only, as a pickle runs code when it is opened",
+            hint="Save weights anew with save_pretrained, and move other files elsewhere.",
             path=folder,
         )
     Weights.open(body)
@@ -257,7 +238,9 @@ def _check_folder(folder: Path) -> None:
 def _check_card(path: Path) -> None:
     if not path.is_file():
         raise InputError(
-            f"{path.parent} has no model card {CARD}; expected one. Write it with hf_xlt.hub.push.write_card.",
+            f"{path.parent} has no model card {CARD}",
+            expected="one",
+            hint="Write it with hf_xlt.hub.card.write_card.",
             path=path,
         )
     try:
@@ -266,6 +249,6 @@ def _check_card(path: Path) -> None:
         raise InputError(
             f"The model card {path} cannot be read: {' '.join(str(error).split()).rstrip('.')}",
             expected="YAML between two lines of ---, and text in UTF-8",
-            hint="Correct it, or write it with hf_xlt.hub.push.write_card.",
+            hint="Correct it, or write it with hf_xlt.hub.card.write_card.",
             path=path,
         ) from error

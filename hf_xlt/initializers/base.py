@@ -36,8 +36,8 @@ from hf_xlt.checkpoint.renumber import without_ids_from
 from hf_xlt.checkpoint.rewrite import TargetSettings
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
-from hf_xlt.hub.card import EvidenceFacts
-from hf_xlt.hub.push import CardFacts, RowCounts, installed_versions, push, write_card
+from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
+from hf_xlt.hub.push import push
 from hf_xlt.initializers.health import Health, health, health_tables
 from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary
 from hf_xlt.transport import Transport

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.place import file_of
 from hf_xlt.hub.card import check_language, check_license
-from hf_xlt.hub.card.licenses import OTHER
+from hf_xlt.hub.card.codes import OTHER
 from hf_xlt.recipes.settings import Count, Name, Seed, SettingError, Settings, Several, Share, one_of
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, MOST_ENTRIES, check_numbers

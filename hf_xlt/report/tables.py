@@ -1,53 +1,27 @@
-"""Tables of results, origins and health, and pictures of learning curves."""
+"""Tables in the terminal: results, origins of rows, and any table of a card."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import cycle, product
-from pathlib import Path
+from collections.abc import Sequence
 from unicodedata import category
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hf_xlt.evaluation.curves import Curve, mean_curve
-from hf_xlt.evaluation.summary import MethodSummary
-from hf_xlt.files.printable import one_line, shortened
-from hf_xlt.hub.card import CardTable
+from hf_xlt.files.printable import one_line
+from hf_xlt.hub.card import CardTable, ResultRow
 from hf_xlt.transport import Part, Transport
 
-METHOD_COLOURS = ("#1f5fa8", "#b8372f", "#2e8b57", "#7a4fa3", "#00838f")
-BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
-LINE_STYLES = ("-", "--", ":")  # the next where colours have run out
-LONGEST_LABEL = 60
 
-
-@contextmanager
-def plain_text() -> Iterator[None]:
-    """Draw text as it is: dollar signs are no formulas."""
-    with rc_context({"text.parse_math": False}):
-        yield
-
-
-def label(text: str) -> str:
-    """Text beside a line or below a bar of a picture: short, on one line, and shown even if it begins with `_`."""
-    line = shortened(text, LONGEST_LABEL)
-    return f" {line}" if line.startswith("_") else line
-
-
-def results_table(summaries: Sequence[MethodSummary]) -> Table:
+def results_table(summaries: Sequence[ResultRow]) -> Table:
     """The table shown in the terminal: a line a method, its values the better the lower."""
     title = "Held-out quality (lower is better) and steps saved"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("method", "start", "bits/byte", "perplexity"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
-    baselines = list(dict.fromkeys(name for summary in summaries for name in summary.saved))
+    baselines = list(dict.fromkeys(name for summary in summaries for name in summary.steps_saved))
     for name in baselines:
         table.add_column(Text(f"saved vs\n{one_line(name)}"), justify="right", no_wrap=True)
     for summary in summaries:
@@ -60,65 +34,23 @@ def _text(cell: str) -> Text:
     return Text(one_line(cell))
 
 
-def _cells(summary: MethodSummary) -> tuple[str, ...]:
+def _cells(summary: ResultRow) -> tuple[str, ...]:
     spread = f" ± {summary.spread:.3f}" if summary.seeds > 1 else ""
     start, final = f"{summary.start_bits_per_byte:.3f}", f"{summary.bits_per_byte:.3f}{spread}"
     return summary.method, start, final, f"{summary.perplexity:,.1f}"
 
 
-def _saved(summary: MethodSummary, baseline: str) -> str:
-    if baseline not in summary.saved:
+def _saved(summary: ResultRow, baseline: str) -> str:
+    if baseline not in summary.steps_saved:
         return ""
-    share = summary.saved[baseline]
+    share = summary.steps_saved[baseline]
     return "not reached" if share is None else f"{share:.0%}"
-
-
-def plot_learning_curves(
-    curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str], title: str, path: Path
-) -> None:
-    """Held-out bits per byte by training steps, a line a method: the mean over seeds, its range shaded.
-
-    What lies above the start of every baseline is cut off, so that one bad start does not flatten the rest.
-
-    Args:
-        curves: Method → its curves, one a seed.
-        baselines: Methods drawn in muted colours.
-        title: Above the picture.
-        path: Where the PNG goes.
-    """
-    with plain_text():
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        ours, muted = (cycle(product(LINE_STYLES, colours)) for colours in (METHOD_COLOURS, BASELINE_COLOURS))
-        for method, runs in curves.items():
-            style, colour = next(muted if method in baselines else ours)
-            steps, means = zip(*mean_curve(runs), strict=True)
-            axes.plot(steps, means, style, label=label(method), color=colour, linewidth=2, marker="o", markersize=3)
-            columns = list(zip(*([point.bits_per_byte for point in run.points] for run in runs), strict=True))
-            axes.fill_between(
-                steps, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.15, lw=0
-            )
-        if muted_curves := [run for method in baselines for run in curves.get(method, ())]:
-            ceiling = 1.05 * max(run.points[0].bits_per_byte for run in muted_curves)
-            lowest = min(point.bits_per_byte for runs in curves.values() for run in runs for point in run.points)
-            axes.set_ylim(0.95 * lowest, min(axes.get_ylim()[1], ceiling))
-        axes.set_xlabel("training steps")
-        axes.set_ylabel("held-out bits per byte (lower is better)")
-        axes.set_title(label(title))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-        figure.savefig(path, dpi=150)
 
 
 def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Table:
     """Where the rows of target tokens come from: a line a token, the source tokens that weigh most, with their weights.
 
     Where rows are mixed by counts, those behind each source token stand in brackets after its weight.
-
-    Raises:
-        InputError: If the target vocabulary lacks a token.
     """
     evidence = " (and the counts behind them)" if transport.evidence else ""
     table = Table(box=None, pad_edge=False)

@@ -10,8 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import KINDS
-from hf_xlt.hub.card import EvidenceFacts
-from hf_xlt.hub.push import CardFacts, CorpusFacts, RowCounts
+from hf_xlt.hub.card import CardFacts, CorpusFacts, EvidenceFacts, RowCounts
 from hf_xlt.initializers import CITATIONS, METHODS, Evidence
 from hf_xlt.initializers.health import health, health_tables
 from hf_xlt.recipes.recipe import Recipe, names_in

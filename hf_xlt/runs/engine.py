@@ -20,11 +20,10 @@ from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
-from hf_xlt.evaluation.generation import continuations
-from hf_xlt.evaluation.language import SOURCE_TOKENIZER
-from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
+from hf_xlt.evaluation.language_model import Quality, ValidationSet, continuations, measure
+from hf_xlt.evaluation.models import SOURCE_TOKENIZER
 from hf_xlt.files.whole import write_whole
-from hf_xlt.hub.push import installed_versions, write_card
+from hf_xlt.hub.card import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.runs.card import card_facts, start_facts
@@ -255,7 +254,7 @@ def train_stages(plan: Plan, variant: Variant, seed: int, folder: Path) -> Train
     return TrainedModel(model, tuple(points), measured, seconds, adapters)
 
 
-def quality_of(model: PreTrainedModel, validation: HeldOut, text: Text) -> Quality:
+def quality_of(model: PreTrainedModel, validation: ValidationSet, text: Text) -> Quality:
     """Quality of a model on the validation set between stages."""
     model.to(device=best_device())  # type: ignore[call-arg]
     return measure(model, validation, text.tokenizer)

@@ -21,8 +21,7 @@ from hf_xlt.data.objectives import DataCollatorForMultilingualMLM, Objective
 from hf_xlt.data.stream import Stream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Point
-from hf_xlt.evaluation.held_out import HeldOut
-from hf_xlt.evaluation.language_model import measure
+from hf_xlt.evaluation.language_model import ValidationSet, measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.evidence.parallel import ParallelText
 from hf_xlt.recipes.recipe import MultilingualOptions
@@ -122,10 +121,10 @@ class LanguagesText(Text):
         collator = DataCollatorForMultilingualMLM(self.tokenizer, position_offset=self.position_offset)
         return DataCollatorForTokenIds(collator, self.ids)
 
-    def validation_set(self, kind: ModelKind) -> HeldOut:
+    def validation_set(self, kind: ModelKind) -> ValidationSet:
         """The validation lines of all languages, each in its own."""
         parts = self._by_language.values()
-        return HeldOut(
+        return ValidationSet(
             examples=tuple(chain.from_iterable(part.examples for part in parts)),
             text_bytes=sum(part.text_bytes for part in parts),
             text_tokens=sum(part.text_tokens for part in parts),
@@ -146,9 +145,9 @@ class LanguagesText(Text):
         return Measured(() if pairs is None else (pairs.measure(model, step),), languages)
 
     @cached_property
-    def _by_language(self) -> dict[str, HeldOut]:
+    def _by_language(self) -> dict[str, ValidationSet]:
         cut = {
-            language: HeldOut.cut(lines, self.tokenizer, self.length, self._masked)
+            language: ValidationSet.cut(lines, self.tokenizer, self.length, self._masked)
             for language, lines in self.lines.items()
         }
         return {

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from hf_xlt.evaluation.curves import Curve, Point
-from hf_xlt.evaluation.summary import MethodSummary, summarize
-from hf_xlt.hub.card import public_command, without_paths
+from hf_xlt.evaluation.curves import Curve, Point, summarize
+from hf_xlt.hub.card import ResultRow, public_command, without_paths
 
 RANDOM_ROWS = "random rows"
 FROM_SCRATCH = "from scratch"
@@ -124,7 +123,7 @@ class Results:
         return {method: self.curves(method) for method in self.methods}
 
     @property
-    def summaries(self) -> tuple[MethodSummary, ...]:
+    def summaries(self) -> tuple[ResultRow, ...]:
         """One summary a method, with the steps it saves against each baseline."""
         return summarize(self.by_method, BASELINES)
 

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hf_xlt.hub.card import CardTable, Score, public_name
-from hf_xlt.report.tables import METHOD_COLOURS, label, plain_text
+from hf_xlt.report.pictures import METHOD_COLORS, label, plain_text
 from hf_xlt.runs.results import Results
 
 WAYS = {"to_source": ("to the source language", "-"), "from_source": ("from the source language", "--")}
@@ -35,7 +35,7 @@ def plot_retrieval(results: Results, path: Path) -> None:
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        for method, colour in zip(results.methods, cycle(METHOD_COLOURS), strict=False):
+        for method, colour in zip(results.methods, cycle(METHOD_COLORS), strict=False):
             runs = [run.retrieval for run in results.runs if run.curve.method == method]
             for way, (name, line) in WAYS.items():
                 values = [100 * fmean(getattr(point, way) for point in points) for points in zip(*runs, strict=True)]

@@ -15,7 +15,7 @@ from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting, objective_for
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
-from hf_xlt.evaluation.held_out import HeldOut
+from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.files.corpora import Split
 from hf_xlt.recipes.stage import LANGUAGES, Stage
@@ -63,7 +63,7 @@ class Text(ABC):
         """What a stage learns; `auto` is what the kind of model was made for."""
 
     @abstractmethod
-    def validation_set(self, kind: ModelKind) -> HeldOut:
+    def validation_set(self, kind: ModelKind) -> ValidationSet:
         """The validation lines cut for the objective of a kind of model."""
 
     @abstractmethod
@@ -92,10 +92,10 @@ class PackedText(Text):
         name = kind.objective if stage.objective == "auto" else stage.objective
         return OBJECTIVES[name].of(Setting(self.tokenizer, self.source_tokenizer, self.position_offset))
 
-    def validation_set(self, kind: ModelKind) -> HeldOut:
+    def validation_set(self, kind: ModelKind) -> ValidationSet:
         """See `Text`."""
         objective = objective_for(kind.objective, self.tokenizer)
-        return HeldOut.cut(self.validation_lines, self.tokenizer, self.length, objective)
+        return ValidationSet.cut(self.validation_lines, self.tokenizer, self.length, objective)
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
         """See `Text`."""

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hf_xlt.hub.card import CardTable
-from hf_xlt.report.tables import METHOD_COLOURS, label, plain_text
+from hf_xlt.report.pictures import METHOD_COLORS, label, plain_text
 from hf_xlt.runs.results import Results, Run
 
 
@@ -106,7 +106,7 @@ def trade_off(results: Results) -> tuple[Panel, ...]:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     """A bar a method, the mean over its seeds; each seed a dot."""
-    for place, (values, colour) in enumerate(zip(panel.values.values(), METHOD_COLOURS, strict=False)):
+    for place, (values, colour) in enumerate(zip(panel.values.values(), METHOD_COLORS, strict=False)):
         axes.bar(place, fmean(values), width=0.6, color=colour, alpha=0.6)
         axes.plot([place] * len(values), values, "o", color=colour, markersize=4)
         axes.annotate(f"{fmean(values):.3g}", (place, fmean(values) / 2), ha="center", va="center", fontsize=9)

@@ -1,9 +1,8 @@
 """The study of emerging cross-lingual structure: a grid of small bilingual models, measured alike."""
 
 from hf_xlt.study.cell import CellResult
-from hf_xlt.study.pictures import pictures
+from hf_xlt.study.report import StudyResults
 from hf_xlt.study.run import run_study
 from hf_xlt.study.study import Cell, Study, load_study
-from hf_xlt.study.tables import tables
 
-__all__ = ["Cell", "CellResult", "Study", "load_study", "pictures", "run_study", "tables"]
+__all__ = ["Cell", "CellResult", "Study", "StudyResults", "load_study", "run_study"]

@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
+from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
+from hf_xlt.evaluation.evaluate import evaluate_model
 from hf_xlt.evaluation.structure import Structure, structure
-from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.evaluation.tasks.result import scored
-from hf_xlt.evaluation.tasks.run import Material, Supervised
-from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Data, Recipe
@@ -46,6 +44,10 @@ class CellResult:
     learned: float | None
     seconds: float
 
+    def __repr__(self) -> str:
+        bits = ", ".join(f"{language} {bits:.3f}" for language, bits in self.bits_per_byte.items())
+        return f"CellResult({self.cell.name}: bits per byte {bits})"
+
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         data = asdict(self) | {"structure": json.loads(self.structure.to_json())}
@@ -60,14 +62,7 @@ class CellResult:
 
 
 def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> CellResult:
-    """Train what a cell asks for and measure it; a killed call goes on where it stopped.
-
-    Args:
-        study: Files and settings.
-        cell: Which point of the grid.
-        tokenizer: Folder of the joint tokenizer.
-        folder: Where models go.
-    """
+    """Train what a cell asks for and measure it; a killed call goes on where it stopped."""
     begun = time.monotonic()
     bits: dict[str, float] = {}
     models = []
@@ -115,19 +110,9 @@ def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float 
     """Accuracy of parts of speech, learned in the first language: in the second, and on development in the first."""
     if not study.tagging:
         return None, None
-    material = tagging_material(study)
-    outcome = Supervised(material, ModelAsked(model, languages=study.languages), study.budget).outcome(seed)
-    scores = scored(material.task.metric(material.labels), outcome.counts)
-    return scores[material.task.headline], float(outcome.notes["dev"])
-
-
-def tagging_material(study: Study) -> Material:
-    """The treebanks of a study, as much of them as its budget allows.
-
-    Raises:
-        InputError: If one cannot be read.
-    """
-    return Material.read(UPOSTagging(), study.tagging, zero_shot=True).limited(study.budget)
+    config = EvaluationConfig(True, (seed,), study.budget)
+    (result,) = evaluate_model(ModelSpec(model, languages=study.languages), ["upos"], {"upos": study.tagging}, config)
+    return result.mean(), float(result.runs[0].notes["dev"])
 
 
 def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any], seed: int) -> Recipe:

@@ -18,6 +18,8 @@ from tqdm.auto import tqdm
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.tasks.fine_tuning import TaskExamples
+from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.evidence.skipped import told
 from hf_xlt.files.whole import write_whole
@@ -27,7 +29,8 @@ from hf_xlt.runs.inputs import Inputs, trained
 from hf_xlt.runs.kinds.multilingual import Multilingual
 from hf_xlt.runs.languages import languages_text
 from hf_xlt.runs.work import held
-from hf_xlt.study.cell import CellResult, measure_cell, recipes_of, tagging_material
+from hf_xlt.study.cell import CellResult, measure_cell, recipes_of
+from hf_xlt.study.report import StudyResults
 from hf_xlt.study.study import NOTHING, Cell, Study
 
 STUDY_FILE = "study.yaml"
@@ -38,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @checked
-def run_study(study: Study, output: Path, workers: int = 1) -> tuple[CellResult, ...]:
+def run_study(study: Study, output: str | Path, workers: int = 1) -> StudyResults:
     """Train and measure every cell of a study.
 
     A cell's figures are written to `cells/` when it is done, and its models removed. If the study is killed, the same
@@ -53,7 +56,8 @@ def run_study(study: Study, output: Path, workers: int = 1) -> tuple[CellResult,
         InputError: If a file or a cell of the study cannot be used, or the folder holds something else.
     """
     if workers < 1:
-        raise InputError(f"workers is {workers}; expected a number ≥ 1.")
+        raise InputError(f"workers is {workers}", value=workers, expected="a number ≥ 1")
+    output = Path(output)
     with held(output):
         begin(study := with_commits(study), output)
         left = [cell for cell in study.cells if kept_result(output, cell) is None]
@@ -69,11 +73,7 @@ def with_commits(study: Study) -> Study:
 
 
 def begin(study: Study, output: Path) -> None:
-    """Check the study, and make its folder and joint tokenizer where they are not there yet.
-
-    Raises:
-        InputError: If a file or a cell of the study cannot be used, or the folder holds something else.
-    """
+    """Check the study, and make its folder and joint tokenizer where they are not there yet."""
     record = output / STUDY_FILE
     if output.exists() and not record.exists():
         raise InputError(f"{output} exists and holds no study; choose another output.")
@@ -94,11 +94,7 @@ def begin(study: Study, output: Path) -> None:
 
 
 def check_contents(contents: Mapping[str, str], file: Path) -> None:
-    """Refuse files that are no longer what the study began with; a study that an older version began has no record.
-
-    Raises:
-        InputError: If there is one.
-    """
+    """Refuse files that are no longer what the study began with; a study that an older version began has no record."""
     if not file.exists():
         logger.warning("%s does not tell what its files held when it began; they are taken as they are.", file.parent)
         write_whole(file, json.dumps(dict(contents)))
@@ -112,14 +108,10 @@ def check_contents(contents: Mapping[str, str], file: Path) -> None:
 
 
 def check(study: Study) -> None:
-    """Read every file of a study once.
-
-    Raises:
-        InputError: If one cannot be used.
-    """
+    """Read every file of a study once."""
     told(read_parallel(str(study.parallel)))
     if study.tagging:
-        tagging_material(study)
+        TaskExamples.read(UPOSTagging(), study.tagging, zero_shot=True)
     for recipe in recipes(study, Path()):
         languages_text(Inputs(recipe))
 
@@ -132,11 +124,7 @@ def make_tokenizer(study: Study, folder: Path) -> None:
 
 
 def check_models(study: Study, tokenizer: Path) -> None:
-    """Refuse a model that cannot be made.
-
-    Raises:
-        InputError: If one of the study's cannot.
-    """
+    """Refuse a model that cannot be made."""
     opened = open_tokenizer(str(tokenizer))
     for recipe in recipes(study, tokenizer):
         kind = Multilingual(recipe)
@@ -157,10 +145,10 @@ def run_cell(study: Study, cell: Cell, output: Path) -> Cell:
     return cell
 
 
-def results_of(study: Study, output: Path) -> tuple[CellResult, ...]:
+def results_of(study: Study, output: Path) -> StudyResults:
     """The cells of a study that are done, in its order."""
     found = (kept_result(output, cell) for cell in study.cells)
-    return tuple(result for result in found if result is not None)
+    return StudyResults(result for result in found if result is not None)
 
 
 def kept_result(output: Path, cell: Cell) -> CellResult | None:

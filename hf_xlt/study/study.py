@@ -17,8 +17,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.budget import Budget
-from hf_xlt.evaluation.tasks.run import ROLES
+from hf_xlt.evaluation.config import FineTuningConfig
 from hf_xlt.files import plain_yaml
 from hf_xlt.recipes.load import plain_data
 from hf_xlt.recipes.recipe import Code, NewTokenizer
@@ -89,11 +88,11 @@ def _budget(given: Any) -> Any:
     """A budget of plain data."""
     if not isinstance(given, Mapping):
         return given
-    known = [field.name for field in fields(Budget)]
+    known = [field.name for field in fields(FineTuningConfig)]
     for key in given:
         if key not in known:
             raise unknown(str(key), known)
-    return Budget(**given)
+    return FineTuningConfig(**given)
 
 
 class Study(Settings):
@@ -153,7 +152,7 @@ class Study(Settings):
     max_sequences: Count = 1_000_000
     sentences: Annotated[int, Field(ge=4, le=MOST)] = 2000
     words: Annotated[int, Field(ge=0, le=MOST)] = 2000
-    budget: Annotated[Budget, BeforeValidator(_budget)] = Budget()
+    budget: Annotated[FineTuningConfig, BeforeValidator(_budget)] = FineTuningConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> Study:
@@ -171,6 +170,9 @@ class Study(Settings):
             raise SettingError("other_domain", "is for the domain 'different', which is not asked for")
         self._check_files()
         return self
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, {' and '.join(self.corpora)}, {len(self.cells)} cells)"[:180]
 
     @property
     def layers(self) -> int:
@@ -203,8 +205,10 @@ class Study(Settings):
     def _check_files(self) -> None:
         if len(self.corpora) != 2:
             raise InputError(
-                f"The study has corpora of {len(self.corpora)} languages; expected two. Name each as "
-                "--set corpora.en=FILE --set corpora.de=FILE."
+                f"The study has corpora of {len(self.corpora)} languages",
+                value=tuple(self.corpora),
+                expected="two",
+                hint="Name them as corpora.en=FILE and corpora.de=FILE.",
             )
         for language in self.held_out:
             one_of("held_out", language, tuple(self.corpora))
@@ -215,11 +219,13 @@ class Study(Settings):
         }
         for name, (asked, given, why) in needed.items():
             if asked and given is None:
-                raise InputError(f"The study has no {name}, but {why}; name it as --set {name}=FILE.")
-        if self.tagging and (missing := [role for role in ROLES if role not in self.tagging]):
+                raise InputError(f"The study has no {name}, but {why}", value=name, hint=f"Name it as {name}=FILE.")
+        if self.tagging and (missing := [role for role in ("train", "dev", "test") if role not in self.tagging]):
             raise InputError(
-                f"study: tagging has no {missing[0]}; expected the files {', '.join(ROLES)}, or none at all. Name it "
-                f"as --set tagging.{missing[0]}=FILE."
+                f"study: tagging has no {missing[0]}",
+                value=dict(self.tagging),
+                expected="train, dev and test, or none at all",
+                hint=f"Name it as tagging.{missing[0]}=FILE.",
             )
 
 

@@ -1,4 +1,4 @@
-"""Linear centred kernel alignment: how alike two representations of the same things are, whatever their axes.
+"""Linear centered kernel alignment: how alike two representations of the same things are, whatever their axes.
 
 `CKA(X, Y) = HSIC(X, Y) / √(HSIC(X, X) · HSIC(Y, Y))` (Kornblith et al., 2019). With linear kernels everything follows
 from products of width × width; no kernel of rows × rows is formed.
@@ -31,6 +31,10 @@ class CKA:
         self._cross, self._of_x, self._of_y = _HSIC(), _HSIC(), _HSIC()
         self._origins: tuple[Tensor, ...] = ()
 
+    def __repr__(self) -> str:
+        widths = " and ".join(str(len(origin)) for origin in self._origins)
+        return f"CKA({self._cross.size:,} rows{f', widths {widths}' if widths else ''})"
+
     def update(self, x: Tensor, y: Tensor) -> None:
         """Add a block of rows.
 
@@ -49,7 +53,7 @@ class CKA:
         widths, known = ([rows.shape[-1] for rows in group] for group in (sides, self._origins))
         if widths != known:
             raise InputError(
-                f"A block of widths {widths} after others of {known}; expected blocks of the same two representations."
+                f"A block of widths {widths} after others of {known}", expected="blocks of the same two representations"
             )
         of_x, of_y = (_Block.of(side, origin) for side, origin in zip(sides, self._origins, strict=True))
         self._cross.add(of_x, of_y)
@@ -57,7 +61,7 @@ class CKA:
         self._of_y.add(of_y, of_y)
 
     def value(self) -> float:
-        """`‖X_cᵀY_c‖²_F / (‖X_cᵀX_c‖_F · ‖Y_cᵀY_c‖_F)` of centred columns, from 0 to 1.
+        """`‖X_cᵀY_c‖²_F / (‖X_cᵀX_c‖_F · ‖Y_cᵀY_c‖_F)` of centered columns, from 0 to 1.
 
         Raises:
             InputError: If there are fewer than 2 rows, or those of a side are all alike or not finite.
@@ -84,6 +88,9 @@ class CKAMap:
 
     plain: Tensor
     debiased: Tensor
+
+    def __repr__(self) -> str:
+        return f"CKAMap({' × '.join(map(str, self.plain.shape))} layers)"
 
 
 def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> CKAMap:
@@ -113,13 +120,7 @@ def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> CKAMap:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Some rows of a representation, relative to its origin.
-
-    Attributes:
-        rows: `(b, d)`.
-        sum: `(d,)`, of the rows.
-        diagonal: `(b,)`, of their kernel: the squares of their lengths.
-    """
+    """Rows `(b, d)` of a representation, relative to its origin; their sum, and the squares of their lengths `(b,)`."""
 
     rows: Tensor
     sum: Tensor
@@ -135,12 +136,12 @@ class _HSIC:
     """Hilbert-Schmidt independence criterion of paired rows under the kernels `K = XXᵀ` and `L = YYᵀ`, streamed."""
 
     def __init__(self) -> None:
-        self._rows = 0
+        self.size = 0
 
     def add(self, x: _Block, y: _Block) -> None:
-        if not self._rows:
+        if not self.size:
             self._start(x, y)
-        self._rows += len(x.rows)
+        self.size += len(x.rows)
         self._cross += x.rows.T @ y.rows.to(x.rows)
         self._x += x.sum
         self._y += y.sum
@@ -155,10 +156,10 @@ class _HSIC:
         self._diagonals = self._x.new_zeros(3)
 
     def value(self) -> float:
-        """`‖X_cᵀY_c‖²_F / (n − 1)²`, with the columns of `X_c` and `Y_c` centred."""
-        _check_number(self._rows, _FEWEST)
-        centred = self._cross - torch.outer(self._x, self._y) / self._rows
-        return float(centred.square().sum()) / (self._rows - 1) ** 2
+        """`‖X_cᵀY_c‖²_F / (n − 1)²`, with the columns of `X_c` and `Y_c` centered."""
+        _check_number(self.size, _FEWEST)
+        centered = self._cross - torch.outer(self._x, self._y) / self.size
+        return float(centered.square().sum()) / (self.size - 1) ** 2
 
     def unbiased(self) -> float:
         """The unbiased estimator of Song et al. (2012), which Nguyen et al. (2021) use for CKA.
@@ -166,8 +167,8 @@ class _HSIC:
         With the diagonals of `K̃` and `L̃` set to zero it is
         `(tr(K̃L̃) + 1ᵀK̃1 · 1ᵀL̃1 / ((n − 1)(n − 2)) − 2/(n − 2) · 1ᵀK̃L̃1) / (n(n − 3))`.
         """
-        _check_number(self._rows, _FEWEST_DEBIASED)
-        n = self._rows
+        _check_number(self.size, _FEWEST_DEBIASED)
+        n = self.size
         diagonal_x, diagonal_y, both = self._diagonals.tolist()
         trace = float(self._cross.square().sum()) - both
         sums = (float(self._x @ self._x) - diagonal_x) * (float(self._y @ self._y) - diagonal_y)
@@ -204,11 +205,12 @@ def _share(cross: float, of_x: float, of_y: float) -> float:
 def _check_pair(x: Tensor, y: Tensor) -> None:
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise InputError(
-            f"Representations of shapes {tuple(x.shape)} and {tuple(y.shape)}; expected two matrices with as many "
-            "rows, each of the same thing. Give the representations of pairs."
+            f"Representations of shapes {tuple(x.shape)} and {tuple(y.shape)}",
+            expected="two matrices with as many rows, each of the same thing",
+            hint="Give the representations of pairs.",
         )
 
 
 def _check_number(rows: int, fewest: int) -> None:
     if rows < fewest:
-        raise InputError(f"CKA is asked of {rows} rows; expected at least {fewest}. Give more pairs.")
+        raise InputError(f"CKA is asked of {rows} rows", expected=f"at least {fewest}", hint="Give more pairs.")

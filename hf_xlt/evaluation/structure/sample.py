@@ -7,43 +7,129 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import BertPreTokenizer, PreTokenizer, Split, WhitespaceSplit
+from tokenizers.pre_tokenizers import Sequence as Steps
 from torch import Tensor
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.structure.words import WordPairs, word_pairs
+from hf_xlt.evidence.alignment import WordAligner
+from hf_xlt.evidence.alignment.symmetrize import numbered
 from hf_xlt.files.text import first_numbers
+
+_WORDS = Steps([BertPreTokenizer(), Split(Regex(r"\p{Han}"), "isolated")])  # of plain text; punctuation apart
+_TOKENIZED = WhitespaceSplit()  # of text that was cut into words before it was aligned
 
 _FEWEST = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
-    """Sentences of one language, and words in them.
+class WordPairs:
+    """Words that are linked with one word only, on either side."""
 
-    Attributes:
-        sentences: None empty.
-        words: int64 `(w, 3)`: number of a word's sentence, its first character, and the one after its last.
+    sentences: np.ndarray  # int64 (w,), number of the sentence pair
+    spans: tuple[np.ndarray, np.ndarray]  # int64 (w, 2) each: first character of a word, and the one after its last
+    forms: np.ndarray  # int64 (w, 2), ids of the lower-case words
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    def at(self, which: np.ndarray) -> WordPairs:
+        """Those at the positions given."""
+        first, second = self.spans
+        return WordPairs(self.sentences[which], (first[which], second[which]), self.forms[which])
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """The words of all sentences of one side, one after the other, in lower case."""
+
+    words: list[str]
+    spans: np.ndarray  # int64 (N, 2), their places in their sentences
+    lengths: np.ndarray  # int64 (n,), words of each sentence
+
+    @classmethod
+    def of(cls, sentences: Sequence[str], cutter: PreTokenizer) -> _Cut:
+        pieces = [cutter.pre_tokenize_str(sentence) for sentence in sentences]
+        words = [word.lower() for of_sentence in pieces for word, _ in of_sentence]
+        spans = np.array([span for of_sentence in pieces for _, span in of_sentence], np.int64).reshape(-1, 2)
+        return cls(words, spans, np.array([len(of_sentence) for of_sentence in pieces], np.int64))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Place of each sentence's first word among all."""
+        return self.lengths.cumsum() - self.lengths
+
+    def sentences(self) -> list[list[str]]:
+        """The words, sentence by sentence."""
+        return [self.words[start : start + length] for start, length in zip(self.starts, self.lengths, strict=True)]
+
+    def forms(self) -> np.ndarray:
+        """An id for each distinct word; -1 for punctuation."""
+        ids: dict[str, int] = {}
+        spelled = (ids.setdefault(w, len(ids)) if any(map(str.isalnum, w)) else -1 for w in self.words)
+        return np.fromiter(spelled, np.int64, len(self.words))
+
+
+def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | None = None) -> WordPairs:
+    """Pair up words of translations; punctuation and words with several links are left out.
+
+    Links are for each pair int `(k, 2)`, linked positions of words, as `read_pharaoh` gives them: words are then what
+    white space separates. Without them words and punctuation are told apart (a Han character is a word), and linked by
+    an aligner trained on these very pairs, where both directions agree.
     """
+    cutter = _WORDS if links is None else _TOKENIZED
+    sides = [_Cut.of(side, cutter) for side in zip(*pairs, strict=True)]
+    if links is None:
+        texts = list(zip(*(side.sentences() for side in sides), strict=True))
+        links = WordAligner.train(texts).align(texts, "intersection")
+    check_links(links, pairs)
+    linked = numbered(links)
+    for column, side in enumerate(sides, start=1):
+        _check_range(linked[:, 0], linked[:, column], side.lengths)
+    places = [side.starts[linked[:, 0]] + linked[:, column] for column, side in enumerate(sides, start=1)]
+    forms = np.column_stack([side.forms()[place] for side, place in zip(sides, places, strict=True)])
+    usable = (forms >= 0).all(1)
+    for place in places:
+        usable &= np.bincount(place)[place] == 1
+    first, second = (side.spans[place[usable]] for side, place in zip(sides, places, strict=True))
+    return WordPairs(linked[usable, 0], (first, second), forms[usable])
+
+
+def check_links(links: Sequence[np.ndarray], pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse links that are not one set a pair."""
+    if len(links) != len(pairs):
+        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
+
+
+def _check_range(numbers: np.ndarray, positions: np.ndarray, lengths: np.ndarray) -> None:
+    outside = np.flatnonzero((positions < 0) | (positions >= lengths[numbers]))
+    if len(outside):
+        number = numbers[outside[0]]
+        raise InputError(
+            f"Pair {number} has a link to word {positions[outside[0]]}, but {lengths[number]} words "
+            "between white space",
+            expected="positions from 0",
+            hint="Give the text that was aligned.",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Sentences of one language, none empty, and words in them."""
 
     sentences: tuple[str, ...]
-    words: np.ndarray
+    words: np.ndarray  # int64 (w, 3): number of the sentence, first character, and the one after the last
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Sentence pairs and word pairs; no sentence of a test pair is one that maps are learned from.
-
-    Attributes:
-        sides: The sentences and words, and their translations.
-        sentence_test: Bool `(n,)`: the sentence pair is for testing.
-        word_test: Bool `(w,)`: the word pair is for testing; empty where no words are wanted.
-        repeated: Pairs left out, since a sentence of theirs came before.
-    """
+    """Sentence pairs and word pairs; no sentence of a test pair is one that maps are learned from."""
 
     sides: tuple[Side, Side]
-    sentence_test: Tensor
-    word_test: Tensor
-    repeated: int = 0
+    sentence_test: Tensor  # bool (n,): the sentence pair is for testing
+    word_test: Tensor  # bool (w,): the word pair is for testing; empty where no words are wanted
+    repeated: int = 0  # pairs left out, since a sentence of theirs came before
 
     @classmethod
     def of(
@@ -56,28 +142,15 @@ class Sample:
         test_share: float = 0.2,
         seed: int = 0,
     ) -> Sample:
-        """Draw test pairs, and words from both parts: each pair of spellings once in either.
-
-        Args:
-            pairs: Sentences and their translations.
-            links: Linked words of each pair, as for `word_pairs`.
-            sentences: The most sentence pairs, drawn from all.
-            words: The most word pairs in them; 0 for sentences alone.
-            test_share: Share of the pairs to test with.
-            seed: Of the draw.
-
-        Raises:
-            InputError: If a sentence is empty, links do not fit, a setting is out of range, or too few pairs are left
-                to learn from or to test with.
-        """
+        """Draw test pairs, and words from both parts, each pair of spellings once in either; see `structure`."""
         if sentences < 1 or words < 0 or not 0 < test_share < 1:
             raise InputError(
-                f"sentences={sentences}, words={words}, test_share={test_share}; expected at least 1, 0 or more, and a "
-                "share between 0 and 1."
+                f"sentences={sentences}, words={words}, test_share={test_share}",
+                expected="at least 1, 0 or more, and a share between 0 and 1",
             )
         _check_sentences(pairs)
-        if links is not None and len(links) != len(pairs):
-            raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")
+        if links is not None:
+            check_links(links, pairs)
         different = _without_repetitions(pairs)
         draw = np.random.default_rng(seed)
         kept = np.sort(draw.permutation(different)[:sentences])
@@ -101,8 +174,9 @@ def check_parts(test: Tensor, what: str, or_else: str = "") -> None:
     testing, learning = int(test.sum()), int((~test).sum())
     if min(testing, learning) < _FEWEST:
         raise InputError(
-            f"There are {len(test)} {what}: {learning} to learn a map from and {testing} to test it with; expected at "
-            f"least {_FEWEST} of either. Give more sentence pairs, or another test_share{or_else}."
+            f"There are {len(test)} {what}: {learning} to learn a map from and {testing} to test it with",
+            expected=f"at least {_FEWEST} of either",
+            hint=f"Give more sentence pairs, or another test_share{or_else}.",
         )
 
 

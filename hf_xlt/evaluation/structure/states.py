@@ -3,59 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
+import transformers
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint import Checkpoint, auto_class_name, check_body
+from hf_xlt.device import accelerator
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.positions import positions
+from hf_xlt.evaluation.models import positions, tokenizer_of
 from hf_xlt.evaluation.sentence_encoder import LayerPooling
 from hf_xlt.evaluation.structure.sample import Side
+from hf_xlt.trelm import TreLMConfig
 
 _BATCH_BYTES = 2**13  # of text, padding included: some 2,000 tokens
 
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """Of every layer, the embeddings first.
+    """Pooled states of every layer, the embeddings first."""
 
-    Attributes:
-        sentences: float32 `(layers + 1, n, d)`: a sentence's tokens pooled, special ones included.
-        words: float32 `(layers + 1, w, d)`: means over a word's tokens, each in its sentence.
-        found: Bool `(w,)`: the word has tokens; where not, it lies behind the model's last position.
-    """
-
-    sentences: Tensor
-    words: Tensor
-    found: Tensor
+    sentences: Tensor  # float32 (layers + 1, n, d)
+    words: Tensor  # float32 (layers + 1, w, d): means over a word's tokens, each in its sentence
+    found: Tensor  # bool (w,): the word has tokens before the model's last position
 
 
 @torch.no_grad()
 def encode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, side: Side, pooling: LayerPooling | None = None
 ) -> States:
-    """Run a model over sentences of like length together, keeping no more of a batch than its means.
-
-    Args:
-        model: An encoder without a head; of a causal model the states are those of what was read so far.
-        tokenizer: Its tokenizer, with padding on the right.
-        side: What to read; sentences are cut off where the model's positions end.
-        pooling: How a sentence's tokens become one vector; None for their mean.
-
-    Raises:
-        InputError: If there is no sentence, or words are asked for and the tokenizer does not tell where its tokens
-            stand.
-    """
+    """Run an encoder over sentences of like length together, keeping no more of a batch than its means."""
     if not side.sentences:
         raise InputError("There is no sentence to read; give at least one.")
     if len(side.words) and not tokenizer.is_fast:
         raise InputError(
-            f"{type(tokenizer).__name__} does not tell where its tokens stand in the text, which states of words need; "
-            "expected a tokenizer with a tokenizer.json. Take a checkpoint that has one, or ask for 0 words."
+            f"{type(tokenizer).__name__} does not tell where its tokens stand in the text, which states of words need",
+            expected="a tokenizer with a tokenizer.json",
+            hint="Take a checkpoint that has one, or ask for 0 words.",
         )
     model.eval()
     longest = min(tokenizer.model_max_length, positions(model))
@@ -84,29 +72,16 @@ def encode(
 
 @dataclass(frozen=True, eq=False)
 class _WordTokens:
-    """Which tokens of a batch make up words.
+    """Which tokens of a batch make up words."""
 
-    Attributes:
-        words: int64 `(t,)`, the word of each token of one, counted in this batch.
-        rows: int64 `(t,)`, the token's sentence, counted in this batch.
-        places: int64 `(t,)`, its place in the sentence.
-        counts: int64 `(w,)`, tokens of each word.
-    """
-
-    words: Tensor
-    rows: Tensor
-    places: Tensor
-    counts: Tensor
+    words: Tensor  # int64 (t,), the word of each token of one, counted in this batch
+    rows: Tensor  # int64 (t,), the token's sentence
+    places: Tensor  # int64 (t,), its place in the sentence
+    counts: Tensor  # int64 (w,), tokens of each word
 
     @classmethod
     def of(cls, offsets: Tensor, spans: Tensor, rows: Tensor) -> _WordTokens:
-        """Find the tokens `(b, s)` that share a character with words.
-
-        Args:
-            offsets: int64 `(b, s, 2)`, characters of each token; special tokens have none.
-            spans: int64 `(w, 3)`, as in `Side`.
-            rows: int64 `(w,)`, sentences of the words, counted in this batch.
-        """
+        """Find the tokens `(b, s)` whose offsets `(b, s, 2)` share a character with spans `(w, 3)` of words."""
         starts, ends = offsets[rows].unbind(2)  # (w, s)
         overlap = (starts < spans[:, 2:]) & (ends > spans[:, 1:2])
         words, places = overlap.nonzero(as_tuple=True)
@@ -143,3 +118,65 @@ def _batches(sentences: tuple[str, ...]) -> Iterator[list[int]]:
         batch.append(i)
     if batch:
         yield batch
+
+
+@dataclass(frozen=True, eq=False)
+class LayerEncoder:
+    """A checkpoint, not yet loaded, and how it reads one language."""
+
+    checkpoint: Checkpoint
+    tokenizer: PreTrainedTokenizerBase
+    language: str | None = None  # of a TreLM; None for any other model
+    pooling: LayerPooling = field(default_factory=LayerPooling)
+
+    @classmethod
+    def open(cls, name_or_folder: str, language: str | None = None, *, trust_remote_code: bool = False) -> LayerEncoder:
+        """Open a checkpoint of any text model, a TreLM in one of its languages; of an encoder-decoder the encoder."""
+        checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
+        _check_language(checkpoint, language)
+        check_body(checkpoint)
+        tokenizer = checkpoint.tokenizer() if language is None else tokenizer_of(checkpoint, language)
+        if tokenizer.pad_token is None and tokenizer.eos_token is None:
+            raise InputError(
+                f"The tokenizer of {name_or_folder} has neither a padding nor an end-of-text token",
+                value=name_or_folder,
+                expected="one to fill batches with",
+                hint="Set tokenizer.pad_token and save it again.",
+            )
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        tokenizer.padding_side = "right"
+        return cls(checkpoint, tokenizer, language, LayerPooling.of(checkpoint))
+
+    def encode(self, side: Side) -> States:
+        """Load the model, in float32, and pool its states; it is let go of again."""
+        return encode(self._model(), self.tokenizer, side, self.pooling)
+
+    def _model(self) -> PreTrainedModel:
+        config = self.checkpoint.config
+        auto_class = getattr(transformers, auto_class_name(config))
+        model = auto_class.from_pretrained(
+            self.checkpoint.body, dtype=torch.float32, trust_remote_code=self.checkpoint.trust_remote_code
+        )
+        if self.language is not None:
+            model.set_language(self.language)
+        body = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model.base_model
+        return cast(PreTrainedModel, body.to(accelerator()))
+
+
+def _check_language(checkpoint: Checkpoint, language: str | None) -> None:
+    config = checkpoint.config
+    known = tuple(config.languages) if isinstance(config, TreLMConfig) else ()
+    if language is None and known:
+        raise InputError(
+            f"{checkpoint.name} has the languages {', '.join(known)}",
+            value=known,
+            expected="to be told which one it is to read",
+            hint="Name it in languages.",
+        )
+    if language is not None and language not in known:
+        has = f"the languages {', '.join(known)}" if known else "no languages of its own"
+        raise InputError(
+            f"{checkpoint.name} is to read {language!r}, but has {has}",
+            value=language,
+            hint="Name one it has, or none.",
+        )

@@ -7,23 +7,99 @@ every other, and retrieval of translations before and after alignment, of whole 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from hf_xlt.arguments import checked, require_seed
-from hf_xlt.evaluation.retrieval import Retrieval
-from hf_xlt.evaluation.structure.alignment import Precision, layer_precisions
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.retrieval import Retrieval, retrieval
 from hf_xlt.evaluation.structure.cka import cka_map
-from hf_xlt.evaluation.structure.reader import Reader
 from hf_xlt.evaluation.structure.sample import Sample, check_parts
-from hf_xlt.evaluation.structure.states import States
+from hf_xlt.evaluation.structure.states import LayerEncoder, States
+from hf_xlt.evidence.parallel import ParallelText, read_parallel
+from hf_xlt.evidence.skipped import told
+from hf_xlt.files.place import file_of
+from hf_xlt.files.whole import check_file, write_whole
+from hf_xlt.geometry.csls import matches
+from hf_xlt.geometry.procrustes import procrustes
+from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.hub.card import CardTable
+
+UNALIGNED = "unaligned"
 
 Grid = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """P@1: the share of rows whose translation is their nearest neighbor, in either direction.
+
+    Attributes:
+        cosine: Nearest by cosine.
+        csls: Nearest by CSLS, which takes hubs back (Conneau et al., 2018).
+    """
+
+    cosine: Retrieval
+    csls: Retrieval
+
+
+def precision(queries: Tensor, keys: Tensor) -> Precision:
+    """P@1 of rows `(n, d)` and their translations `(n, d)`, in the same order, among all given."""
+    cosine = retrieval(queries, keys)
+    found = matches(unit_rows(queries), unit_rows(keys))
+    own = torch.arange(len(queries), device=queries.device)
+    forward, backward = (float((match == own).double().mean()) for match in (found.forward, found.backward))
+    return Precision(cosine, Retrieval(forward, backward))
+
+
+def least_squares(rows: Tensor, images: Tensor) -> Tensor:
+    """The map `W` `(k, d)` that minimizes `‖rows W − images‖_F`; the one of smallest norm where there are several.
+
+    It fits what it learns from the better the fewer pairs there are, and is worst on others where there are about as
+    many pairs as the rows are wide: give several times as many. It is computed in float64.
+    """
+    if len(rows) != len(images) or not len(rows):
+        raise InputError(
+            f"Cannot map rows {tuple(rows.shape)} to {tuple(images.shape)}",
+            expected="as many of one as of the other, and at least one pair",
+        )
+    both = (side.to("cpu", torch.float64) for side in (rows, images))
+    # Not the default, gelsy: torch 2.13 returned wrong ranks of singular matrices with it, now and then.
+    return torch.linalg.lstsq(*both, driver="gelsd").solution.to(images)
+
+
+MAPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"orthogonal": procrustes, "least_squares": least_squares}
+
+
+def aligned_precision(a: Tensor, b: Tensor, test: Tensor) -> dict[str, Precision]:
+    """P@1 of one layer's test pairs as they are, and after each map that the other pairs teach.
+
+    States are `(n, d1)`, which are mapped, and `(n, d2)`; `test` is bool `(n,)`. There is `unaligned`, where both are
+    of one width, then each of `MAPS`. Between different widths the orthogonal map has orthonormal rows or columns.
+    """
+    if not len(a) == len(b) == len(test):
+        raise InputError(f"{len(a)} and {len(b)} states with {len(test)} marks of test pairs", expected="one a pair")
+    queries, keys = a[test], b[test]
+    found = {UNALIGNED: precision(queries, keys)} if a.shape[1] == b.shape[1] else {}
+    for name, learn in MAPS.items():
+        found[name] = precision(queries @ learn(a[~test], b[~test]).to(queries), keys)
+    return found
+
+
+def layer_precisions(
+    a: Tensor, b: Tensor, layers: tuple[tuple[int, int], ...], test: Tensor
+) -> dict[str, tuple[Precision, ...]]:
+    """`aligned_precision` of each pair of layers of states `(L1, n, d1)` and `(L2, n, d2)`."""
+    bar = tqdm(layers, desc="alignment", unit="layer", disable=None, leave=False)
+    found = [aligned_precision(a[i], b[j], test) for i, j in bar]
+    return {name: tuple(of_layer[name] for of_layer in found) for name in found[0]}
 
 
 @dataclass(frozen=True)
@@ -45,19 +121,28 @@ class Level:
     debiased_cka: Grid
     precision: Mapping[str, tuple[Precision, ...]]
 
+    def __repr__(self) -> str:
+        return f"Level({self.learned:,} pairs learned from, {self.tested:,} tested, {', '.join(self.precision)})"
+
+    def table(self, structure: Structure, kind: str) -> CardTable:
+        """A line for each pair of layers."""
+        maps = [name for name in (UNALIGNED, *MAPS) if name in self.precision]
+        lines = []
+        for at, (i, j) in enumerate(structure.layers):
+            cells = [cell for name in maps for cell in _cells(self.precision[name][at])]
+            layer = ("embeddings" if i == 0 else str(i)) if i == j else f"{i} / {j}"
+            lines.append((layer, f"{self.cka[i][j]:.3f}", f"{self.debiased_cka[i][j]:.3f}", *cells))
+        precisions = [f"P@1 {name.replace('_', ' ')}, {by}" for name in maps for by in ("cosine", "CSLS")]
+        caption = (
+            f"{structure.model_a} against {structure.model_b}, {kind} pairs: CKA of all "
+            f"{self.learned + self.tested:,}; P@1 (mean of both directions) among {self.tested:,}, with maps learned "
+            f"from {self.learned:,} others; by chance {1 / self.tested:.1%}"
+        )
+        return CardTable(caption, ("layer", "CKA", "CKA, debiased", *precisions), tuple(lines))
+
     @classmethod
     def of(cls, a: Tensor, b: Tensor, test: Tensor) -> Self:
-        """Compare the states of pairs.
-
-        Args:
-            a: Of every layer of the first model, `(L1, n, d1)`.
-            b: Of every layer of the second, `(L2, n, d2)`, of the translations in the same order.
-            test: Bool `(n,)`: the pair is for testing; the others are learned from.
-
-        Raises:
-            InputError: If the numbers of pairs differ, there are too few of either part, or the states of a layer are
-                all alike or not finite.
-        """
+        """Compare states of every layer of either model, `(L1, n, d1)` and `(L2, n, d2)`; bool `test` is `(n,)`."""
         check_parts(test, "pairs")
         found = cka_map(a, b)
         return cls(
@@ -91,22 +176,23 @@ class Structure:
     repeated: int = 0
     pooling: tuple[str, str] = ("mean", "mean")
 
+    def __repr__(self) -> str:
+        on = f"{self.sentences.learned + self.sentences.tested:,} sentence pairs"
+        return f"Structure({self.model_a!r}, {self.model_b!r}, {len(self.layers)} layers, {on})"
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables())
+
+    def tables(self) -> list[CardTable]:
+        """For sentences, and where there are any for words: CKA and P@1, a line for each pair of layers."""
+        levels = {"sentence": self.sentences, "word": self.words}
+        return [level.table(self, kind) for kind, level in levels.items() if level is not None]
+
     @classmethod
     def of(
         cls, names: tuple[str, str], a: States, b: States, sample: Sample, pooling: tuple[str, str] = ("mean", "mean")
     ) -> Self:
-        """Compare what two models made of a sample.
-
-        Args:
-            names: Of the models.
-            a: States of the first side of the sample.
-            b: States of the second side.
-            sample: What both have read.
-            pooling: How either has pooled it.
-
-        Raises:
-            InputError: As for `Level.of`.
-        """
+        """Compare what two models made of a sample."""
         words = None
         if len(sample.word_test):
             found = a.found & b.found
@@ -143,9 +229,9 @@ class Structure:
 
 @checked
 def structure(
-    model_a: str,
-    model_b: str,
-    pairs: Sequence[tuple[str, str]],
+    model_a: str | Path,
+    model_b: str | Path,
+    parallel: str | Path | ParallelText | Sequence[tuple[str, str]],
     *,
     links: Sequence[np.ndarray] | None = None,
     languages: tuple[str | None, str | None] = (None, None),
@@ -153,6 +239,8 @@ def structure(
     words: int = 5_000,
     test_share: float = 0.2,
     seed: int = 0,
+    output: str | Path | None = None,
+    overwrite: bool = False,
     trust_remote_code: bool = False,
 ) -> Structure:
     """Compare two models, or one model with itself, on translations; one model at a time is in memory.
@@ -160,7 +248,8 @@ def structure(
     Args:
         model_a: Reads the first sentence of each pair: a Hub id or a folder.
         model_b: Reads the second.
-        pairs: Sentences and their translations; pairs with a sentence that came before are left out.
+        parallel: Sentences and their translations, or the file of them, as for `read_parallel`; pairs with a sentence
+            that came before are left out.
         links: For each pair int `(k, 2)`, linked words, positions counted between white space, such as `read_pharaoh`
             gives. None: they are found by a `WordAligner` trained on the pairs.
         languages: For TreLM models, which of their languages each side is in.
@@ -169,21 +258,32 @@ def structure(
         words: The most word pairs in them; 0 for sentences alone.
         test_share: Share of the pairs to test maps with.
         seed: Of the draw of test pairs and words.
+        output: JSON file for the figures; None for none.
+        overwrite: Replace the file if it exists.
         trust_remote_code: Run code that the checkpoints bring.
 
     Raises:
         InputError: If a checkpoint cannot be opened or a language is not its own, a sentence is empty, links do not
-            fit, or there are too few pairs to learn from or to test with.
+            fit, there are too few pairs to learn from or to test with, or the output cannot be written.
     """
     require_seed("seed", seed)
-    names = model_a, model_b
-    readers = [
-        Reader.open(name, language, trust_remote_code=trust_remote_code)
+    names = str(model_a), str(model_b)
+    if output is not None:
+        read = (*names, file_of(parallel)) if isinstance(parallel, str | Path) else names
+        check_file(output, overwrite=overwrite, ours=Structure.is_file, sources=read)
+    if isinstance(parallel, str | Path):
+        parallel = told(read_parallel(parallel))
+    pairs = parallel.pairs if isinstance(parallel, ParallelText) else parallel
+    encoders = [
+        LayerEncoder.open(name, language, trust_remote_code=trust_remote_code)
         for name, language in zip(names, languages, strict=True)
     ]
     sample = Sample.of(pairs, links, sentences=sentences, words=words, test_share=test_share, seed=seed)
-    a, b = (reader.read(side) for reader, side in zip(readers, sample.sides, strict=True))
-    return Structure.of(names, a, b, sample, (readers[0].pooling.label, readers[1].pooling.label))
+    a, b = (encoder.encode(side) for encoder, side in zip(encoders, sample.sides, strict=True))
+    found = Structure.of(names, a, b, sample, (encoders[0].pooling.label, encoders[1].pooling.label))
+    if output is not None:
+        write_whole(Path(output), found.to_json())
+    return found
 
 
 def paired_layers(first: int, second: int) -> tuple[tuple[int, int], ...]:
@@ -203,3 +303,8 @@ def _level(data: dict[str, Any]) -> Level:
     }
     cka, debiased = (tuple(map(tuple, data.pop(name))) for name in ("cka", "debiased_cka"))
     return Level(**data, cka=cka, debiased_cka=debiased, precision=precision)
+
+
+def _cells(found: Precision) -> tuple[str, str]:
+    cosine, csls = ((way.forward + way.backward) / 2 for way in (found.cosine, found.csls))
+    return f"{cosine:.1%}", f"{csls:.1%}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,13 +12,15 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.classes import ClassScores
-from hf_xlt.evaluation.pooling import mean_pooled
-from hf_xlt.evaluation.tasks.task import Encoded, Task, TaskHead
+from hf_xlt.evaluation.metrics import ClassScores
+from hf_xlt.evaluation.retrieval import mean_pooled
+from hf_xlt.evaluation.tasks.data import text_rows
+from hf_xlt.evaluation.tasks.task import Encoded, SupervisedTask, TaskHead
 from hf_xlt.evaluation.tasks.windows import text_windows
-from hf_xlt.files.place import Place
 
 DROPOUT = 0.1
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class MeanHead(TaskHead):
         return scores.argmax(-1).tolist()
 
 
-class Classification(Task[ClassifiedText]):
+class Classification(SupervisedTask[ClassifiedText]):
     """The class of a text: a topic, a sentiment. Any table that has a column of texts and one of classes."""
 
     name = "classification"
@@ -58,38 +61,29 @@ class Classification(Task[ClassifiedText]):
     summary = "Classes of texts, topics or sentiments: accuracy and macro F1 (PATH:text,label@column=value or PATH)."
 
     def read(self, place: str) -> list[ClassifiedText]:
-        """Texts and classes: the columns named, or the first two.
-
-        Raises:
-            InputError: If the table cannot be read, has no such rows, or a text or class is empty.
-        """
+        """Texts and classes: the columns named, or the first two."""
         texts = []
-        for line, (text, label) in Place.parse(place).rows(2):
+        for line, (text, label) in text_rows(place, "text", "label"):
             if not text.strip() or not label.strip():
-                raise InputError(
-                    f"{place}, line {line}: an empty {'class' if text.strip() else 'text'}; expected both."
-                )
+                missing = "class" if text.strip() else "text"
+                raise InputError(f"{place}, line {line}: an empty {missing}", expected="both", path=place, line=line)
             texts.append(ClassifiedText(text.strip(), label.strip(), line))
         if not texts:
-            raise InputError(f"{place} has no row; expected a text, a tab and its class on each line.")
+            raise InputError(f"{place} has no row", expected="a text, a tab and its class on each line", path=place)
         return texts
 
     def labels(
         self, train: Sequence[ClassifiedText], others: Mapping[str, Sequence[ClassifiedText]]
     ) -> tuple[str, ...]:
         """The classes of the training texts, sorted."""
-        classes = tuple(sorted({example.label for example in train}))
-        for role, examples in others.items():
-            for example in examples:
-                require_trained(example.label, classes, role, example.line)
-        return require_several(classes)
+        return trained_labels(train, others, lambda example: [(example.label, example.line)])
 
     def encode(
         self,
         examples: Sequence[ClassifiedText],
         labels: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
-        longest: int,
+        max_length: int,
     ) -> list[Encoded]:
         """Every position of every window is picked, special tokens too, as sentence-transformers pools."""
         texts = [example.text for example in examples]
@@ -97,7 +91,7 @@ class Classification(Task[ClassifiedText]):
         index = {label: i for i, label in enumerate(labels)}
         encoded, frame = [], Frame.of(tokenizer)
         for example, ids in zip(examples, tokens, strict=True):
-            windows, _ = text_windows(ids, frame, longest)
+            windows, _ = text_windows(ids, frame, max_length)
             picks = tuple(np.arange(len(window)) for window in windows)
             encoded.append(Encoded(windows, picks, {"label": np.array(index[example.label])}))
         return encoded
@@ -106,47 +100,46 @@ class Classification(Task[ClassifiedText]):
         """Mean, dropout, linear."""
         return MeanHead(width, len(labels))
 
-    def kept(self, states: Tensor) -> Tensor:
+    def cached(self, states: Tensor) -> Tensor:
         """Their mean, `(1, d)`."""
         return states.mean(0, keepdim=True)
 
-    def metric(self, labels: Sequence[str]) -> ClassScores:
+    def metric(self, labels: Sequence[str] = ()) -> ClassScores:
         """Accuracy and macro F1."""
         return ClassScores(labels)
 
-    def compared(
-        self,
-        examples: Sequence[ClassifiedText],
-        encoded: Sequence[Encoded],
-        answers: Sequence[int],
-        labels: Sequence[str],
-    ) -> tuple[list[str], list[str]]:
-        """The name of each class."""
-        return [labels[answer] for answer in answers], [example.label for example in examples]
+    def prediction(self, example: ClassifiedText, encoded: Encoded, answer: int, labels: Sequence[str]) -> str:
+        """The name of the class."""
+        return labels[answer]
+
+    def reference(self, example: ClassifiedText) -> str:
+        """Likewise."""
+        return example.label
 
 
-def require_trained(label: str, known: Sequence[str], role: str, line: int) -> None:
-    """Refuse a label that training examples never have.
-
-    Raises:
-        InputError: Naming it, the role of the file and the line.
-    """
-    if label not in known:
-        raise InputError(
-            f"The {role} examples have the label {label!r} (line {line}), of which there is no training example; the "
-            f"training examples have {', '.join(known)}. Give files with the same labels."
-        )
-
-
-def require_several(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Two labels or more.
+def trained_labels(
+    train: Sequence[E], others: Mapping[str, Sequence[E]], labels_of: Callable[[E], Iterable[tuple[str, int]]]
+) -> tuple[str, ...]:
+    """The labels of training examples, sorted; others may have no more. `labels_of` gives each with its line.
 
     Raises:
-        InputError: If there are fewer.
+        InputError: If there are fewer than two, or at a label of the others that training examples never have.
     """
-    if len(labels) < 2:
+    known = tuple(sorted({label for example in train for label, _ in labels_of(example)}))
+    for role, examples in others.items():
+        for label, line in (pair for example in examples for pair in labels_of(example)):
+            if label not in known:
+                raise InputError(
+                    f"The {role} examples have the label {label!r} (line {line}), but no training example has it",
+                    value=label,
+                    expected=f"one of {', '.join(known)}",
+                    hint="Give files with the same labels.",
+                    line=line,
+                )
+    if len(known) < 2:
         raise InputError(
-            f"All training examples have the label {labels[0]!r}, so there is nothing to tell apart; give examples of "
-            "two labels or more."
+            f"All training examples have the label {known[0]!r}, so there is nothing to tell apart",
+            value=known,
+            expected="examples of two labels or more",
         )
-    return labels
+    return known

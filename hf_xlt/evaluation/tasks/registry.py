@@ -1,69 +1,78 @@
-"""Every task by its name."""
+"""Every task by its name. Only the tasks that are asked for are imported, so that listing them costs nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
+from hf_xlt.arguments import refused
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.classification import Classification
-from hf_xlt.evaluation.tasks.direct import DirectTask
-from hf_xlt.evaluation.tasks.intrinsic import LanguageModelling, PseudoPerplexity
-from hf_xlt.evaluation.tasks.ner import NER
-from hf_xlt.evaluation.tasks.parsing.parsing import Parsing
-from hf_xlt.evaluation.tasks.question_answering import QuestionAnswering
-from hf_xlt.evaluation.tasks.retrieval import SentenceRetrieval
-from hf_xlt.evaluation.tasks.run import ROLES
-from hf_xlt.evaluation.tasks.tagging import POS, UPOSTagging
-from hf_xlt.evaluation.tasks.task import Task
-from hf_xlt.evaluation.tasks.word_translation import WordTranslation
 
-AnyTask = DirectTask | Task[Any]
+if TYPE_CHECKING:
+    from hf_xlt.evaluation.tasks.task import Task
 
-TASKS: dict[str, AnyTask] = {
-    task.name: task
-    for task in (
-        LanguageModelling(),
-        PseudoPerplexity(),
-        SentenceRetrieval(),
-        WordTranslation(),
-        Classification(),
-        UPOSTagging(),
-        POS(),
-        NER(),
-        Parsing(),
-        QuestionAnswering(),
-    )
+GROUP = "hf_xlt.tasks"
+"""The entry points under which an installed package names its tasks: `name = "module:Class"`."""
+
+_BUILT_IN = {
+    "language-model": "language_modeling:LanguageModeling",
+    "pseudo-perplexity": "language_modeling:PseudoPerplexity",
+    "retrieval": "retrieval:SentenceRetrieval",
+    "word-translation": "word_translation:WordTranslation",
+    "classification": "classification:Classification",
+    "upos": "tagging:UPOSTagging",
+    "pos": "tagging:POS",
+    "ner": "tagging:NER",
+    "parsing": "parsing:Parsing",
+    "question-answering": "question_answering:QuestionAnswering",
 }
+_REGISTERED: dict[str, Task] = {}
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
-def task_named(name: str) -> AnyTask:
-    """The task of a name.
+def task_names() -> tuple[str, ...]:
+    """The names of all tasks: those of hf_xlt, of installed packages, and those registered."""
+    return tuple(dict.fromkeys([*_BUILT_IN, *_installed(), *_REGISTERED]))
+
+
+def task_named(name: str) -> Task:
+    """The task of a name."""
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if name in _BUILT_IN:
+        return _built_in(name)
+    if name in _installed():
+        return register_task(_installed()[name].load()())
+    raise InputError(f"There is no task {name!r}", value=name, expected=f"one of {', '.join(task_names())}")
+
+
+def register_task(task: Task) -> Task:
+    """Make a task of your own known by its name, to `evaluate_model` and to the command line of this process.
+
+    A package makes its tasks known wherever it is installed by an entry point of the group `hf_xlt.tasks`.
 
     Raises:
-        InputError: If there is none.
+        InputError: If it is no task, has no name that can be a file's, or has the name of one of hf_xlt's own.
     """
-    if name not in TASKS:
-        raise InputError(f"There is no task {name!r}; choose among {', '.join(TASKS)}.")
-    return TASKS[name]
+    from hf_xlt.evaluation.tasks.task import SupervisedTask, TrainingFreeTask
+
+    if not isinstance(task, SupervisedTask | TrainingFreeTask):
+        raise refused("task", task, "an instance of a subclass of SupervisedTask or TrainingFreeTask")
+    if not _NAME.fullmatch(task.name) or task.name in _BUILT_IN:
+        raise refused("the name of the task", task.name, "lower-case letters, digits, - and _, of no task of hf_xlt")
+    _REGISTERED[task.name] = task
+    return task
 
 
-def check_places(task: AnyTask, places: Mapping[str, str]) -> None:
-    """Refuse a task without its files, or with files of roles that it does not have.
-
-    Raises:
-        InputError: Likewise.
-    """
-    needed = task.roles if isinstance(task, DirectTask) else dict.fromkeys(ROLES, True)
-    for role, required in needed.items():
-        if required and role not in places:
-            raise InputError(
-                f"The task {task.name} needs a file for {role}: give --data {task.name}.{role}=FILE "
-                f"(its roles: {_named(list(needed))})."
-            )
-    if unknown := [role for role in places if role not in needed]:
-        raise InputError(f"The task {task.name} has no role {unknown[0]!r}; it has {_named(list(needed))}.")
+@cache
+def _built_in(name: str) -> Task:
+    module, _, cls = _BUILT_IN[name].partition(":")
+    return getattr(import_module(f"hf_xlt.evaluation.tasks.{module}"), cls)()
 
 
-def _named(roles: Sequence[str]) -> str:
-    return ", ".join(roles)
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {found.name: found for found in entry_points(group=GROUP)}

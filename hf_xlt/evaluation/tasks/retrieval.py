@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,19 +12,14 @@ from torch import Tensor
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.contents import modules
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.precision import PrecisionAt1
-from hf_xlt.evaluation.retrieval import (
-    ALL_LAYERS,
-    LAST_LAYER,
-    nearest,
-    nearest_by_margin,
-    retrieval,
-    sentence_vectors,
-)
-from hf_xlt.evaluation.sentence_encoder import SentenceEncoder, sentence_encoder
-from hf_xlt.evaluation.tasks.direct import DirectTask, ModelAsked, Outcome
-from hf_xlt.evaluation.tasks.encoder import SIDES, Encoder, Side
-from hf_xlt.evaluation.tasks.pairs import Pairs
+from hf_xlt.evaluation.config import ModelSpec
+from hf_xlt.evaluation.metrics import PrecisionAt1
+from hf_xlt.evaluation.models import SIDES, Encoder, Side
+from hf_xlt.evaluation.retrieval import ALL_LAYERS, LAST_LAYER, nearest, nearest_by_margin, retrieval, sentence_vectors
+from hf_xlt.evaluation.sentence_encoder import SentenceEncoder, longer, sentence_encoder
+from hf_xlt.evaluation.tasks.data import read_pairs
+from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
+from hf_xlt.evidence.parallel import ParallelText
 
 SOURCE, TARGET = SIDES
 
@@ -32,7 +27,7 @@ _SCORES = {"p@1": (0, 1), "forward": (0,), "backward": (1,), "margin_p@1": (2, 3
 
 
 @dataclass(frozen=True)
-class SentenceRetrieval(DirectTask):
+class SentenceRetrieval(TrainingFreeTask):
     """Share of sentences whose translation is their nearest by cosine, mean of both directions.
 
     The vectors are the model's own. A sentence-transformers folder says how they are made: by which pooling, by which
@@ -46,19 +41,15 @@ class SentenceRetrieval(DirectTask):
     headline: ClassVar[str] = "p@1"
     summary: ClassVar[str] = "P@1 of translations among the sentences of a parallel text, both ways, and by margin"
     roles: ClassVar[Mapping[str, bool]] = {"test": True, "dev": False}
+    reads_source: ClassVar[bool] = True
 
-    def metric(self) -> PrecisionAt1:
+    def metric(self, labels: Sequence[str] = ()) -> PrecisionAt1:
         """Counts of each pair: 1, and whether it was found forward and backward, by cosine and by margin."""
         return PrecisionAt1(_SCORES)
 
-    def measure(self, model: ModelAsked, places: Mapping[str, str]) -> Outcome:
-        """Encode both sides and look for translations.
-
-        Raises:
-            InputError: If a table holds fewer than two pairs, or the model or its source is no encoder, or their states
-                differ in width.
-        """
-        tables = {role: Pairs.read(place) for role, place in places.items()}
+    def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
+        """Encode both sides and look for translations."""
+        tables = {role: read_pairs(place) for role, place in places.items()}
         encoders = _Encoders.open(model)
         dev = tables.get("dev") if encoders.target.layered else None
         layer = LAST_LAYER if dev is None else _best_layer(*encoders.vectors(dev, ALL_LAYERS))
@@ -69,7 +60,7 @@ class SentenceRetrieval(DirectTask):
             "layer": chosen if encoders.target.layered else "the model's own output",
             "pooling": encoders.target.pooling,
             "source sentences by": encoders.source.name,
-            "skipped": tables["test"].skipped,
+            "skipped": len(tables["test"].skipped),
             "truncated": encoders.truncated(tables["test"]),
         }
         if encoders.source.pooling != encoders.target.pooling:
@@ -77,69 +68,40 @@ class SentenceRetrieval(DirectTask):
         return Outcome(self.metric().counts(found.tolist(), [[i] for i in range(len(found))]), notes)
 
 
-class _Vectors(Protocol):
-    """What encodes sentences.
-
-    Attributes:
-        name: The checkpoint's.
-        pooling: How vectors are made of states, in a few words.
-        layered: Whether there is a vector of every layer, and not the model's own output alone.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def pooling(self) -> str: ...
-
-    @property
-    def layered(self) -> bool: ...
-
-    def of(self, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
-        """Vectors `(layers, n, d)`; of what is not layered `(1, n, d)`."""
-
-    def truncated(self, side: Side, texts: Sequence[str]) -> int:
-        """Sentences that are longer than what is read of one."""
-
-
 @dataclass(frozen=True, eq=False)
-class _Own:
-    """A model that says itself how its vectors are made."""
+class _Vectors:
+    """What encodes sentences: a model that says how its vectors are made, or else the mean states of each layer."""
 
     name: str
-    encoder: SentenceEncoder
-    layered = False
+    encoder: SentenceEncoder | Encoder
+
+    @classmethod
+    def open(cls, spec: ModelSpec) -> _Vectors:
+        checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
+        own = modules(checkpoint.folder)
+        return cls(spec.name, sentence_encoder(checkpoint) if own else Encoder.open(spec))
+
+    @property
+    def layered(self) -> bool:
+        """Whether there is a vector of every layer, and not the model's own output alone."""
+        return isinstance(self.encoder, Encoder)
 
     @property
     def pooling(self) -> str:
-        return self.encoder.pooling
+        """How vectors are made of states, in a few words."""
+        return "mean" if isinstance(self.encoder, Encoder) else self.encoder.pooling
 
     def of(self, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
-        return self.encoder.vectors(texts)[None]
+        """Vectors `(layers, n, d)`; of what is not layered `(1, n, d)`."""
+        if not isinstance(self.encoder, Encoder):
+            return self.encoder.vectors(texts)[None]
+        return sentence_vectors(self.encoder.model, self.encoder.switch_to(side), texts, layers=layers)
 
     def truncated(self, side: Side, texts: Sequence[str]) -> int:
-        return self.encoder.truncated(texts)
-
-
-@dataclass(frozen=True, eq=False)
-class _Means:
-    """Any other encoder: the means of the states of each layer."""
-
-    encoder: Encoder
-    pooling = "mean"
-    layered = True
-
-    @property
-    def name(self) -> str:
-        return self.encoder.name
-
-    def of(self, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
-        tokenizer = self.encoder.read(side)
-        return sentence_vectors(self.encoder.model, tokenizer, texts, layers=layers)
-
-    def truncated(self, side: Side, texts: Sequence[str]) -> int:
-        ids = self.encoder.readings[side].tokenizer(list(texts), verbose=False)["input_ids"]
-        return sum(len(of_text) > self.encoder.longest for of_text in ids)
+        """Sentences that are longer than what is read of one."""
+        if not isinstance(self.encoder, Encoder):
+            return self.encoder.truncated(texts)
+        return longer(self.encoder.setups[side].tokenizer, texts, self.encoder.max_length)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,11 +112,11 @@ class _Encoders:
     target: _Vectors
 
     @classmethod
-    def open(cls, asked: ModelAsked) -> _Encoders:
-        target = _opened(replace(asked, source=None))
-        if asked.source is None:
+    def open(cls, spec: ModelSpec) -> _Encoders:
+        target = _Vectors.open(replace(spec, source=None))
+        if spec.source is None:
             return cls(target, target)
-        source = _opened(replace(asked, name=asked.source, source=None, languages=None))
+        source = _Vectors.open(replace(spec, name=spec.source, source=None, languages=None))
         widths = [
             encoder.of(side, ["a"], LAST_LAYER).shape[-1] for encoder, side in ((source, SOURCE), (target, TARGET))
         ]
@@ -167,25 +129,18 @@ class _Encoders:
             )
         return cls(source, target)
 
-    def vectors(self, pairs: Pairs, layers: slice) -> tuple[Tensor, Tensor]:
+    def vectors(self, text: ParallelText, layers: slice) -> tuple[Tensor, Tensor]:
         """Sentence vectors `(layers, n, d)` of both sides; those of a source of its own are the same for all layers."""
-        sources, targets = zip(*pairs.entries, strict=True)
+        sources, targets = zip(*text.pairs, strict=True)
         of_targets = self.target.of(TARGET, targets, layers)
         if self.source is self.target:
             return self.source.of(SOURCE, sources, layers), of_targets
         return self.source.of(SOURCE, sources, LAST_LAYER).expand_as(of_targets), of_targets
 
-    def truncated(self, pairs: Pairs) -> int:
+    def truncated(self, text: ParallelText) -> int:
         """Sentences of either side that are longer than what is read of one."""
-        sources, targets = zip(*pairs.entries, strict=True)
+        sources, targets = zip(*text.pairs, strict=True)
         return self.source.truncated(SOURCE, sources) + self.target.truncated(TARGET, targets)
-
-
-def _opened(asked: ModelAsked) -> _Vectors:
-    checkpoint = Checkpoint.open(asked.name, trust_remote_code=asked.trust_remote_code)
-    if modules(checkpoint.folder):
-        return _Own(asked.name, sentence_encoder(checkpoint))
-    return _Means(Encoder.open(asked))
 
 
 def _best_layer(sources: Tensor, targets: Tensor) -> slice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,19 +10,20 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.metrics.accuracy import TagAccuracy
-from hf_xlt.evaluation.metrics.counted import CountedMetric
-from hf_xlt.evaluation.tasks.classification import DROPOUT, require_several, require_trained
-from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, Task, TaskHead
-from hf_xlt.evaluation.tasks.words import encode_words
-from hf_xlt.files.conll import TaggedSentence, read_conll
-from hf_xlt.files.conllu import read_conllu
+from hf_xlt.evaluation.metrics import EntityF1, Metric, TagAccuracy
+from hf_xlt.evaluation.tasks.classification import DROPOUT, trained_labels
+from hf_xlt.evaluation.tasks.data import Records
+from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, SupervisedTask, TaskHead
+from hf_xlt.evaluation.tasks.windows import encode_words
+from hf_xlt.files.conll import TaggedSentence, read_conll, read_conllu
 
 # The universal parts of speech (https://universaldependencies.org/u/pos).
 _OPEN = ("ADJ", "ADV", "INTJ", "NOUN", "PROPN", "VERB")
 _CLOSED = ("ADP", "AUX", "CCONJ", "DET", "NUM", "PART", "PRON", "SCONJ")
 _OTHER = ("PUNCT", "SYM", "X")
 UPOS = tuple(sorted(_OPEN + _CLOSED + _OTHER))
+
+_IOB = re.compile(r"O|[BI]-.+")
 
 
 class TaggingHead(TaskHead):
@@ -46,30 +48,27 @@ class TaggingHead(TaskHead):
         return [tags[:length] for tags, length in zip(best, lengths, strict=True)]
 
 
-class Tagging(Task[TaggedSentence]):
+class Tagging(SupervisedTask[TaggedSentence]):
     """What tasks that tag words have in common."""
 
     def labels(
         self, train: Sequence[TaggedSentence], others: Mapping[str, Sequence[TaggedSentence]]
     ) -> tuple[str, ...]:
         """The tags of the training sentences, sorted."""
-        tags = tuple(sorted({tag for sentence in train for tag in sentence.tags}))
-        for role, sentences in others.items():
-            for sentence in sentences:
-                for line, tag in enumerate(sentence.tags, start=sentence.line):
-                    require_trained(tag, tags, role, line)
-        return require_several(tags)
+        return trained_labels(
+            train, others, lambda sentence: ((tag, sentence.line_of(i)) for i, tag in enumerate(sentence.tags))
+        )
 
     def encode(
         self,
         examples: Sequence[TaggedSentence],
         labels: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
-        longest: int,
+        max_length: int,
     ) -> list[Encoded]:
         """The first piece of each word is picked."""
         index = {label: i for i, label in enumerate(labels)}
-        read = encode_words([sentence.words for sentence in examples], tokenizer, longest)
+        read = encode_words([sentence.words for sentence in examples], tokenizer, max_length)
         return [
             Encoded(windows, picks, {"tags": np.array([index[tag] for tag in sentence.tags])})
             for (windows, picks), sentence in zip(read, examples, strict=True)
@@ -79,20 +78,19 @@ class Tagging(Task[TaggedSentence]):
         """Dropout, linear."""
         return TaggingHead(width, len(labels))
 
-    def metric(self, labels: Sequence[str]) -> CountedMetric:
+    def metric(self, labels: Sequence[str] = ()) -> Metric:
         """Accuracy, by words."""
         return TagAccuracy()
 
-    def compared(
-        self,
-        examples: Sequence[TaggedSentence],
-        encoded: Sequence[Encoded],
-        answers: Sequence[np.ndarray],
-        labels: Sequence[str],
-    ) -> tuple[list[list[str]], list[list[str]]]:
-        """The tags of each sentence."""
-        predictions = [[labels[tag] for tag in tags] for tags in answers]
-        return predictions, [list(sentence.tags) for sentence in examples]
+    def prediction(
+        self, example: TaggedSentence, encoded: Encoded, answer: np.ndarray, labels: Sequence[str]
+    ) -> list[str]:
+        """The tags of the sentence."""
+        return [labels[tag] for tag in answer]
+
+    def reference(self, example: TaggedSentence) -> list[str]:
+        """Likewise."""
+        return list(example.tags)
 
 
 class UPOSTagging(Tagging):
@@ -103,20 +101,20 @@ class UPOSTagging(Tagging):
     summary = "Universal parts of speech of a treebank: accuracy by words (a CoNLL-U file)."
 
     def read(self, place: str) -> list[TaggedSentence]:
-        """Sentences of a CoNLL-U file.
-
-        Raises:
-            InputError: Also at the first word without one of the 17 tags.
-        """
-        sentences = read_conllu(place)
+        """Sentences of a CoNLL-U file."""
+        sentences = read_tagged(place) if Records.at(place) else _universal(place)
         for sentence in sentences:
-            for word, tag in zip(sentence.words, sentence.upos, strict=True):
+            for word, tag in zip(sentence.words, sentence.tags, strict=True):
                 if tag not in UPOS:
                     raise InputError(
                         f"{place}: in the sentence that begins on line {sentence.line} the word {word!r} has the tag "
-                        f"{tag!r}; expected one of {', '.join(UPOS)}."
+                        f"{tag!r}",
+                        value=tag,
+                        expected=f"one of {', '.join(UPOS)}",
+                        path=place,
+                        line=sentence.line,
                     )
-        return [TaggedSentence(sentence.words, sentence.upos, sentence.line) for sentence in sentences]
+        return sentences
 
     def labels(
         self, train: Sequence[TaggedSentence], others: Mapping[str, Sequence[TaggedSentence]]
@@ -134,4 +132,56 @@ class POS(Tagging):
 
     def read(self, place: str) -> list[TaggedSentence]:
         """Sentences of a CoNLL file."""
+        return read_tagged(place)
+
+
+class NER(Tagging):
+    """Named entities of a CoNLL file, as tags that begin (B), go on (I) or are outside of (O) one."""
+
+    name = "ner"
+    headline = "f1"
+    summary = "Named entities: F1 as conlleval counts (a CoNLL file with IOB tags)."
+
+    def read(self, place: str) -> list[TaggedSentence]:
+        """Sentences of a CoNLL file."""
+        sentences = read_tagged(place)
+        for sentence in sentences:
+            for number, tag in enumerate(sentence.tags):
+                if not _IOB.fullmatch(tag):
+                    line = sentence.line_of(number)
+                    raise InputError(
+                        f"{place}, line {line}: {tag!r} is no entity tag",
+                        value=tag,
+                        expected="O, B-TYPE or I-TYPE",
+                        path=place,
+                        line=line,
+                    )
+        return sentences
+
+    def metric(self, labels: Sequence[str] = ()) -> EntityF1:
+        """F1, precision and recall of entities."""
+        return EntityF1()
+
+
+def read_tagged(place: str) -> list[TaggedSentence]:
+    """Sentences of a CoNLL file, or of rows with the columns `tokens` and `tags`, which are lists."""
+    if (records := Records.at(place)) is None:
         return read_conll(place)
+    sentences = []
+    for number, (words, tags) in records.rows("tokens", "tags"):
+        texts = all(isinstance(cells, list) and all(isinstance(c, str) and c for c in cells) for cells in (words, tags))
+        if not (texts and len(words) == len(tags) > 0):
+            raise InputError(
+                f"{place}, row {number}: words {words!r:.80} and tags {tags!r:.80}",
+                value=(words, tags),
+                expected="two lists of texts of one length",
+                line=number,
+            )
+        sentences.append(TaggedSentence(tuple(words), tuple(tags), number, one_line=True))
+    if not sentences:
+        raise InputError(f"{place} holds no sentence", value=place, expected="rows with tokens and tags")
+    return sentences
+
+
+def _universal(place: str) -> list[TaggedSentence]:
+    return [TaggedSentence(sentence.words, sentence.upos, sentence.line) for sentence in read_conllu(place)]

@@ -1,4 +1,4 @@
-"""Task: what every supervised task on an encoder says of itself; reading, training and scoring follow from it."""
+"""What a task says of itself; reading, fine-tuning and scoring follow from it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,71 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.evaluation.metrics.counted import CountedMetric
+from hf_xlt.evaluation.config import ModelSpec
+from hf_xlt.evaluation.metrics import Metric
 
 IGNORED = -100
+ROLES = ("train", "dev", "test")
 
 E = TypeVar("E")  # an example as its file gives it
+
+
+class Task(ABC):
+    """A task that models are evaluated on; subclass `TrainingFreeTask` or `SupervisedTask`.
+
+    Class attributes:
+        name: What it is called.
+        headline: The score of its metric that is shown first.
+        summary: One line of help.
+        roles: Role of a file (`train`, `dev`, `test`) → whether it is needed.
+        lower_is_better: Whether the headline is.
+        learned: Whether a head learns it.
+        reads_source: Whether some of its texts are in the source language, even without training.
+    """
+
+    name: ClassVar[str]
+    headline: ClassVar[str]
+    summary: ClassVar[str]
+    roles: ClassVar[Mapping[str, bool]]
+    lower_is_better: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
+    reads_source: ClassVar[bool] = False
+
+    @abstractmethod
+    def metric(self, labels: Sequence[str] = ()) -> Metric:
+        """What counts are turned into scores with; `headline` is one of its scores."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.headline})"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one run of a task came to.
+
+    Args:
+        counts: float64 `(n, k)`: what each example adds to the task's metric, so that models can be compared by pairs.
+        notes: What was chosen or left out on the way, for the results: a layer, a number of windows.
+    """
+
+    counts: np.ndarray = field(repr=False)
+    notes: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+class TrainingFreeTask(Task):
+    """Something measured of a model as it is, without learning anything."""
+
+    @abstractmethod
+    def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
+        """Open the model and measure it.
+
+        Args:
+            model: Which one.
+            places: Role → file or dataset, see `hf_xlt.evaluation.tasks.data`.
+
+        Raises:
+            InputError: If a file or the model cannot be used for this.
+        """
 
 
 @dataclass(frozen=True)
@@ -68,25 +128,15 @@ class TaskHead(nn.Module, ABC):
         """The best answer to each example of a batch, without padding; numpy arrays or plain numbers."""
 
 
-class Task(ABC, Generic[E]):
-    """A supervised task on an encoder.
+class SupervisedTask(Task, Generic[E]):
+    """A task that a head on an encoder learns; its headline selects among checkpoints, the higher the better."""
 
-    Class attributes:
-        name: What it is called on the command line.
-        headline: The score of its metric that selects among checkpoints and is shown first; the higher the better.
-        summary: One line of help.
-    """
-
-    name: ClassVar[str]
-    headline: ClassVar[str]
-    summary: ClassVar[str]
+    roles: ClassVar[Mapping[str, bool]] = dict.fromkeys(ROLES, True)
+    learned: ClassVar[bool] = True
 
     @abstractmethod
     def read(self, place: str) -> list[E]:
-        """Examples of a file.
-
-        Args:
-            place: A path; of a table also `PATH:column,column@column=value` (see `hf_xlt.files.place`).
+        """Examples of a file or dataset, see `hf_xlt.evaluation.tasks.data`.
 
         Raises:
             InputError: If there is none or it is not what the task expects; with the line's number.
@@ -106,7 +156,7 @@ class Task(ABC, Generic[E]):
 
     @abstractmethod
     def encode(
-        self, examples: Sequence[E], labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int
+        self, examples: Sequence[E], labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
     ) -> list[Encoded]:
         """Examples as the encoder reads them, one for one.
 
@@ -114,14 +164,14 @@ class Task(ABC, Generic[E]):
             examples: As read.
             labels: Of `labels`.
             tokenizer: Of the language they are in; a fast one.
-            longest: Tokens a window may have, special ones included.
+            max_length: Tokens a window may have, special ones included.
         """
 
     @abstractmethod
     def head(self, width: int, labels: Sequence[str]) -> TaskHead:
         """A new head on states of a width."""
 
-    def kept(self, states: Tensor) -> Tensor:
+    def cached(self, states: Tensor) -> Tensor:
         """What the head needs of an example's states `(n, d)` where these are computed once: `(m, d)`, all by default.
 
         The head must give the same for these as for all: one that begins with a mean needs the mean alone.
@@ -129,18 +179,9 @@ class Task(ABC, Generic[E]):
         return states
 
     @abstractmethod
-    def metric(self, labels: Sequence[str]) -> CountedMetric:
-        """What answers are scored with; `headline` is one of its scores."""
+    def prediction(self, example: E, encoded: Encoded, answer: Any, labels: Sequence[str]) -> Any:
+        """What was answered to an example, from what `TaskHead.decode` gave for it, as the metric takes it."""
 
     @abstractmethod
-    def compared(
-        self, examples: Sequence[E], encoded: Sequence[Encoded], answers: Sequence[Any], labels: Sequence[str]
-    ) -> tuple[list[Any], list[Any]]:
-        """Predictions and references as the metric takes them, one for one.
-
-        Args:
-            examples: As read.
-            encoded: As `encode` gave them.
-            answers: As `TaskHead.decode` gives them.
-            labels: Of `labels`.
-        """
+    def reference(self, example: E) -> Any:
+        """What is right, as the metric takes it."""

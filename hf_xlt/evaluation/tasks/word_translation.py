@@ -10,30 +10,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_xlt.evaluation.metrics.precision import PrecisionAt1
+from hf_xlt.evaluation.config import ModelSpec
+from hf_xlt.evaluation.metrics import PrecisionAt1
+from hf_xlt.evaluation.models import Encoder, Side
 from hf_xlt.evaluation.retrieval import LAST_LAYER, nearest, sentence_vectors
-from hf_xlt.evaluation.tasks.direct import DirectTask, ModelAsked, Outcome
-from hf_xlt.evaluation.tasks.encoder import Encoder, Side
-from hf_xlt.evaluation.tasks.pairs import Pairs
+from hf_xlt.evaluation.tasks.data import read_pairs
+from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.geometry.csls import matches
 from hf_xlt.geometry.similarity import unit_rows
 
-_SCORES = {
-    "static_nn_p@1": (0,),
-    "static_csls_p@1": (1,),
-    "contextual_nn_p@1": (2,),
-    "contextual_csls_p@1": (3,),
-}
+_SCORES = {"static_nn_p@1": (0,), "static_csls_p@1": (1,), "contextual_nn_p@1": (2,), "contextual_csls_p@1": (3,)}
 
 
 @dataclass(frozen=True)
-class WordTranslation(DirectTask):
+class WordTranslation(TrainingFreeTask):
     """Share of a dictionary's source words for which a translation is found among its target words.
 
     A word is the mean of its tokens' input embeddings (static), or of the states of the last layer where it stands
     alone (contextual). It is written as inside a sentence: after a space, where the tokenizer tells. Found is the
-    nearest word by cosine, or by CSLS with 10 neighbours (Conneau et al. 2018, arXiv:1710.04087, §2.3). The source
+    nearest word by cosine, or by CSLS with 10 neighbors (Conneau et al. 2018, arXiv:1710.04087, §2.3). The source
     words are read as the encoder reads the source language: with the rows of a `source`, in a language of its own, or
     like the target.
     """
@@ -42,21 +38,18 @@ class WordTranslation(DirectTask):
     headline: ClassVar[str] = "static_csls_p@1"
     summary: ClassVar[str] = "P@1 of a dictionary's translations, by embeddings and by states, nearest and CSLS"
     roles: ClassVar[Mapping[str, bool]] = {"test": True}
+    reads_source: ClassVar[bool] = True
 
-    def metric(self) -> PrecisionAt1:
+    def metric(self, labels: Sequence[str] = ()) -> PrecisionAt1:
         """Counts of each source word: 1, and whether a translation was found, by each space and measure."""
         return PrecisionAt1(_SCORES)
 
-    def measure(self, model: ModelAsked, places: Mapping[str, str]) -> Outcome:
-        """Find a target word for each source word.
-
-        Raises:
-            InputError: If the dictionary holds fewer than two pairs, or the model is no encoder.
-        """
-        pairs = Pairs.read(places["test"])
-        sources, targets = (_numbered(words) for words in zip(*pairs.entries, strict=True))
+    def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
+        """Find a target word for each source word."""
+        text = read_pairs(places["test"])
+        sources, targets = (_numbered(words) for words in zip(*text.pairs, strict=True))
         translations: list[set[int]] = [set() for _ in sources]
-        for source, target in pairs.entries:
+        for source, target in text.pairs:
             translations[sources[source]].add(targets[target])
         encoder = Encoder.open(model)
         of_source, of_target = _Words.of(encoder, "source", list(sources)), _Words.of(encoder, "target", list(targets))
@@ -67,7 +60,7 @@ class WordTranslation(DirectTask):
             "source words": len(sources),
             "target words": len(targets),
             "unknown words": of_source.unknown + of_target.unknown,
-            "skipped": pairs.skipped,
+            "skipped": len(text.skipped),
         }
         predictions = torch.stack(found, dim=1).tolist()
         return Outcome(self.metric().counts(predictions, [sorted(gold) for gold in translations]), notes)
@@ -75,19 +68,14 @@ class WordTranslation(DirectTask):
 
 @dataclass(frozen=True, eq=False)
 class _Words:
-    """The words of a side.
-
-    Attributes:
-        spaces: Static and contextual vectors, each `(n, d)`.
-        unknown: Words without a token that the tokenizer knows.
-    """
+    """The words of a side: static and contextual vectors, each `(n, d)`, and how many words have no known token."""
 
     spaces: tuple[Tensor, Tensor]
     unknown: int
 
     @classmethod
     def of(cls, encoder: Encoder, side: Side, words: Sequence[str]) -> _Words:
-        tokenizer = encoder.read(side)
+        tokenizer = encoder.switch_to(side)
         bare, spaced = token_ids(tokenizer, ["a", " a"])
         written = [word if bare == spaced else f" {word}" for word in words]
         ids = token_ids(tokenizer, written)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hf_xlt.errors import InputError
-from hf_xlt.hub.card.languages import check_language
-from hf_xlt.hub.card.licenses import OTHER, check_license
+from hf_xlt.files.printable import printable
+from hf_xlt.hub.card.codes import OTHER, check_language, check_license
 
 KINDS = {
     "encoder": "a masked language model (encoder)",
@@ -74,6 +75,17 @@ class CardTable:
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
 
+    def __repr__(self) -> str:
+        return f"CardTable({self.caption[:100]!r}, {len(self.lines)} lines of {len(self.header)})"
+
+    def _repr_html_(self) -> str:
+        lines = [_html_line("th", self.header), *(_html_line("td", line) for line in self.lines)]
+        return f"<table><caption>{escape(printable(self.caption))}</caption>{''.join(lines)}</table>"
+
+
+def _html_line(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(printable(cell))}</{tag}>' for cell in cells)}</tr>"
+
 
 @dataclass(frozen=True)
 class CorpusFacts:
@@ -96,7 +108,7 @@ class CorpusFacts:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One line of the table of results: a method, averaged over its seeds.
+    """What a method reached, averaged over its seeds: a line of the table of results.
 
     Attributes:
         method: What was measured.
@@ -107,6 +119,7 @@ class ResultRow:
         perplexity: Its exponential.
         steps_saved: Baseline → share of its steps that this method did not need to reach its final value; None if it
             never reached that. A baseline is left out where there is nothing to compare, such as with itself.
+        spread: Standard deviation of the bits per byte over seeds; 0.0 for a single one.
     """
 
     method: str
@@ -116,6 +129,7 @@ class ResultRow:
     loss: float | None = None
     perplexity: float | None = None
     steps_saved: Mapping[str, float | None] = field(default_factory=dict)
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -215,11 +229,19 @@ class CardFacts:
     hardware: str | None = None
     citation: str | None = None
 
+    def __repr__(self) -> str:
+        base = "" if self.base_model is None else f", from {self.base_model}"
+        return f"CardFacts({self.title!r}, {self.kind}, {self.method}{base})"[:180]
+
     def __post_init__(self) -> None:
         if len(self.title.splitlines()) != 1:
-            raise InputError(f"The card's title is {self.title!r}; expected one line. Name the model.")
+            raise InputError(
+                f"The card's title is {self.title!r}", value=self.title, expected="one line", hint="Name the model."
+            )
         if self.kind not in KINDS:
-            raise InputError(f"The model's kind is {self.kind!r}; expected one of {', '.join(KINDS)}.")
+            raise InputError(
+                f"The model's kind is {self.kind!r}", value=self.kind, expected=f"one of {', '.join(KINDS)}"
+            )
         for language in self.languages or ():
             check_language(language, "The card's language")
         if self.license is not None:
@@ -232,14 +254,21 @@ class CardFacts:
                 hint="Leave out the name.",
             )
         if self.command is not None and len(self.command.splitlines()) != 1:
-            raise InputError(f"The command is {self.command!r}; expected one line. Join its words with shlex.join.")
+            raise InputError(
+                f"The command is {self.command!r}", expected="one line", hint="Join its words with shlex.join."
+            )
         for shown, name in self.pictures.items():
             if Path(name).name != name:
                 raise InputError(
-                    f"The picture of {shown!r} is {name!r}; expected a bare file name. Save it beside the card."
+                    f"The picture of {shown!r} is {name!r}",
+                    value=name,
+                    expected="a bare file name",
+                    hint="Save it beside the card.",
                 )
         if self.recipe is not None and not isinstance(parsed(self.recipe), dict):
-            raise InputError(f"The recipe is {self.recipe[:80]!r}; expected a YAML mapping. Pass the resolved recipe.")
+            raise InputError(
+                f"The recipe is {self.recipe[:80]!r}", expected="a YAML mapping", hint="Pass the resolved recipe."
+            )
 
 
 def parsed(recipe: str) -> Any:

@@ -33,11 +33,7 @@ def public_name(name_or_path: str | Path) -> str:
 
 
 def public_names(names: Sequence[str]) -> dict[str, str]:
-    """The same of several, each with as many of its folders as tell it from the others.
-
-    Returns:
-        Name or path → what it is called.
-    """
+    """Name or path → what it is called: with as many of its folders as tell it from the others."""
     parts = {name: Path(os.path.realpath(os.path.expanduser(name))).parts for name in names if is_local(name)}
     shown = {name: name for name in names}
     for name, own in parts.items():

@@ -6,33 +6,33 @@ A card never shows where something lies on this machine: a local folder or file 
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import quote
 
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined, Template
 
 from hf_xlt.files.printable import one_line, printable
 from hf_xlt.files.revision import split_revision
-from hf_xlt.hub.card.facts import (
-    HEADS,
-    KINDS,
-    CardFacts,
-    CardTable,
-    EvidenceFacts,
-    ResultRow,
-    RowCounts,
-    parsed,
-)
-from hf_xlt.hub.card.index import datasets, eval_results
-from hf_xlt.hub.card.languages import public_code
-from hf_xlt.hub.card.markdown import block, code, image, paragraph, plain
+from hf_xlt.hub.card.codes import public_code
+from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, CardTable, EvidenceFacts, ResultRow, RowCounts, Score, parsed
 from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_name, without_paths
 
+# What Markdown, its tables, HTML inside it and formulas are made of; and what makes a link out of an address. An
+# underscore inside a word is none of it.
+_SPECIAL = re.compile(r"([\\`*\[\]<>|~#&$@]|(?<![a-z0-9])_|_(?![a-z0-9])|:(?=//)|(?<=\bwww)\.)", flags=re.IGNORECASE)
+_BEGINNING = re.compile(r"([-+=]|\d+(?=[.)]))")
+_TICKS = re.compile("`+")
+
+NO_REPOSITORY = "unknown"  # what the Hub calls a dataset that it does not hold
+TASKS = {"encoder": "fill-mask", "decoder": "text-generation", "encoder-decoder": "text2text-generation"}
 CARD = "README.md"
 TEMPLATE = Path(__file__).with_name("template.md")
 LIBRARIES = ("hf-xlt", "transformers", "torch", "tokenizers", "datasets", "safetensors", "huggingface_hub")
@@ -44,6 +44,90 @@ PIPELINE_TAGS = {
     "AutoModelForSequenceClassification": "text-classification",
     "AutoModelForTokenClassification": "token-classification",
 }
+
+
+def plain(text: str) -> str:
+    """One line of text."""
+    return _SPECIAL.sub(r"\\\1", one_line(text))
+
+
+def paragraph(text: str) -> str:
+    """One line of text that begins a paragraph, and no list or heading."""
+    line = plain(text)
+    begins = _BEGINNING.match(line)
+    if begins is None:
+        return line
+    return f"\\{line}" if not begins[0].isdigit() else f"{begins[0]}\\{line[begins.end() :]}"
+
+
+def code(text: str) -> str:
+    """Text in a code span; nothing, where there is none."""
+    line = one_line(text)
+    if not line.strip():
+        return ""
+    ticks = "`" * _fence(line, 1)
+    space = " " if line[0] in "` " or line[-1] in "` " else ""
+    return f"{ticks}{space}{line}{space}{ticks}"
+
+
+def block(text: str, language: str = "text") -> str:
+    """Text in a fenced block, line by line."""
+    lines = printable(text.replace("\r", "\n"))
+    fence = "`" * _fence(lines, 3)
+    return f"{fence}{language}\n{lines}\n{fence}"
+
+
+def image(description: str, file: str) -> str:
+    """A picture that lies beside the card."""
+    return f"![{plain(description)}]({quote(file.encode(errors='replace'))})"
+
+
+def _fence(text: str, least: int) -> int:
+    """How many backticks hold a text that has some."""
+    return max([least - 1, *(len(ticks) for ticks in _TICKS.findall(text))]) + 1
+
+
+def eval_results(facts: CardFacts) -> list[EvalResult]:
+    """The figures of the model itself, none of what it is compared with; what is no finite number is left out."""
+    return [_eval_result(score) for score in (*_held_out(facts), *(facts.scores or ())) if math.isfinite(score.value)]
+
+
+def datasets(facts: CardFacts) -> list[str]:
+    """The datasets of the Hub's that the model was trained on."""
+    return list(dict.fromkeys(filter(None, map(dataset_id, facts.datasets or ()))))
+
+
+def dataset_id(name: str) -> str | None:
+    """The Hub's id of a dataset, `id` or `id:configuration`; None for what is a file here."""
+    repository = name.partition(":")[0]
+    return None if is_local(name) or not is_repo_id(repository) else repository
+
+
+def _held_out(facts: CardFacts) -> Iterable[Score]:
+    """What the table of results says of the model: its own line's values after training."""
+    own = next((row for row in facts.results if row.method == facts.method), None)
+    if own is None or facts.corpus is None or not facts.corpus.name.strip():
+        return
+    yield Score(TASKS[facts.kind], "bits_per_byte", own.bits_per_byte, "Held-out bits per byte", facts.corpus.name)
+    if own.loss is not None:
+        yield Score(TASKS[facts.kind], "loss", own.loss, "Held-out loss", facts.corpus.name)
+    if own.perplexity is not None:
+        yield Score(TASKS[facts.kind], "perplexity", own.perplexity, "Held-out perplexity", facts.corpus.name)
+
+
+def _eval_result(score: Score) -> EvalResult:
+    """As the Hub takes it; it tells datasets apart by all but their names, hence a file's name is its configuration."""
+    repository, name = dataset_id(score.dataset), one_line(public_name(score.dataset))
+    return EvalResult(
+        task_type=score.task,
+        dataset_type=repository or NO_REPOSITORY,
+        dataset_name=name,
+        dataset_config=(score.dataset.partition(":")[2] or None) if repository else name,
+        dataset_split="train" if repository else None,
+        metric_type=score.metric,
+        metric_name=one_line(score.name),
+        metric_value=round(score.value, 4),
+    )
 
 
 def installed_versions() -> dict[str, str]:

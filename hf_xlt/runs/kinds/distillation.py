@@ -26,7 +26,7 @@ from hf_xlt.data.pairs import tokenized
 from hf_xlt.data.stream import ShuffledStream, Stream
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.held_out import HeldOut
+from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.evaluation.retrieval import nearness, retrieval
 from hf_xlt.evaluation.sentence_encoder import (
     BodyEncoder,
@@ -36,7 +36,7 @@ from hf_xlt.evaluation.sentence_encoder import (
     sentence_head,
 )
 from hf_xlt.files.whole import write_whole
-from hf_xlt.hub.push import ResultRow
+from hf_xlt.hub.card import ResultRow
 from hf_xlt.initializers import Evidence
 from hf_xlt.recipes.recipe import Recipe, names_in
 from hf_xlt.recipes.stage import Stage
@@ -160,7 +160,7 @@ class SentenceText(Text):
         setting = Setting(self.tokenizer, sentence_head=self.head, temperature=stage.temperature)
         return OBJECTIVES[stage.objective].of(setting)
 
-    def validation_set(self, kind: ModelKind) -> HeldOut:
+    def validation_set(self, kind: ModelKind) -> ValidationSet:
         """See `Text`."""
         return self.packed.validation_set(kind)
 

@@ -12,12 +12,11 @@ from transformers import PreTrainedConfig
 
 from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import OBJECTIVES
-from hf_xlt.hub.card import CardTable, Score, public_name
-from hf_xlt.hub.push import ResultRow
+from hf_xlt.hub.card import CardTable, ResultRow, Score, public_name
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe, names_in
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.report.tables import plot_learning_curves
+from hf_xlt.report.pictures import plot_learning_curves
 from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.results import BASELINES, Results
@@ -184,18 +183,7 @@ class Kind(ABC):
 
     def result_rows(self, results: Results) -> tuple[ResultRow, ...]:
         """The lines of the card's table."""
-        return tuple(
-            ResultRow(
-                method=summary.method,
-                bits_per_byte=summary.bits_per_byte,
-                seeds=summary.seeds,
-                start_bits_per_byte=summary.start_bits_per_byte,
-                loss=summary.loss,
-                perplexity=summary.perplexity,
-                steps_saved=summary.saved,
-            )
-            for summary in results.summaries
-        )
+        return results.summaries
 
     def tables(self, results: Results) -> tuple[CardTable, ...]:
         """What else was measured."""

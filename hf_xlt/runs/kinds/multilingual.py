@@ -22,7 +22,7 @@ from hf_xlt.hub.card import CardTable, Score
 from hf_xlt.recipes.recipe import MultilingualOptions, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.report.tables import plot_learning_curves
+from hf_xlt.report.pictures import plot_learning_curves
 from hf_xlt.runs.comparison import Comparison, Variant
 from hf_xlt.runs.kinds.kind import CURVES_FILE, Kind
 from hf_xlt.runs.kinds.new_model import check_family

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
 from hf_xlt.evaluation.curves import Point
-from hf_xlt.evaluation.language_model import HeldOut, Quality
+from hf_xlt.evaluation.language_model import Quality, ValidationSet
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.recipes.stage import Stage
@@ -42,7 +42,7 @@ class StageInputs:
 
     objective: Objective
     stream: Callable[[Stage, int, int], Stream]
-    validation: HeldOut
+    validation: ValidationSet
     tokenizer: PreTrainedTokenizerBase
     copied_rows: Tensor
 

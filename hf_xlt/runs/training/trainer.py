@@ -20,7 +20,7 @@ from transformers import (
 from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.language_model import HeldOut, measure
+from hf_xlt.evaluation.language_model import ValidationSet, measure
 
 
 class StageTrainer(Trainer):
@@ -46,7 +46,7 @@ class StageTrainer(Trainer):
         stream: Stream,
         objective: Objective,
         tokenizer: PreTrainedTokenizerBase,
-        held_out: HeldOut,
+        held_out: ValidationSet,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
         args._n_gpu = min(args.n_gpu, 1)  # several GPUs need a process each: the replicas of DataParallel share hooks

@@ -1,1 +1,0 @@
-"""Metrics of tasks, as `evaluate` modules that load offline."""

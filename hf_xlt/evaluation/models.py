@@ -1,0 +1,228 @@
+"""Checkpoints opened to be measured: encoders that read two languages, and language models with their heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import logging as transformers_logging
+
+from hf_xlt.checkpoint import Checkpoint, ModelKind, check_body, kind_of, open_tokenizer
+from hf_xlt.device import accelerator
+from hf_xlt.errors import InputError
+from hf_xlt.evaluation.config import ModelSpec
+from hf_xlt.trelm import TreLMConfig, TreLMPreTrainedModel
+
+Side = Literal["source", "target"]
+SIDES: tuple[Side, ...] = ("source", "target")
+SOURCE_TOKENIZER = "source_tokenizer"
+"""Where a saved model keeps the first language's tokenizer, if each has one; the default one's lies at the root."""
+
+_POSITIONS = 512  # where a configuration names none
+_NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageSetup:
+    """How an encoder reads one language: by a tokenizer, and embeddings or a language of its own where these change."""
+
+    tokenizer: PreTrainedTokenizerBase
+    embeddings: nn.Embedding | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A headless encoder, and how it reads either language.
+
+    A model whose vocabulary was replaced reads the source language with the source's rows: the body is the same, its
+    embeddings are switched (RAMEN's zero-shot transfer, Tran 2020 §3). A TreLM switches its language. A model with one
+    vocabulary for both reads both alike.
+    """
+
+    name: str
+    model: PreTrainedModel = field(repr=False)
+    setups: dict[Side, LanguageSetup] = field(repr=False)
+
+    @classmethod
+    def open(cls, spec: ModelSpec, dropout: float | None = None) -> Encoder:
+        """Open a checkpoint; its dropout, wherever there is some, is replaced if one is given."""
+        checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
+        refuse_languages(checkpoint, spec.languages)
+        kind = kind_of(checkpoint.config)
+        if kind.name != "encoder":
+            raise InputError(
+                f"{spec.name} is a {kind.name}", value=kind.name, expected="an encoder (BERT and its kin) for this task"
+            )
+        model = open_body(checkpoint, dropout)
+        tokenizer = checkpoint.tokenizer()
+        setups = {side: LanguageSetup(tokenizer) for side in SIDES}
+        if isinstance(model, TreLMPreTrainedModel):
+            languages = spec.languages or tuple(checkpoint.config.languages)[:2]
+            require_languages(checkpoint, languages)
+            setups = {
+                side: LanguageSetup(tokenizer_of(checkpoint, language), language=language)
+                for side, language in zip(SIDES, languages, strict=True)
+            }
+        elif spec.source is not None:
+            own = cast(nn.Embedding, model.get_input_embeddings())
+            setups = {"source": _rows_of(spec, own.embedding_dim), "target": LanguageSetup(tokenizer, own)}
+        model.to(device=accelerator())  # type: ignore[call-arg]
+        return cls(spec.name, model.eval(), setups)
+
+    @property
+    def switches(self) -> bool:
+        """Whether the languages have embeddings of their own, so that training must leave these alone."""
+        own_rows = any(setup.embeddings is not None for setup in self.setups.values())
+        return own_rows or getattr(self.model.config, "separate_embeddings", False)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a sequence may have."""
+        limits = [setup.tokenizer.model_max_length for setup in self.setups.values()]
+        return min(*limits, positions(self.model))
+
+    def switch_to(self, side: Side) -> PreTrainedTokenizerBase:
+        """Make the encoder read a side, and return that side's tokenizer."""
+        setup = self.setups[side]
+        if setup.embeddings is not None:
+            self.model.set_input_embeddings(setup.embeddings.to(self.model.device))
+        if setup.language is not None:
+            cast(TreLMPreTrainedModel, self.model).set_language(setup.language)
+        return setup.tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """A language model whose head was trained, in float32 and evaluation mode, and its tokenizer."""
+
+    name: str
+    kind: ModelKind
+    model: PreTrainedModel = field(repr=False)
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
+
+    @classmethod
+    def open(cls, spec: ModelSpec) -> LanguageModel:
+        """Open a checkpoint; a multilingual model in the target language, if one is named."""
+        checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
+        refuse_languages(checkpoint, spec.languages)
+        tokenizer, kind = checkpoint.tokenizer(), kind_of(checkpoint.config)
+        check_body(checkpoint)
+        with quiet():
+            model, loading = kind.auto_class.from_pretrained(
+                checkpoint.body,
+                config=checkpoint.config,
+                dtype=torch.float32,
+                trust_remote_code=spec.trust_remote_code,
+                output_loading_info=True,
+            )
+        if missing := sorted(loading["missing_keys"]):
+            raise _headless(checkpoint, type(model).__name__, missing)
+        if spec.languages is not None:
+            require_languages(checkpoint, spec.languages[1:])
+            tokenizer = tokenizer_of(checkpoint, spec.languages[1])
+            model.set_language(spec.languages[1])
+        return cls(spec.name, kind, model.to(accelerator()).eval(), tokenizer)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a sequence may have."""
+        return int(min(self.tokenizer.model_max_length, positions(self.model)))
+
+
+def open_body(checkpoint: Checkpoint, dropout: float | None = None) -> PreTrainedModel:
+    """The body of a checkpoint, in float32."""
+    check_body(checkpoint)
+    settings = {} if dropout is None else checkpoint.config.to_dict()
+    changed = {name: dropout for name, value in settings.items() if "dropout" in name and isinstance(value, float)}
+    with quiet():
+        model = AutoModel.from_pretrained(
+            checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code, **changed
+        )
+    return cast(PreTrainedModel, model)
+
+
+def positions(model: PreTrainedModel) -> int:
+    """Tokens a sequence may have; RoBERTa and its kin count positions from behind their padding id."""
+    rows = getattr(model.config, "max_position_embeddings", None) or _POSITIONS
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    before = [table.padding_idx + 1 for table in tables if isinstance(getattr(table, "padding_idx", None), int)]
+    return int(rows - max(before, default=0))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing of weights that a body has no use for."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def require_languages(checkpoint: Checkpoint, languages: Sequence[str]) -> None:
+    """Refuse languages that a TreLM does not have."""
+    known = checkpoint.config.languages
+    if unknown := [language for language in languages if language not in known]:
+        raise InputError(
+            f"{checkpoint.name} has no language {unknown[0]!r}", value=unknown[0], expected=f"one of {', '.join(known)}"
+        )
+
+
+def refuse_languages(checkpoint: Checkpoint, languages: Sequence[str] | None) -> None:
+    """Refuse languages named for a model that is not a TreLM: they would have no effect."""
+    if languages is not None and not isinstance(checkpoint.config, TreLMConfig):
+        raise InputError(
+            f"{checkpoint.name} has no languages to choose from, but is to read {', '.join(languages)}",
+            value=languages,
+            expected="none for a model that is not a TreLM",
+            hint="Leave languages out.",
+        )
+
+
+def tokenizer_of(checkpoint: Checkpoint, language: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of one of a TreLM's languages."""
+    config, beside = checkpoint.config, checkpoint.folder / SOURCE_TOKENIZER
+    if not config.separate_embeddings or language == config.default_language:
+        return checkpoint.tokenizer()
+    if language != config.languages[0] or not beside.is_dir():
+        raise InputError(
+            f"{checkpoint.name} has a vocabulary for each language, but no tokenizer for {language!r}",
+            value=language,
+            expected=f"that of {config.default_language!r} beside the weights, that of {config.languages[0]!r} in "
+            f"{SOURCE_TOKENIZER}",
+            hint="Save it there, or make it the default language and save its tokenizer.",
+            path=checkpoint.folder,
+        )
+    return open_tokenizer(beside, trust_remote_code=checkpoint.trust_remote_code)
+
+
+def _rows_of(spec: ModelSpec, width: int) -> LanguageSetup:
+    checkpoint = Checkpoint.open(str(spec.source), trust_remote_code=spec.trust_remote_code)
+    embeddings = cast(nn.Embedding, open_body(checkpoint).get_input_embeddings())
+    if embeddings.embedding_dim != width:
+        raise InputError(
+            f"The rows of {spec.source} have width {embeddings.embedding_dim}, those of {spec.name} {width}",
+            value=spec.source,
+            expected="one width",
+            hint="Give the checkpoint that the model was made from as its source.",
+        )
+    return LanguageSetup(checkpoint.tokenizer(), embeddings)
+
+
+def _headless(checkpoint: Checkpoint, wanted: str, missing: list[str]) -> InputError:
+    saved = ", ".join(checkpoint.config.architectures or ()) or "no architecture"
+    names = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+    return InputError(
+        f"{checkpoint.name} was saved as {saved}, without weights that {wanted} would then draw at random: {names}",
+        value=saved,
+        expected="a checkpoint saved with a trained language-modeling head",
+        hint="Train one: hf-xlt run --help.",
+        path=checkpoint.folder,
+    )

@@ -1,0 +1,146 @@
+"""What a task on a model came to, over seeds; kept as one JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from hf_xlt.errors import InputError
+from hf_xlt.files.whole import write_whole
+from hf_xlt.hub.card import CardTable
+
+# Scores that are no shares: shown as they are, not in per cent.
+NOT_SHARES = ("bits_per_byte", "loss", "perplexity")
+
+
+def format_score(value: float, score: str) -> str:
+    """A score as it is shown: in per cent, where it is a share."""
+    return f"{value:.3f}" if score in NOT_SHARES else f"{100 * value:.1f}"
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One run.
+
+    Args:
+        seed: Of the run.
+        scores: By name.
+        counts: What each test example adds to the metric, `(n, k)`.
+        notes: What was chosen or left out on the way.
+    """
+
+    seed: int
+    scores: Mapping[str, float]
+    counts: Sequence[Sequence[float]]
+    notes: Mapping[str, str | int | float]
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {format_score(score, name)}" for name, score in self.scores.items())
+        return f"SeedResult(seed={self.seed}, {scores}; {len(self.counts):,} examples)"
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """A task on a model, over seeds.
+
+    Args:
+        model: Name of the checkpoint.
+        task: Name of the task.
+        headline: Name of the score to show first.
+        lower_is_better: Whether the headline is.
+        settings: Everything else that the figures depend on: files, budget, languages.
+        runs: One a seed.
+    """
+
+    model: str
+    task: str
+    headline: str
+    lower_is_better: bool
+    settings: Mapping[str, Any]
+    runs: tuple[SeedResult, ...]
+
+    def __repr__(self) -> str:
+        return f"TaskResult({self.model!r}, {self.task}: {self.headline} {self.shown()}, seeds={len(self.runs)})"
+
+    def mean(self, score: str | None = None) -> float:
+        """Over seeds, of the headline or another score."""
+        return fmean(run.scores[score or self.headline] for run in self.runs)
+
+    def spread(self, score: str | None = None) -> float:
+        """Standard deviation over seeds, 0.0 for a single one."""
+        values = [run.scores[score or self.headline] for run in self.runs]
+        return stdev(values) if len(values) > 1 else 0.0
+
+    def shown(self, score: str | None = None) -> str:
+        """Mean ± standard deviation as they are shown, of the headline or another score."""
+        score = score or self.headline
+        spread = f" ± {format_score(self.spread(score), score)}" if len(self.runs) > 1 else ""
+        return f"{format_score(self.mean(score), score)}{spread}"
+
+    def counts(self) -> np.ndarray:
+        """float64 `(seeds, n, k)`."""
+        return np.array([run.counts for run in self.runs], dtype=np.float64)
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(asdict(self), ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> TaskResult:
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: If it is not one.
+        """
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            result = cls(**{**fields, "runs": tuple(SeedResult(**run) for run in fields["runs"])})
+            result.check()
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{path} is no result of an evaluation ({' '.join(str(error).split())[:200]})",
+                path=path,
+                hint="Remove it, or choose another output.",
+            ) from error
+        return result
+
+    def check(self) -> None:
+        """Refuse what no evaluation gives."""
+        if not (isinstance(self.settings, dict) and isinstance(self.model, str) and isinstance(self.task, str)):
+            raise TypeError("model, task or settings are of another type")
+        counts = self.counts()
+        if counts.ndim != 3 or 0 in counts.shape or not np.isfinite(counts).all():
+            raise ValueError(f"counts of shape {counts.shape}; expected finite ones of seeds, examples and columns")
+        if list(self.settings.get("seeds", [0])) != [run.seed for run in self.runs]:
+            raise ValueError("runs are not of the seeds that the settings name")
+        for run in self.runs:
+            if not (isinstance(run.seed, int) and isinstance(run.notes, dict) and self.headline in run.scores):
+                raise TypeError("a run is of another form")
+            if not all(isinstance(score, float | int) for score in run.scores.values()):
+                raise TypeError("a score is no number")
+
+
+class Evaluation(tuple[TaskResult, ...]):
+    """What one model came to on several tasks, in their order."""
+
+    def __repr__(self) -> str:
+        return f"Evaluation({', '.join(f'{result.task} {result.shown()}' for result in self)})"[:180]
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def table(self) -> CardTable:
+        """Every score, a line each, mean ± standard deviation over seeds."""
+        lines = [
+            (result.task, score, result.shown(score), str(len(result.runs)))
+            for result in self
+            for score in result.runs[0].scores
+        ]
+        return CardTable(f"{self[0].model}: scores in per cent", ("task", "score", "mean", "seeds"), tuple(lines))

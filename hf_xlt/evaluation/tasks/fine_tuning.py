@@ -1,0 +1,243 @@
+"""A supervised task on one model: read, fine-tune by Trainer, answer the test; once a seed."""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Sampler
+from tqdm.auto import tqdm
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from hf_xlt.evaluation.config import FineTuningConfig, ModelSpec
+from hf_xlt.evaluation.models import SIDES, Encoder, Side
+from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, cache_states, predict
+from hf_xlt.evaluation.tasks.task import ROLES, Outcome, SupervisedTask
+
+Score = Callable[[TaskModel], float]
+
+
+class KeepBest(TrainerCallback):
+    """Scores the model now and then, keeps what trains as it was at its best, and stops when it gets no better.
+
+    A bar shows the steps and the best score so far, where a terminal looks on.
+    """
+
+    def __init__(self, model: TaskModel, score: Score, every: int, patience: int) -> None:
+        self.model, self.score, self.every, self.patience = model, score, every, patience
+        self.best, self.epoch, self.worse = -math.inf, 0.0, 0
+        self.kept: dict[str, torch.Tensor] = {}
+        self.bar = tqdm(desc="learning", unit="step", disable=None, leave=False)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Score every so many steps and after the last one."""
+        self.bar.total = state.max_steps
+        self.bar.update()
+        if state.global_step % self.every and state.global_step < state.max_steps:
+            return control
+        score = self.score(self.model)
+        self.model.train()
+        if score > self.best:
+            self.best, self.epoch, self.worse = score, float(state.epoch or 0), 0
+            self.kept = {name: weight.detach().cpu().clone() for name, weight in self._trained()}
+            self.bar.set_postfix_str(f"best {score:.3f}", refresh=False)
+        else:
+            self.worse += 1
+            control.should_training_stop |= self.worse >= self.patience
+        return control
+
+    def restore(self) -> None:
+        """Put back what was kept."""
+        self.bar.close()
+        with torch.no_grad():
+            for name, weight in self._trained():
+                weight.copy_(self.kept[name])
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+
+
+class LengthTrainer(Trainer):
+    """`Trainer` whose batches hold examples of like length."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
+        lengths = [feature.length for feature in self.train_dataset]  # type: ignore[union-attr]
+        return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths)
+
+
+def fine_tune(
+    model: TaskModel,
+    features: Sequence[Features],
+    collator: Collator,
+    score: Score,
+    config: FineTuningConfig,
+    seed: int,
+) -> KeepBest:
+    """Train what requires a gradient, and leave the model as it was at its best."""
+    steps = math.ceil(len(features) / config.batch_size)
+    best = KeepBest(model, score, max(1, steps // config.evaluations), config.patience)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            num_train_epochs=config.epochs,
+            per_device_train_batch_size=config.batch_size,
+            lr_scheduler_type="linear",
+            warmup_steps=config.warmup,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            remove_unused_columns=False,
+            seed=seed,
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        )
+        trainer = LengthTrainer(
+            model,
+            arguments,
+            train_dataset=features,
+            data_collator=collator,
+            callbacks=[best],
+            optimizers=(optimizer(model, config), None),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    best.restore()
+    return best
+
+
+def optimizer(model: TaskModel, config: FineTuningConfig) -> torch.optim.Optimizer:
+    """AdamW on what requires a gradient; a new head learns faster than an encoder that knows much already."""
+    rates = {model.encoder: config.learning_rate, model.head: config.head_learning_rate}
+    groups = [
+        {"params": [weight for weight in part.parameters() if weight.requires_grad], "lr": rate}
+        for part, rate in rates.items()
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01)
+
+
+@dataclass(frozen=True)
+class TaskExamples:
+    """The examples of a task by role, read and checked."""
+
+    task: SupervisedTask[Any]
+    by_role: Mapping[str, Sequence[Any]] = field(repr=False)
+    labels: tuple[str, ...]
+    zero_shot: bool
+
+    @classmethod
+    def read(cls, task: SupervisedTask[Any], places: Mapping[str, str], zero_shot: bool) -> TaskExamples:
+        """Read the files or datasets of all roles."""
+        examples = {role: task.read(places[role]) for role in ROLES}
+        labels = task.labels(examples["train"], {role: examples[role] for role in ROLES[1:]})
+        return cls(task, examples, labels, zero_shot)
+
+    def side(self, role: str) -> Side:
+        """The language a role's examples are in."""
+        return "source" if self.zero_shot and role != "test" else "target"
+
+    def limited(self, config: FineTuningConfig) -> TaskExamples:
+        """With no more examples than wanted; the test stays whole."""
+        train = list(self.by_role["train"])
+        if config.train_examples is not None and config.train_examples < len(train):
+            train = random.Random(0).sample(train, config.train_examples)
+        limited = {"train": train, "dev": list(self.by_role["dev"])[: config.dev_examples]}
+        return replace(self, by_role={**self.by_role, **limited})
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """A supervised task on one model; the run of each seed is independent of the others."""
+
+    data: TaskExamples
+    model: ModelSpec
+    config: FineTuningConfig
+
+    def outcome(self, seed: int) -> Outcome:
+        """Learn with a seed and answer the test."""
+        frozen, side = self.config.frozen, self.data.side("train")
+        encoder, features = self._frozen if frozen else self._opened()
+        set_seed(seed)
+        model = self._with_head(encoder)
+        encoder.model.requires_grad_(not frozen)
+        if self.data.zero_shot:
+            freeze_embeddings(encoder)
+        if not frozen:
+            encoder.switch_to(side)
+        collator = collator_of(encoder, side)
+        learned = fine_tune(
+            model, features["train"], collator, lambda m: self._dev_score(m, features, collator), self.config, seed
+        )
+        if not frozen:
+            encoder.switch_to("target")
+        counts = self._counts(model, "test", features, collator_of(encoder, "target"))
+        windowed = sum(len(feature.encoded.windows) > 1 for feature in features["test"])
+        notes = {"dev": round(learned.best, 6), "epochs": round(learned.epoch, 2), "windowed": windowed}
+        return Outcome(counts, notes)
+
+    @cached_property
+    def _frozen(self) -> tuple[Encoder, dict[str, list[Features]]]:
+        """The encoder and all examples with their states, which no seed changes."""
+        encoder, features = self._opened()
+        model = self._with_head(encoder)
+        for role, rows in features.items():
+            side = self.data.side(role)
+            encoder.switch_to(side)
+            features[role] = cache_states(model, rows, collator_of(encoder, side), self.data.task.cached)
+        return encoder, features
+
+    def _opened(self) -> tuple[Encoder, dict[str, list[Features]]]:
+        encoder, data = Encoder.open(self.model, self.config.dropout), self.data
+        features = {}
+        for role in ROLES:
+            tokenizer = encoder.setups[data.side(role)].tokenizer
+            rows = data.task.encode(data.by_role[role], data.labels, tokenizer, encoder.max_length)
+            features[role] = [Features(row) for row in rows]
+        return encoder, features
+
+    def _with_head(self, encoder: Encoder) -> TaskModel:
+        head = self.data.task.head(encoder.model.config.hidden_size, self.data.labels)
+        return TaskModel(encoder.model, head.to(encoder.model.device), self.config.layer, self.config.precision)
+
+    def _dev_score(self, model: TaskModel, features: Mapping[str, list[Features]], collator: Collator) -> float:
+        counts = self._counts(model, "dev", features, collator)
+        return self.data.task.metric(self.data.labels).scores(counts)[self.data.task.headline]
+
+    def _counts(
+        self, model: TaskModel, role: str, features: Mapping[str, list[Features]], collator: Collator
+    ) -> np.ndarray:
+        task, labels, examples = self.data.task, self.data.labels, self.data.by_role[role]
+        found = zip(examples, features[role], predict(model, features[role], collator), strict=True)
+        predictions = [task.prediction(example, row.encoded, answer, labels) for example, row, answer in found]
+        return task.metric(labels).counts(predictions, [task.reference(example) for example in examples])
+
+
+def freeze_embeddings(encoder: Encoder) -> None:
+    """Leave alone what the languages do not share: rows of the one would move away from those of the other."""
+    if encoder.switches:
+        for side in SIDES:
+            encoder.switch_to(side)
+            encoder.model.get_input_embeddings().requires_grad_(False)
+
+
+def collator_of(encoder: Encoder, side: Side) -> Collator:
+    """Pads as a side's tokenizer does."""
+    return Collator(encoder.setups[side].tokenizer.pad_token_id or 0)

@@ -1,0 +1,215 @@
+"""The figures of a study: tables, a line a setting, and pictures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, product
+from pathlib import Path
+from statistics import fmean, stdev
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hf_xlt.evaluation.structure import Level
+from hf_xlt.evaluation.structure.structure import UNALIGNED
+from hf_xlt.hub.card import CardTable
+from hf_xlt.report.page import METHOD_COLORS
+from hf_xlt.study.cell import CellResult
+
+ALIGNED = "orthogonal"
+
+TRANSFER_FILE, CKA_FILE, RETRIEVAL_FILE = "transfer.png", "cka.png", "retrieval.png"
+_MARKERS = "os^Dv<>P"
+_LINES = tuple(product(("-", "--"), METHOD_COLORS))
+Lines = Mapping[str, Sequence[Sequence[float]]]
+"""What a line is called → its values by layer, once a seed."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of every cell, None where it was not measured."""
+
+    name: str
+    value: Callable[[CellResult], float | None]
+    form: str = ".1f"
+
+    def cell(self, results: Sequence[CellResult]) -> str:
+        """The mean over the cells of a setting, and with several seeds their standard deviation."""
+        known = [value for value in map(self.value, results) if value is not None]
+        if not known:
+            return "–"
+        spread = f" ± {stdev(known):{self.form}}" if len(known) > 1 else ""
+        return f"{fmean(known):{self.form}}{spread}"
+
+
+class StudyResults(tuple[CellResult, ...]):
+    """The cells of a study that are done, in its order."""
+
+    def __repr__(self) -> str:
+        return f"StudyResults({len(self)} cells of {len(self.by_setting())} settings)"
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables())
+
+    def by_setting(self) -> dict[str, list[CellResult]]:
+        """What a setting is called → its cells, one a seed, in the order of the study."""
+        found: dict[str, list[CellResult]] = {}
+        for result in self:
+            found.setdefault(label(result.cell.setting), []).append(result)
+        return found
+
+    def tables(self) -> tuple[CardTable, ...]:
+        """What every setting learned, and how alike the languages are in it; nothing where no cell is done."""
+        if not self:
+            return ()
+        first, second = self[0].bits_per_byte
+        seeds = len({result.cell.seed for result in self})
+        learned = (
+            Column(f"bits/byte {first}", lambda result: result.bits_per_byte[first], ".3f"),
+            Column(f"bits/byte {second}", lambda result: result.bits_per_byte[second], ".3f"),
+            Column("learned", lambda result: percent(result.learned)),
+            Column("transfer", lambda result: percent(result.transfer)),
+        )
+        alike = (
+            Column("CKA", lambda result: middle(cka(result.structure.sentences)), ".3f"),
+            Column("sentences", lambda result: middle(precision(result.structure.sentences, UNALIGNED))),
+            Column("aligned", lambda result: middle(precision(result.structure.sentences, ALIGNED))),
+            Column("words", lambda result: of_words(result, UNALIGNED)),
+            Column("aligned", lambda result: of_words(result, ALIGNED)),
+        )
+        by_setting = self.by_setting()
+        told = (
+            f"Held-out bits per byte of {first} and {second}; parts of speech of {first}, as learned, and of {second}, "
+            f"zero-shot, in per cent. {'One seed' if seeds == 1 else f'Means over {seeds} seeds'}"
+        )
+        shown = (
+            "The middle layer: debiased CKA of translated sentences; P@1 by CSLS of sentences and of words, as they "
+            "are and after an orthogonal map learned from other pairs, in per cent"
+        )
+        return (_table(told, by_setting, learned), _table(shown, by_setting, alike))
+
+    def pictures(self, folder: Path) -> tuple[Path, ...]:
+        """Draw what the cells that are done show, of which there is at least one.
+
+        Returns:
+            The files: transfer by setting, or retrieval without alignment where no task was given; CKA by layer;
+            retrieval by layer after an orthogonal alignment, of sentences and, where asked for, of words.
+        """
+        settings = self.by_setting()
+        alike = {"CKA of translated sentences": _lines(settings, lambda result: result.structure.sentences, cka)}
+        return (
+            _transfer(settings, folder / TRANSFER_FILE),
+            _by_layer(alike, "debiased linear CKA between the languages", folder / CKA_FILE),
+            _by_layer(_retrieval(settings), "P@1 after alignment, in per cent", folder / RETRIEVAL_FILE),
+        )
+
+
+def label(setting: tuple[str, str, str]) -> str:
+    """What is private, and what else is not as usual."""
+    private, anchors, domain = setting
+    others = {f"anchors: {anchors}": anchors != "default", f"domain: {domain}": domain != "same"}
+    return ", ".join([private, *(name for name, unusual in others.items() if unusual)])
+
+
+def _table(caption: str, settings: Mapping[str, Sequence[CellResult]], columns: Sequence[Column]) -> CardTable:
+    lines = tuple((name, *(column.cell(found) for column in columns)) for name, found in settings.items())
+    return CardTable(caption, ("private", *(column.name for column in columns)), lines)
+
+
+def precision(level: Level, way: str) -> list[float]:
+    """P@1 of each layer by CSLS in per cent, a mean of both directions; the embeddings first."""
+    return [50 * (found.csls.forward + found.csls.backward) for found in level.precision[way]]
+
+
+def cka(level: Level) -> list[float]:
+    """Debiased CKA of each layer between the languages; the embeddings first."""
+    return [row[layer] for layer, row in enumerate(level.debiased_cka)]
+
+
+def middle(layers: Sequence[float]) -> float:
+    """The middle layer's."""
+    return layers[len(layers) // 2]
+
+
+def of_words(result: CellResult, way: str) -> float | None:
+    """P@1 of words in the middle layer, where words were asked for."""
+    level = result.structure.words
+    return None if level is None else middle(precision(level, way))
+
+
+def percent(share: float | None) -> float | None:
+    """A share in per cent, where there is one."""
+    return None if share is None else 100 * share
+
+
+def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:
+    measured = {
+        label: [100 * result.transfer for result in found if result.transfer is not None]
+        for label, found in settings.items()
+    }
+    axis = "zero-shot tagging accuracy, in per cent"
+    if not any(measured.values()):
+        axis = "P@1 of sentences, unaligned, in per cent"
+        measured = {
+            label: [middle(precision(result.structure.sentences, UNALIGNED)) for result in found]
+            for label, found in settings.items()
+        }
+    shown = {label: values for label, values in measured.items() if values}
+    figure, (axes,) = _figure(1, 1.2 + 0.9 * len(shown))
+    axes.bar(range(len(shown)), list(map(fmean, shown.values())), width=0.6, color=METHOD_COLORS[0], alpha=0.6)
+    for place, values in enumerate(shown.values()):
+        axes.plot([place] * len(values), values, "o", color=METHOD_COLORS[0], markersize=4)
+    axes.set_xticks(range(len(shown)), list(shown), rotation=30, ha="right")
+    axes.set_xlabel("what each language has for itself")
+    axes.set_ylabel(axis)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def _retrieval(settings: Mapping[str, Sequence[CellResult]]) -> dict[str, Lines]:
+    def of(level: Level) -> list[float]:
+        return precision(level, ALIGNED)
+
+    panels = {"Sentences": _lines(settings, lambda result: result.structure.sentences, of)}
+    if any(result.structure.words for found in settings.values() for result in found):
+        panels["Words"] = _lines(settings, lambda result: result.structure.words, of)
+    return panels
+
+
+def _lines(
+    settings: Mapping[str, Sequence[CellResult]],
+    level: Callable[[CellResult], Level | None],
+    values: Callable[[Level], list[float]],
+) -> Lines:
+    """The values by layer of every cell of a setting."""
+    return {label: [values(found) for found in map(level, results) if found] for label, results in settings.items()}
+
+
+def _by_layer(panels: Mapping[str, Lines], axis: str, path: Path) -> Path:
+    """A panel each, a line a setting: the mean over seeds by layer."""
+    figure, found = _figure(len(panels), 6.4)
+    for axes, (title, lines) in zip(found, panels.items(), strict=True):
+        for (name, seeds), (style, color), marker in zip(lines.items(), cycle(_LINES), cycle(_MARKERS), strict=False):
+            means = [fmean(values) for values in zip(*seeds, strict=True)]
+            axes.plot(range(len(means)), means, style, label=name, color=color, marker=marker, markersize=4)
+        axes.set_title(title)
+        axes.set_xlabel("layer (0: embeddings)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylabel(axis)
+    found[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def _figure(panels: int, width: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width * panels, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    found = list(figure.subplots(1, panels, squeeze=False)[0])
+    for axes in found:
+        axes.grid(alpha=0.25)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, found
