@@ -1,7 +1,6 @@
 """Distillation: a sentence gets the vector that the source gives its translation."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -274,7 +273,7 @@ class TestRecipe:
         recipe = distill_recipe(tmp_path, parallel, f"data.corpus={corpus}")
         stage = recipe.stages[0].replace(max_steps=4)
         lm = stage.replace(objective="mlm", trains="all")
-        stages = (replace(lm, name="before"), stage, replace(lm, name="after"))
+        stages = (lm.replace(name="before"), stage, lm.replace(name="after"))
         results = run_recipe(recipe.replace(stages=stages), tmp_path / "out", "x")
         assert [point.step for point in results.runs[0].curve.points] == [0, 2, 4, 6, 8, 10, 12]
         assert [point.step for point in results.runs[0].retrieval] == [0, 4, 8, 12]
@@ -417,7 +416,10 @@ class TestRefusals:
 
     @pytest.mark.parametrize("change", ["trelm={languages: [en, de]}", "model={model_type: bert}"])
     def test_a_recipe_of_another_make(self, tmp_path, parallel, change):
-        more = [change, "tokenizer=null", "target_tokenizer=null"] + ["initializer=null"] * change.startswith("model")
+        more = [change, "tokenizer=null", "target_tokenizer=null"] + [
+            "initializer=null",
+            "source=null",
+        ] * change.startswith("model")
         with pytest.raises(SettingError) as raised:
             check_recipe(distill_recipe(tmp_path, parallel, *more))
         assert raised.value.key == "stages.0.objective"

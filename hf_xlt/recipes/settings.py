@@ -118,8 +118,10 @@ def _key(place: tuple[int | str, ...]) -> str:
 def _expected(complaint: ErrorDetails) -> str:
     if (known := _EXPECTED.get(complaint["type"])) is None:
         return complaint["msg"].removeprefix("Input should be ")
-    limits = {name: f"{limit:,}".removesuffix(".0") for name, limit in complaint.get("ctx", {}).items()}
-    return known.format(**limits)
+    limits = complaint.get("ctx", {}).items()
+    return known.format(
+        **{name: f"{limit:,}".removesuffix(".0") for name, limit in limits if isinstance(limit, int | float)}
+    )
 
 
 def unknown(key: str, known: Collection[str]) -> SettingError:
