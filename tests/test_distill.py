@@ -414,12 +414,8 @@ class TestRefusals:
         recipe = distill_recipe(tmp_path, parallel, "source=null")
         self.refused(recipe, tmp_path, "distill needs a source checkpoint")
 
-    @pytest.mark.parametrize("change", ["trelm={languages: [en, de]}", "model={model_type: bert}"])
-    def test_a_recipe_of_another_make(self, tmp_path, parallel, change):
-        more = [change, "tokenizer=null", "target_tokenizer=null"] + [
-            "initializer=null",
-            "source=null",
-        ] * change.startswith("model")
+    def test_a_recipe_of_another_make(self, tmp_path, parallel):
+        more = ["trelm={languages: [en, de]}", "tokenizer=null", "target_tokenizer=null"]
         with pytest.raises(SettingError) as raised:
             check_recipe(distill_recipe(tmp_path, parallel, *more))
         assert raised.value.key == "stages.0.objective"
