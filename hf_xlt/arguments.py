@@ -182,9 +182,13 @@ def require_device(name: str, value: str) -> None:
 
 def refused(name: str, value: Any, expected: str) -> InputError:
     """The refusal of an argument's value."""
+    return InputError(f"{name} is {short(value)}", value=value, expected=expected)
+
+
+def short(value: Any, most: int = 80) -> str:
+    """A value as Python writes it, on one line, without most of a whole table of numbers."""
     shown = " ".join(repr(value).split())
-    shown = shown if len(shown) <= 80 else shown[:79] + "…"  # not a whole table of numbers
-    return InputError(f"{name} is {shown}", value=value, expected=expected)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def _is(value: Any, hint: Any) -> bool:

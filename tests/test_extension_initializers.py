@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
-from hf_xlt.initializers import METHODS, MeanInitializer, RandomInitializer, SubtokenMeanInitializer, initializer_for
-from hf_xlt.initializers.overlap import OVERLAPS
+from hf_xlt.initializers import METHODS, MeanInitializer, RandomInitializer, SubtokenMeanInitializer, initializer
+from hf_xlt.initializers.base import OVERLAPS
 from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.runs import run_recipe
 from hf_xlt.runs.kinds.transfer import transfer_contest
@@ -64,7 +64,7 @@ def test_every_method_keeps_them(method, places, tmp_path):  # noqa: F811
     english, more = tiny.tokenizer("en", "wordpiece"), extended("wordpiece")
     helper = tiny.save(tiny.model("gpt2", more, seed=2, width=8), more, tmp_path / "helper")
     evidence = needed(method, places | {"tokenizer": more, "helper": helper, "donor": helper})
-    made = initializer_for({"method": method} | OPTIONS.get(method, {}), evidence)
+    made = initializer(method, **evidence, **OPTIONS.get(method, {}))
     if method == "adversarial":  # random vectors have no shape in common with the source's
         assert made.overlap().target_ids.tolist() == list(range(len(english)))
         return

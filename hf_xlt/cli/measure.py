@@ -26,8 +26,7 @@ from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.data import read_data
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.registry import TASKS
-from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import read_parallel, told
 from hf_xlt.files.place import file_of
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.report.page import check_report, write_report

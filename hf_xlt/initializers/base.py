@@ -1,4 +1,4 @@
-"""What all initializers share: a source, a target tokenizer, and the models made from their transport."""
+"""What all initializers share: a source, a target tokenizer, the tokens both have, and the models made from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.arguments import checked, require_seed, require_whole
+from hf_xlt.arguments import checked, refused, require_seed, require_whole, short
 from hf_xlt.checkpoint import (
     Checkpoint,
     FittedTokenizer,
@@ -38,12 +38,14 @@ from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.card import EvidenceFacts
 from hf_xlt.hub.push import CardFacts, RowCounts, installed_versions, push, write_card
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of, open_checkpoint, opened_tokenizer
 from hf_xlt.initializers.health import Health, health, health_tables
-from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary
+from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary, kept_pairs, match
 from hf_xlt.transport import Transport
 from hf_xlt.transport.mixture import Mixture
 
 TRANSPORT_FILE = "transport.safetensors"
+OVERLAPS = ("exact", "ignore-case", "none")
 MOST_PADDING = 2**16  # rows; hardware likes 8 to 1024
 
 _NAMED = 3  # tokens that a notice names
@@ -60,29 +62,33 @@ def tell(checkpoint: str, notice: str) -> None:
 class Initializer(ABC):
     """Makes a target-language checkpoint out of a source checkpoint and a target tokenizer.
 
-    A subclass is one method: it turns its evidence into a `Transport`. Everything else follows from that. Where the
-    target tokenizer extends the source's, the source's tokens keep their rows, whatever the method.
+    A subclass is one method: `mixture` turns its evidence into what rows are made of. Everything else follows from
+    that. Special tokens are copied by their role; where the target tokenizer extends the source's, the source's tokens
+    keep their rows, whatever the method. Rows without a mixture are drawn.
+
+    Evidence is given as a Hub id or a path, or as the opened object; `EVIDENCE` has the names of all kinds.
 
     Where the body counts positions from the id of padding, `tokenizer` is the target tokenizer with that id for its
     padding token (`fitted` says what was exchanged). What is given by ids, such as vectors, goes by the ids of the
     tokenizer that was given.
 
     Args:
-        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
+        source: The source checkpoint.
         tokenizer: The target tokenizer.
         pad_to_multiple_of: Pad the target table with drawn rows to a multiple of this, as some hardware likes.
         seed: Seed of the rows that have no evidence.
         add_missing_tokens: Add special tokens that the body cannot do without, such as padding, where the target
             tokenizer lacks them.
-        trust_remote_code: Run code that the source checkpoint brings.
+        trust_remote_code: Run code that the checkpoints and the tokenizer bring.
 
     Raises:
         InputError: If the source cannot be opened, its tokenizer does not fit it, or the target tokenizer lacks tokens
             that are not to be added.
     """
 
-    method: ClassVar[str]
     citation: ClassVar[str | None] = None
+    needs_one_of: ClassVar[tuple[str, ...]] = ()
+    """Evidence of which there must be one, beside what has no default in the signature."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,8 +98,8 @@ class Initializer(ABC):
     @checked
     def __init__(
         self,
-        source: str | Path | Checkpoint,
-        tokenizer: PreTrainedTokenizerBase,
+        source: Model,
+        tokenizer: AnyTokenizer,
         *,
         pad_to_multiple_of: int = 1,
         seed: int = 42,
@@ -106,7 +112,8 @@ class Initializer(ABC):
         own = self.source.tokenizer()
         self._unknown = unknown_tokens(self.source, own)
         self.source_tokenizer = without_ids_from(own, self.source.vocab_size)
-        self.fitted = FittedTokenizer.of(self.source, tokenizer, add_missing_tokens)
+        given = opened_tokenizer(tokenizer, trust_remote_code)
+        self.fitted = FittedTokenizer.of(self.source, given, add_missing_tokens)
         self.tokenizer = self.fitted.tokenizer
         check_opens(self.source, own, self.tokenizer)
         self.pad_to_multiple_of = pad_to_multiple_of
@@ -116,14 +123,58 @@ class Initializer(ABC):
         for notice in self.notices:
             tell(self.source.name, notice)
 
+    def __repr__(self) -> str:
+        sizes = f"{self.source_vocabulary.size:,} -> {self.target_size:,} rows"
+        return f"{type(self).__name__}({self.label}, source {short(self.source.name)}, {sizes})"
+
     @property
     @abstractmethod
     def label(self) -> str:
-        """The method and what distinguishes this instance of it, for tables."""
+        """The method and what distinguishes this instance of it, for tables; a class may just assign a text."""
 
     @abstractmethod
+    def mixture(self, rows: np.ndarray) -> Mixture | None:
+        """What target rows are made of in source rows.
+
+        Args:
+            rows: int64, ascending ids of the target's tokens that are not copied, at least one.
+
+        Returns:
+            A row for each of them; None where all are to be drawn.
+        """
+
+    @cached_property
+    def _overlap(self) -> Overlap:
+        return shared_tokens(self.source_vocabulary, self.target_vocabulary, "none")
+
+    def overlap(self) -> Overlap:
+        """The tokens whose rows are copied, and those whose rows are mixed."""
+        return self._overlap
+
+    @cached_property
+    def _transport(self) -> Transport:
+        overlap = self.overlap()
+        mixture = self.mixture(overlap.missing_ids) if len(overlap.missing_ids) else None
+        return Transport(
+            source_size=self.source_vocabulary.size,
+            target_size=self.target_size,
+            copied_source=torch.from_numpy(overlap.source_ids),
+            copied_target=torch.from_numpy(overlap.target_ids),
+            mixed_target=torch.from_numpy(overlap.missing_ids if mixture is not None else overlap.missing_ids[:0]),
+            mixture=mixture,
+            source_names=_names(self.source_vocabulary, self.source_vocabulary.size),
+            target_names=_names(self.target_vocabulary, self.target_size),
+            seed=self.seed,
+            evidence=self._evidence_behind(overlap.missing_ids, mixture),
+        )
+
     def transport(self) -> Transport:
         """The operator that makes target rows out of source rows; computed once."""
+        return self._transport
+
+    def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
+        """Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much is behind each entry."""
+        return {}
 
     @property
     def target_size(self) -> int:
@@ -193,7 +244,7 @@ class Initializer(ABC):
                 the source whose special tokens it has.
             command: The command to print on the card.
             corpus: Text to judge the rows by, as `health` takes it.
-            evidence: What to name on the card, as `Evidence.facts` gives it.
+            evidence: What to name on the card, as `evidence_facts` gives it.
 
         Raises:
             InputError: If the output cannot be written there, the text cannot be read, or the source's rows are not
@@ -260,36 +311,37 @@ class Initializer(ABC):
         """What the card says of the method's evidence."""
         return {}
 
-    def _make_transport(self, overlap: Overlap, mixture: Mixture | None) -> Transport:
-        """Copy the overlap, mix the missing rows, leave the rest to the draw."""
-        return Transport(
-            source_size=self.source_vocabulary.size,
-            target_size=self.target_size,
-            copied_source=_ids(overlap.source_ids),
-            copied_target=_ids(overlap.target_ids),
-            mixed_target=_ids(overlap.missing_ids if mixture is not None else overlap.missing_ids[:0]),
-            mixture=mixture,
-            source_names=_names(self.source_vocabulary, self.source_vocabulary.size),
-            target_names=_names(self.target_vocabulary, self.target_size),
-            seed=self.seed,
-            evidence=self._evidence_behind(overlap.missing_ids, mixture),
-        )
 
-    def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
-        """Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much is behind each entry."""
-        return {}
+class OverlapInitializer(Initializer):
+    """Copies the rows of tokens that source and target share, and mixes those of the others.
 
+    Args:
+        source: The source checkpoint.
+        tokenizer: The target tokenizer.
+        overlap: Which tokens are the same: `exact`: those that stand for the same text; `ignore-case`: also those that
+            differ in case only, where no other does; `none`: special tokens alone, by their role.
+        **options: As `Initializer` takes them.
 
-def open_checkpoint(checkpoint: str | Path | Checkpoint, trust_remote_code: bool = False) -> Checkpoint:
-    """Open a Hub id or folder, unless it is open already."""
-    if isinstance(checkpoint, Checkpoint):
-        return checkpoint
-    return Checkpoint.open(checkpoint, trust_remote_code=trust_remote_code)
+    Raises:
+        InputError: As `Initializer` does, or if the rule is unknown, or no token is shared where some have to be.
+    """
+
+    def __init__(self, source: Model, tokenizer: AnyTokenizer, *, overlap: str = "exact", **options: Any) -> None:
+        super().__init__(source, tokenizer, **options)
+        self._overlap = shared_tokens(self.source_vocabulary, self.target_vocabulary, overlap)
 
 
-def folder_of(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Where a tokenizer was opened; nowhere if it was made in memory."""
-    return (tokenizer.name_or_path,) if tokenizer.name_or_path else ()
+def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:
+    """The overlap of two vocabularies by one of `OVERLAPS`.
+
+    Raises:
+        InputError: If the rule is unknown, or asks for shared tokens and there are none.
+    """
+    if rule not in OVERLAPS:
+        raise refused("overlap", rule, f"one of {', '.join(OVERLAPS)}")
+    if rule != "none":
+        return match(source, target, ignore_case=rule == "ignore-case")
+    return Overlap.of(kept_pairs(source, target), target)
 
 
 def unknown_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
@@ -303,10 +355,6 @@ def unknown_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -
         return ()
     named = ", ".join(map(repr, found[:_NAMED])) + ", …" * (len(found) > _NAMED)
     return (f"{len(found):,} tokens have no row in the table ({named}): nothing is made of them.",)
-
-
-def _ids(array: Any) -> Tensor:
-    return torch.from_numpy(array)
 
 
 def _names(vocabulary: Vocabulary, size: int) -> tuple[str, ...]:

@@ -7,16 +7,16 @@ arXiv:2301.09626, §3.1.
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hf_xlt.checkpoint import Checkpoint, check_finite, rows_of_ids
+from hf_xlt.checkpoint import check_finite, rows_of_ids
 from hf_xlt.geometry.weighting import Weighting
-from hf_xlt.initializers.base import open_checkpoint, tell, unknown_tokens
-from hf_xlt.initializers.overlap import OverlapInitializer
+from hf_xlt.initializers.base import OverlapInitializer, tell, unknown_tokens
+from hf_xlt.initializers.evidence import Model, open_checkpoint
 from hf_xlt.transport.mixture import Mixture
 
 CITATION = """\
@@ -41,27 +41,26 @@ class CLPInitializer(OverlapInitializer):
     the text they stand for, and head, bias, ids and dtype follow.
 
     Args:
-        source: Source checkpoint: Hub id, folder or `Checkpoint`.
-        helper: Small model of the target language, of any architecture: Hub id, folder or `Checkpoint`.
+        source: The source checkpoint.
+        helper: Small model of the target language, of any architecture.
         weighting: `paper`: the cosines as they are, over all of O, in closed form; `positive`: negative ones set to
             zero; `top-k`: softmax of the k largest over a temperature; `sparsemax`: their sparsemax (CLP+).
         k: Number of tokens in a row, for `top-k`.
         temperature: What cosines are divided by, for `top-k`.
         ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
-        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
+        **options: As `Initializer` takes them.
 
     Raises:
         InputError: If a checkpoint cannot be opened, has no tokenizer or one that does not fit it, if no token is
             shared, if the helper's rows are not finite, or the weighting is unknown.
     """
 
-    method = "clp"
     citation = CITATION
 
     def __init__(
         self,
-        source: str | Path | Checkpoint,
-        helper: str | Path | Checkpoint,
+        source: Model,
+        helper: Model,
         weighting: str = "paper",
         *,
         k: int = 10,
@@ -97,9 +96,9 @@ class CLPInitializer(OverlapInitializer):
     def _helper_rows(self) -> Tensor:
         return self.fitted.rows(rows_of_ids(self.helper.input_rows(), self.fitted.former_size))
 
-    def _mixture(self) -> Mixture:
+    def mixture(self, rows: np.ndarray) -> Mixture:
         """Rows for what the helper has and the source lacks (paper, eq. 1 and 2)."""
-        missing = self._helper_rows[torch.from_numpy(self._overlap.missing_ids)]
+        missing = self._helper_rows[torch.from_numpy(rows)]
         shared = self._helper_rows[torch.from_numpy(self._overlap.target_ids)]
         source_ids = torch.from_numpy(self._overlap.source_ids)
         return self._weighting.mix(missing, shared, source_ids, self.source_vocabulary.size)

@@ -15,8 +15,7 @@ from hf_xlt.arguments import MOST, checked, require_seeds, require_share, requir
 from hf_xlt.data.anchors import ANCHORS
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import read_dictionaries
-from hf_xlt.evidence.parallel import ParallelText, read_parallels
+from hf_xlt.evidence.translations import ParallelText, read_dictionary, read_parallel
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.files.place import file_of
@@ -113,7 +112,7 @@ class Data:
         Raises:
             InputError: If there is no corpus, or a file cannot be read.
         """
-        entries = read_dictionaries(self.dictionary).entries if self.dictionary is not None else ()
+        entries = read_dictionary(self.dictionary).pairs if self.dictionary is not None else ()
         return chain(self.split().training_lines(), (target for _, target in entries))
 
     def pairs(self) -> ParallelText:
@@ -124,7 +123,7 @@ class Data:
         """
         if self.parallel is None:
             raise InputError("The recipe trains on translation pairs; name a file of them with --parallel.")
-        return read_parallels(self.parallel)
+        return read_parallel(self.parallel)
 
     def source_split(self) -> Split:
         """The corpus of the source language; its held-out lines are not trained on either.

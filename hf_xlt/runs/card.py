@@ -14,7 +14,7 @@ from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.evaluation.summary import MethodSummary
 from hf_xlt.hub.card import CardTable, EvidenceFacts, Score, public_name
 from hf_xlt.hub.push import CardFacts, CorpusFacts, ResultRow, RowCounts
-from hf_xlt.initializers import CITATIONS, METHODS, Evidence
+from hf_xlt.initializers import METHODS, evidence_facts, initializer_class, unused_evidence
 from hf_xlt.initializers.health import health, health_tables
 from hf_xlt.recipes.load import recipe_from
 from hf_xlt.recipes.recipe import Recipe, names_in
@@ -125,15 +125,10 @@ def start_facts(recipe: Recipe, kept: Method, tokenizer: PreTrainedTokenizerBase
 def _evidence(recipe: Recipe) -> tuple[EvidenceFacts, ...]:
     """The recipe's files that its initializer used."""
     data = recipe.data
-    evidence = Evidence(
-        donor=recipe.donor,
-        dictionary=data.dictionary,
-        parallel=data.parallel,
-        vectors=data.vectors,
-        source_vectors=data.source_vectors,
-    )
+    given = {"donor": recipe.donor, "dictionary": data.dictionary, "parallel": data.parallel, "vectors": data.vectors,
+             "source_vectors": data.source_vectors}  # fmt: skip
     method = (recipe.initializer or {}).get("method")
-    return evidence.facts(() if recipe.trelm or method is None else METHODS[method].unused(evidence))
+    return evidence_facts(given, () if recipe.trelm or method is None else unused_evidence(method, given))
 
 
 def _languages(recipe: Recipe) -> tuple[str, ...]:
@@ -148,7 +143,7 @@ def _languages(recipe: Recipe) -> tuple[str, ...]:
 def _citation(recipe: Recipe) -> str | None:
     """The paper of the model where it is a TreLM, else of the initializer."""
     method = "adversarial" if recipe.trelm and not recipe.separate else (recipe.initializer or {}).get("method")
-    return CITATIONS.get(method) if method else None
+    return initializer_class(method).citation if method in METHODS else None
 
 
 def result_rows(recipe: Recipe, results: Results) -> tuple[ResultRow, ...]:

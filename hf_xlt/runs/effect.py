@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import METHODS
+from hf_xlt.initializers.registry import initializer_class, parameters
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import Stage
 
@@ -29,8 +30,7 @@ def _a_method_uses(name: str) -> Callable[[Recipe], bool]:
     def used(recipe: Recipe) -> bool:
         if _joint(recipe):  # its rows are made of its two languages' text, and of translation pairs
             return False
-        methods = [METHODS[options["method"]] for options in _asked(recipe)]
-        return any(name in (*method.needs, *method.needs_one_of, *method.may_use) for method in methods)
+        return any(name in parameters(options["method"]) for options in _asked(recipe))
 
     return used
 
@@ -105,11 +105,8 @@ def check_effect(recipe: Recipe, *, compare: bool) -> None:
         InputError: If a part of the recipe has no effect beside the others, or there is nothing to compare with.
     """
     for options in (recipe.initializer, *recipe.alternatives):
-        if options is not None and options.get("method") not in METHODS:
-            raise InputError(
-                f"Unknown initializer {options.get('method')!r}; choose one of {', '.join(METHODS)}.",
-                value=dict(options),
-            )
+        if options is not None:
+            initializer_class(options.get("method"))  # refuses one that is unknown
     for name, condition in EFFECT.items():
         if attrgetter(name)(recipe) and not condition.holds(recipe):
             raise InputError(

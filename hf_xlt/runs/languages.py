@@ -23,9 +23,7 @@ from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.language_model import measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
-from hf_xlt.evidence.dictionary import read_dictionaries
-from hf_xlt.evidence.parallel import ParallelText
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import ParallelText, read_dictionary, told
 from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.recipes.recipe import Data, Multilingual, Recipe
 from hf_xlt.recipes.stage import Stage
@@ -286,5 +284,5 @@ def _anchored(split: Split, data: Data, options: Multilingual) -> Split:
             f"{'no' if data.dictionary is None else 'a'} dictionary; expected two languages, and a dictionary of words "
             "of the first and their translations. Name its file as data.dictionary."
         )
-    extra = ExtraAnchors(told(read_dictionaries(data.dictionary)), options.anchor_probability)
+    extra = ExtraAnchors(told(read_dictionary(data.dictionary)), options.anchor_probability)
     return AnchoredSplit.of(split, extra)

@@ -18,7 +18,7 @@ from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import told
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import LANGUAGES, Stage
 

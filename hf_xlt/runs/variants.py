@@ -19,7 +19,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.files.tensors import write_tensors
 from hf_xlt.geometry.similarity import unit_rows
-from hf_xlt.initializers import Initializer
+from hf_xlt.initializers.base import Initializer
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.source import source_checkpoint

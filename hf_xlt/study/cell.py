@@ -14,7 +14,7 @@ from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.result import scored
 from hf_xlt.evaluation.tasks.run import Material, Supervised
 from hf_xlt.evaluation.tasks.tagging import UPOSTagging
-from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Data, Recipe
 from hf_xlt.recipes.recipe import Multilingual

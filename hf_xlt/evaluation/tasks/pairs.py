@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import read_parallel, told
 
 
 @dataclass(frozen=True)

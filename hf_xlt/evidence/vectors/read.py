@@ -19,7 +19,7 @@ from hf_xlt.files.text import first_numbers
 logger = logging.getLogger(__name__)
 
 
-def read_vectors(path: str | Path, words: Collection[str], width: int | None = None) -> Vectors:
+def read_words(path: str | Path, words: Collection[str], width: int | None = None) -> Vectors:
     """Read the vectors of the given words; no others are held in memory.
 
     Args:
@@ -50,7 +50,7 @@ def first_vectors(path: Path, most: int) -> Vectors:
     """The vectors of the first words of a file that is not fastText's.
 
     Raises:
-        InputError: As from `read_vectors`.
+        InputError: As from `read_words`.
     """
     found = _read(open_vectors(path), None, most)
     if not found:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.fasttext import is_fasttext, known_words
-from hf_xlt.evidence.vectors.read import first_vectors, read_vectors
+from hf_xlt.evidence.vectors.read import first_vectors, read_words
 from hf_xlt.evidence.vectors.vectors import Vectors
 from hf_xlt.tokenizers.vocabulary import Vocabulary
 from hf_xlt.transport.mixture import SparseMixture
@@ -79,19 +79,19 @@ class NgramVectors(TextVectors):
         known = known_words(self.path, set(words))
         if not known:
             raise InputError(f"{self.path} knows none of the {len(words)} words; check that they are of its language.")
-        return read_vectors(self.path, known).placed(words)[0]
+        return read_words(self.path, known).placed(words)[0]
 
     def of_tokens(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
         """The vectors of the tokens' texts, special tokens left out."""
         texts = token_texts(tokenizer)
-        return read_vectors(self.path, {text for text in texts if text}).placed(texts)[0]
+        return read_words(self.path, {text for text in texts if text}).placed(texts)[0]
 
 
-def text_vectors(path: str | Path, most_words: int = 50_000) -> TextVectors:
+def read_vectors(path: str | Path, most_words: int = 50_000) -> TextVectors:
     """Open a file of word vectors.
 
     Args:
-        path: A fastText model, or vectors in another format that `read_vectors` takes, the most frequent word first;
+        path: A fastText model, or vectors in another format that `read_words` takes, the most frequent word first;
             of these, words are weighted by rank.
         most_words: Words to read of the other formats, from the start.
 

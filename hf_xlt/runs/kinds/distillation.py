@@ -32,7 +32,7 @@ from hf_xlt.evaluation.sentence_encoder import (
     sentence_encoder,
     sentence_head,
 )
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import told
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes.recipe import Data, Recipe
 from hf_xlt.recipes.schema import require

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
-from hf_xlt.initializers import Evidence, Initializer, RandomInitializer, check_initializer, initializer_for
+from hf_xlt.initializers.base import Initializer
+from hf_xlt.initializers.baselines import RandomInitializer
+from hf_xlt.initializers.evidence import opened_tokenizer
+from hf_xlt.initializers.registry import check_initializer, initializer, used_evidence
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 from hf_xlt.runs.kinds.distillation import write_training_pairs
 from hf_xlt.runs.variants import (
@@ -40,14 +41,15 @@ def transfer_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     asked = [recipe.initializer or {}, *(recipe.alternatives if compare else ())]
     evidence = given_evidence(recipe)
     if recipe.distils:
-        evidence = replace(evidence, parallel=write_training_pairs(recipe.data, work / PAIRS_FILE))
-    if evidence.vectors is None and any(map(learns_vectors, asked)):
+        evidence["parallel"] = write_training_pairs(recipe.data, work / PAIRS_FILE)
+    if "vectors" not in evidence and any(map(learns_vectors, asked)):
         check_gensim()
     for options in asked:
-        check_initializer(options, evidence, to_come=("tokenizer", *(("vectors",) if learns_vectors(options) else ())))
-    if not {"tokenizer", "helper", "donor"} & set(evidence.given):
+        to_come = ("tokenizer", *(("vectors",) if learns_vectors(options) else ()))
+        check_initializer(options["method"], arguments(options, evidence, recipe), to_come)
+    if not {"tokenizer", "helper", "donor"} & evidence.keys():
         new = recipe.tokenizer or NewTokenizer(SOURCE_FAMILY)
-        evidence = replace(evidence, tokenizer=trained_tokenizer(recipe, new, work / "tokenizer"))
+        evidence["tokenizer"] = trained_tokenizer(recipe, new, work / "tokenizer")
     initializers = [build(options, evidence, recipe, work) for options in asked]
     first = initializers[0]
     if compare:
@@ -61,25 +63,20 @@ def transfer_contest(recipe: Recipe, work: Path, compare: bool) -> Contest:
     return Contest(first.tokenizer, config, (*methods, *([from_scratch(config)] if compare else ())))
 
 
-def given_evidence(recipe: Recipe) -> Evidence:
+def given_evidence(recipe: Recipe) -> dict[str, Any]:
     """What a recipe names; of a target tokenizer that is still to be trained, nothing."""
-    data, trust = recipe.data, recipe.trusts_code
-    tokenizer = (
-        None if recipe.target_tokenizer is None else open_tokenizer(recipe.target_tokenizer, trust_remote_code=trust)
-    )
-    return Evidence(
-        source=recipe.source,
-        tokenizer=tokenizer,
-        helper=recipe.helper,
-        donor=recipe.donor,
-        dictionary=data.dictionary,
-        parallel=data.parallel,
-        vectors=data.vectors,
-        source_vectors=data.source_vectors,
-        corpus=data.corpus,
-        source_corpus=data.source_corpus,
-        trust_remote_code=trust,
-    )
+    data = recipe.data
+    named = {"source": recipe.source, "tokenizer": recipe.target_tokenizer, "helper": recipe.helper,
+             "donor": recipe.donor, "dictionary": data.dictionary, "parallel": data.parallel, "vectors": data.vectors,
+             "source_vectors": data.source_vectors, "corpus": data.corpus,
+             "source_corpus": data.source_corpus}  # fmt: skip
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def arguments(options: Mapping[str, Any], evidence: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """What an initializer is built of."""
+    own = {name: value for name, value in options.items() if name != "method"}
+    return {"trust_remote_code": recipe.trusts_code} | used_evidence(options["method"], evidence) | own
 
 
 def learns_vectors(options: Mapping[str, Any]) -> bool:
@@ -87,12 +84,13 @@ def learns_vectors(options: Mapping[str, Any]) -> bool:
     return bool(options["method"] == LEARNS_VECTORS)
 
 
-def build(options: Mapping[str, Any], evidence: Evidence, recipe: Recipe, work: Path) -> Initializer:
+def build(options: Mapping[str, Any], evidence: Mapping[str, Any], recipe: Recipe, work: Path) -> Initializer:
     """An initializer, with vectors trained on the corpus where it needs them and there are none."""
-    if learns_vectors(options) and evidence.vectors is None:
-        table = trained_vectors(recipe, evidence.target_tokenizer, WIDTH, EPOCHS, work / VECTORS_FILE)
-        evidence = replace(evidence, vectors=table)
-    return initializer_for(options, evidence)
+    given = arguments(options, evidence, recipe)
+    if learns_vectors(options) and "vectors" not in given:
+        tokenizer = opened_tokenizer(given["tokenizer"], recipe.trusts_code)
+        given["vectors"] = trained_vectors(recipe, tokenizer, WIDTH, EPOCHS, work / VECTORS_FILE)
+    return initializer(options["method"], **given)
 
 
 def check_contestants(initializers: Sequence[Initializer]) -> None:
