@@ -57,14 +57,14 @@ def test_rows_are_finite_specials_copied_and_weights_sum_to_one(source, german):
         rows, transport = initializer.source.input_rows(), initializer.transport()
         table = transport.apply(rows)
         assert table.shape == (500, rows.shape[1])
-        assert table.isfinite().all(), initializer.method
+        assert table.isfinite().all(), initializer.label
         for role in ("pad", "unk", "cls", "sep", "mask"):
             ids = (getattr(tok, f"{role}_token_id") for tok in (german, english))
             assert torch.equal(table[next(ids)], rows[next(ids)])
         assert transport.counts.copied == 5
         assert transport.counts.mixed > 0
         ones = transport.mixture.apply(torch.ones(len(rows), 1))[transport.mixture.finite]
-        if initializer.method != "pooled":
+        if not isinstance(initializer, PooledInitializer):
             assert torch.allclose(ones, torch.ones_like(ones), atol=1e-5)
 
 

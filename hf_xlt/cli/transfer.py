@@ -35,19 +35,11 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import read_dictionary
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.push import plan_upload
-from hf_xlt.initializers import (
-    AUTO,
-    METHODS,
-    TRANSPORT_FILE,
-    choose,
-    evidence_facts,
-    initializer,
-    read_places,
-    unused_evidence,
-    used_evidence,
-)
-from hf_xlt.initializers.evidence import check_files
+from hf_xlt.initializers import METHODS
+from hf_xlt.initializers.base import TRANSPORT_FILE
+from hf_xlt.initializers.evidence import check_files, evidence_facts, read_places
 from hf_xlt.initializers.health import Health, health_tables
+from hf_xlt.initializers.registry import AUTO, choose, initializer, unused_evidence, used_evidence
 from hf_xlt.recipes import load_recipe, set_value, shipped_recipes
 from hf_xlt.report.tables import example_token, explanation_table, results_table, text_table
 from hf_xlt.runs import run_recipe

@@ -124,11 +124,14 @@ class PooledInitializer(CountedInitializer):
         trust = options.get("trust_remote_code", False)
         tokenizer = opened_tokenizer(tokenizer, trust)
         super().__init__(source, tokenizer, **options)
-        self._entries = self.dictionary and dictionary_counts(self.dictionary, self.source_tokenizer, self.tokenizer)
-        if vectors is not None and similarity is None:
+        self._entries: TokenCounts | None = None
+        self._similarity: TokenCounts | None = None
+        if self.dictionary is not None:
+            self._entries = dictionary_counts(self.dictionary, self.source_tokenizer, self.tokenizer)
+        if similarity is not None:
+            self._similarity = _as_counts(similarity, self.shape, self.fitted)
+        elif vectors is not None:
             self._similarity = self._near_in_vectors(vectors, source_vectors)
-        else:
-            self._similarity = None if similarity is None else _as_counts(similarity, self.shape, self.fitted)
         self.helper = None if helper is None else open_checkpoint(helper, trust)
         if self.helper is not None:
             check_helper(self.helper, tokenizer)

@@ -60,7 +60,8 @@ def pieces_of(initializer: Initializer, rows: np.ndarray) -> SparseMixture:
     places, pieces = np.arange(len(rows)).repeat(lengths)[known], pieces[known]
     counts = np.bincount(places, minlength=len(rows))
     shares, ends = (1 / counts[places]).astype(np.float32), np.concatenate([[0], counts.cumsum()])
-    return SparseMixture(*map(torch.from_numpy, (ends, pieces, shares)), source.size)
+    crow, col, values = map(torch.from_numpy, (ends, pieces, shares))
+    return SparseMixture(crow, col, values, source.size)
 
 
 def _space(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> str:

@@ -14,8 +14,10 @@ from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.evaluation.summary import MethodSummary
 from hf_xlt.hub.card import CardTable, EvidenceFacts, Score, public_name
 from hf_xlt.hub.push import CardFacts, CorpusFacts, ResultRow, RowCounts
-from hf_xlt.initializers import METHODS, evidence_facts, initializer_class, unused_evidence
+from hf_xlt.initializers import METHODS
+from hf_xlt.initializers.evidence import evidence_facts
 from hf_xlt.initializers.health import health, health_tables
+from hf_xlt.initializers.registry import initializer_class, unused_evidence
 from hf_xlt.recipes.load import recipe_from
 from hf_xlt.recipes.recipe import Recipe, names_in
 from hf_xlt.runs.results import Results, Run

@@ -106,7 +106,7 @@ def check_effect(recipe: Recipe, *, compare: bool) -> None:
     """
     for options in (recipe.initializer, *recipe.alternatives):
         if options is not None:
-            initializer_class(options.get("method"))  # refuses one that is unknown
+            initializer_class(str(options.get("method")))  # refuses one that is unknown
     for name, condition in EFFECT.items():
         if attrgetter(name)(recipe) and not condition.holds(recipe):
             raise InputError(
