@@ -72,7 +72,7 @@ def test_what_it_needs_and_can_be_told_follows_from_its_signature(named, given):
 
 def test_the_command_line_knows_it(monkeypatch, capsys, named, given, tmp_path):
     flags = [part for name, value in given.items() for part in (f"--{name}", value)]
-    code, _, told = call(monkeypatch, capsys, "initialize", "first", *flags, "--output", tmp_path / "out")
+    code, _, told = call(monkeypatch, capsys, "initialize", "first-token", *flags, "--output", tmp_path / "out")
     assert code == 2
     assert "Did you mean 'first-tokens'?" in told
     code, *_ = call(monkeypatch, capsys, "initialize", named, *flags, "--set", "step=3", "--output", tmp_path / "out")
