@@ -59,7 +59,7 @@ _HOME = {
     "aligned_pairs": "hf_xlt.data.pairs",
     "compare_results": "hf_xlt.evaluation.compare",
     "evaluate_model": "hf_xlt.evaluation.evaluate",
-    "extend_tokenizer": "hf_xlt.tokenizers.extension",
+    "extend_tokenizer": "hf_xlt.tokenizers.extend",
     "frequency_order": "hf_xlt.data.frequency",
     "initializer": "hf_xlt.initializers",
     "language_probabilities": "hf_xlt.data.sampling",

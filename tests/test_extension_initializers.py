@@ -21,7 +21,7 @@ from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.runs import run_recipe
 from hf_xlt.runs.kinds.transfer import transfer_contest
 from hf_xlt.sample import sentences
-from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.tokenizers.vocabulary import Vocabulary, kept_pairs, overlap
 from hf_xlt.transport import Transport
 

@@ -12,7 +12,7 @@ from hf_xlt.evidence.vectors import Vectors
 from hf_xlt.evidence.vectors.subword import WordAverages
 from hf_xlt.initializers.ofa import OFAInitializer
 from hf_xlt.sample import sentences
-from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.transport import Transport
 from hf_xlt.transport.transport import factorize
 

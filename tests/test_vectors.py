@@ -12,7 +12,7 @@ import torch
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import Vectors, read_vectors, read_words, train_vectors, vector_count
-from hf_xlt.evidence.vectors.read import first_vectors
+from hf_xlt.evidence.vectors.vectors import first_vectors
 
 WORDS = ("the", "Hund", "für", "日本")
 TABLE = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)

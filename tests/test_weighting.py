@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
-from hf_xlt.geometry.weighting import WEIGHTINGS, Weighting
+from hf_xlt.geometry.similarity import WEIGHTINGS, Weighting
 from hf_xlt.transport.mixture import Mixture
 
 SIZE = 90

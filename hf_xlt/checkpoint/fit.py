@@ -18,10 +18,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.renumber import exchanged
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
 from hf_xlt.checkpoint.tokenizer import open_tokenizer, save_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.tokenizers.renumber import exchanged
 from hf_xlt.tokenizers.vocabulary import ROLES
 
 _START = "decoder_start_token_id"

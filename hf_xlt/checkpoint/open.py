@@ -16,14 +16,13 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
-from hf_xlt.checkpoint.layout import Layout
-from hf_xlt.checkpoint.names import places
-from hf_xlt.checkpoint.renumber import without_ids_from
-from hf_xlt.checkpoint.skeleton import skeleton
+from hf_xlt.checkpoint.kind import skeleton
+from hf_xlt.checkpoint.layout import Layout, places
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 from hf_xlt.files.revision import split_revision
+from hf_xlt.tokenizers.renumber import without_ids_from
 
 ADAPTERS = "adapter_config.json"
 COUNTS = {

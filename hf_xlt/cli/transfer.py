@@ -46,7 +46,7 @@ from hf_xlt.runs import run_recipe
 from hf_xlt.runs.card import retrieval_tables
 from hf_xlt.runs.source import chat_for
 from hf_xlt.runs.trade_off import language_tables
-from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
 from hf_xlt.transport import Transport
 
@@ -100,8 +100,9 @@ def initialize(
     hf-xlt initialize auto --source google-bert/bert-base-cased --tokenizer google-bert/bert-base-german-cased
     --parallel en-de.tsv --dictionary en-de.txt --output bert-base-german
     """
-    given = {"source": source, "tokenizer": tokenizer, "helper": helper, "donor": donor, "dictionary": dictionary,
-             "parallel": parallel, "vectors": vectors, "source_vectors": source_vectors, "corpus": corpus,
+    given = {"source": source, "tokenizer": tokenizer, "helper": helper, "donor": donor,
+             "dictionary": _named(dictionary),
+             "parallel": _named(parallel), "vectors": vectors, "source_vectors": source_vectors, "corpus": _named(corpus),
              "source_corpus": source_corpus}  # fmt: skip
     given = {name: value for name, value in given.items() if value}
     check_files(given)

@@ -14,7 +14,7 @@ from hf_xlt.arguments import refused
 from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.align import align_spaces
-from hf_xlt.geometry.alignment import Alignment
+from hf_xlt.geometry.space import Alignment
 from hf_xlt.initializers.base import OverlapInitializer
 from hf_xlt.initializers.evidence import AnyText, AnyTokenizer, Model, frequent_ids, target_table
 from hf_xlt.transport.mixture import ProjectedMixture

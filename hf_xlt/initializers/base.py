@@ -22,7 +22,6 @@ from hf_xlt.arguments import checked, refused, require_seed, require_whole, shor
 from hf_xlt.checkpoint import (
     Checkpoint,
     FittedTokenizer,
-    assemble,
     auto_class_name,
     chat_of,
     check_output,
@@ -31,8 +30,10 @@ from hf_xlt.checkpoint import (
     target_settings,
     tokens_without_row,
 )
+from hf_xlt.checkpoint import (
+    rewrite as assemble,
+)
 from hf_xlt.checkpoint.fit import check_opens
-from hf_xlt.checkpoint.renumber import without_ids_from
 from hf_xlt.checkpoint.rewrite import TargetSettings
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
@@ -40,6 +41,7 @@ from hf_xlt.hub.card import EvidenceFacts
 from hf_xlt.hub.push import CardFacts, RowCounts, installed_versions, push, write_card
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of, open_checkpoint, opened_tokenizer
 from hf_xlt.initializers.health import Health, health, health_tables
+from hf_xlt.tokenizers.renumber import without_ids_from
 from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary, kept_pairs, match
 from hf_xlt.transport import Transport
 from hf_xlt.transport.mixture import Mixture

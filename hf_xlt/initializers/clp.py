@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hf_xlt.checkpoint import check_finite, rows_of_ids
-from hf_xlt.geometry.weighting import Weighting
+from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.initializers.base import OverlapInitializer, tell, unknown_tokens
 from hf_xlt.initializers.evidence import Model, open_checkpoint
 from hf_xlt.transport.mixture import Mixture

@@ -16,7 +16,7 @@ from torch import Tensor
 from hf_xlt.arguments import require_device
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import TextVectors
-from hf_xlt.geometry.weighting import Weighting
+from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.initializers.base import OverlapInitializer
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, target_table
 from hf_xlt.transport.mixture import Mixture

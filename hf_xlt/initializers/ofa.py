@@ -17,7 +17,7 @@ import torch
 from hf_xlt.arguments import refused, require_device
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import TextVectors
-from hf_xlt.geometry.weighting import Weighting
+from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.initializers.base import OverlapInitializer
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, check_one_space, token_vectors, word_vectors
 from hf_xlt.transport import Transport

@@ -19,8 +19,8 @@ from hf_xlt.arguments import require_device
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import Dictionary
 from hf_xlt.evidence.vectors import TextVectors
-from hf_xlt.geometry.procrustes import procrustes
-from hf_xlt.geometry.weighting import Weighting
+from hf_xlt.geometry.maps import procrustes
+from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.initializers.base import OverlapInitializer
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, dictionary_of, token_vectors, word_vectors
 from hf_xlt.transport.mixture import Mixture

@@ -23,7 +23,7 @@ from hf_xlt.hub.card import check_language, check_license
 from hf_xlt.hub.card.licenses import OTHER
 from hf_xlt.recipes.schema import check_name, one_of, require
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.tokenizers.train import (
     FAMILIES,
     MIN_FREQUENCY,

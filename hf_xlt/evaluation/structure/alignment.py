@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import Retrieval, retrieval
 from hf_xlt.geometry.csls import matches
-from hf_xlt.geometry.procrustes import procrustes
+from hf_xlt.geometry.maps import procrustes
 from hf_xlt.geometry.similarity import unit_rows
 
 UNALIGNED = "unaligned"

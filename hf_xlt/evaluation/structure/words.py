@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import Sequence as Steps
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.evidence.alignment.symmetrize import numbered
+from hf_xlt.evidence.alignment.links import numbered
 
 _WORDS = Steps([BertPreTokenizer(), Split(Regex(r"\p{Han}"), "isolated")])  # of plain text; punctuation apart
 _TOKENISED = WhitespaceSplit()  # of text that was cut into words before it was aligned

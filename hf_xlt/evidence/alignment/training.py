@@ -10,11 +10,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hf_xlt.evidence.alignment.bitext import Batch, Bitext
-from hf_xlt.evidence.alignment.cooccurrence import WordPairs
-from hf_xlt.evidence.alignment.diagonal import Diagonal
-from hf_xlt.evidence.alignment.jumps import Jumps
-from hf_xlt.evidence.alignment.lexicon import Counts, Lexicon
-from hf_xlt.evidence.alignment.posteriors import Distortion, Posteriors
+from hf_xlt.evidence.alignment.distortion import Diagonal, Distortion, Jumps, Posteriors
+from hf_xlt.evidence.alignment.lexicon import Counts, Lexicon, WordPairs
 
 Both = tuple[Posteriors, Posteriors]
 

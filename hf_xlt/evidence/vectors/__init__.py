@@ -1,9 +1,8 @@
 """Static vectors of words or subword tokens: trained on text, or read from files."""
 
-from hf_xlt.evidence.vectors.read import read_words, vector_count
 from hf_xlt.evidence.vectors.subword import NgramVectors, TextVectors, WordAverages, read_vectors
 from hf_xlt.evidence.vectors.train import check_gensim, train_vectors
-from hf_xlt.evidence.vectors.vectors import Vectors
+from hf_xlt.evidence.vectors.vectors import Vectors, read_words, vector_count
 
 __all__ = [
     "NgramVectors",

@@ -15,8 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.fasttext import is_fasttext, known_words
-from hf_xlt.evidence.vectors.read import first_vectors, read_words
-from hf_xlt.evidence.vectors.vectors import Vectors
+from hf_xlt.evidence.vectors.vectors import Vectors, first_vectors, read_words
 from hf_xlt.tokenizers.vocabulary import Vocabulary
 from hf_xlt.transport.mixture import SparseMixture
 

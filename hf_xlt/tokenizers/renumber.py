@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hf_xlt.errors import InputError
+from hf_xlt.tokenizers.post_processor import renumbered
 
 Settings = dict[str, Any]
 
@@ -35,13 +36,13 @@ def exchanged(tokenizer: PreTrainedTokenizerBase, first: int, second: int) -> Pr
     """
     ids = {first: second, second: first}
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    model = whole_model(settings["model"], tokenizer.get_vocab())
-    settings["model"] = _renumbered_model(model, ids)
+    vocab = tokenizer.get_vocab()
+    settings["model"] = _renumbered_model(whole_model(settings["model"], vocab), ids)
     for token in settings["added_tokens"]:
         token["id"] = ids.get(token["id"], token["id"])
     settings["added_tokens"].sort(key=lambda token: token["id"])
-    if settings["post_processor"] is not None:
-        settings["post_processor"] = _renumbered_frame(settings["post_processor"], ids)
+    new_ids = {token: ids.get(id_, id_) for token, id_ in vocab.items()}
+    settings["post_processor"] = renumbered(settings["post_processor"], new_ids)
     if settings["padding"] is not None:
         settings["padding"]["pad_id"] = ids.get(settings["padding"]["pad_id"], settings["padding"]["pad_id"])
     return _with_backend(tokenizer, settings)
@@ -89,22 +90,6 @@ def _renumbered_model(model: Settings, ids: Mapping[int, int]) -> Settings:
         pieces = [vocab[ids.get(id_, id_)] for id_ in range(len(vocab))]
         return model | {"vocab": pieces, "unk_id": None if unknown is None else ids.get(unknown, unknown)}
     return model | {"vocab": {token: ids.get(id_, id_) for token, id_ in vocab.items()}}
-
-
-def _renumbered_frame(processor: Settings, ids: Mapping[int, int]) -> Settings:
-    """A post-processor, which may be a sequence of such, with the new ids of the special tokens it puts around text."""
-    result = dict(processor)
-    if "processors" in processor:
-        result["processors"] = [_renumbered_frame(part, ids) for part in processor["processors"]]
-    for name in {"cls", "sep"} & processor.keys():
-        token, id_ = processor[name]
-        result[name] = [token, ids.get(id_, id_)]
-    if processor["type"] == "TemplateProcessing":
-        result["special_tokens"] = {
-            name: special | {"ids": [ids.get(id_, id_) for id_ in special["ids"]]}
-            for name, special in processor["special_tokens"].items()
-        }
-    return result
 
 
 def _cut_model(model: Settings, rows: int) -> Settings:
