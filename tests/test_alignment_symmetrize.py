@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.alignment import SYMMETRIZATIONS
-from hf_xlt.evidence.alignment import links as symmetrize
+from hf_xlt.evidence.alignment import SYMMETRIZATIONS, symmetrize
 
 PROPERTY = settings(deadline=None, max_examples=80)
 LINKS = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=14)

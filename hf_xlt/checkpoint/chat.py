@@ -43,9 +43,6 @@ class Chat:
                 source whose special tokens it has.
             tokenizer: The new one.
             former: The source's.
-
-        Raises:
-            InputError: If the source has none to take, or the file cannot be read or is no template.
         """
         own: Templates = tokenizer.chat_template
         old: Templates = None if former is None else former.chat_template

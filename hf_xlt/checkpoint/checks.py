@@ -20,9 +20,6 @@ def check_finite(rows: Tensor, name: str) -> None:
     Args:
         rows: `(n, d)` or `(n,)`.
         name: What the rows are, for the message.
-
-    Raises:
-        InputError: With the number of such rows and the first ids.
     """
     rows = rows.reshape(len(rows), -1)
     suspects = (~rows.sum(dim=1).isfinite()).nonzero().flatten()  # without a copy of the table; sums may overflow
@@ -42,9 +39,6 @@ def check_ids(size: int, rows: int, name: str) -> None:
         size: The tokenizer's largest id + 1.
         rows: Rows of the table.
         name: Whose tokenizer and table they are, for the message.
-
-    Raises:
-        InputError: If there are more ids than rows.
     """
     if size > rows:
         raise InputError(
@@ -62,9 +56,6 @@ def tokens_without_row(vocab: Mapping[str, int], rows: int, name: str) -> tuple[
         vocab: The tokenizer's tokens and their ids.
         rows: Rows of the table.
         name: Whose tokenizer and table they are, for the message.
-
-    Raises:
-        InputError: If more than one in twenty tokens has no row.
     """
     without = sorted((id_, token) for token, id_ in vocab.items() if id_ >= rows)
     if len(without) > _MOST_WITHOUT_ROW * len(vocab):
@@ -86,9 +77,6 @@ def check_body(checkpoint: Checkpoint) -> None:
     """Refuse a body that holds NaN or infinity, or nothing but zeros, by the name of a tensor.
 
     One tensor is in memory at a time, and of that the pages that are read.
-
-    Raises:
-        InputError: If there is such a tensor, or all matrices are zero.
     """
     zeros: list[str] = []
     has_values = False

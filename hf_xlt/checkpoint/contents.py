@@ -25,11 +25,7 @@ OF_THE_VOCABULARY = ("WordWeights", "BoW", "WordEmbeddings")  # modules of sente
 
 
 def modules(folder: Path) -> dict[str, str]:
-    """Path → type of the modules of a sentence-transformers model; empty for any other.
-
-    Raises:
-        InputError: If `modules.json` cannot be read, or a path in it leads out of the folder.
-    """
+    """Path → type of the modules of a sentence-transformers model; empty for any other."""
     listing = folder / "modules.json"
     if not listing.is_file():
         return {}
@@ -46,11 +42,7 @@ def modules(folder: Path) -> dict[str, str]:
 
 
 def transformer_path(folder: Path) -> str:
-    """Where in the folder the transformer is: `""` for the folder itself.
-
-    Raises:
-        InputError: If a sentence-transformers model has no transformer.
-    """
+    """Where in the folder the transformer is: `""` for the folder itself."""
     found = modules(folder)
     if not found:
         return ""
@@ -61,11 +53,7 @@ def transformer_path(folder: Path) -> str:
 
 
 def check_modules(folder: Path) -> None:
-    """Refuse a sentence-transformers model that no other vocabulary can be given to.
-
-    Raises:
-        InputError: If a module is bound to the words of the vocabulary.
-    """
+    """Refuse a sentence-transformers model that no other vocabulary can be given to."""
     if bound := [kind for kind in modules(folder).values() if kind in OF_THE_VOCABULARY]:
         raise InputError(
             f"{folder} has a module {bound[0]}, which knows the words of its own vocabulary only",
@@ -87,9 +75,6 @@ def carried_files(folder: Path) -> list[Path]:
     These are code, licenses, and settings that know nothing of a vocabulary; the folders of further
     sentence-transformers modules and of custom generation are kept whole. All else is written anew, as the weights are,
     or stays behind, as it may describe the old model or be a tokenizer that libraries would open before the new one.
-
-    Raises:
-        InputError: If such a module is bound to the words of the old vocabulary.
     """
     check_modules(folder)
     body = transformer_path(folder)

@@ -24,9 +24,6 @@ def fetch(name_or_folder: str | Path) -> Path:
         name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted,
             whose safetensors and text files are then downloaded or taken from the cache; `.bin`, `.pt` and the like
             never are.
-
-    Raises:
-        InputError: If a local path is missing or not a folder, or the Hub does not give the repository.
     """
     return local_folder(name_or_folder) or _snapshot(str(name_or_folder), DOWNLOADED)
 
@@ -35,9 +32,6 @@ def pinned(name_or_folder: str) -> str:
     """A local folder as it is; a Hub id with the commit that its revision, or without one its newest, stands for now.
 
     Next to nothing is downloaded.
-
-    Raises:
-        InputError: As `fetch` does.
     """
     if local_folder(name_or_folder) is not None:
         return name_or_folder
@@ -55,20 +49,13 @@ def checkpoint_content(name_or_folder: str | Path, *, ignoring: Path | None = No
     Args:
         name_or_folder: As `fetch` takes it.
         ignoring: A folder inside it whose files do not count, such as one for results.
-
-    Raises:
-        InputError: As `fetch` does.
     """
     folder = fetch(name_or_folder)
     return commit_of(folder) or content_of(folder, ignoring=ignoring)
 
 
 def local_folder(name_or_folder: str | Path) -> Path | None:
-    """The folder of that name here, None for what can only be a Hub id.
-
-    Raises:
-        InputError: If it is a file, or a path that is missing.
-    """
+    """The folder of that name here, None for what can only be a Hub id."""
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
         return folder

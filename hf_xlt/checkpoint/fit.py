@@ -72,9 +72,6 @@ class FittedTokenizer:
             checkpoint: The source.
             tokenizer: The target tokenizer; it stays as it is.
             add_missing_tokens: Whether tokens that the body needs and the tokenizer lacks are added, not refused.
-
-        Raises:
-            InputError: If such tokens are not to be added, or no token can have the id that positions are counted from.
         """
         size = max(tokenizer.get_vocab().values()) + 1
         missing = missing_tokens(checkpoint, tokenizer)
@@ -143,11 +140,7 @@ def missing_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -
 
 
 def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that does not pad with the id that the body counts positions from.
-
-    Raises:
-        InputError: If it pads with another or with none.
-    """
+    """Refuse a tokenizer that does not pad with the id that the body counts positions from."""
     wanted = checkpoint.layout.counted_from
     if wanted is not None and tokenizer.pad_token_id != wanted:
         raise InputError(
@@ -167,9 +160,6 @@ def check_opens(checkpoint: Checkpoint, own: PreTrainedTokenizerBase, tokenizer:
         checkpoint: The source.
         own: Its tokenizer, as it was opened.
         tokenizer: The target tokenizer; one of the same class opens as it was.
-
-    Raises:
-        InputError: If what is saved does not cut text, when it is opened, as it did before.
     """
     if type(tokenizer) is type(own):
         return

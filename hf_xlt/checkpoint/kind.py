@@ -82,9 +82,6 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
 
     BERT-like types can serve as encoder or decoder: they count as encoders unless the checkpoint itself was
     saved as a causal language model.
-
-    Raises:
-        InputError: If transformers has no language model for this type.
     """
     model_type = config.model_type
     saved_as = " ".join(getattr(config, "architectures", None) or ())
@@ -115,9 +112,6 @@ def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedMod
 
     Where the configuration names no class, or one that transformers does not have, it is the class that the Auto
     classes take for such a model.
-
-    Raises:
-        InputError: If transformers has no such model, or cannot build it from these values.
     """
     name = (config.architectures or [""])[0]
     native = getattr(transformers, name, None) if name else None

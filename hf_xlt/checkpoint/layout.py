@@ -85,10 +85,6 @@ class Layout:
 
         What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not. Stored
         names become the model's as transformers itself maps them on opening.
-
-        Raises:
-            InputError: If the model cannot be built, has no token embeddings or several vocabularies, if tensors are
-                not stored as configured, or if one looks vocabulary-sized but has no place in the architecture.
         """
         model = skeleton(config, trust_remote_code)
         rows, input_names = _token_embeddings(model)

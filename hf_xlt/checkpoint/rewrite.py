@@ -132,9 +132,6 @@ def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedToke
     """The files of settings for a table of `rows`.
 
     Ids are the tokenizer's; where it extends the checkpoint's own with the same special tokens, they stay as they are.
-
-    Raises:
-        InputError: If the body counts positions from another id than the tokenizer pads with.
     """
     check_padding(checkpoint, tokenizer)
     config, body = checkpoint.config, checkpoint.body
@@ -240,11 +237,7 @@ def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint:
 
 
 def chat_of(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, asked: str | None) -> Chat:
-    """The chat template that a new tokenizer of a checkpoint gets.
-
-    Raises:
-        InputError: As `Chat.choose` does.
-    """
+    """The chat template that a new tokenizer of a checkpoint gets."""
     return Chat.choose(asked, tokenizer, checkpoint.tokenizer() if has_tokenizer(checkpoint.body) else None)
 
 
@@ -258,9 +251,6 @@ def write_tokenizer(
         tokenizer: The target's.
         folder: Where its files go.
         chat_template: As `Chat.choose` takes it.
-
-    Raises:
-        InputError: As `Chat.choose` does.
     """
     talking = copy.copy(tokenizer)
     talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates

@@ -55,11 +55,7 @@ class Shard:
 
     @classmethod
     def open(cls, path: Path) -> Shard:
-        """Read and check the header.
-
-        Raises:
-            InputError: If the file is missing, unreadable, cut short or not in the safetensors format.
-        """
+        """Read and check the header."""
         try:
             with safe_open(path, framework="pt"):  # checks the header, and that the file is as long as it says
                 pass
@@ -127,11 +123,7 @@ class Weights:
 
     @classmethod
     def open(cls, folder: Path) -> Weights:
-        """Find the weights of a folder as transformers does: one file, else the shards of an index.
-
-        Raises:
-            InputError: If there are none, a shard is missing or unreadable, or a tensor is not where the index says.
-        """
+        """Find the weights of a folder as transformers does: one file, else the shards of an index."""
         index = folder / INDEX_FILE
         if (folder / SINGLE_FILE).is_file():
             return cls((Shard.open(folder / SINGLE_FILE),))

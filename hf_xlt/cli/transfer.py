@@ -101,9 +101,8 @@ def initialize(
     --parallel en-de.tsv --dictionary en-de.txt --output bert-base-german
     """
     given = {"source": source, "tokenizer": tokenizer, "helper": helper, "donor": donor,
-             "dictionary": _named(dictionary),
-             "parallel": _named(parallel), "vectors": vectors, "source_vectors": source_vectors, "corpus": _named(corpus),
-             "source_corpus": source_corpus}  # fmt: skip
+             "dictionary": _named(dictionary), "parallel": _named(parallel), "vectors": vectors,
+             "source_vectors": source_vectors, "corpus": _named(corpus), "source_corpus": source_corpus}  # fmt: skip
     given = {name: value for name, value in given.items() if value}
     check_files(given)
     if method == AUTO:

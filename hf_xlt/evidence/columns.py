@@ -76,10 +76,6 @@ def find_columns(rows: Rows, path: str | Path, names: Sequence[str] = (), alike_
         path: The table, for messages.
         names: The columns' names, where they are not in the first row.
         alike_from: How many rows with the same word in a column are enough to tell that it is no text.
-
-    Raises:
-        InputError: If there are not two such columns, there are more and they have names, or one of the two holds the
-            same text in each of many rows.
     """
     width = _usual_width(rows)
     header = () if names else _header([cells for _, cells in rows], width)

@@ -29,9 +29,6 @@ def dictionary_counts(
 
     Returns:
         Counts of shape `(V_t, V_s)`.
-
-    Raises:
-        InputError: If no entry has a known token on both sides, or source and target are exchanged.
     """
     check_direction(dictionary.pairs, source, target)
     written = _written(dictionary.pairs, source, target)
@@ -107,9 +104,6 @@ def link_counts(pairs: Sequence[TokenPair], links: Sequence[np.ndarray], shape: 
         pairs: Source and target ids of each sentence pair.
         links: For each pair int `(k, 2)`, linked source and target positions.
         shape: Target ids and source ids that the table has room for.
-
-    Raises:
-        InputError: If the numbers of pairs and links differ, a link leaves its pair, or an id is out of range.
     """
     if len(pairs) != len(links):
         raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")

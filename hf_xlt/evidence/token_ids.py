@@ -78,9 +78,6 @@ def token_pairs(
 
     Returns:
         int64 ids of the source and of the target sentence.
-
-    Raises:
-        InputError: If all pairs that have two sides are longer, or source and target are exchanged.
     """
     if not texts:
         return []
@@ -116,9 +113,6 @@ def check_direction(
         texts: Source and target text of each pair.
         source: Tokenizer of the source side.
         target: Tokenizer of the target side.
-
-    Raises:
-        InputError: If the first thousand pairs take at least a quarter more tokens than they would the other way round.
     """
     some = texts[:_MOST]
     if len(some) < _FEWEST:

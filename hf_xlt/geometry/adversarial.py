@@ -83,9 +83,6 @@ class GameSettings:
         shrink: One more factor after each round but the first whose criterion is below the map's best.
         beta: Strength of the pull towards orthogonal maps after each step; 0.5 is Newton and Schulz's full step.
         judged: Frequent words, on either side, that the criterion is taken over.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     restarts: int = 1
@@ -222,11 +219,7 @@ class AdversarialGame:
         return {name: t.clone() for name, t in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from the state of a game of the same settings.
-
-        Raises:
-            InputError: If the state is of a game of other settings.
-        """
+        """Go on from the state of a game of the same settings."""
         parameters = dict(self.discriminators.named_parameters())
         shapes = {f"discriminators.{name}": p.shape for name, p in parameters.items()} | {"maps": self.maps.shape}
         unfit = [name for name, shape in shapes.items() if name not in state or state[name].shape != shape]
@@ -256,9 +249,6 @@ def play(images: Tensor, rows: Tensor, start: Tensor, settings: GameSettings, se
         start: `(k, d)`, the map every restart begins with.
         settings: How the game is played.
         seed: Seed of the first restart; each further one has the next.
-
-    Raises:
-        InputError: If a map is no longer finite.
     """
     game = AdversarialGame(start, settings, seed)
     best, best_criterion = start, -torch.inf

@@ -38,11 +38,7 @@ class SeedDictionary:
 
     @classmethod
     def of(cls, source: Space, target: Space, dictionary: Tensor) -> Self:
-        """Check and split a dictionary, int64 `(p, 2)`: target and source ids.
-
-        Raises:
-            InputError: If it has another form, an id is out of range, or no entry has a vector on both sides.
-        """
+        """Check and split a dictionary, int64 `(p, 2)`: target and source ids."""
         known = _with_vectors(source, target, dictionary)
         kept = torch.arange(1, len(known) + 1, device=known.device) % EVERY == 0
         return cls(source, target, known[~kept], known[kept])

@@ -25,9 +25,6 @@ def procrustes(rows: Tensor, images: Tensor) -> Tensor:
 
     Returns:
         `(…, k, d)`, in the dtype of `images`; computed in float64.
-
-    Raises:
-        InputError: If there is no pair, or the numbers of rows differ.
     """
     if rows.shape[:-1] != images.shape[:-1] or not rows.shape[-2]:
         raise InputError(

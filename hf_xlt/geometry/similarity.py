@@ -80,9 +80,6 @@ def top_k_softmax(
         source_size: Number of source ids.
         k: Number of keys in a row; all of them where there are fewer.
         temperature: What cosines are divided by; the smaller, the more weight on the nearest.
-
-    Raises:
-        InputError: If `k` or the temperature is not positive, or a vector holds NaN or infinity.
     """
     check_top_k(k, temperature)
 
@@ -109,9 +106,6 @@ def sparsemax(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: in
         keys: Source vectors `(o, d)`; zero vectors are left out.
         source_ids: int64 `(o,)`, the source ids of the keys.
         source_size: Number of source ids.
-
-    Raises:
-        InputError: If a vector holds NaN or infinity.
     """
 
     def weigh_by(keys: Tensor) -> tuple[Weigh, int]:
@@ -181,9 +175,6 @@ class Weighting:
             `sparsemax`: their sparsemax (FOCUS, CLP+, RAMEN).
         k: Number of tokens in a row, for `top-k`.
         temperature: What cosines are divided by, for `top-k`.
-
-    Raises:
-        InputError: If the name is unknown, or `k` or the temperature is not positive.
     """
 
     name: str
@@ -208,9 +199,6 @@ class Weighting:
 
         Returns:
             A mixture of `n` rows, in main memory.
-
-        Raises:
-            InputError: If a vector holds NaN or infinity.
         """
         match self.name:
             case "paper":

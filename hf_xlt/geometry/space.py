@@ -43,10 +43,6 @@ class Space:
             name: What the table is called in messages.
             vectors: `(V, d)`, of any float dtype; rows of no length have no vector.
             order: int64, ids by falling frequency, each once; those to learn from, so without special tokens.
-
-        Raises:
-            InputError: If vectors are not finite numbers, an id is out of range or given twice, or no row to learn
-                from is left.
         """
         vectors = _checked_vectors(name, vectors)
         lengths = torch.linalg.vector_norm(vectors, dim=1)

@@ -22,6 +22,7 @@ from hf_xlt.arguments import checked, refused, require_seed, require_whole, shor
 from hf_xlt.checkpoint import (
     Checkpoint,
     FittedTokenizer,
+    assemble,
     auto_class_name,
     chat_of,
     check_output,
@@ -29,9 +30,6 @@ from hf_xlt.checkpoint import (
     revocabulary,
     target_settings,
     tokens_without_row,
-)
-from hf_xlt.checkpoint import (
-    rewrite as assemble,
 )
 from hf_xlt.checkpoint.fit import check_opens
 from hf_xlt.checkpoint.rewrite import TargetSettings
@@ -334,11 +332,7 @@ class OverlapInitializer(Initializer):
 
 
 def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:
-    """The overlap of two vocabularies by one of `OVERLAPS`.
-
-    Raises:
-        InputError: If the rule is unknown, or asks for shared tokens and there are none.
-    """
+    """The overlap of two vocabularies by one of `OVERLAPS`."""
     if rule not in OVERLAPS:
         raise refused("overlap", rule, f"one of {', '.join(OVERLAPS)}")
     if rule != "none":
@@ -347,11 +341,7 @@ def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:
 
 
 def unknown_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """A notice of the tokens of a checkpoint's tokenizer that its table has no row for; none where there are none.
-
-    Raises:
-        InputError: If they are so many that the tokenizer is another model's.
-    """
+    """A notice of the tokens of a checkpoint's tokenizer that its table has no row for; none where there are none."""
     found = tokens_without_row(tokenizer.get_vocab(), checkpoint.vocab_size, checkpoint.name)
     if not found:
         return ()

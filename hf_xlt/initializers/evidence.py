@@ -103,9 +103,6 @@ def evidence_facts(given: Mapping[str, Any], unused: Collection[str] = ()) -> tu
     Args:
         given: Evidence by its names.
         unused: Names of what was given for nothing.
-
-    Raises:
-        InputError: If a file cannot be read.
     """
     names = [name for name, kind in EVIDENCE.items() if (kind.size or name == "donor") and name not in unused]
     return tuple(

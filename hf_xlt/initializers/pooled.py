@@ -235,11 +235,7 @@ def checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def check_helper(helper: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a helper that does not tell of the tokenizer's tokens.
-
-    Raises:
-        InputError: If its vocabulary is another, has many more tokens than rows, or a row is not finite.
-    """
+    """Refuse a helper that does not tell of the tokenizer's tokens."""
     vocabulary = tokenizer.get_vocab()
     if helper.tokenizer().get_vocab() != vocabulary:
         raise InputError(

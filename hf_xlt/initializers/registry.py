@@ -40,11 +40,7 @@ def register_initializer(name: str, cls: type) -> None:
 
 
 def initializer_class(name: str) -> type[Initializer]:
-    """The class of a method.
-
-    Raises:
-        InputError: If the name is unknown.
-    """
+    """The class of a method."""
     if name not in METHODS:
         raise InputError(
             f"Unknown initializer {name!r}",
@@ -117,10 +113,6 @@ def check_initializer(name: str, given: Mapping[str, Any], to_come: Collection[s
         name: The method.
         given: Its arguments, evidence and options.
         to_come: Evidence that is still to be made.
-
-    Raises:
-        InputError: If the method or an argument is unknown, evidence is missing or its file is not there, or an option
-            is of the wrong type.
     """
     known, cls = parameters(name), initializer_class(name)
     for key in given:
@@ -155,9 +147,6 @@ def choose(given: Mapping[str, Any]) -> Choice:
     Translations, in parallel text or a dictionary, tell more of a token than any similarity; a language model's
     embeddings more than static vectors, a helper's rows more than what a donor shares; a tokenizer alone tells how a
     token is spelled.
-
-    Raises:
-        InputError: If nothing of the target language is given.
     """
     there = [name for name in ("parallel", "dictionary", *_CHOICES) if given.get(name) is not None]
     if best := " and ".join(EVIDENCE[name].told for name in there if name not in _CHOICES):

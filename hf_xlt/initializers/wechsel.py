@@ -112,9 +112,6 @@ def dictionary_map(source: TextVectors, target: TextVectors, dictionary: WordPai
 
     As in the paper's code, vectors are neither scaled nor centred, and an entry counts in each pair of ways to write
     its words (as they are, in lower case, in title case) that both languages have vectors for: up to nine times.
-
-    Raises:
-        InputError: If no entry has a vector on both sides.
     """
     words, translations = zip(*dictionary, strict=True)
     # The products of all pairs of an entry add up to one product: of the sums of its two sides.

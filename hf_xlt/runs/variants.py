@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import atomic_folder, open_tokenizer
-from hf_xlt.checkpoint import rewrite as assemble
+from hf_xlt.checkpoint import assemble, atomic_folder, open_tokenizer
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError

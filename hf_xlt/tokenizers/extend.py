@@ -55,11 +55,7 @@ class Kind:
 
 
 def kind_of(model: Model) -> Kind:
-    """The kind of a model.
-
-    Raises:
-        InputError: If it cannot be extended.
-    """
+    """The kind of a model."""
     name = model["type"]
     if name not in KINDS:
         raise InputError(

@@ -69,9 +69,6 @@ class Pipeline:
             texts: The text, a line or document at a time; streamed once.
             vocab_size: Most entries, all included.
             min_frequency: Only what the text has so many times becomes an entry, letters apart.
-
-        Raises:
-            InputError: If there is no room for the tokens and the alphabet.
         """
         blank = self._blank()
         reserved, alphabet = self._reserved(), self._alphabet(blank)

@@ -30,9 +30,6 @@ def exchanged(tokenizer: PreTrainedTokenizerBase, first: int, second: int) -> Pr
         tokenizer: Any with a backend.
         first: The id of a token.
         second: The id of another.
-
-    Raises:
-        InputError: If the model holds its tokens in a list that the added tokens do not follow.
     """
     ids = {first: second, second: first}
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -65,9 +62,6 @@ def whole_model(model: Settings, vocab: Mapping[str, int]) -> Settings:
     Args:
         model: As tokenizer.json holds it.
         vocab: All tokens and their ids.
-
-    Raises:
-        InputError: If the model is a list, and ids of added tokens do not follow it.
     """
     pieces = model["vocab"]
     if not isinstance(pieces, list):

@@ -176,11 +176,7 @@ def train_tokenizer_like(
 
 
 def _unknown(model: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple[dict[str, Any], str | None]:
-    """A model that does not drop what it does not know, without its entries, and its unknown token.
-
-    Raises:
-        InputError: If there is neither an unknown token nor bytes.
-    """
+    """A model that does not drop what it does not know, without its entries, and its unknown token."""
     known = {name: value for name, value in model.items() if name not in ("vocab", "merges")}
     if model["type"] == "Unigram":
         place = model["unk_id"]

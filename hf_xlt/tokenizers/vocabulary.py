@@ -288,9 +288,6 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
         source: The vocabulary whose rows are given.
         target: The vocabulary whose rows are wanted.
         ignore_case: Whether tokens left without a counterpart match on their casefolded text.
-
-    Raises:
-        InputError: If no ordinary token is shared.
     """
     pairs: dict[int, int] = {}
     for key in _keys(source.marks_words and target.marks_words, ignore_case):

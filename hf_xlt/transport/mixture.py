@@ -65,11 +65,7 @@ class Mixture(ABC):
         """
 
     def apply(self, matrix: Tensor) -> Tensor:
-        """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`.
-
-        Raises:
-            InputError: If the matrix is not a float matrix or its shape does not fit.
-        """
+        """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`."""
         if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
             raise InputError(
                 f"Cannot mix the rows of a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "

@@ -53,11 +53,7 @@ def write(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Write the parts of an aligner to one file, which appears whole or not at all.
-
-    Raises:
-        InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
-    """
+    """Write the parts of an aligner to one file, which appears whole or not at all."""
     tensors = {"pairs.source": pairs.source.int(), "pairs.target": pairs.target.int()}
     for side, vocabulary in zip(("source", "target"), vocabularies, strict=True):
         tensors[f"{side}.tokens"] = to_bytes(vocabulary.tokens)
@@ -68,11 +64,7 @@ def write(
 
 
 def read(path: str | Path) -> tuple[WordPairs, tuple[Vocabulary, Vocabulary], Model]:
-    """Read what `write` wrote, equal to the bit.
-
-    Raises:
-        InputError: If the file is missing, unreadable, or not a word aligner.
-    """
+    """Read what `write` wrote, equal to the bit."""
     tensors, metadata = read_tensors(path, "word aligner", _FORMAT, "WordAligner.save")
     source, target = (Vocabulary(from_bytes(tensors[f"{side}.tokens"])) for side in ("source", "target"))
     pairs = WordPairs(tensors["pairs.source"].long(), tensors["pairs.target"].long(), len(source), len(target))

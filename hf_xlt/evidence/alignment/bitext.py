@@ -109,12 +109,7 @@ class Bitext:
         source: Vocabulary | None = None,
         target: Vocabulary | None = None,
     ) -> Bitext:
-        """Look the pairs' tokens up; a vocabulary that is not given is made of them.
-
-        Raises:
-            InputError: If there is no pair, a side of one is empty or a string, or one is so long that its links would
-                not fit into memory.
-        """
+        """Look the pairs' tokens up; a vocabulary that is not given is made of them."""
         if not len(pairs):
             raise InputError("There is no sentence pair; expected at least one. Give parallel text.")
         for pair in pairs:

@@ -34,9 +34,6 @@ def symmetrize(forward: Sequence[np.ndarray], backward: Sequence[np.ndarray], me
 
     Returns:
         For each pair int64 `(k, 2)`, in ascending order.
-
-    Raises:
-        InputError: If the method is unknown or the directions have different numbers of pairs.
     """
     check_symmetrization(method)
     if len(forward) != len(backward):
@@ -216,10 +213,6 @@ def read_pharaoh(path: str | Path, lengths: Sequence[tuple[int, int]]) -> list[n
 
     Returns:
         For each pair int64 `(k, 2)`, source and target positions from 0.
-
-    Raises:
-        InputError: If the file cannot be read, has another number of lines than there are pairs, holds anything but
-            links, or a link leaves its pair. Pairs are counted from 1, as lines are.
     """
     lines = list(text_lines(path))
     if len(lines) != len(lengths):

@@ -50,11 +50,7 @@ class VectorFile(ABC):
     unit = "line"
 
     def entries(self) -> Iterator[Entry]:
-        """All entries, in the order of the file.
-
-        Raises:
-            InputError: If the file is damaged, or has more or fewer entries than it says.
-        """
+        """All entries, in the order of the file."""
         with opened(self.path) as file:
             if self.count is not None:
                 file.readline()
@@ -71,11 +67,7 @@ class VectorFile(ABC):
             )
 
     def vector(self, entry: Entry) -> np.ndarray:
-        """float32 `(width,)`.
-
-        Raises:
-            InputError: If one of the numbers is none, or not finite.
-        """
+        """float32 `(width,)`."""
         row = self._row(entry)
         if np.isfinite(row).all():
             return row
@@ -178,9 +170,6 @@ def open_vectors(path: Path, width: int | None = None) -> VectorFile:
     Args:
         path: The file.
         width: The width its vectors must have; None takes any.
-
-    Raises:
-        InputError: If it cannot be read, does not begin as such a file does, or has vectors of another width.
     """
     with opened(path) as file:
         start = file.read(_READ).removeprefix(_BOM)

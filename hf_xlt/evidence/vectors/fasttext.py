@@ -47,11 +47,7 @@ class _Ngrams:
 
 
 def is_fasttext(path: Path) -> bool:
-    """Whether a file begins as a fastText model.
-
-    Raises:
-        InputError: If it cannot be read, or is a packed model: only the rows wanted are read, from where they are.
-    """
+    """Whether a file begins as a fastText model."""
     with opened(path) as file:
         if file.read(len(MAGIC)) != MAGIC:
             return False
@@ -62,11 +58,7 @@ def is_fasttext(path: Path) -> bool:
 
 
 def read_fasttext(path: Path, words: set[str], width: int | None) -> dict[str, np.ndarray]:
-    """The words with their vectors, those of the model's dictionary first.
-
-    Raises:
-        InputError: If the model is quantised, of an old version, damaged, or its width is not the one wanted.
-    """
+    """The words with their vectors, those of the model's dictionary first."""
     with _model(path) as file:
         settings = _settings(file, path)
         check_width(path, settings.width, width)
@@ -84,11 +76,7 @@ def read_fasttext(path: Path, words: set[str], width: int | None) -> dict[str, n
 
 
 def known_words(path: Path, words: set[str]) -> set[str]:
-    """Those of the words that the dictionary of a fastText model has.
-
-    Raises:
-        InputError: As from `read_fasttext`.
-    """
+    """Those of the words that the dictionary of a fastText model has."""
     with _model(path) as file:
         _settings(file, path)
         return set(_dictionary(file, path, words)[0])

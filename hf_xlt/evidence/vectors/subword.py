@@ -42,9 +42,6 @@ class WordAverages(TextVectors):
         vectors: Word vectors, the most frequent word first.
         weighting: One of `WORD_WEIGHTINGS`; see `word_average`.
         frequencies: `(n,)`, how often each word occurs, for `frequency`.
-
-    Raises:
-        InputError: If the weighting is unknown, or frequencies are missing, too many or too few, or negative.
     """
 
     vectors: Vectors
@@ -133,9 +130,6 @@ def word_average(
 
     Returns:
         float32 `(V, d)`; zero rows for tokens of no word, special tokens among them.
-
-    Raises:
-        InputError: If the weighting is unknown or the frequencies do not fit.
     """
     weights = word_weights(len(vectors.words), weighting, frequencies)
     tokens, words = _parts(vectors.words, tokenizer)
@@ -150,11 +144,7 @@ def word_average(
 
 
 def word_weights(count: int, weighting: str, frequencies: Tensor | None = None) -> np.ndarray:
-    """float64 `(count,)`, the weights of words by falling frequency.
-
-    Raises:
-        InputError: If the weighting is unknown, or frequencies are missing, too many or too few, or negative.
-    """
+    """float64 `(count,)`, the weights of words by falling frequency."""
     match weighting:
         case "unweighted":
             return np.ones(count)

@@ -39,10 +39,6 @@ def train_vectors(
         ngrams: Shortest and longest character n-grams that a token's vector is made of, such as `(3, 6)`.
         threads: Threads; with more than one, the result is no longer the same in each run.
         seed: Seed of the draws.
-
-    Raises:
-        InputError: If gensim is not installed, a setting is out of range, `sequences` is an iterator, or no token
-            occurs `least_count` times.
     """
     _check(sequences, width, epochs, ngrams)
     check_gensim()
@@ -65,11 +61,7 @@ def train_vectors(
 
 
 def check_gensim() -> None:
-    """Refuse to begin what will train vectors where gensim is not installed.
-
-    Raises:
-        InputError: If it is not.
-    """
+    """Refuse to begin what will train vectors where gensim is not installed."""
     try:
         import gensim.models  # noqa: F401
     except ImportError as error:

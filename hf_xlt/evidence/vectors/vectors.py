@@ -25,9 +25,6 @@ class Vectors:
     Attributes:
         words: By falling frequency, each once.
         table: float32 `(n, d)`, a row a word.
-
-    Raises:
-        InputError: If there is no word, one is there twice, or rows and words do not fit or are not finite numbers.
     """
 
     words: Sequence[str]
@@ -80,10 +77,6 @@ def read_words(path: str | Path, words: Collection[str], width: int | None = Non
         words: The words wanted. Those the file lacks are left out, except that a fastText `.bin` makes them of their
             character n-grams; they come last.
         width: The width the vectors must have; None takes any.
-
-    Raises:
-        InputError: If the file cannot be read, is cut short or of another format, has vectors of another width, of
-            NaN or infinity, or has none of the words.
     """
     path = Path(path).expanduser()
     if is_fasttext(path):
@@ -98,11 +91,7 @@ def read_words(path: str | Path, words: Collection[str], width: int | None = Non
 
 
 def first_vectors(path: Path, most: int) -> Vectors:
-    """The vectors of the first words of a file that is not fastText's.
-
-    Raises:
-        InputError: As from `read_words`.
-    """
+    """The vectors of the first words of a file that is not fastText's."""
     found = _read(open_vectors(path), None, most)
     if not found:
         raise InputError(f"Vectors {path} have no word; expected some: check that the file is whole.", path=path)
@@ -110,11 +99,7 @@ def first_vectors(path: Path, most: int) -> Vectors:
 
 
 def vector_count(path: Path) -> int | None:
-    """How many vectors a file says it has; None if it does not say, as those of GloVe and fastText's models.
-
-    Raises:
-        InputError: If it cannot be read, or holds no vectors.
-    """
+    """How many vectors a file says it has; None if it does not say, as those of GloVe and fastText's models."""
     return None if is_fasttext(path) else open_vectors(path).count
 
 

@@ -156,9 +156,6 @@ def health(
         corpus: Text of the target language, of which the beginning is read; without one, nothing is weighted by how
             often tokens occur.
         table: The target rows `(target_size, d)`, where they are made already.
-
-    Raises:
-        InputError: If the text cannot be read or has no word, or the source's rows are not finite.
     """
     given = source.input_rows()[: transport.source_size]
     check_finite(given, f"the embedding table of {source.name}")

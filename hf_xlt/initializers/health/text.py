@@ -107,11 +107,7 @@ class CountedText:
 
 
 def count_text(corpus: Corpus, source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase) -> CountedText:
-    """Count the first `CHARACTERS` of a text, whole lines, in batches.
-
-    Raises:
-        InputError: If the text cannot be read, or has no word that both tokenizers make tokens of.
-    """
+    """Count the first `CHARACTERS` of a text, whole lines, in batches."""
     tokenizers = source, target
     counts = [np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64) for tokenizer in tokenizers]
     forms = [Vocabulary.of(tokenizer).forms for tokenizer in tokenizers]
