@@ -201,7 +201,7 @@ class TestHealth:
 
     def test_words_shown_are_not_copied_and_have_source_tokens_near(self, clp, places):
         for corpus in (None, places / "de.txt"):
-            found = clp.health(corpus).neighbours
+            found = clp.health(corpus).neighbors
             assert 0 < len(found) <= 10
             for word in found:
                 assert word.origin == clp.transport().origin(word.token) != "copied"
@@ -221,7 +221,7 @@ class TestHealth:
         found = health(replace(transport, mixture=mapped), clp.source, clp.tokenizer)
         assert found.rows.keys() >= {"copied", "projected"}
         assert "mixed" not in found.rows
-        assert {word.origin for word in found.neighbours} == {"projected"}
+        assert {word.origin for word in found.neighbors} == {"projected"}
 
     def test_rows_made_already_are_not_made_again(self, clp, places, monkeypatch):
         made = clp.transport().apply(clp.source.input_rows())

@@ -79,13 +79,7 @@ class Chat:
 def missing_tokens(
     template: str, tokenizer: PreTrainedTokenizerBase, former: PreTrainedTokenizerBase | None
 ) -> tuple[str, ...]:
-    """Special tokens that a template names and a tokenizer lacks, by their spelling or by their role.
-
-    Args:
-        template: In Jinja.
-        tokenizer: The new one.
-        former: The one whose added tokens the template may spell; the new one's are there anyway.
-    """
+    """Special tokens that a template names and a tokenizer lacks, by their spelling or by their role."""
     added = [] if former is None else [str(token) for token in former.added_tokens_decoder.values()]
     vocabulary = tokenizer.get_vocab()
     spelled = [token for token in added if token.strip() and token in template and token not in vocabulary]

@@ -33,13 +33,7 @@ def check_finite(rows: Tensor, name: str) -> None:
 
 
 def check_ids(size: int, rows: int, name: str) -> None:
-    """Refuse a tokenizer whose ids reach beyond a table.
-
-    Args:
-        size: The tokenizer's largest id + 1.
-        rows: Rows of the table.
-        name: Whose tokenizer and table they are, for the message.
-    """
+    """Refuse a tokenizer whose ids reach beyond a table."""
     if size > rows:
         raise InputError(
             f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows. "
@@ -51,11 +45,6 @@ def tokens_without_row(vocab: Mapping[str, int], rows: int, name: str) -> tuple[
     """The tokens of a checkpoint's tokenizer whose ids lie beyond its table, by id: nothing is known of them.
 
     Gemma 3 has one of these, and so have tokenizers to which tokens were added without resizing the table.
-
-    Args:
-        vocab: The tokenizer's tokens and their ids.
-        rows: Rows of the table.
-        name: Whose tokenizer and table they are, for the message.
     """
     without = sorted((id_, token) for token, id_ in vocab.items() if id_ >= rows)
     if len(without) > _MOST_WITHOUT_ROW * len(vocab):

@@ -44,12 +44,7 @@ def commit_of(folder: Path) -> str | None:
 
 
 def checkpoint_content(name_or_folder: str | Path, *, ignoring: Path | None = None) -> str:
-    """What identifies the content of a checkpoint: the commit of one from the Hub, a digest of a local folder's files.
-
-    Args:
-        name_or_folder: As `fetch` takes it.
-        ignoring: A folder inside it whose files do not count, such as one for results.
-    """
+    """What identifies the content of a checkpoint: the commit of one from the Hub, a digest of a folder's files."""
     folder = fetch(name_or_folder)
     return commit_of(folder) or content_of(folder, ignoring=ignoring)
 

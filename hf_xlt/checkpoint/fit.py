@@ -17,6 +17,7 @@ from tokenizers import AddedToken
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import short
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
 from hf_xlt.checkpoint.tokenizer import open_tokenizer, save_tokenizer
@@ -66,13 +67,7 @@ class FittedTokenizer:
     def of(
         cls, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, add_missing_tokens: bool = False
     ) -> FittedTokenizer:
-        """Fit a tokenizer to the body of a checkpoint.
-
-        Args:
-            checkpoint: The source.
-            tokenizer: The target tokenizer; it stays as it is.
-            add_missing_tokens: Whether tokens that the body needs and the tokenizer lacks are added, not refused.
-        """
+        """Fit a tokenizer to the body of a checkpoint."""
         size = max(tokenizer.get_vocab().values()) + 1
         missing = missing_tokens(checkpoint, tokenizer)
         if missing and not add_missing_tokens:
@@ -91,6 +86,10 @@ class FittedTokenizer:
             )
         fitted = exchanged(whole, held, wanted)
         return cls(fitted, size, (held, wanted), tuple(token.token for token in missing))
+
+    def __repr__(self) -> str:
+        changes = f"exchanged {self.exchanged}, added {short(self.added)}"
+        return f"FittedTokenizer({len(self.tokenizer):,} tokens{', ' + changes if self.changed else ''})"
 
     @property
     def changed(self) -> bool:
@@ -155,11 +154,6 @@ def check_opens(checkpoint: Checkpoint, own: PreTrainedTokenizerBase, tokenizer:
     """Refuse a tokenizer that transformers opens as another beside a model of the checkpoint's type.
 
     Whatever a folder with a Qwen 2 holds, for one, is opened as Qwen's own kind of tokenizer.
-
-    Args:
-        checkpoint: The source.
-        own: Its tokenizer, as it was opened.
-        tokenizer: The target tokenizer; one of the same class opens as it was.
     """
     if type(tokenizer) is type(own):
         return

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, short
 from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
 from hf_xlt.checkpoint.kind import skeleton
@@ -77,6 +77,11 @@ class Checkpoint:
         config = _with_stored_head(config, weights.tensors, trust_remote_code)
         layout = Layout.of(config, weights.tensors, trust_remote_code=trust_remote_code)
         return cls(str(name_or_folder), folder, config, weights, layout, trust_remote_code)
+
+    def __repr__(self) -> str:
+        stored = self.weights.tensors[self.layout.input_name]
+        model = ", ".join(self.config.architectures or ()) or self.config.model_type
+        return f"Checkpoint({short(self.name)}: {short(model, 60)}, {stored.dtype} rows {tuple(stored.shape)})"
 
     @property
     def body(self) -> Path:

@@ -244,14 +244,7 @@ def chat_of(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, asked: s
 def write_tokenizer(
     checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path, chat_template: str | None = None
 ) -> None:
-    """Save a new tokenizer of a checkpoint, with its chat and the limits of its body: length and kinds of input.
-
-    Args:
-        checkpoint: Whose body the tokenizer is for.
-        tokenizer: The target's.
-        folder: Where its files go.
-        chat_template: As `Chat.choose` takes it.
-    """
+    """Save a new tokenizer of a checkpoint, with its chat and the limits of its body: length and kinds of input."""
     talking = copy.copy(tokenizer)
     talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
     save_tokenizer(talking, folder)
@@ -286,12 +279,6 @@ def assemble(
 
     Equal to what opens from the folder that `revocabulary` writes; only, a checkpoint without a language-modelling
     head gets a new one here.
-
-    Args:
-        checkpoint: The source.
-        transport: Makes target rows out of source rows.
-        tokenizer: The target tokenizer.
-        dtype: Type of the weights; by default the one they are stored in.
 
     Raises:
         InputError: If source rows in use or the body are not finite, or the body is all zeros.

@@ -138,11 +138,6 @@ def relative_counts(counts: TokenCounts, vocabulary: Vocabulary, least: int = 4)
     Inflected forms begin alike in most languages that have them. All tokens that share a prefix with one lend their
     relative frequencies, in equal parts. Case is ignored, and tokens inside a word do not lend to those that start one.
 
-    Args:
-        counts: The evidence there is.
-        vocabulary: The target's.
-        least: The fewest characters that a prefix has.
-
     Returns:
         Counts that add up to 1 for each token that had none and has a relative, and none for the others.
     """

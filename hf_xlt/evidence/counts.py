@@ -51,6 +51,9 @@ class TokenCounts:
         if (np.diff(self._keys) <= 0).any():
             raise InputError("The counts are out of order or have a pair twice; make them with TokenCounts.of.")
 
+    def __repr__(self) -> str:
+        return f"TokenCounts({len(self):,} pairs of {self.shape[0]:,} target and {self.shape[1]:,} source ids)"
+
     @property
     def _keys(self) -> np.ndarray:
         """One number a pair, ascending as the pairs do."""

@@ -70,12 +70,6 @@ def token_pairs(
     Pairs with an empty side go. So do those with more than `LONGEST` tokens on a side, which are documents rather than
     sentences: to align one takes as long as thousands of sentences, and tells less. They are counted and named.
 
-    Args:
-        texts: Source and target text of each pair: sentences, or the entries of a dictionary.
-        source: Tokenizer of the source side.
-        target: Tokenizer of the target side.
-        lines: The line of each pair in its file; without them pairs are named by their place, from 1.
-
     Returns:
         int64 ids of the source and of the target sentence.
     """
@@ -108,11 +102,6 @@ def check_direction(
     """Refuse pairs whose sides are exchanged: either tokenizer would cut the other side's texts into far fewer tokens.
 
     A tokenizer cuts its own language into fewer tokens than another. Few pairs tell nothing and pass.
-
-    Args:
-        texts: Source and target text of each pair.
-        source: Tokenizer of the source side.
-        target: Tokenizer of the target side.
     """
     some = texts[:_MOST]
     if len(some) < _FEWEST:

@@ -58,6 +58,9 @@ class Space:
         rows.sub_(mean).mul_(placed[:, None])
         return cls(unit_rows(rows), order, lengths[order], mean, torch.linalg.vector_norm(rows, dim=1))
 
+    def __repr__(self) -> str:
+        return f"Space({len(self.rows):,} rows, {self.rows.shape[1]} wide; {len(self.order):,} to learn from)"
+
     def frequent(self, count: int) -> Tensor:
         """The rows `(≤ count, d)` of the most frequent words, in order."""
         return self.rows[self.order[:count]]
@@ -123,6 +126,13 @@ class Alignment:
     history: tuple[float, ...]
     pairs: Tensor
     held_out: float | None = None
+
+    def __repr__(self) -> str:
+        held_out = "" if self.held_out is None else f", {self.held_out:.0%} of held-out entries found"
+        figures = (
+            f"criterion {self.criterion:.3f}, chance {self.chance:.3f}, confidence {self.confidence:.2f}{held_out}"
+        )
+        return f"Alignment({tuple(self.map.shape)} map, {len(self.pairs):,} mutual matches: {figures})"
 
     @property
     def confidence(self) -> float:

@@ -98,12 +98,7 @@ def read_places(given: Mapping[str, Any]) -> tuple[str | Path, ...]:
 
 
 def evidence_facts(given: Mapping[str, Any], unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
-    """What a card tells of the files and the donor: their names, and how much there is in the files.
-
-    Args:
-        given: Evidence by its names.
-        unused: Names of what was given for nothing.
-    """
+    """What a card tells of the files and the donor: their names, and how much there is in the files."""
     names = [name for name, kind in EVIDENCE.items() if (kind.size or name == "donor") and name not in unused]
     return tuple(
         EvidenceFacts(

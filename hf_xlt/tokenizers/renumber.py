@@ -24,13 +24,7 @@ _MADE_OF = (
 
 
 def exchanged(tokenizer: PreTrainedTokenizerBase, first: int, second: int) -> PreTrainedTokenizerBase:
-    """The same tokenizer with two tokens' ids exchanged; it cuts any text into the same tokens.
-
-    Args:
-        tokenizer: Any with a backend.
-        first: The id of a token.
-        second: The id of another.
-    """
+    """The same tokenizer with two tokens' ids exchanged; it cuts any text into the same tokens."""
     ids = {first: second, second: first}
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     vocab = tokenizer.get_vocab()
@@ -57,12 +51,7 @@ def without_ids_from(tokenizer: PreTrainedTokenizerBase, rows: int) -> PreTraine
 
 
 def whole_model(model: Settings, vocab: Mapping[str, int]) -> Settings:
-    """A tokenizer's model with all its tokens in it, those added beside it too, so that ids can be given to them.
-
-    Args:
-        model: As tokenizer.json holds it.
-        vocab: All tokens and their ids.
-    """
+    """A tokenizer's model with all its tokens in it, those added beside it too, so that ids can be given to them."""
     pieces = model["vocab"]
     if not isinstance(pieces, list):
         return model | {"vocab": dict(vocab)}

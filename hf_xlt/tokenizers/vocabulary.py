@@ -204,6 +204,9 @@ class Vocabulary:
             ids=vocab,
         )
 
+    def __repr__(self) -> str:
+        return f"Vocabulary({self.size:,} ids: {len(self.forms):,} ordinary tokens, {len(self.special)} special)"
+
     @property
     def special(self) -> dict[str, int]:
         """All special tokens by their spelling, with a role or without."""
@@ -254,6 +257,11 @@ class Overlap:
                 "pairs, and each target id once and below the number of rows. Build it with overlap()."
             )
 
+    def __repr__(self) -> str:
+        return (
+            f"Overlap({len(self.target_ids):,} of {self.target_size:,} ids shared, {len(self.missing_ids):,} missing)"
+        )
+
     @classmethod
     def of(cls, pairs: Mapping[int, int], target: Vocabulary) -> Overlap:
         """The overlap that pairs target ids with source ids."""
@@ -283,11 +291,6 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
     token has several roles, the last one in `ROLES` that the source can serve decides. Special tokens without such a
     role match those of the same spelling. Where the target extends the source, each of the source's tokens matches
     itself, even if others have its form.
-
-    Args:
-        source: The vocabulary whose rows are given.
-        target: The vocabulary whose rows are wanted.
-        ignore_case: Whether tokens left without a counterpart match on their casefolded text.
     """
     pairs: dict[int, int] = {}
     for key in _keys(source.marks_words and target.marks_words, ignore_case):

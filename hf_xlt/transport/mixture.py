@@ -42,6 +42,10 @@ class Mixture(ABC):
     sums_sources: ClassVar[bool] = True  # whether rows are sums of source rows, and so any column can be mixed alike
     source_size: int  # number of source ids: the rows a source matrix must have at least
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in self.tensors().items() if tensor.ndim)
+        return f"{type(self).__name__}({shapes})"
+
     @property
     @abstractmethod
     def finite(self) -> Tensor:
@@ -89,7 +93,7 @@ class Mixture(ABC):
         return cls(**values)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SparseMixture(Mixture):
     """Few weights a row, in compressed sparse rows: top-k, sparsemax, translation probabilities, counts.
 
@@ -152,7 +156,7 @@ class SparseMixture(Mixture):
         return rows_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _PairwiseMixture(Mixture):
     """Weights from all inner products of target and source vectors, `left rightᵀ (n, o)`, over their sum.
 
@@ -187,7 +191,7 @@ class _PairwiseMixture(Mixture):
         return self.source_ids, (products / products.sum()).float()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FactoredMixture(_PairwiseMixture):
     """All inner products, normalised by their sum: CLP-Transfer's mixture in closed form.
 
@@ -236,7 +240,7 @@ class FactoredMixture(_PairwiseMixture):
         return product.float()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClippedMixture(_PairwiseMixture):
     """Inner products with negative ones set to zero, normalised by their sum, a row block at a time."""
 
@@ -277,7 +281,7 @@ class ClippedMixture(_PairwiseMixture):
         return rows_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ProjectedMixture(Mixture):
     """Target vectors times a map into the source space (TreLM): rows that are not sums of source rows.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hf_xlt.arguments import checked, require_seed
 from hf_xlt.errors import InputError
+from hf_xlt.files.printable import html_table
 from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
 from hf_xlt.transport.mixture import MIXTURES, Mixture, SparseMixture, check_ids
 
@@ -110,6 +111,12 @@ class Transport:
         if self.mixture and self.mixture.source_size > self.source_size:
             wanted = self.mixture.source_size
             raise ValueError(f"source_size is {self.source_size}; expected {wanted} or more, as the mixture reads.")
+
+    def __repr__(self) -> str:
+        origins = ", ".join(f"{count:,} {origin}" for origin, count in asdict(self.counts).items() if count)
+        stored = "" if self.mixture is None else f"; {self.mixture.kind}"
+        rank = "" if self.rank is None else f", rank {self.rank}"
+        return f"Transport({self.source_size:,} -> {self.target_size:,} rows: {origins}{stored}{rank})"
 
     @torch.no_grad()
     @checked
@@ -225,7 +232,7 @@ class Transport:
         Raises:
             InputError: If the target vocabulary has no such token or `k` is not positive.
         """
-        return [(part.source, part.weight) for part in self.parts(token, k)]
+        return Explanation((part.source, part.weight) for part in self.parts(token, k))
 
     @checked
     def parts(self, token: str, k: int = 5) -> list[Part]:
@@ -322,6 +329,13 @@ class Transport:
             evidence=_under("counts.", tensors),
             rank=int(metadata["rank"]) if "rank" in metadata else None,
         )
+
+
+class Explanation(list[tuple[str, float]]):
+    """Source tokens and their weights: a list, and a table in a notebook."""
+
+    def _repr_html_(self) -> str:
+        return html_table(("source token", "weight"), ((token, f"{weight:.3f}") for token, weight in self))
 
 
 def factorize(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:

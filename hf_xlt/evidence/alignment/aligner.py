@@ -105,6 +105,11 @@ class WordAligner:
     pairs: WordPairs
     model: Model
 
+    def __repr__(self) -> str:
+        kind = type(self.model.distortions[0]).__name__.lower()
+        sizes = f"{len(self.source):,} source and {len(self.target):,} target words, {len(self.pairs):,} pairs"
+        return f"WordAligner({kind}: {sizes})"
+
     @classmethod
     @one_thread()
     def train(

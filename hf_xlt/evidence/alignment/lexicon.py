@@ -35,6 +35,9 @@ class WordPairs:
     def __len__(self) -> int:
         return len(self.source)
 
+    def __repr__(self) -> str:
+        return f"WordPairs({len(self):,} of {self.source_size:,} source and {self.target_size:,} target words)"
+
     @classmethod
     def collect(
         cls, batches: Sequence[Batch], source: Vocabulary, target: Vocabulary

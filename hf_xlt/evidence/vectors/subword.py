@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ class WordAverages(TextVectors):
 
     vectors: Vectors
     weighting: str = "rank"
-    frequencies: Tensor | None = None
+    frequencies: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         word_weights(len(self.vectors.words), self.weighting, self.frequencies)

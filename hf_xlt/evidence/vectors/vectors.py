@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hf_xlt.arguments import short
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors.entries import VectorFile, open_vectors
 from hf_xlt.evidence.vectors.fasttext import is_fasttext, read_fasttext
@@ -45,11 +46,11 @@ class Vectors:
                 "train or export the vectors again."
             )
 
+    def __repr__(self) -> str:
+        return f"Vectors({len(self.words):,} words from {short(self.words[0], 40)} on, {self.table.shape[1]} wide)"
+
     def placed(self, tokens: Sequence[str]) -> tuple[Tensor, Tensor]:
         """A table for a vocabulary, and its frequency order.
-
-        Args:
-            tokens: The word of each id.
 
         Returns:
             float32 `(V, d)`, zero where a token has no vector; and int64, the ids of those that have one, by falling
