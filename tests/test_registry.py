@@ -92,8 +92,8 @@ BUILT = [
     ("clp", {"weighting": "paper"}),
     ("clp", {"weighting": "top-k", "k": 3}),
     ("clp", {"weighting": "sparsemax"}),
-    ("ofa", {"factorised": 5}),
-    ("ofa", {"factorised": 16, "weighting": "sparsemax"}),
+    ("ofa", {"factorized": 5}),
+    ("ofa", {"factorized": 16, "weighting": "sparsemax"}),
     ("random", {"pad_to_multiple_of": 64, "seed": 7}),
 ]
 
@@ -187,7 +187,7 @@ def test_options_are_checked_by_their_types(places):
         ("clp", "temperature", "hot", "a number"),
         ("clp", "ignore_case", "no", "true or false"),
         ("pooled", "weights", 3, "Mapping[str, float] or None"),
-        ("ofa", "factorised", 1.5, "a whole number or None"),
+        ("ofa", "factorized", 1.5, "a whole number or None"),
     ):
         with pytest.raises(InputError) as refused:
             check_initializer(method, needed(method, places) | {option: value})

@@ -19,7 +19,7 @@ def made(tmp_path_factory):
     english, german = tiny.tokenizer("en", "wordpiece"), tiny.tokenizer("de", "wordpiece", 500)
     tiny.save(tiny.model("bert", english, seed=1), english, folder / "source")
     (folder / "d.vec").write_text("2 3\nthe 1 2 3\nHaus 1 0 1\n", encoding="utf-8")
-    (folder / "d.tsv").write_text("house\tHaus\n", encoding="utf-8")
+    (folder / "d.tsv").write_text("house\taus\n", encoding="utf-8")
     pairs = list(zip(sentences("en", "train")[:30], sentences("de", "train")[:30], strict=True))
     table = torch.randn(600, 16, generator=torch.Generator().manual_seed(0))
     counted = hf_xlt.DictionaryInitializer(folder / "source", german, dictionary=folder / "d.tsv")

@@ -277,7 +277,7 @@ def assemble(
 ) -> PreTrainedModel:
     """The language model of a checkpoint with its vocabulary-sized tensors transported.
 
-    Equal to what opens from the folder that `revocabulary` writes; only, a checkpoint without a language-modelling
+    Equal to what opens from the folder that `revocabulary` writes; only, a checkpoint without a language-modeling
     head gets a new one here.
 
     Raises:

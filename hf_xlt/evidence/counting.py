@@ -49,13 +49,13 @@ def _written(
     entries: Sequence[tuple[str, str]], source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase
 ) -> list[tuple[str, str]]:
     """The entries in each way that the target's tokenizer tells apart, each once."""
-    cases: list[Callable[[str], str]] = [str, str.lower, _capitalised] if _tells(target, "a", "A") else [str]
+    cases: list[Callable[[str], str]] = [str, str.lower, _capitalized] if _tells(target, "a", "A") else [str]
     spaces = ["", " "] if _tells(target, "a", " a") else [" " if _tells(source, "a", " a") else ""]
     ways = ((space + case(s), space + case(t)) for s, t in entries for case in cases for space in spaces)
     return list(dict.fromkeys(ways))
 
 
-def _capitalised(text: str) -> str:
+def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 

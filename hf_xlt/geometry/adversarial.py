@@ -195,7 +195,7 @@ class AdversarialGame:
         return losses.detach()
 
     def _losses(self, mapped: Tensor, images: Tensor, source_label: float) -> Tensor:
-        """Binary cross-entropy `(restarts,)` of both sides, where mapped rows are labelled `1 − source_label`."""
+        """Binary cross-entropy `(restarts,)` of both sides, where mapped rows are labeled `1 − source_label`."""
         logits = self.discriminators(torch.cat([mapped, images], dim=1) * images.shape[-1] ** 0.5)
         labels = torch.full_like(logits, source_label)
         labels[:, : mapped.shape[1]] = 1 - source_label

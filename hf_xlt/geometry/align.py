@@ -109,7 +109,7 @@ def align_spaces(
 ) -> Alignment:
     """Find the orthogonal map that lays a target's vectors on a source's, with or without a dictionary.
 
-    Both tables are scaled to unit rows, centred and scaled again. The first map comes from the dictionary if there is
+    Both tables are scaled to unit rows, centered and scaled again. The first map comes from the dictionary if there is
     one, else from similarity profiles, principal axes or the identity; a game may improve it; then Procrustes on mutual
     CSLS matches is repeated until the criterion settles, and the map with the best criterion is kept, unless the first
     one finds more of the dictionary entries that were held out. The criterion is the mean cosine of mapped words and

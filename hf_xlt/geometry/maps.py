@@ -14,7 +14,7 @@ from hf_xlt.geometry.similarity import unit_rows
 
 
 def procrustes(rows: Tensor, images: Tensor) -> Tensor:
-    """The orthogonal map `W` that minimises `‖rows W − images‖`: `W = UVᵀ` with `U S Vᵀ = svd(rowsᵀ images)`.
+    """The orthogonal map `W` that minimizes `‖rows W − images‖`: `W = UVᵀ` with `U S Vᵀ = svd(rowsᵀ images)`.
 
     Where the widths differ, `W` has orthonormal rows (k < d) or columns (k > d): the nearest such map in the sense
     of the largest `tr((rows W)ᵀ images)`. For a stack of problems, leading dimensions are batched.
@@ -47,8 +47,8 @@ def axes_start(rows: Tensor, images: Tensor) -> Tensor:
     moments are all that is used, so the time is that of two `d × d` products; what comes out is rough.
 
     Args:
-        rows: Centred rows `(n, k)` of one space.
-        images: Centred rows `(m, d)` of the other.
+        rows: Centered rows `(n, k)` of one space.
+        images: Centered rows `(m, d)` of the other.
 
     Returns:
         An orthogonal map `(k, d)`.
@@ -68,13 +68,13 @@ def similarity_start(rows: Tensor, images: Tensor, k: int = 10) -> Tensor:
     """Map rows whose similarity profiles match.
 
     A word's profile is its row of the square root of the similarity matrix, sorted: it does not depend on any axis of
-    the space, nor on the order of words, so profiles of two spaces compare (VecMap's unsupervised initialisation,
-    section 3.2). They are centred, scaled to length one, and matched under CSLS, both ways.
+    the space, nor on the order of words, so profiles of two spaces compare (VecMap's unsupervised initialization,
+    section 3.2). They are centered, scaled to length one, and matched under CSLS, both ways.
 
     Args:
         rows: Unit rows `(n, k)` of the most frequent words of one space; `n × n` similarities are formed.
         images: The same `(m, d)` of the other; what both have more than the other is left out.
-        k: Size of the neighbourhoods of CSLS.
+        k: Size of the neighborhoods of CSLS.
 
     Returns:
         An orthogonal map `(k, d)`.
@@ -89,7 +89,7 @@ def similarity_start(rows: Tensor, images: Tensor, k: int = 10) -> Tensor:
 
 
 def _profiles(rows: Tensor) -> Tensor:
-    """Sorted rows `(n, n)` of `(X Xᵀ)^½ = U S Uᵀ`, where `X = U S Vᵀ`; centred unit rows."""
+    """Sorted rows `(n, n)` of `(X Xᵀ)^½ = U S Uᵀ`, where `X = U S Vᵀ`; centered unit rows."""
     left, singular, _ = torch.linalg.svd(rows, full_matrices=False)
     profiles = unit_rows(((left * singular) @ left.T).sort(dim=1).values)
     return unit_rows(profiles - profiles.mean(0))

@@ -19,13 +19,13 @@ NO_VECTOR = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Rows scaled to length one, centred, and scaled to length one again.
+    """Rows scaled to length one, centered, and scaled to length one again.
 
     Attributes:
         rows: float32 `(V, d)`; zero where the table has no vector.
         order: int64 `(n,)`, the rows to learn from, most frequent first; all have a vector.
         lengths: float32 `(n,)`, lengths of those rows in the table.
-        mean: float32 `(d,)`, what centring took away.
+        mean: float32 `(d,)`, what centering took away.
         distances: float32 `(V,)`, how far each row was from the mean, as a unit row.
     """
 
@@ -37,7 +37,7 @@ class Space:
 
     @classmethod
     def of(cls, name: str, vectors: Tensor, order: Tensor) -> Self:
-        """Normalise a table.
+        """Normalize a table.
 
         Args:
             name: What the table is called in messages.
@@ -148,7 +148,7 @@ class Alignment:
         return unit_rows(self.target.rows @ self.map)
 
     def projection(self, ids: Tensor) -> ProjectedMixture:
-        """Rows for the source model: normalisation undone in the source's way, lengths as the source's.
+        """Rows for the source model: normalization undone in the source's way, lengths as the source's.
 
         A mapped row is moved as far from the source's mean as it was from the target's, relative to what is usual in
         either, and made as long as the source's rows of the same relative frequency are on average: in many models

@@ -201,7 +201,7 @@ class Initializer(ABC):
         return type(self.source.config).from_dict(self._target_settings.files["config.json"])
 
     def build_model(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
-        """The target model in memory, with a language-modelling head.
+        """The target model in memory, with a language-modeling head.
 
         A head that the source checkpoint lacks starts at random (seed it with `torch.manual_seed`).
 

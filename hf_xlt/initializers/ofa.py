@@ -43,7 +43,7 @@ class OFAInitializer(OverlapInitializer):
     source's rows `E = F P`, and P the primitives; a row of the target is `F_t P`. Rows of tokens without a vector are
     drawn, their coordinates that is.
 
-    A checkpoint holds whole rows: with `factorised`, they are the products `F_t P`, of that rank, and `factorize`
+    A checkpoint holds whole rows: with `factorized`, they are the products `F_t P`, of that rank, and `factorize`
     splits a table for a model that keeps the two apart.
 
     Args:
@@ -51,7 +51,7 @@ class OFAInitializer(OverlapInitializer):
         tokenizer: The target tokenizer.
         vectors: Word vectors of many languages in one space, or those of the target language.
         source_vectors: Word vectors of the source language in the same space, if they are others.
-        factorised: Number of coordinates, D' (the paper has 100, 200 and 400); None mixes the rows as they are.
+        factorized: Number of coordinates, D' (the paper has 100, 200 and 400); None mixes the rows as they are.
         overlap: Which tokens are copied: one of `OVERLAPS`.
         weighting: How cosines become weights: one of `WEIGHTINGS`; see `Weighting`.
         k: Number of tokens in a row, for `top-k`.
@@ -60,7 +60,7 @@ class OFAInitializer(OverlapInitializer):
         **options: As `Initializer` takes them.
 
     Raises:
-        InputError: As `OverlapInitializer` does, or if vectors cannot be read, the weighting is unknown, `factorised`
+        InputError: As `OverlapInitializer` does, or if vectors cannot be read, the weighting is unknown, `factorized`
             is not a number from 1 to the width of the rows, or the target tokenizer then extends the source's. From
             `transport()`, if no token of a vocabulary has a vector, or the widths of vectors differ.
     """
@@ -74,7 +74,7 @@ class OFAInitializer(OverlapInitializer):
         *,
         vectors: str | Path | TextVectors,
         source_vectors: str | Path | TextVectors | None = None,
-        factorised: int | None = None,
+        factorized: int | None = None,
         overlap: str = "ignore-case",
         weighting: str = "top-k",
         k: int = 10,
@@ -89,24 +89,24 @@ class OFAInitializer(OverlapInitializer):
         self.device = device
         super().__init__(source, tokenizer, overlap=overlap, **options)
         width = self.source.weights.tensors[self.source.layout.input_name].shape[1]
-        if factorised is not None and not 1 <= factorised <= width:
-            raise refused("factorised", factorised, f"from 1 to {width}, the width of the source's rows")
-        if factorised is not None and self.target_vocabulary.extends(self.source_vocabulary):
+        if factorized is not None and not 1 <= factorized <= width:
+            raise refused("factorized", factorized, f"from 1 to {width}, the width of the source's rows")
+        if factorized is not None and self.target_vocabulary.extends(self.source_vocabulary):
             raise InputError(
-                "The tokenizer extends the source's, whose rows are to stay as they are; factorised they would not",
-                value=factorised,
-                hint="Leave factorised out.",
+                "The tokenizer extends the source's, whose rows are to stay as they are; factorized they would not",
+                value=factorized,
+                hint="Leave factorized out.",
             )
-        self.factorised = factorised
+        self.factorized = factorized
 
     @property
     def label(self) -> str:
         """`OFA (200)` with 200 coordinates, `OFA` without factorization."""
-        return "OFA" if self.factorised is None else f"OFA ({self.factorised})"
+        return "OFA" if self.factorized is None else f"OFA ({self.factorized})"
 
     @cached_property
     def _transport(self) -> Transport:
-        return replace(super()._transport, rank=self.factorised)
+        return replace(super()._transport, rank=self.factorized)
 
     def mixture(self, rows: np.ndarray) -> Mixture:
         """The nearest source tokens."""

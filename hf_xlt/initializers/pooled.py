@@ -58,7 +58,7 @@ _TEMPERATURE = 0.1
 
 
 class PooledInitializer(CountedInitializer):
-    """Mix source tokens by everything known of a token: its links, its translations, its spelling, its neighbours.
+    """Mix source tokens by everything known of a token: its links, its translations, its spelling, its neighbors.
 
     Each kind of evidence is a table of counts; they are weighted and added, and relative frequencies are the weights of
     the source tokens. Links count as they are, so that they outweigh the rest once a token is seen often. The others

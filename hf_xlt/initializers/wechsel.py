@@ -110,7 +110,7 @@ class WechselInitializer(OverlapInitializer):
 def dictionary_map(source: TextVectors, target: TextVectors, dictionary: WordPairs) -> Tensor:
     """The orthogonal map `(k, d)` from source to target vectors that fits a dictionary best.
 
-    As in the paper's code, vectors are neither scaled nor centred, and an entry counts in each pair of ways to write
+    As in the paper's code, vectors are neither scaled nor centered, and an entry counts in each pair of ways to write
     its words (as they are, in lower case, in title case) that both languages have vectors for: up to nine times.
     """
     words, translations = zip(*dictionary, strict=True)

@@ -126,7 +126,7 @@ def learn_merges(
         ids: int64 `(n,)`, the tokens of all words, one word after the other.
         lengths: int64 `(words,)`, how many tokens each word has.
         times: How often each word occurs.
-        joined: Bool `(V,)`, which tokens may be merged with their neighbours.
+        joined: Bool `(V,)`, which tokens may be merged with their neighbors.
         size: How many different results are wanted.
 
     Returns:

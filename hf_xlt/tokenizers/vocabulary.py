@@ -38,7 +38,7 @@ _BYTE_OF = {byte: byte for byte in _PRINTABLE} | {256 + n: byte for n, byte in e
 class Form(NamedTuple):
     """Canonical, byte-exact form of one token.
 
-    Joining the forms of a text, with a space wherever a word starts, gives the (normalised) text back.
+    Joining the forms of a text, with a space wherever a word starts, gives the (normalized) text back.
 
     Attributes:
         text: The bytes of text the token stands for, without any marker; perhaps half a UTF-8 character.
@@ -126,7 +126,7 @@ class Spelling:
 
 
 def split(backend: Any, text: str) -> list[str]:
-    """The pieces of a text that a backend's model gets, normalised; the whole text where nothing cuts it."""
+    """The pieces of a text that a backend's model gets, normalized; the whole text where nothing cuts it."""
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
     if backend.pre_tokenizer is None:

@@ -193,7 +193,7 @@ class _PairwiseMixture(Mixture):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FactoredMixture(_PairwiseMixture):
-    """All inner products, normalised by their sum: CLP-Transfer's mixture in closed form.
+    """All inner products, normalized by their sum: CLP-Transfer's mixture in closed form.
 
     With unit helper rows A (missing) and B (overlap), the paper's `Σ_o cos(t,o) E_o / Σ_o cos(t,o)` over the
     whole overlap is `diag(A(Bᵀ1))⁻¹ · A(BᵀE_O)`: two thin products, time O((n+o)·r·d). Cosines keep their sign
@@ -205,13 +205,13 @@ class FactoredMixture(_PairwiseMixture):
 
     @cached_property
     def _sums(self) -> Tensor:
-        """Float64 `(n,)`: each row's sum of weights before it is normalised."""
+        """Float64 `(n,)`: each row's sum of weights before it is normalized."""
         total = self.right.sum(0, dtype=torch.float64)
         return torch.cat([rows.double() @ total for rows in self.left.split(_BLOCK_ROWS)])
 
     @cached_property
     def finite(self) -> Tensor:
-        """Bool `(n,)`: the weights, once normalised, are no longer as a vector than the weight of a copied row, 1.
+        """Bool `(n,)`: the weights, once normalized, are no longer as a vector than the weight of a copied row, 1.
 
         Their length is `‖Ba‖ / |Σ Ba|`. Where it exceeds 1 the sum is so near zero that the row would be louder than
         the rows it is mixed from. Most rows are cleared by the bound `‖Ba‖ ≤ ‖B‖ ‖a‖`, without computing `Ba`.
@@ -242,7 +242,7 @@ class FactoredMixture(_PairwiseMixture):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClippedMixture(_PairwiseMixture):
-    """Inner products with negative ones set to zero, normalised by their sum, a row block at a time."""
+    """Inner products with negative ones set to zero, normalized by their sum, a row block at a time."""
 
     kind = "clipped"
     lowest = 0.0

@@ -121,7 +121,7 @@ class WordAligner:
             pairs: Source and target sentence of each pair: lists of words or subwords, or arrays of their ids.
             model: `ibm2`, what fast_align does; or `hmm`, hidden Markov models of both directions trained to agree,
                 which start from it: slower and better.
-            iterations: Of expectation maximisation; with `hmm`, so many of each model.
+            iterations: Of expectation maximization; with `hmm`, so many of each model.
             alpha: Parameter of the Dirichlet prior of translation probabilities; 0 for maximum likelihood.
 
         Raises:

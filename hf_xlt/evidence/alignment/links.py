@@ -13,7 +13,7 @@ import numpy as np
 from hf_xlt.errors import InputError
 from hf_xlt.files.text import text_lines
 
-_NEIGHBOURS = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)])
+_NEIGHBORS = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)])
 
 Rule = Callable[[np.ndarray], np.ndarray]
 """Which of some links, given by their numbers, may be added."""
@@ -128,9 +128,9 @@ class _Union:
         return growth.chosen
 
     @cached_property
-    def neighbours(self) -> np.ndarray:
+    def neighbors(self) -> np.ndarray:
         """int64 `(u, 8)`: numbers of the links around each, u where there is none."""
-        wanted = self.keys[:, None] + _NEIGHBOURS @ (self.shape[1], 1)
+        wanted = self.keys[:, None] + _NEIGHBORS @ (self.shape[1], 1)
         found = np.searchsorted(self.keys, wanted).clip(max=len(self.keys) - 1)
         return np.where(self.keys[found] == wanted, found, len(self.keys))
 
@@ -140,12 +140,12 @@ class _Growth:
 
     def __init__(self, union: _Union) -> None:
         self._pairs, _, targets = union.links.T
-        self._neighbours = union.neighbours
+        self._neighbors = union.neighbors
         self._sources = np.unique(union.keys // union.shape[1], return_inverse=True)[1]
         self._targets = np.unique(self._pairs * union.shape[1] + targets, return_inverse=True)[1]
         size = len(union.keys)
         self._taken_sources, self._taken_targets = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-        self._chosen = np.zeros(size + 1, dtype=bool)  # the last is no link: where a neighbour is missing
+        self._chosen = np.zeros(size + 1, dtype=bool)  # the last is no link: where a neighbor is missing
         self._choose(np.flatnonzero(union.intersection))
 
     @property
@@ -163,7 +163,7 @@ class _Growth:
 
     def next_to_chosen(self, links: np.ndarray) -> np.ndarray:
         """Whether a link touches a chosen one and its source or its target word has none."""
-        touching = self._chosen[self._neighbours[links]].any(axis=1)
+        touching = self._chosen[self._neighbors[links]].any(axis=1)
         return touching & ~(self.source_taken(links) & self.target_taken(links))
 
     def add(self, candidates: np.ndarray, rule: Rule) -> None:

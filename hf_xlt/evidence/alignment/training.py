@@ -1,4 +1,4 @@
-"""Expectation maximisation of both directions of a model, side by side."""
+"""Expectation maximization of both directions of a model, side by side."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def distortions_from(corpus: Corpus, expected: Expectation, model: Model) -> tup
     )
 
 
-def maximise(
+def maximize(
     corpus: Corpus, model: Model, learn_from: Callable[..., Both], iterations: int, alpha: float, name: str
 ) -> Model:
     """Iterations of EM from a given model."""
@@ -135,13 +135,13 @@ def train_ibm2(corpus: Corpus, iterations: int, alpha: float) -> Model:
     pairs = corpus.pairs
     lexicons = Lexicon.uniform(len(pairs), pairs.target_size), Lexicon.uniform(len(pairs), pairs.source_size)
     start = Model(lexicons, (Diagonal(), Diagonal()))
-    return maximise(corpus, start, apart, iterations, alpha, "word alignment, IBM-2")
+    return maximize(corpus, start, apart, iterations, alpha, "word alignment, IBM-2")
 
 
 def train_hmm(corpus: Corpus, iterations: int, alpha: float) -> Model:
     """Hidden Markov models of both directions, trained to agree, from the translation tables of IBM-2."""
     start = replace(train_ibm2(corpus, iterations, alpha), distortions=(Jumps.start(), Jumps.start()))
-    return maximise(corpus, start, agreed, iterations, alpha, "word alignment, HMM")
+    return maximize(corpus, start, agreed, iterations, alpha, "word alignment, HMM")
 
 
 MODELS: dict[str, Callable[[Corpus, int, float], Model]] = {"hmm": train_hmm, "ibm2": train_ibm2}

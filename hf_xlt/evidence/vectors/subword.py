@@ -118,7 +118,7 @@ def word_average(
 ) -> Tensor:
     """The weighted mean of the vectors of the words that a token is part of.
 
-    A word is tokenised at the start of a text and after a space. Where both ways have a token, the word counts twice
+    A word is tokenized at the start of a text and after a space. Where both ways have a token, the word counts twice
     for it (as in WECHSEL's code); a token that a word has several times counts once.
 
     Args:

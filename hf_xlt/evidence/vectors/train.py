@@ -1,4 +1,4 @@
-"""Train static vectors on tokenised text: skip-gram with negative sampling, by gensim."""
+"""Train static vectors on tokenized text: skip-gram with negative sampling, by gensim."""
 
 from __future__ import annotations
 

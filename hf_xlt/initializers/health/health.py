@@ -183,7 +183,7 @@ def health(
         },
         source=TableHealth(Lengths.of(given), Isotropy.of(given), cut_source),
         target=TableHealth(Lengths.of(made), Isotropy.of(made), cut_target),
-        neighbors=_neighbours(transport, given, made, _words_to_show(transport, tokenizer, text)),
+        neighbors=_neighbors(transport, given, made, _words_to_show(transport, tokenizer, text)),
         text=None if text is None else TextFacts(text.name, text.lines, text.words),
     )
 
@@ -197,7 +197,7 @@ def _words_to_show(transport: Transport, tokenizer: PreTrainedTokenizerBase, tex
     return list(islice((id_ for id_ in ids if not copied[id_]), _TOKENS))
 
 
-def _neighbours(transport: Transport, given: Tensor, made: Tensor, ids: list[int]) -> tuple[Neighbors, ...]:
+def _neighbors(transport: Transport, given: Tensor, made: Tensor, ids: list[int]) -> tuple[Neighbors, ...]:
     nearest = nearest_names(made[ids], given, transport.source_names, _NEAREST)
     origins = [next(origin for origin, rows in transport.origins.items() if rows[id_]) for id_ in ids]
     named = zip((transport.target_names[id_] for id_ in ids), origins, nearest, strict=True)
