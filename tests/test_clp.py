@@ -49,7 +49,7 @@ def with_common_direction(model):
 def dense_paper_rows(clp: CLPInitializer, table: torch.Tensor) -> np.ndarray:
     """The paper's equation, token by token, in float64."""
     overlap = clp.overlap()
-    rows = clp.helper.input_rows().double().numpy()
+    rows = clp.model.input_rows().double().numpy()
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     shared = table.double().numpy()[overlap.source_ids]
     mixed = []

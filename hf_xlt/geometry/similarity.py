@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, require_positive, require_whole
+from hf_xlt.arguments import MOST, require_device, require_positive, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.nearest import Nearest
 from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture, SparseMixture, row_blocks
@@ -175,31 +175,34 @@ class Weighting:
             `sparsemax`: their sparsemax (FOCUS, CLP+, RAMEN).
         k: Number of tokens in a row, for `top-k`.
         temperature: What cosines are divided by, for `top-k`.
+        device: Where the work is done, such as `cuda`.
     """
 
     name: str
     k: int = 10
     temperature: float = 0.1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.name not in WEIGHTINGS:
             raise InputError(f"Unknown weighting {self.name!r}; choose one of {', '.join(WEIGHTINGS)}.")
         if self.name == "top-k":
             check_top_k(self.k, self.temperature)
+        require_device("device", self.device)
 
     def mix(self, queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: int) -> Mixture:
         """Mix source rows for each query.
 
         Args:
             queries: Target vectors `(n, d)`; a zero vector gets no weights.
-            keys: Vectors `(o, d)` of the source tokens that rows are mixed from, on the same device: where the work is
-                done. Zero vectors get no weight.
+            keys: Vectors `(o, d)` of the source tokens that rows are mixed from. Zero vectors get no weight.
             source_ids: int64 `(o,)`, the source ids of the keys.
             source_size: Number of source ids.
 
         Returns:
             A mixture of `n` rows, in main memory.
         """
+        queries, keys = queries.to(self.device), keys.to(self.device)
         match self.name:
             case "paper":
                 return FactoredMixture(unit_rows(queries).cpu(), unit_rows(keys).cpu(), source_ids.cpu())

@@ -25,9 +25,11 @@ from hf_xlt.checkpoint import (
     assemble,
     auto_class_name,
     chat_of,
+    check_finite,
     check_output,
     kind_of,
     revocabulary,
+    rows_of_ids,
     target_settings,
     tokens_without_row,
 )
@@ -329,6 +331,30 @@ class OverlapInitializer(Initializer):
     def __init__(self, source: Model, tokenizer: AnyTokenizer, *, overlap: str = "exact", **options: Any) -> None:
         super().__init__(source, tokenizer, **options)
         self._overlap = shared_tokens(self.source_vocabulary, self.target_vocabulary, overlap)
+
+
+class ModelInitializer(OverlapInitializer):
+    """An `OverlapInitializer` of the rows of another model, whose tokenizer is the target's.
+
+    Args:
+        source: The source checkpoint.
+        model: The other model, of any architecture.
+        ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
+        **options: As `Initializer` takes them.
+    """
+
+    def __init__(self, source: Model, model: Model, *, ignore_case: bool = False, **options: Any) -> None:
+        self.model = open_checkpoint(model, options.get("trust_remote_code", False))
+        tokenizer = self.model.tokenizer()
+        super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
+        for notice in unknown_tokens(self.model, tokenizer):
+            tell(self.model.name, notice)
+        check_finite(self._model_rows, f"the embedding table of {self.model.name}")
+
+    @cached_property
+    def _model_rows(self) -> Tensor:
+        """Its rows by the ids of the target, zero for tokens that it has none for."""
+        return self.fitted.rows(rows_of_ids(self.model.input_rows(), self.fitted.former_size))
 
 
 def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_xlt.arguments import require_device
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.similarity import Weighting
@@ -72,9 +71,7 @@ class FocusInitializer(OverlapInitializer):
         device: str = "cpu",
         **options: Any,
     ) -> None:
-        self._weighting = Weighting(weighting, k, temperature)
-        require_device("device", device)
-        self.device = device
+        self._weighting = Weighting(weighting, k, temperature, device)
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
         self._vectors = target_table(vectors, self.fitted)
         if not self._of(self._overlap.target_ids).any():
@@ -91,7 +88,7 @@ class FocusInitializer(OverlapInitializer):
         return f"FOCUS ({self._weighting.name})"
 
     def _of(self, ids: Any) -> Tensor:
-        return self._vectors[torch.from_numpy(ids).to(self._vectors.device)].to(self.device)
+        return self._vectors[torch.from_numpy(ids).to(self._vectors.device)]
 
     def mixture(self, rows: np.ndarray) -> Mixture:
         """The weighted cosines to the shared tokens."""

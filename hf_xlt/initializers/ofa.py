@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_xlt.arguments import refused, require_device
+from hf_xlt.arguments import refused
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.similarity import Weighting
@@ -84,9 +84,7 @@ class OFAInitializer(OverlapInitializer):
     ) -> None:
         self._vectors = word_vectors(vectors)
         self._source_vectors = self._vectors if source_vectors is None else word_vectors(source_vectors)
-        self._weighting = Weighting(weighting, k, temperature)
-        require_device("device", device)
-        self.device = device
+        self._weighting = Weighting(weighting, k, temperature, device)
         super().__init__(source, tokenizer, overlap=overlap, **options)
         width = self.source.weights.tensors[self.source.layout.input_name].shape[1]
         if factorized is not None and not 1 <= factorized <= width:
@@ -115,4 +113,4 @@ class OFAInitializer(OverlapInitializer):
         check_one_space(keys, queries)
         queries = queries[torch.from_numpy(rows)]
         ids = torch.arange(len(keys))
-        return self._weighting.mix(queries.to(self.device), keys.to(self.device), ids, self.source_vocabulary.size)
+        return self._weighting.mix(queries, keys, ids, self.source_vocabulary.size)

@@ -6,18 +6,15 @@ arXiv:2506.06607, §3.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hf_xlt.arguments import require_device, require_whole
-from hf_xlt.checkpoint import check_finite, rows_of_ids
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
-from hf_xlt.initializers.base import OverlapInitializer, tell, unknown_tokens
-from hf_xlt.initializers.evidence import Model, open_checkpoint
+from hf_xlt.initializers.base import ModelInitializer
+from hf_xlt.initializers.evidence import Model
 from hf_xlt.transport.mixture import SparseMixture
 
 CITATION = """\
@@ -30,7 +27,7 @@ CITATION = """\
 }"""
 
 
-class OMPInitializer(OverlapInitializer):
+class OMPInitializer(ModelInitializer):
     """Copy the rows of tokens that source and donor share; make those of the others as the donor's are made.
 
     The donor's row of a token t that the source lacks is approximated by k of its rows of shared tokens,
@@ -60,38 +57,22 @@ class OMPInitializer(OverlapInitializer):
         *,
         ignore_case: bool = False,
         device: str = "cpu",
-        trust_remote_code: bool = False,
         **options: Any,
     ) -> None:
         require_whole("k", k, least=1)
         self.k = k
         require_device("device", device)
         self.device = device
-        self.donor = open_checkpoint(donor, trust_remote_code)
-        tokenizer = self.donor.tokenizer()
-        super().__init__(
-            source,
-            tokenizer,
-            overlap="ignore-case" if ignore_case else "exact",
-            trust_remote_code=trust_remote_code,
-            **options,
-        )
-        for notice in unknown_tokens(self.donor, tokenizer):
-            tell(self.donor.name, notice)
-        check_finite(self._donor_rows, f"the embedding table of the donor {self.donor.name}")
+        super().__init__(source, donor, ignore_case=ignore_case, **options)
 
     @property
     def label(self) -> str:
         """`OMP (64)` and so on."""
         return f"OMP ({self.k})"
 
-    @cached_property
-    def _donor_rows(self) -> Tensor:
-        return self.fitted.rows(rows_of_ids(self.donor.input_rows(), self.fitted.former_size))
-
     def mixture(self, rows: np.ndarray) -> SparseMixture:
         """The coefficients that the donor's rows have."""
-        table = self._donor_rows.to(self.device)
+        table = self._model_rows.to(self.device)
         signals, atoms = (table[torch.from_numpy(ids).to(self.device)] for ids in (rows, self._overlap.target_ids))
         taken, coefficients = (found.cpu() for found in matching_pursuit(signals, atoms, self.k))
         used = coefficients != 0

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_xlt.arguments import require_device
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import Dictionary
 from hf_xlt.evidence.vectors import TextVectors
@@ -87,9 +86,7 @@ class WechselInitializer(OverlapInitializer):
         self._source_vectors = word_vectors(source_vectors)
         self._target_vectors = word_vectors(vectors)
         self._dictionary = dictionary_of(dictionary)
-        self._weighting = Weighting(weighting, k, temperature)
-        require_device("device", device)
-        self.device = device
+        self._weighting = Weighting(weighting, k, temperature, device)
         super().__init__(source, tokenizer, overlap=overlap, **options)
 
     @property
@@ -104,7 +101,7 @@ class WechselInitializer(OverlapInitializer):
         queries = token_vectors("target", self._target_vectors, self.tokenizer)
         queries = queries[torch.from_numpy(rows)]
         ids = torch.arange(len(keys))
-        return self._weighting.mix(queries.to(self.device), keys.to(self.device), ids, self.source_vocabulary.size)
+        return self._weighting.mix(queries, keys, ids, self.source_vocabulary.size)
 
 
 def dictionary_map(source: TextVectors, target: TextVectors, dictionary: WordPairs) -> Tensor:

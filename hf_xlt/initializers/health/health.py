@@ -206,7 +206,7 @@ def _neighbors(transport: Transport, given: Tensor, made: Tensor, ids: list[int]
 
 def health_tables(health: Health) -> tuple[CardTable, ...]:
     """Rows by origin; source against target; nearest source tokens, where there are words to show; notices."""
-    near = _neighbors(health.neighbors, health.text is not None)
+    near = _neighbor_table(health.neighbors, health.text is not None)
     notices = CardTable("What was fitted to each other", ("notice",), tuple((notice,) for notice in health.notices))
     return tuple(table for table in (_origins(health), _source_and_target(health), near, notices) if table.lines)
 
@@ -261,7 +261,7 @@ def _lost_by(fertility: Fertility) -> str:
     return f"{share}{accents}: {' '.join(shown)}"
 
 
-def _neighbors(neighbors: tuple[Neighbors, ...], counted: bool) -> CardTable:
+def _neighbor_table(neighbors: tuple[Neighbors, ...], counted: bool) -> CardTable:
     words = "frequent words" if counted else "words"
     lines = [
         (found.token, found.origin, ", ".join(f"{name} {cosine:.2f}" for name, cosine in found.nearest))
