@@ -27,8 +27,8 @@ def check_finite(rows: Tensor, name: str) -> None:
     if len(bad):
         first = ", ".join(str(row) for row in bad[:5].tolist())
         raise InputError(
-            f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first}). "
-            "Repair or choose another checkpoint."
+            f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first})",
+            hint="Repair or choose another checkpoint.",
         )
 
 
@@ -36,8 +36,8 @@ def check_ids(size: int, rows: int, name: str) -> None:
     """Refuse a tokenizer whose ids reach beyond a table."""
     if size > rows:
         raise InputError(
-            f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows. "
-            "Give the tokenizer that the checkpoint was trained with."
+            f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows",
+            hint="Give the tokenizer that the checkpoint was trained with.",
         )
 
 

@@ -32,11 +32,11 @@ def modules(folder: Path) -> dict[str, str]:
     try:
         found = {entry["path"]: entry["type"].rsplit(".", 1)[-1] for entry in json.loads(listing.read_text("utf-8"))}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{listing} is not a list of modules. Download or save the model again.") from error
+        raise InputError(f"{listing} is not a list of modules", hint="Download or save the model again.") from error
     for path in found:
         if not (folder / path).resolve().is_relative_to(folder.resolve()):
             raise InputError(
-                f"{listing} names the path {path!r}, which leads out of the folder. Do not use this model."
+                f"{listing} names the path {path!r}, which leads out of the folder", hint="Do not use this model."
             )
     return found
 
@@ -49,7 +49,9 @@ def transformer_path(folder: Path) -> str:
     for path, kind in found.items():
         if kind == "Transformer":
             return path
-    raise InputError(f"{folder} has no Transformer among its modules ({', '.join(found.values())}). Give one that has.")
+    raise InputError(
+        f"{folder} has no Transformer among its modules ({', '.join(found.values())})", hint="Give one that has."
+    )
 
 
 def check_modules(folder: Path) -> None:

@@ -55,10 +55,13 @@ def local_folder(name_or_folder: str | Path) -> Path | None:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise InputError(f"{name_or_folder} is a file; expected a model folder. Give the folder that holds it.")
+        raise InputError(
+            f"{name_or_folder} is a file", expected="a model folder", hint="Give the folder that holds it."
+        )
     if _looks_local(str(name_or_folder)):
         raise InputError(
-            f"{name_or_folder} does not exist. Check the path, or give a Hub id such as google-bert/bert-base-cased."
+            f"{name_or_folder} does not exist",
+            hint="Check the path, or give a Hub id such as google-bert/bert-base-cased.",
         )
     return None
 
@@ -77,11 +80,11 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
         )
     except GatedRepoError as error:
         raise InputError(
-            f"{name} is gated on the Hub. Accept its terms at https://huggingface.co/{repository}, "
-            "then log in with `hf auth login`."
+            f"{name} is gated on the Hub",
+            hint=f"Accept its terms at https://huggingface.co/{repository}, then log in with `hf auth login`.",
         ) from error
     except HFValidationError as error:
-        raise InputError(f"{name!r} is neither a folder here nor a valid Hub id. Check the spelling.") from error
+        raise InputError(f"{name!r} is neither a folder here nor a valid Hub id", hint="Check the spelling.") from error
     except RevisionNotFoundError as error:
         raise InputError(
             f"{repository} has no revision {revision!r}",
@@ -91,6 +94,9 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
         ) from error
     except (HfHubHTTPError, OSError) as error:
         raise InputError(
-            f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__}). Check the "
-            "spelling, log in with `hf auth login` if it is private, or, without a network, give a local folder."
+            f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})",
+            hint=(
+                "Check the spelling, log in with `hf auth login` if it is private, or, without a network, give a local"
+                " folder."
+            ),
         ) from error

@@ -145,7 +145,7 @@ def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
         raise InputError(
             f"{checkpoint.name} counts positions from id {wanted}; the tokenizer pads with {tokenizer.pad_token_id}",
             value=tokenizer.pad_token_id,
-            expected=f"{wanted}",
+            expected=str(wanted),
             hint="Fit the tokenizer first: FittedTokenizer.of(checkpoint, tokenizer).tokenizer.",
         )
 

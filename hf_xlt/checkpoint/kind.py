@@ -102,8 +102,8 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
         if registered or kind.auto_class.__name__ in (getattr(config, "auto_map", None) or ()):
             return kind
     raise InputError(
-        f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers; "
-        "give a checkpoint of a text model."
+        f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers",
+        hint="Give a checkpoint of a text model.",
     )
 
 

@@ -133,7 +133,8 @@ def _growing_axes(
     if sizes != [rows]:
         raise InputError(
             f"The configuration counts {' and '.join(map(str, sizes)) or 'no'} tokens where the embedding table has "
-            f"{rows} rows. Only models with one vocabulary are supported.",
+            f"{rows} rows",
+            hint="Only models with one vocabulary are supported.",
             value=sizes,
         )
     return axes
@@ -144,7 +145,7 @@ def _token_embeddings(model: PreTrainedModel) -> tuple[int, list[str]]:
     try:
         weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
     except (NotImplementedError, AttributeError) as error:
-        raise InputError(f"{type(model).__name__} has no token embeddings. Give a text model.") from error
+        raise InputError(f"{type(model).__name__} has no token embeddings", hint="Give a text model.") from error
     names = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
     return len(weight), names
 
@@ -184,8 +185,8 @@ def _check_stored(
         if differs and not place.made and (name in axes or not packed):
             fields = "`vocab_size`" if name in axes else "the sizes"
             raise InputError(
-                f"{name} is stored as {given}, but config.json asks for {expected}. Correct {fields} there, or give a "
-                "whole checkpoint.",
+                f"{name} is stored as {given}, but config.json asks for {expected}",
+                hint=f"Correct {fields} there, or give a whole checkpoint.",
                 value=given,
             )
         if name in axes and stored[name].dtype == "I64":
@@ -197,8 +198,9 @@ def _check_stored(
             )
         if name in axes and stored[name].dtype not in FLOATS:
             raise InputError(
-                f"{name} is stored as {stored[name].dtype}; expected one of {', '.join(FLOATS)}. "
-                "Give the checkpoint before quantization.",
+                f"{name} is stored as {stored[name].dtype}",
+                expected=f"one of {', '.join(FLOATS)}",
+                hint="Give the checkpoint before quantization.",
                 value=stored[name].dtype,
             )
 

@@ -69,8 +69,9 @@ class Checkpoint:
         body = folder / transformer_path(folder)
         if (body / ADAPTERS).is_file():
             raise InputError(
-                f"{folder} holds adapters ({ADAPTERS}), which would be lost; expected whole weights. Merge them first: "
-                "PeftModel.merge_and_unload()."
+                f"{folder} holds adapters ({ADAPTERS}), which would be lost",
+                expected="whole weights",
+                hint="Merge them first: PeftModel.merge_and_unload().",
             )
         config = _config(body, trust_remote_code)
         weights = Weights.open(body)
@@ -123,7 +124,7 @@ class Checkpoint:
 def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
     path = folder / "config.json"
     if not path.is_file():
-        raise InputError(f"{folder} has no config.json. Give a folder that save_pretrained(…) wrote.")
+        raise InputError(f"{folder} has no config.json", hint="Give a folder that save_pretrained(…) wrote.")
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         _check_counts(settings, path)

@@ -262,7 +262,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}). Download or save it again.") from error
+        raise InputError(f"{path} is not JSON ({error})", hint="Download or save it again.") from error
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

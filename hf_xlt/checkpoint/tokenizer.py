@@ -46,7 +46,9 @@ def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = Fals
     if folder is not None and not has_tokenizer(folder):
         folder /= transformer_path(folder)
     if folder is not None and not has_tokenizer(folder):
-        raise InputError(f"{folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).", path=folder)
+        raise InputError(
+            f"{folder} has no tokenizer", hint="Save one there with tokenizer.save_pretrained(…).", path=folder
+        )
     place, revision = split_revision(str(name_or_folder if folder is None else folder))
     try:
         if not trust_remote_code and _brings_code(place, revision):

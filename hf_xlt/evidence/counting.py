@@ -39,8 +39,8 @@ def dictionary_counts(
     counts = _spread(sources, targets, shape)
     if not len(counts):
         raise InputError(
-            f"None of the {len(dictionary)} dictionary entries is spelled in tokens of both tokenizers; check that its "
-            "columns are source and target, in this order."
+            f"None of the {len(dictionary)} dictionary entries is spelled in tokens of both tokenizers",
+            hint="Check that its columns are source and target, in this order.",
         )
     return counts
 
@@ -106,7 +106,7 @@ def link_counts(pairs: Sequence[TokenPair], links: Sequence[np.ndarray], shape: 
         shape: Target ids and source ids that the table has room for.
     """
     if len(pairs) != len(links):
-        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links; expected one set a pair.")
+        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
     if not len(pairs):
         return TokenCounts.empty(shape)
     number = np.repeat(np.arange(len(links)), [len(of_pair) for of_pair in links])
@@ -126,7 +126,8 @@ def _at(number: np.ndarray, positions: np.ndarray, sentences: Sequence[np.ndarra
         first = outside[0]
         raise InputError(
             f"Pair {number[first]} has a link to {side} token {positions[first]}, but {lengths[number[first]]} {side} "
-            "tokens. Align the tokens that the pairs are made of."
+            "tokens",
+            hint="Align the tokens that the pairs are made of.",
         )
     starts = lengths.cumsum() - lengths
     return np.concatenate(sentences)[starts[number] + positions]

@@ -106,11 +106,15 @@ class GameSettings:
             require_whole(name, getattr(self, name), least=1, most=MOST)
         for name, highest in (("dropout", 1), ("smoothing", 0.5), ("beta", 1)):
             if not 0 <= getattr(self, name) < highest:
-                raise InputError(f"{name} is {getattr(self, name)}; expected from 0 and below {highest}.")
+                raise InputError(
+                    f"{name} is {getattr(self, name)}",
+                    value=getattr(self, name),
+                    expected=f"from 0 and below {highest}",
+                )
         for name in ("discriminator_rate", "map_rate", "decay", "shrink"):
             require_positive(name, getattr(self, name))
         if self.optimizer not in OPTIMIZERS:
-            raise InputError(f"Optimizer {self.optimizer!r} is unknown; expected one of {', '.join(OPTIMIZERS)}.")
+            raise InputError(f"Optimizer {self.optimizer!r} is unknown", expected=f"one of {', '.join(OPTIMIZERS)}")
 
     @classmethod
     def paper(cls, restarts: int = 1) -> Self:
@@ -224,7 +228,7 @@ class AdversarialGame:
         shapes = {f"discriminators.{name}": p.shape for name, p in parameters.items()} | {"maps": self.maps.shape}
         unfit = [name for name, shape in shapes.items() if name not in state or state[name].shape != shape]
         if unfit:
-            raise InputError(f"{unfit[0]} of the game's state does not fit; expected the state of the same settings.")
+            raise InputError(f"{unfit[0]} of the game's state does not fit", expected="the state of the same settings")
         self.maps, self._map_rates = (state[name].to(self.maps, copy=True) for name in ("maps", "map_rates"))
         self._best, self._fell = state["best"].clone(), state["fell"].clone()
         for restart, draw in enumerate(self._draws):
@@ -260,8 +264,9 @@ def play(images: Tensor, rows: Tensor, start: Tensor, settings: GameSettings, se
                 bar.update()
             if not game.maps.isfinite().all():
                 raise InputError(
-                    f"The game diverged at map_rate={settings.map_rate}, beta={settings.beta}; expected maps that stay "
-                    "orthogonal: lower map_rate."
+                    f"The game diverged at map_rate={settings.map_rate}, beta={settings.beta}",
+                    expected="maps that stay orthogonal",
+                    hint="Lower map_rate.",
                 )
             criteria = [matches(unit_rows(rows[:judged] @ map_), images[:judged]).criterion for map_ in game.maps]
             game.end_round(torch.tensor(criteria))

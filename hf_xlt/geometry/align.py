@@ -66,21 +66,23 @@ class SeedDictionary:
 def _with_vectors(source: Space, target: Space, dictionary: Tensor) -> Tensor:
     if dictionary.ndim != 2 or dictionary.shape[1] != 2 or dictionary.dtype != torch.int64:
         raise InputError(
-            f"The dictionary is {dictionary.dtype} {tuple(dictionary.shape)}; expected int64 (p, 2): target and source "
-            "ids of translations."
+            f"The dictionary is {dictionary.dtype} {tuple(dictionary.shape)}",
+            expected="int64 (p, 2): target and source ids of translations",
         )
     sizes = torch.tensor([len(target.rows), len(source.rows)])
     outside = ((dictionary < 0) | (dictionary >= sizes.to(dictionary))).any(dim=1).nonzero()
     if len(outside):
         raise InputError(
-            f"Dictionary entry {int(outside[0])} is {dictionary[outside[0, 0]].tolist()}; expected a target id below "
-            f"{sizes[0]} and a source id below {sizes[1]}, in this order."
+            f"Dictionary entry {int(outside[0])} is {dictionary[outside[0, 0]].tolist()}",
+            value=dictionary[outside[0, 0]].tolist(),
+            expected=f"a target id below {sizes[0]} and a source id below {sizes[1]}, in this order",
         )
     known = target.rows[dictionary[:, 0]].any(dim=1) & source.rows[dictionary[:, 1]].any(dim=1)
     if not known.any():
         raise InputError(
-            f"None of the {len(dictionary)} dictionary entries has a vector on both sides; expected some: check that "
-            "its words are spelled as in the tables, or leave it out."
+            f"None of the {len(dictionary)} dictionary entries has a vector on both sides",
+            expected="some",
+            hint="Check that its words are spelled as in the tables, or leave it out.",
         )
     return dictionary[known]
 
@@ -189,18 +191,23 @@ def _without_structure(rows: Tensor, seed: int) -> Tensor:
 
 def _check_settings(start: str, refinements: int, frequent: int) -> None:
     if start not in STARTS:
-        raise InputError(f"Start {start!r} is unknown; expected one of {', '.join(STARTS)}.")
+        raise InputError(f"Start {start!r} is unknown", expected=f"one of {', '.join(STARTS)}")
     if refinements < 0 or frequent < 1:
-        raise InputError(f"refinements={refinements}, frequent={frequent}; expected 0 or more, and at least 1 word.")
+        raise InputError(f"refinements={refinements}, frequent={frequent}", expected="0 or more, and at least 1 word")
 
 
 def _check_success(alignment: Alignment) -> None:
     if alignment.confidence < CONFIDENCE:
         raise InputError(
             f"The spaces could not be aligned: mapped words reach a mean cosine of {alignment.criterion:.3f} to their "
-            f"matches, where {alignment.chance:.3f} is chance; expected a confidence of {CONFIDENCE} or more, found "
-            f"{alignment.confidence:.2f}{_of_dictionary(alignment)}. Give a dictionary (words spelled alike may do), "
-            "train on more text, on translation pairs too, or try another start."
+            f"matches, where {alignment.chance:.3f} is chance",
+            expected=(
+                f"a confidence of {CONFIDENCE} or more, found {alignment.confidence:.2f}{_of_dictionary(alignment)}"
+            ),
+            hint=(
+                "Give a dictionary (words spelled alike may do), train on more text, on translation pairs too, or try "
+                "another start."
+            ),
         )
 
 

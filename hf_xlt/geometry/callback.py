@@ -70,11 +70,13 @@ class AdversarialAlignmentCallback(TrainerCallback):
         seed: int = 0,
     ) -> None:
         if mode not in MODES:
-            raise InputError(f"mode is {mode!r}; expected one of {', '.join(MODES)}.")
+            raise InputError(f"mode is {mode!r}", value=mode, expected=f"one of {', '.join(MODES)}")
         if mode == "before" and vectors is None:
-            raise InputError("mode 'before' needs static vectors of the target's tokens; give them, or mode 'during'.")
+            raise InputError(
+                "mode 'before' needs static vectors of the target's tokens", hint="Give them, or mode 'during'."
+            )
         if every < 1 or turn < 1:
-            raise InputError(f"every={every}, turn={turn}; expected at least 1 of both.")
+            raise InputError(f"every={every}, turn={turn}", expected="at least 1 of both")
         require_seed("seed", seed)
         size = None
         if vectors is not None:
@@ -90,7 +92,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
         self._target_ids, self._source_ids = target_ids, source_ids
         self._moved = target_ids[~torch.isin(target_ids, source_ids)]
         if not len(self._moved):
-            raise InputError("All target ids are source ids too; expected some rows of the target alone to move.")
+            raise InputError("All target ids are source ids too", expected="some rows of the target alone to move")
         self._vectors = vectors
         self._dictionary = dictionary
         self._settings = game
@@ -194,7 +196,8 @@ def _saved_state(args: TrainingArguments, state: TrainerState) -> dict[str, Tens
     path = _state_path(args, state)
     if not path.is_file():
         raise InputError(
-            f"{path} is missing: training goes on from step {state.global_step}, but the state of the alignment is not "
-            "there. Resume from a checkpoint in output_dir that was written with this callback."
+            f"{path} is missing: training goes on from step {state.global_step}, but the state of the alignment is not"
+            " there",
+            hint="Resume from a checkpoint in output_dir that was written with this callback.",
         )
     return load_file(path)

@@ -28,8 +28,9 @@ def procrustes(rows: Tensor, images: Tensor) -> Tensor:
     """
     if rows.shape[:-1] != images.shape[:-1] or not rows.shape[-2]:
         raise InputError(
-            f"Cannot map rows {tuple(rows.shape)} to {tuple(images.shape)}; expected as many of one as of the other, "
-            "and at least one pair. Check the dictionary."
+            f"Cannot map rows {tuple(rows.shape)} to {tuple(images.shape)}",
+            expected="as many of one as of the other, and at least one pair",
+            hint="Check the dictionary.",
         )
     left, _, right = torch.linalg.svd(rows.mT.double() @ images.double(), full_matrices=False)
     return (left @ right).to(images.dtype)

@@ -33,7 +33,7 @@ def matching_pursuit(signals: Tensor, atoms: Tensor, k: int) -> tuple[Tensor, Te
         zero from where a signal was met exactly.
     """
     if k < 1 or not len(atoms):
-        raise InputError(f"k is {k}, with {len(atoms)} atoms; expected at least 1 of both.")
+        raise InputError(f"k is {k}, with {len(atoms)} atoms", value=k, expected="at least 1 of both")
     k = min(k, *atoms.shape)
     blocks = list(device_blocks(len(signals), len(atoms) + k * atoms.shape[1], atoms.device))
     found = [_pursue(signals[block], atoms, k) for block in tqdm(blocks, desc="pursuit", unit="block", disable=None)]

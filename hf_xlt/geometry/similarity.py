@@ -159,7 +159,9 @@ def _entries(rows: Tensor, columns: Tensor, weights: Tensor) -> Entries:
 def _check(name: str, vectors: Tensor) -> None:
     if vectors.numel() and not torch.stack(vectors.aminmax()).isfinite().all():
         row = int((~vectors.isfinite()).any(dim=1).nonzero()[0])
-        raise InputError(f"Row {row} of the {name} vectors holds NaN or infinity; expected numbers: mend or drop it.")
+        raise InputError(
+            f"Row {row} of the {name} vectors holds NaN or infinity", expected="numbers", hint="Mend or drop it."
+        )
 
 
 WEIGHTINGS = ("paper", "positive", "top-k", "sparsemax")
@@ -185,7 +187,9 @@ class Weighting:
 
     def __post_init__(self) -> None:
         if self.name not in WEIGHTINGS:
-            raise InputError(f"Unknown weighting {self.name!r}; choose one of {', '.join(WEIGHTINGS)}.")
+            raise InputError(
+                f"Unknown weighting {self.name!r}", value=self.name, expected=f"one of {', '.join(WEIGHTINGS)}"
+            )
         if self.name == "top-k":
             check_top_k(self.k, self.temperature)
         require_device("device", self.device)

@@ -51,7 +51,7 @@ class Space:
         order = order[placed[order]]
         if not len(order):
             raise InputError(
-                f"None of the {name} words to learn from has a vector; expected some. Check ids and table."
+                f"None of the {name} words to learn from has a vector", expected="some", hint="Check ids and table."
             )
         rows = unit_rows(vectors)
         mean = rows[order].mean(0)
@@ -74,12 +74,14 @@ class Space:
 
 def _checked_vectors(name: str, vectors: Tensor) -> Tensor:
     if vectors.ndim != 2 or not vectors.is_floating_point():
-        raise InputError(f"The {name} vectors are {vectors.dtype} {tuple(vectors.shape)}; expected a float table.")
+        raise InputError(f"The {name} vectors are {vectors.dtype} {tuple(vectors.shape)}", expected="a float table")
     vectors = vectors.detach().to(torch.float32)
     broken = (~vectors.isfinite()).any(dim=1).nonzero()
     if len(broken):
         raise InputError(
-            f"Row {int(broken[0])} of the {name} vectors holds NaN or infinity; expected numbers: mend or drop it."
+            f"Row {int(broken[0])} of the {name} vectors holds NaN or infinity",
+            expected="numbers",
+            hint="Mend or drop it.",
         )
     return vectors
 
@@ -87,15 +89,16 @@ def _checked_vectors(name: str, vectors: Tensor) -> Tensor:
 def _checked_order(name: str, order: Tensor, rows: int) -> Tensor:
     if order.ndim != 1 or order.dtype != torch.int64 or not len(order):
         raise InputError(
-            f"The {name} order is {order.dtype} {tuple(order.shape)}; expected int64 ids by falling frequency."
+            f"The {name} order is {order.dtype} {tuple(order.shape)}",
+            expected="int64 ids by falling frequency",
         )
     if order.min() < 0 or order.max() >= rows:
         raise InputError(
-            f"The {name} order runs from {int(order.min())} to {int(order.max())}; expected ids below {rows}, the rows "
-            "of the table."
+            f"The {name} order runs from {int(order.min())} to {int(order.max())}",
+            expected=f"ids below {rows}, the rows of the table",
         )
     if len(order.unique()) < len(order):
-        raise InputError(f"The {name} order names an id twice; expected each once, the most frequent first.")
+        raise InputError(f"The {name} order names an id twice", expected="each once, the most frequent first")
     return order
 
 

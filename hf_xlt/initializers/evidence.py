@@ -175,7 +175,6 @@ def token_vectors(side: str, vectors: TextVectors, tokenizer: PreTrainedTokenize
     if not tokens.any():
         raise InputError(
             f"The {side} vectors have none for any of the {len(tokens)} {side} tokens",
-            value=side,
             expected="some",
             hint="Give vectors of the tokenizer's language.",
         )

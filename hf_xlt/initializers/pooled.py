@@ -240,7 +240,9 @@ def check_helper(helper: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None
     if helper.tokenizer().get_vocab() != vocabulary:
         raise InputError(
             f"The helper {helper.name} has another vocabulary than the target tokenizer, so its rows tell nothing of "
-            "the tokenizer's tokens; expected the same. Leave out --tokenizer, or the helper."
+            "the tokenizer's tokens",
+            expected="the same",
+            hint="Leave out --tokenizer, or the helper.",
         )
     tokens_without_row(vocabulary, helper.vocab_size, helper.name)
     check_finite(helper.input_rows(), f"the embedding table of the helper {helper.name}")
@@ -266,8 +268,10 @@ def _as_counts(mixture: SparseMixture, shape: tuple[int, int], fitted: FittedTok
     """The positive weights of a mixture with a row for each id of the tokenizer that was given."""
     if mixture.n_rows > shape[0] or mixture.source_size > shape[1]:
         raise InputError(
-            f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids; expected at most "
-            f"{shape}: make them for these two tokenizers."
+            f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids",
+            value=mixture.n_rows,
+            expected=f"at most {shape}",
+            hint="Make them for these two tokenizers.",
         )
     return _positive(mixture, fitted.ids(torch.arange(mixture.n_rows)), shape)
 

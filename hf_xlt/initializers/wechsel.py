@@ -115,8 +115,12 @@ def dictionary_map(source: TextVectors, target: TextVectors, dictionary: WordPai
     rows, images = _sums_of_cases(source, words), _sums_of_cases(target, translations)
     if not (rows.any(dim=1) & images.any(dim=1)).any():
         raise InputError(
-            f"None of the {len(dictionary)} dictionary entries has a vector on both sides; expected some: check that "
-            "its columns are source and target, in this order, and that words are spelled as the vectors' are."
+            f"None of the {len(dictionary)} dictionary entries has a vector on both sides",
+            expected="some",
+            hint=(
+                "Check that its columns are source and target, in this order, and that words are spelled as the "
+                "vectors' are."
+            ),
         )
     return procrustes(rows, images)
 

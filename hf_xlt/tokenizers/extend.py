@@ -63,8 +63,9 @@ def kind_of(model: Model) -> Kind:
         )
     if name == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"]):
         raise InputError(
-            "A BPE tokenizer whose tokens mark the inside or the end of words cannot be extended; expected one that "
-            "marks spaces: train a new one."
+            "A BPE tokenizer whose tokens mark the inside or the end of words cannot be extended",
+            expected="one that marks spaces",
+            hint="Train a new one.",
         )
     return KINDS[name]
 
@@ -219,8 +220,9 @@ class _Source:
                 return self.kind.grown(self.model, chosen, merges)
             if len({merge.result for merge in merges}) < size:
                 raise InputError(
-                    f"The text has {len(chosen)} new tokens that occur twice and come up; expected {added}. Give more "
-                    "text, or add fewer."
+                    f"The text has {len(chosen)} new tokens that occur twice and come up",
+                    expected=f"{added}",
+                    hint="Give more text, or add fewer.",
                 )
             size *= 2
 

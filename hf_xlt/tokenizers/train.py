@@ -116,7 +116,7 @@ def train_tokenizer(
             there is no text.
     """
     if family not in FAMILIES:
-        raise InputError(f"Unknown tokenizer family {family!r}; choose one of {', '.join(FAMILIES)}.", value=family)
+        raise InputError(f"Unknown tokenizer family {family!r}", expected=f"one of {', '.join(FAMILIES)}", value=family)
     check_numbers(vocab_size, min_frequency)
     backend, normalizer, roles = FAMILIES[family]()
     settings = json.loads(backend.to_str()) | {"normalizer": adapted(normalizer, lowercase, strip_accents)}
@@ -164,8 +164,8 @@ def train_tokenizer_like(
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise InputError(
-            f"{type(tokenizer).__name__} cannot be retrained: it has no fast backend. "
-            "Train a new one with --family instead of --like."
+            f"{type(tokenizer).__name__} cannot be retrained: it has no fast backend",
+            hint="Train a new one with --family instead of --like.",
         )
     settings = json.loads(backend.to_str())
     settings["normalizer"] = adapted(settings["normalizer"], lowercase, strip_accents)
@@ -252,5 +252,5 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
     kept = (text for text in texts if require_text(text).strip())
     first = next(kept, None)
     if first is None:
-        raise InputError("There is no text to train a tokenizer on; give a corpus with text in it.")
+        raise InputError("There is no text to train a tokenizer on", hint="Give a corpus with text in it.")
     return chain([first], kept)

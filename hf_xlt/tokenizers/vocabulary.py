@@ -161,8 +161,9 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if not self.forms:
             raise InputError(
-                "The tokenizer has no ordinary token; expected a vocabulary beside the special tokens. "
-                "Check that its folder holds a complete tokenizer.json."
+                "The tokenizer has no ordinary token",
+                expected="a vocabulary beside the special tokens",
+                hint="Check that its folder holds a complete tokenizer.json.",
             )
 
     @classmethod
@@ -176,8 +177,9 @@ class Vocabulary:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise InputError(
-                f"{type(tokenizer).__name__} {tokenizer.name_or_path!r} has no fast backend; expected a tokenizer "
-                "with a tokenizer.json. Take a checkpoint that has one, or train one with `hf-xlt tokenizer`."
+                f"{type(tokenizer).__name__} {tokenizer.name_or_path!r} has no fast backend",
+                expected="a tokenizer with a tokenizer.json",
+                hint="Take a checkpoint that has one, or train one with `hf-xlt tokenizer`.",
             )
         vocab = dict(sorted(tokenizer.get_vocab().items(), key=itemgetter(1)))
         added = backend.get_added_tokens_decoder()
@@ -253,8 +255,9 @@ class Overlap:
         if self.source_ids.shape != self.target_ids.shape or len(used) > self.target_size or used.max(initial=0) > 1:
             raise InputError(
                 f"An overlap of {len(self.source_ids)} source ids, {len(self.target_ids)} target ids and "
-                f"{len(self.missing_ids)} missing ones in {self.target_size} rows does not fit together; expected "
-                "pairs, and each target id once and below the number of rows. Build it with overlap()."
+                f"{len(self.missing_ids)} missing ones in {self.target_size} rows does not fit together",
+                expected="pairs, and each target id once and below the number of rows",
+                hint="Build it with overlap().",
             )
 
     def __repr__(self) -> str:
@@ -301,9 +304,13 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
         pairs |= {id_: counterpart for id_, counterpart in left.items() if counterpart is not None}
     if not pairs:
         raise InputError(
-            f"There is no overlapping token between the source ({len(source.forms)} tokens) and the target "
-            f"({len(target.forms)} tokens); expected at least one. Take a target tokenizer that has some script, "
-            "digits or punctuation in common with the source, or a method that needs no overlap."
+            f"There is no overlapping token between the source ({len(source.forms)} tokens) and the target ("
+            f"{len(target.forms)} tokens)",
+            expected="at least one",
+            hint=(
+                "Take a target tokenizer that has some script, digits or punctuation in common with the source, or a "
+                "method that needs no overlap."
+            ),
         )
     return Overlap.of(pairs | kept_pairs(source, target), target)
 

@@ -72,8 +72,9 @@ class Mixture(ABC):
         """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`."""
         if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
             raise InputError(
-                f"Cannot mix the rows of a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "
-                f"expected float and {self.source_size} rows or more: pass the table the mixture was built for."
+                f"Cannot mix the rows of a {matrix.dtype} tensor of shape {tuple(matrix.shape)}",
+                expected=f"float and {self.source_size} rows or more",
+                hint="Pass the table the mixture was built for.",
             )
         mixed = torch.empty(self.n_rows, matrix.shape[1], device=matrix.device)
         rows_of = self.rows_of(matrix.detach())
@@ -313,7 +314,12 @@ class ProjectedMixture(Mixture):
         """Vectors times the map; InputError where the matrix is not as wide as the map."""
         given, width = matrix.shape[1], self.map.shape[1]
         if given != width:
-            raise InputError(f"The source matrix is {given} wide; expected {width}: pass one the map leads to.")
+            raise InputError(
+                f"The source matrix is {given} wide",
+                value=given,
+                expected=f"{width}",
+                hint="Pass one the map leads to.",
+            )
         return lambda rows: self.vectors[rows] @ self.map
 
 

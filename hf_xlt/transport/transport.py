@@ -151,9 +151,9 @@ class Transport:
         """
         if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
             raise InputError(
-                f"Cannot transport a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "
-                f"expected float rows or a bias for at least {self.source_size} source ids. "
-                "Pass a tensor of the source checkpoint this transport was built for."
+                f"Cannot transport a {matrix.dtype} tensor of shape {tuple(matrix.shape)}",
+                expected=f"float rows or a bias for at least {self.source_size} source ids",
+                hint="Pass a tensor of the source checkpoint this transport was built for.",
             )
         if self.rank is not None:
             coordinates, primitives = factorize(matrix[: self.source_size], min(self.rank, matrix.shape[1]))
@@ -242,7 +242,7 @@ class Transport:
             InputError: As `explain` does.
         """
         if k < 1:
-            raise InputError(f"k is {k}; expected at least 1, the number of source tokens to list.")
+            raise InputError(f"k is {k}", value=k, expected="at least 1, the number of source tokens to list")
         row = self._row(token)
         if self._drawn[row]:
             return []
@@ -274,10 +274,11 @@ class Transport:
             return self._rows[token]
         except KeyError:
             close = difflib.get_close_matches(token, self._rows, n=3)
-            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "nothing is spelled like it."
+            meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Nothing is spelled like it."
             raise InputError(
-                f"{token!r} is not a token of the target vocabulary; {hint} "
-                "Longer words are made of several tokens: ask for one of those."
+                f"{token!r} is not a token of the target vocabulary",
+                value=token,
+                hint=f"{meant} Longer words are made of several tokens: ask for one of those.",
             ) from None
 
     @cached_property

@@ -129,7 +129,7 @@ class WordAligner:
                 not positive or `alpha` negative.
         """
         if model not in MODELS:
-            raise InputError(f"Unknown alignment model {model!r}; choose one of {', '.join(MODELS)}.")
+            raise InputError(f"Unknown alignment model {model!r}", value=model, expected=f"one of {', '.join(MODELS)}")
         require_whole("iterations", iterations, least=1, most=MOST)
         require_number("alpha", alpha, least=0)
         corpus = Corpus.of(Bitext.encode(pairs))

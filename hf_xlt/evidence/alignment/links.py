@@ -37,7 +37,7 @@ def symmetrize(forward: Sequence[np.ndarray], backward: Sequence[np.ndarray], me
     """
     check_symmetrization(method)
     if len(forward) != len(backward):
-        raise InputError(f"There are links of {len(forward)} and of {len(backward)} pairs; expected equal numbers.")
+        raise InputError(f"There are links of {len(forward)} and of {len(backward)} pairs", expected="equal numbers")
     if not len(forward):
         return []
     return split(symmetrized(numbered(forward), numbered(backward), method), len(forward))
@@ -46,7 +46,9 @@ def symmetrize(forward: Sequence[np.ndarray], backward: Sequence[np.ndarray], me
 def check_symmetrization(method: str) -> None:
     """Raise InputError unless the method is known."""
     if method not in SYMMETRIZATIONS:
-        raise InputError(f"Unknown symmetrization {method!r}; choose one of {', '.join(SYMMETRIZATIONS)}.")
+        raise InputError(
+            f"Unknown symmetrization {method!r}", value=method, expected=f"one of {', '.join(SYMMETRIZATIONS)}"
+        )
 
 
 def symmetrized(forward: np.ndarray, backward: np.ndarray, method: str) -> np.ndarray:
@@ -216,7 +218,7 @@ def read_pharaoh(path: str | Path, lengths: Sequence[tuple[int, int]]) -> list[n
     """
     lines = list(text_lines(path))
     if len(lines) != len(lengths):
-        raise InputError(f"{path} has {len(lines)} lines for {len(lengths)} pairs; expected one line a pair.")
+        raise InputError(f"{path} has {len(lines)} lines for {len(lengths)} pairs", expected="one line a pair")
     return [_links(line, f"{path}, pair {n}", *lengths[n - 1]) for n, line in enumerate(lines, start=1)]
 
 
@@ -231,13 +233,14 @@ def write_pharaoh(path: str | Path, links: Sequence[np.ndarray]) -> Path:
 def _links(line: str, where: str, source_length: int, target_length: int) -> np.ndarray:
     for position, link in enumerate(words := line.split(), start=1):
         if not _LINK.fullmatch(link):
-            raise InputError(f"{where}: {link!r} in place {position} is not a link; expected the format 0-0 1-2.")
+            raise InputError(f"{where}: {link!r} in place {position} is not a link", expected="the format 0-0 1-2")
     links = np.array([word.split("-") for word in words], dtype=np.int64).reshape(-1, 2)
     outside = np.flatnonzero((links >= (source_length, target_length)).any(axis=1))
     if len(outside):
         first = int(outside[0])
         raise InputError(
             f"{where}: the link {words[first]} in place {first + 1} is out of range; the pair has {source_length} "
-            f"source and {target_length} target tokens, counted from 0. Align the tokens that the pairs are made of."
+            f"source and {target_length} target tokens, counted from 0",
+            hint="Align the tokens that the pairs are made of.",
         )
     return links

@@ -60,8 +60,9 @@ class VectorFile(ABC):
                 yield entry
         if self.count is not None and found != self.count:
             raise InputError(
-                f"{self.path} has {found} vectors; expected {self.count}, as its first line says. Check that the file "
-                "is whole, or correct that line.",
+                f"{self.path} has {found} vectors",
+                expected=f"{self.count}, as its first line says",
+                hint="Check that the file is whole, or correct that line.",
                 value=found,
                 path=self.path,
             )
@@ -73,7 +74,9 @@ class VectorFile(ABC):
             return row
         raise InputError(
             f"The vector of {entry.word.decode('utf-8', 'replace')!r} holds NaN or infinity, at {self.unit} "
-            f"{entry.place} of {self.path}; expected numbers: train or export the vectors again.",
+            f"{entry.place} of {self.path}",
+            expected="numbers",
+            hint="Train or export the vectors again.",
             path=self.path,
             line=entry.place,
         )
@@ -144,8 +147,9 @@ class Word2vecFile(VectorFile):
 
     def _broken(self, fault: str, entry: int) -> InputError:
         return InputError(
-            f"{self.path} {fault}, where each should be a word without spaces and {self.width} numbers; expected "
-            "word2vec's binary format. Check that the file is whole.",
+            f"{self.path} {fault}, where each should be a word without spaces and {self.width} numbers",
+            expected="word2vec's binary format",
+            hint="Check that the file is whole.",
             path=self.path,
             line=entry,
         )
@@ -207,7 +211,8 @@ def _check_lines(path: Path, fields: Sequence[Sequence[bytes]], width: int) -> N
 
 def _other_width(path: Path, line: int, found: int, width: int) -> InputError:
     return InputError(
-        f"{path} has {found} numbers at line {line}; expected {width}, as its first line says.",
+        f"{path} has {found} numbers at line {line}",
+        expected=f"{width}, as its first line says",
         value=found,
         path=path,
         line=line,
@@ -216,7 +221,7 @@ def _other_width(path: Path, line: int, found: int, width: int) -> InputError:
 
 def _unknown(path: Path) -> InputError:
     return InputError(
-        f"{path} does not begin with the number and the width of its vectors, nor with a word and its numbers; "
-        "expected a .vec or .bin.",
+        f"{path} does not begin with the number and the width of its vectors, nor with a word and its numbers",
+        expected="a .vec or .bin",
         path=path,
     )

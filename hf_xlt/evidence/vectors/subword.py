@@ -74,7 +74,9 @@ class NgramVectors(TextVectors):
         """The vectors of the words in the model's dictionary; n-grams alone make no word."""
         known = known_words(self.path, set(words))
         if not known:
-            raise InputError(f"{self.path} knows none of the {len(words)} words; check that they are of its language.")
+            raise InputError(
+                f"{self.path} knows none of the {len(words)} words", hint="Check that they are of its language."
+            )
         return read_words(self.path, known).placed(words)[0]
 
     def of_tokens(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
@@ -152,16 +154,18 @@ def word_weights(count: int, weighting: str, frequencies: Tensor | None = None) 
             return 1 / np.arange(1.0, count + 1)
         case "frequency":
             return _checked_frequencies(count, frequencies)
-    raise InputError(f"Unknown weighting {weighting!r} of words; choose one of {', '.join(WORD_WEIGHTINGS)}.")
+    raise InputError(
+        f"Unknown weighting {weighting!r} of words", value=weighting, expected=f"one of {', '.join(WORD_WEIGHTINGS)}"
+    )
 
 
 def _checked_frequencies(count: int, frequencies: Tensor | None) -> np.ndarray:
     if frequencies is None:
-        raise InputError("Weighting words by frequency needs their frequencies; give them, or weigh by rank.")
+        raise InputError("Weighting words by frequency needs their frequencies", hint="Give them, or weigh by rank.")
     if frequencies.shape != (count,) or not frequencies.isfinite().all() or (frequencies < 0).any():
         raise InputError(
-            f"The frequencies are {frequencies.dtype} {tuple(frequencies.shape)}; expected {count} numbers from 0, one "
-            "a word."
+            f"The frequencies are {frequencies.dtype} {tuple(frequencies.shape)}",
+            expected=f"{count} numbers from 0, one a word",
         )
     return frequencies.double().numpy()
 

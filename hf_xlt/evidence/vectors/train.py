@@ -54,7 +54,7 @@ def train_vectors(
         model = FastText(min_n=ngrams[0], max_n=ngrams[1], bucket=_BUCKETS, **settings)
     model.build_vocab(_Passes(sequences, "counting"))
     if not len(model.wv):
-        raise InputError(f"No token occurs {least_count} times; expected a longer text, or a smaller least_count.")
+        raise InputError(f"No token occurs {least_count} times", expected="a longer text, or a smaller least_count")
     passes = _Passes(sequences, "vectors")
     model.train(passes, total_examples=model.corpus_count, epochs=epochs)
     return Vectors(tuple(model.wv.index_to_key), torch.tensor(model.wv.vectors))
@@ -83,8 +83,8 @@ class _Passes:
 
 def _check(sequences: Iterable[Sequence[str]], width: int, epochs: int, ngrams: tuple[int, int] | None) -> None:
     if isinstance(sequences, Iterator):
-        raise InputError("The sequences are an iterator, which can be read only once; expected a list or a column.")
+        raise InputError("The sequences are an iterator, which can be read only once", expected="a list or a column")
     if width < 1 or epochs < 1:
-        raise InputError(f"width={width}, epochs={epochs}; expected at least 1 of both, such as 100 and 5.")
+        raise InputError(f"width={width}, epochs={epochs}", expected="at least 1 of both, such as 100 and 5")
     if ngrams is not None and not 1 <= ngrams[0] <= ngrams[1]:
-        raise InputError(f"ngrams={ngrams}; expected the shortest and the longest length, such as (3, 6), or None.")
+        raise InputError(f"ngrams={ngrams}", expected="the shortest and the longest length, such as (3, 6), or None")

@@ -34,16 +34,17 @@ class Vectors:
     def __post_init__(self) -> None:
         if not self.words or self.table.ndim != 2 or len(self.table) != len(self.words):
             raise InputError(
-                f"{len(self.words)} words and vectors of shape {tuple(self.table.shape)} do not fit; expected at least "
-                "one word and a row for each."
+                f"{len(self.words)} words and vectors of shape {tuple(self.table.shape)} do not fit",
+                expected="at least one word and a row for each",
             )
         if len(set(self.words)) < len(self.words):
-            raise InputError("A word is given twice; expected each once, with one vector.")
+            raise InputError("A word is given twice", expected="each once, with one vector")
         broken = (~self.table.isfinite()).any(dim=1).nonzero()
         if len(broken):
             raise InputError(
-                f"The vector of {self.words[int(broken[0])]!r} holds NaN or infinity; expected numbers: "
-                "train or export the vectors again."
+                f"The vector of {self.words[int(broken[0])]!r} holds NaN or infinity",
+                expected="numbers",
+                hint="Train or export the vectors again.",
             )
 
     def __repr__(self) -> str:
@@ -86,7 +87,10 @@ def read_words(path: str | Path, words: Collection[str], width: int | None = Non
         found = _read(open_vectors(path, width), set(words))
     if not found:
         raise InputError(
-            f"Vectors {path} have none of the {len(words)} words; expected some: check how they are spelled.", path=path
+            f"Vectors {path} have none of the {len(words)} words",
+            expected="some",
+            hint="Check how they are spelled.",
+            path=path,
         )
     return _vectors(found)
 
@@ -95,7 +99,9 @@ def first_vectors(path: Path, most: int) -> Vectors:
     """The vectors of the first words of a file that is not fastText's."""
     found = _read(open_vectors(path), None, most)
     if not found:
-        raise InputError(f"Vectors {path} have no word; expected some: check that the file is whole.", path=path)
+        raise InputError(
+            f"Vectors {path} have no word", expected="some", hint="Check that the file is whole.", path=path
+        )
     return _vectors(found)
 
 
@@ -125,8 +131,8 @@ def _read(file: VectorFile, words: set[str] | None, most: int | None = None) -> 
             break
     if len(broken) > foreign:
         raise InputError(
-            f"{file.path} is not UTF-8 at {file.unit} {broken[0]}, nor are most of its words that are not ASCII. "
-            "Convert it first, e.g. with `iconv -t UTF-8`.",
+            f"{file.path} is not UTF-8 at {file.unit} {broken[0]}, nor are most of its words that are not ASCII",
+            hint="Convert it first, e.g. with `iconv -t UTF-8`.",
             path=file.path,
             line=broken[0],
         )

@@ -126,7 +126,7 @@ class Health:
         """
         path = Path(folder) / HEALTH_FILE
         if not path.is_file():
-            raise InputError(f"{folder} has no {HEALTH_FILE}; expected a model that hf-xlt made.")
+            raise InputError(f"{folder} has no {HEALTH_FILE}", value=HEALTH_FILE, expected="a model that hf-xlt made")
         data = json.loads(path.read_text(encoding="utf-8"))
         return cls(
             rows={origin: RowHealth(Lengths(**rows.pop("lengths")), **rows) for origin, rows in data["rows"].items()},

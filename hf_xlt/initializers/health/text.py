@@ -129,7 +129,7 @@ def count_text(corpus: Corpus, source: PreTrainedTokenizerBase, target: PreTrain
             for row, of_line in zip(rows, visible, strict=True):
                 gone.update(of_line - _visible(_spelled(row, of_ids)))
     if not all(total.any() for total in counts):
-        raise InputError(f"{corpus.name} has no word to count; expected text of the target language.")
+        raise InputError(f"{corpus.name} has no word to count", expected="text of the target language")
     source_text, target_text = (
         TokenizedText(total, words.total(), tokenizer.unk_token_id, characters, gone)
         for total, tokenizer, gone in zip(counts, tokenizers, lost, strict=True)
