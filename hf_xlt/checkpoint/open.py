@@ -57,14 +57,16 @@ class Checkpoint:
 
     @classmethod
     @checked
-    def open(cls, name_or_folder: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-        """Open a local folder or a Hub id.
+    def open(cls, name_or_folder: str | Path | Checkpoint, *, trust_remote_code: bool = False) -> Checkpoint:
+        """Open a local folder or a Hub id; a checkpoint that is open already is handed back.
 
         Raises:
             InputError: If it cannot be had, keeps adapters beside its weights, has no configuration that transformers
                 reads, has its weights in `.bin` only or broken, or if its vocabulary-sized tensors cannot all be told
                 apart.
         """
+        if isinstance(name_or_folder, Checkpoint):
+            return name_or_folder
         folder = fetch(name_or_folder)
         body = folder / transformer_path(folder)
         if (body / ADAPTERS).is_file():

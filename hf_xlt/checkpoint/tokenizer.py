@@ -31,8 +31,10 @@ ASKED = (
 )
 
 
-def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or Hub id. No question is ever asked.
+def open_tokenizer(
+    name_or_folder: str | Path | PreTrainedTokenizerBase, *, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or Hub id; one that is open already is handed back. No question is ever asked.
 
     Args:
         name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted.
@@ -42,6 +44,8 @@ def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = Fals
         InputError: If there is none, it is broken or empty, it brings code that may not run, or it needs a package
             that is not installed.
     """
+    if isinstance(name_or_folder, PreTrainedTokenizerBase):
+        return name_or_folder
     folder = local_folder(name_or_folder)
     if folder is not None and not has_tokenizer(folder):
         folder /= transformer_path(folder)

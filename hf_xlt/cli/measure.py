@@ -26,7 +26,7 @@ from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.data import read_data
 from hf_xlt.evaluation.tasks.direct import ModelAsked
 from hf_xlt.evaluation.tasks.registry import TASKS
-from hf_xlt.evidence.translations import read_parallel, told
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.place import file_of
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.report.page import check_report, write_report
@@ -158,7 +158,7 @@ def compare(
     budget = replace(_budget(quick, probe), layer=layer, precision=precision, dropout=dropout)
     examination = _examination(tasks, data, zero_shot, seeds, budget)
     asked = _asked(models, source, languages, trust_remote_code)
-    pairs = None if parallel is None else told(read_parallel(parallel)).pairs
+    pairs = None if parallel is None else read_parallel(parallel).pairs
     by_model = [evaluate_model(model, examination, output) for model in asked]
     compared = {
         name: compare_results(results, metric_of(results[0]))
@@ -208,7 +208,7 @@ def structure(
     if output is not None:
         read = (model_a, model_b, file_of(parallel))
         check_file(output, overwrite=overwrite, ours=Structure.is_file, sources=read)
-    pairs = told(read_parallel(parallel)).pairs
+    pairs = read_parallel(parallel).pairs
     found = compare_structure(
         model_a,
         model_b,

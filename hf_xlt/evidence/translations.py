@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
@@ -107,15 +108,16 @@ Read = TypeVar("Read", bound=Translations)
 
 @checked
 def read_parallel(
-    source: str | Path | Sequence[str | Path],
+    source: str | Path | Sequence[str | Path] | ParallelText,
     target: str | Path | None = None,
     columns: tuple[int, int] | None = None,
 ) -> ParallelText:
-    """Read sentence pairs.
+    """Read sentence pairs; what is left out of a file is logged.
 
     Args:
         source: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
-            columns, or several of these, read one after the other; or, with `target`, a file of source sentences.
+            columns, or several of these, read one after the other; or, with `target`, a file of source sentences. What
+            has been read already is handed back.
         target: A file of their translations, with as many lines.
         columns: Positions of source and target in a table without a header row. None: the two columns of texts, as
             `find_columns` finds them; a first row of names is left out.
@@ -125,6 +127,8 @@ def read_parallel(
             numbers of lines, the header row lacks a column or a line its cell, there are not two columns of texts, or
             more lines have to be left out than can be read.
     """
+    if isinstance(source, ParallelText):
+        return source
     if target is not None and isinstance(source, str | Path):
         return _paired(_with_columns(_side_by_side(source, target), source, None), source)
     return _joined(source, "file of translation pairs", lambda path: _read_parallel(path, columns), ParallelText)
@@ -200,8 +204,8 @@ def _no_pair(path: str | Path, skipped: int) -> InputError:
 
 
 @checked
-def read_dictionary(path: str | Path | Sequence[str | Path], source_column: int = 0) -> Dictionary:
-    """Read a dictionary: an entry a line, a word in each of two columns.
+def read_dictionary(path: str | Path | Sequence[str | Path] | Dictionary, source_column: int = 0) -> Dictionary:
+    """Read a dictionary: an entry a line, a word in each of two columns; lines left out are logged.
 
     Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
     entries; further columns, such as the split of the MUSE dictionaries, are ignored), or, on lines without such, by a
@@ -209,7 +213,7 @@ def read_dictionary(path: str | Path | Sequence[str | Path], source_column: int 
 
     Args:
         path: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
-            columns; or several of these.
+            columns; or several of these. A dictionary that has been read already is handed back.
         source_column: 0 if the words of the source language come first, 1 if they come second.
 
     Raises:
@@ -220,6 +224,8 @@ def read_dictionary(path: str | Path | Sequence[str | Path], source_column: int 
         raise InputError(
             f"source_column is {source_column}", value=source_column, expected="0 or 1, one of the first two columns"
         )
+    if isinstance(path, Dictionary):
+        return path
     return _joined(path, "dictionary", lambda each: _read_dictionary(each, source_column), Dictionary)
 
 
@@ -277,25 +283,21 @@ def _no_entry(path: str | Path, skipped: int) -> InputError:
 
 
 def _joined(paths: Places, what: str, read: Callable[[str | Path], Read], kind: type[Read]) -> Read:
-    """What one or several files hold, one after the other, each entry of a dictionary once.
-
-    What is left out of several files is logged at once; of one file, `told` logs it.
-    """
+    """What one or several files hold, one after the other, each entry of a dictionary once; notices are logged."""
     parts = {path: read(Path(path).expanduser()) for path in several(paths, what)}
-    if len(parts) == 1:
-        return next(iter(parts.values()))
     for path, part in parts.items():
         if part.notice:
-            logger.warning(f"{path}: {part.notice}")
+            _tell(str(path), part.notice)
+    if len(parts) == 1:
+        return next(iter(parts.values()))
     pairs = chain.from_iterable(part.pairs for part in parts.values())
     return kind(tuple(dict.fromkeys(pairs) if kind is Dictionary else pairs))
 
 
-def told(read: Read) -> Read:
-    """What was read, after its notice has been logged."""
-    if read.notice:
-        logger.warning(read.notice)
-    return read
+@cache
+def _tell(path: str, notice: str) -> None:
+    """Log what was not plain in a file, once however often it is read."""
+    logger.warning(f"{path}: {notice}")
 
 
 def _check_skipped(path: str | Path, skipped: Sequence[int], kept: int, fault: str) -> None:

@@ -28,6 +28,7 @@ from hf_xlt.checkpoint import (
     check_finite,
     check_output,
     kind_of,
+    open_tokenizer,
     revocabulary,
     rows_of_ids,
     target_settings,
@@ -39,7 +40,7 @@ from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.card import EvidenceFacts
 from hf_xlt.hub.push import CardFacts, RowCounts, installed_versions, push, write_card
-from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of, open_checkpoint, opened_tokenizer
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of
 from hf_xlt.initializers.health import Health, health, health_tables
 from hf_xlt.tokenizers.renumber import without_ids_from
 from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary, kept_pairs, match
@@ -110,11 +111,11 @@ class Initializer(ABC):
     ) -> None:
         require_whole("pad_to_multiple_of", pad_to_multiple_of, least=1, most=MOST_PADDING)
         require_seed("seed", seed)
-        self.source = open_checkpoint(source, trust_remote_code)
+        self.source = Checkpoint.open(source, trust_remote_code=trust_remote_code)
         own = self.source.tokenizer()
         self._unknown = unknown_tokens(self.source, own)
         self.source_tokenizer = without_ids_from(own, self.source.vocab_size)
-        given = opened_tokenizer(tokenizer, trust_remote_code)
+        given = open_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
         self.fitted = FittedTokenizer.of(self.source, given, add_missing_tokens)
         self.tokenizer = self.fitted.tokenizer
         check_opens(self.source, own, self.tokenizer)
@@ -344,7 +345,7 @@ class ModelInitializer(OverlapInitializer):
     """
 
     def __init__(self, source: Model, model: Model, *, ignore_case: bool = False, **options: Any) -> None:
-        self.model = open_checkpoint(model, options.get("trust_remote_code", False))
+        self.model = Checkpoint.open(model, trust_remote_code=options.get("trust_remote_code", False))
         tokenizer = self.model.tokenizer()
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
         for notice in unknown_tokens(self.model, tokenizer):

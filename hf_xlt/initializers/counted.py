@@ -14,9 +14,9 @@ from torch import Tensor
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counting import dictionary_counts
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.translations import Dictionary
+from hf_xlt.evidence.translations import Dictionary, read_dictionary
 from hf_xlt.initializers.base import Initializer
-from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, dictionary_of
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places
 from hf_xlt.tokenizers.vocabulary import Vocabulary, match
 from hf_xlt.transport.mixture import Mixture, SparseMixture
 
@@ -78,7 +78,7 @@ class DictionaryInitializer(CountedInitializer):
     def __init__(
         self, source: Model, tokenizer: AnyTokenizer, *, dictionary: Places | Dictionary, **options: Any
     ) -> None:
-        self.dictionary = dictionary_of(dictionary)
+        self.dictionary = read_dictionary(dictionary)
         super().__init__(source, tokenizer, **options)
         self._entries = dictionary_counts(self.dictionary, self.source_tokenizer, self.tokenizer)
 

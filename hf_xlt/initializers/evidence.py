@@ -15,17 +15,17 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import require_finite, require_ids
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, open_tokenizer
+from hf_xlt.checkpoint import Checkpoint, FittedTokenizer
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel, told
+from hf_xlt.evidence.translations import read_dictionary, read_parallel
 from hf_xlt.evidence.vectors import TextVectors, read_vectors, vector_count
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.place import file_of, several
 from hf_xlt.hub.card import EvidenceFacts
 
 Model = str | Path | Checkpoint
-AnyTokenizer = str | Path | PreTrainedTokenizerBase | Checkpoint
+AnyTokenizer = str | Path | PreTrainedTokenizerBase
 Places = str | Path | Sequence[str | Path]
 AnyText = Places | Corpus | Tensor
 
@@ -121,51 +121,22 @@ def as_given(name: str) -> str:
     return f"{name} (--{name.replace('_', '-')})"
 
 
-def open_checkpoint(model: Model, trust_remote_code: bool = False) -> Checkpoint:
-    """Open a Hub id or folder, unless it is open already."""
-    return model if isinstance(model, Checkpoint) else Checkpoint.open(model, trust_remote_code=trust_remote_code)
-
-
-def opened_tokenizer(tokenizer: AnyTokenizer, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """A tokenizer, opened unless it is already; of a checkpoint its own."""
-    if isinstance(tokenizer, Checkpoint):
-        return tokenizer.tokenizer()
-    if isinstance(tokenizer, str | Path):
-        return open_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
-    return tokenizer
-
-
 def folder_of(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """Where a tokenizer was opened; nowhere if it was made in memory."""
     return (tokenizer.name_or_path,) if tokenizer.name_or_path else ()
 
 
-def parallel_text(given: Places | ParallelText) -> ParallelText:
-    """Parallel text, read unless it is already; what is left out of its file is logged."""
-    return given if isinstance(given, ParallelText) else told(read_parallel(given))
-
-
-def dictionary_of(given: Places | Dictionary) -> Dictionary:
-    """A dictionary, likewise."""
-    return given if isinstance(given, Dictionary) else told(read_dictionary(given))
-
-
-def word_vectors(given: str | Path | TextVectors) -> TextVectors:
-    """Word vectors, opened unless they are already."""
-    return given if isinstance(given, TextVectors) else read_vectors(given)
-
-
 def target_table(given: str | Path | TextVectors | Tensor, fitted: FittedTokenizer) -> Tensor:
     """Vectors of the target's tokens `(V_t, k)` by the ids of its fitted tokenizer; zero where one has none."""
     if not isinstance(given, Tensor):
-        return token_vectors("target", word_vectors(given), fitted.tokenizer)
+        return token_vectors("target", read_vectors(given), fitted.tokenizer)
     return fitted.rows(_checked(given, "vectors", fitted.former_size))
 
 
 def source_table(given: str | Path | TextVectors | Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
     """Vectors of the source's tokens `(V_s, k)`, likewise."""
     if not isinstance(given, Tensor):
-        return token_vectors("source", word_vectors(given), tokenizer)
+        return token_vectors("source", read_vectors(given), tokenizer)
     return _checked(given, "source_vectors", max(tokenizer.get_vocab().values()) + 1)
 
 

@@ -16,10 +16,10 @@ import torch
 
 from hf_xlt.arguments import refused
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.vectors import TextVectors
+from hf_xlt.evidence.vectors import TextVectors, read_vectors
 from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.initializers.base import OverlapInitializer
-from hf_xlt.initializers.evidence import AnyTokenizer, Model, check_one_space, token_vectors, word_vectors
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, check_one_space, token_vectors
 from hf_xlt.transport import Transport
 from hf_xlt.transport.mixture import Mixture
 
@@ -82,8 +82,8 @@ class OFAInitializer(OverlapInitializer):
         device: str = "cpu",
         **options: Any,
     ) -> None:
-        self._vectors = word_vectors(vectors)
-        self._source_vectors = self._vectors if source_vectors is None else word_vectors(source_vectors)
+        self._vectors = read_vectors(vectors)
+        self._source_vectors = self._vectors if source_vectors is None else read_vectors(source_vectors)
         self._weighting = Weighting(weighting, k, temperature, device)
         super().__init__(source, tokenizer, overlap=overlap, **options)
         width = self.source.weights.tensors[self.source.layout.input_name].shape[1]

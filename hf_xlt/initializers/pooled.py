@@ -14,28 +14,23 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import refused, require_number
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, check_finite, rows_of_ids, tokens_without_row
+from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, check_finite, open_tokenizer, rows_of_ids, tokens_without_row
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.evidence.counting import dictionary_counts, link_counts, relative_counts
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.token_ids import token_pairs
-from hf_xlt.evidence.translations import Dictionary, ParallelText
-from hf_xlt.evidence.vectors import TextVectors
+from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
+from hf_xlt.evidence.vectors import TextVectors, read_vectors
 from hf_xlt.geometry.similarity import sparsemax, top_k_softmax
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
 from hf_xlt.initializers.evidence import (
     AnyTokenizer,
     Model,
     Places,
-    dictionary_of,
     missing,
-    open_checkpoint,
-    opened_tokenizer,
-    parallel_text,
     source_table,
     target_table,
-    word_vectors,
 )
 from hf_xlt.initializers.subtoken_mean import pieces_of
 from hf_xlt.initializers.wechsel import dictionary_map
@@ -117,12 +112,12 @@ class PooledInitializer(CountedInitializer):
         if vectors is not None and source_vectors is not None and dictionary is None:
             raise missing("pooled", "dictionary")  # which leads the source's vectors to the target's
         self.weights = checked_weights(weights or {})
-        self.dictionary = None if dictionary is None else dictionary_of(dictionary)
-        self.parallel = None if parallel is None else parallel_text(parallel)
+        self.dictionary = None if dictionary is None else read_dictionary(dictionary)
+        self.parallel = None if parallel is None else read_parallel(parallel)
         self.pieces = pieces
         self.keep_length = keep_length
         trust = options.get("trust_remote_code", False)
-        tokenizer = opened_tokenizer(tokenizer, trust)
+        tokenizer = open_tokenizer(tokenizer, trust_remote_code=trust)
         super().__init__(source, tokenizer, **options)
         self._entries: TokenCounts | None = None
         self._similarity: TokenCounts | None = None
@@ -132,7 +127,7 @@ class PooledInitializer(CountedInitializer):
             self._similarity = _as_counts(similarity, self.shape, self.fitted)
         elif vectors is not None:
             self._similarity = self._near_in_vectors(vectors, source_vectors)
-        self.helper = None if helper is None else open_checkpoint(helper, trust)
+        self.helper = None if helper is None else Checkpoint.open(helper, trust_remote_code=trust)
         if self.helper is not None:
             check_helper(self.helper, tokenizer)
 
@@ -205,7 +200,7 @@ class PooledInitializer(CountedInitializer):
         else:
             if isinstance(vectors, Tensor):
                 raise refused("vectors", vectors, "word vectors, beside those of the source language")
-            target, source = word_vectors(vectors), word_vectors(source_vectors)
+            target, source = read_vectors(vectors), read_vectors(source_vectors)
             table = target_table(target, self.fitted)
             keys = source_table(source, self.source_tokenizer) @ dictionary_map(source, target, self.dictionary.pairs)
             ids = torch.arange(len(keys))

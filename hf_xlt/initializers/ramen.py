@@ -18,7 +18,7 @@ from hf_xlt.evidence.alignment import MODELS, SYMMETRIZATIONS, WordAligner
 from hf_xlt.evidence.counting import link_counts
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.token_ids import token_pairs
-from hf_xlt.evidence.translations import ParallelText
+from hf_xlt.evidence.translations import ParallelText, read_parallel
 from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.similarity import sparsemax
 from hf_xlt.initializers.base import OverlapInitializer
@@ -28,7 +28,6 @@ from hf_xlt.initializers.evidence import (
     Model,
     Places,
     check_one_space,
-    parallel_text,
     source_table,
     target_table,
 )
@@ -80,7 +79,7 @@ class RamenInitializer(CountedInitializer):
         for name, value, known in (("aligner", aligner, MODELS), ("symmetrization", symmetrization, SYMMETRIZATIONS)):
             if value not in known:
                 raise refused(name, value, f"one of {', '.join(known)}")
-        self.parallel = parallel_text(parallel)
+        self.parallel = read_parallel(parallel)
         super().__init__(source, tokenizer, **options)
         self.aligner = aligner
         self.symmetrization = symmetrization

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from hf_xlt.arguments import checked, require_type
+from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.base import Initializer
@@ -73,7 +74,7 @@ def used_evidence(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     used = {key: value for key, value in given.items() if key in taken}
     model = given.get("helper", given.get("donor"))
     if "tokenizer" in taken and "tokenizer" not in given and model is not None:
-        used["tokenizer"] = model
+        used["tokenizer"] = model.tokenizer() if isinstance(model, Checkpoint) else model
     if "vectors" not in given:
         used.pop("source_vectors", None)  # they are led to the target's
     return used

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.translations import Dictionary
-from hf_xlt.evidence.vectors import TextVectors
+from hf_xlt.evidence.translations import Dictionary, read_dictionary
+from hf_xlt.evidence.vectors import TextVectors, read_vectors
 from hf_xlt.geometry.maps import procrustes
 from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.initializers.base import OverlapInitializer
-from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, dictionary_of, token_vectors, word_vectors
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, token_vectors
 from hf_xlt.transport.mixture import Mixture
 
 CITATION = """\
@@ -83,9 +83,9 @@ class WechselInitializer(OverlapInitializer):
         device: str = "cpu",
         **options: Any,
     ) -> None:
-        self._source_vectors = word_vectors(source_vectors)
-        self._target_vectors = word_vectors(vectors)
-        self._dictionary = dictionary_of(dictionary)
+        self._source_vectors = read_vectors(source_vectors)
+        self._target_vectors = read_vectors(vectors)
+        self._dictionary = read_dictionary(dictionary)
         self._weighting = Weighting(weighting, k, temperature, device)
         super().__init__(source, tokenizer, overlap=overlap, **options)
 

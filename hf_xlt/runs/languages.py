@@ -23,7 +23,7 @@ from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evaluation.language_model import measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
-from hf_xlt.evidence.translations import ParallelText, read_dictionary, told
+from hf_xlt.evidence.translations import ParallelText, read_dictionary
 from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.recipes.recipe import Data, Multilingual, Recipe
 from hf_xlt.recipes.stage import Stage
@@ -230,7 +230,7 @@ def translations(data: Data) -> dict[LanguagePair, tuple[list[tuple[str, str]], 
     found = {}
     for language, file in files.items():
         own = replace(data, parallel=file)
-        told(own.pairs())
+        own.pairs()
         found[first, language] = split_pairs(own)
     return found
 
@@ -284,5 +284,5 @@ def _anchored(split: Split, data: Data, options: Multilingual) -> Split:
             f"{'no' if data.dictionary is None else 'a'} dictionary; expected two languages, and a dictionary of words "
             "of the first and their translations. Name its file as data.dictionary."
         )
-    extra = ExtraAnchors(told(read_dictionary(data.dictionary)), options.anchor_probability)
+    extra = ExtraAnchors(read_dictionary(data.dictionary), options.anchor_probability)
     return AnchoredSplit.of(split, extra)

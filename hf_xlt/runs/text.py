@@ -18,7 +18,6 @@ from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
 from hf_xlt.evaluation.held_out import HeldOut
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.evidence.translations import told
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import LANGUAGES, Stage
 
@@ -132,7 +131,7 @@ def read_text(
 def read_pairs(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, cache: Path) -> dict[tuple[str, ...], Dataset]:
     """The translation pairs in each direction that a stage asks for, aligned token by token."""
     length = recipe.stages[0].sequence_length
-    text = told(recipe.data.pairs())
+    text = recipe.data.pairs()
     sides = (tokenized(side, tokenizer, length) for side in zip(*text.pairs, strict=True))
     pairs = [pair for pair in zip(*sides, strict=True) if all(map(len, pair))]
     links = WordAligner.train(pairs).align(pairs)

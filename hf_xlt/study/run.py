@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.translations import read_parallel, told
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Recipe
 from hf_xlt.runs.contents import contents_of, each, pinned_corpus
@@ -116,7 +116,7 @@ def check(study: Study) -> None:
     Raises:
         InputError: If one cannot be used.
     """
-    told(read_parallel(str(study.parallel)))
+    read_parallel(str(study.parallel))
     if study.tagging:
         tagging_material(study)
     for recipe in recipes(study, Path()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.translations import read_parallel, told
+from hf_xlt.evidence.translations import read_parallel
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Pairs:
         Raises:
             InputError: If the place or the file cannot be read, or there are fewer than two pairs.
         """
-        text = told(read_parallel(place))
+        text = read_parallel(place)
         if len(text) < 2:
             raise InputError(
                 f"{place}: {len(text)} pairs and {len(text.skipped)} lines with an empty side; expected two pairs or "

@@ -85,8 +85,8 @@ class NgramVectors(TextVectors):
         return read_words(self.path, {text for text in texts if text}).placed(texts)[0]
 
 
-def read_vectors(path: str | Path, most_words: int = 50_000) -> TextVectors:
-    """Open a file of word vectors.
+def read_vectors(path: str | Path | TextVectors, most_words: int = 50_000) -> TextVectors:
+    """Open a file of word vectors; vectors that are open already are handed back.
 
     Args:
         path: A fastText model, or vectors in another format that `read_words` takes, the most frequent word first;
@@ -96,6 +96,8 @@ def read_vectors(path: str | Path, most_words: int = 50_000) -> TextVectors:
     Raises:
         InputError: If the file cannot be read or is of another format.
     """
+    if isinstance(path, TextVectors):
+        return path
     path = Path(path).expanduser()
     return NgramVectors(path) if is_fasttext(path) else WordAverages(first_vectors(path, most_words))
 

@@ -32,7 +32,6 @@ from hf_xlt.evaluation.sentence_encoder import (
     sentence_encoder,
     sentence_head,
 )
-from hf_xlt.evidence.translations import told
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes.recipe import Data, Recipe
 from hf_xlt.recipes.schema import require
@@ -108,7 +107,7 @@ def check_distillation(recipe: Recipe) -> None:
     """
     if not recipe.distils:
         return
-    told(recipe.data.pairs())
+    recipe.data.pairs()
     _, held_out = split_pairs(recipe.data)
     if len(held_out) < ENOUGH_HELD_OUT:
         logger.warning(

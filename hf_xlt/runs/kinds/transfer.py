@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.initializers.baselines import RandomInitializer
-from hf_xlt.initializers.evidence import opened_tokenizer
 from hf_xlt.initializers.registry import check_initializer, initializer, used_evidence
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 from hf_xlt.runs.kinds.distillation import write_training_pairs
@@ -88,7 +88,7 @@ def build(options: Mapping[str, Any], evidence: Mapping[str, Any], recipe: Recip
     """An initializer, with vectors trained on the corpus where it needs them and there are none."""
     given = arguments(options, evidence, recipe)
     if learns_vectors(options) and "vectors" not in given:
-        tokenizer = opened_tokenizer(given["tokenizer"], recipe.trusts_code)
+        tokenizer = open_tokenizer(given["tokenizer"], trust_remote_code=recipe.trusts_code)
         given["vectors"] = trained_vectors(recipe, tokenizer, WIDTH, EPOCHS, work / VECTORS_FILE)
     return initializer(options["method"], **given)
 
