@@ -87,6 +87,12 @@ def require_share(name: str, value: Any, *, below_one: bool = False) -> None:
         raise refused(name, value, "a number of at least 0 and below 1" if below_one else "a number from 0 to 1")
 
 
+def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
+    """Refuse what is none of the known values."""
+    if value not in (known := list(known)):
+        raise refused(name, value, f"one of {', '.join(known)}")
+
+
 def require_seed(name: str, value: Any) -> None:
     """Refuse what no random generator can be started with."""
     require_whole(name, value, least=0, most=MOST_SEED)

@@ -139,7 +139,7 @@ def test_what_cannot_be_used_is_refused(encoder):
     unshared = torch.zeros(500, 3)
     unshared[FocusInitializer(encoder, german(), vectors=vectors(german())).overlap().missing_ids] = 1
     assert tiny.refusal(FocusInitializer, encoder, german(), vectors=unshared).expected == "some"
-    with pytest.raises(InputError, match="Unknown weighting 'best'"):
+    with pytest.raises(InputError, match="weighting is 'best'"):
         FocusInitializer(encoder, german(), vectors=vectors(german()), weighting="best")
     broken = vectors(german())
     broken[FocusInitializer(encoder, german(), vectors=broken).overlap().missing_ids[3], 0] = torch.nan

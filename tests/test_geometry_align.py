@@ -201,7 +201,7 @@ def changed(row: int, value: float) -> Tensor:
         ({"target_order": torch.tensor([1.0])}, "target order is torch.float32"),
         ({"dictionary": torch.tensor([0, 1])}, r"dictionary is torch.int64 \(2,\); expected int64 \(p, 2\)"),
         ({"dictionary": torch.tensor([[0, 1], [2, 600]])}, r"entry 1 is \[2, 600\]; expected a target id below 600"),
-        ({"start": "magic"}, "Start 'magic' is unknown; expected one of similarity, axes, identity"),
+        ({"start": "magic"}, "start is 'magic'; expected one of similarity, axes, identity"),
         ({"refinements": -1}, "refinements=-1"),
         ({"frequent": 0}, "expected 0 or more, and at least 1 word"),
     ],

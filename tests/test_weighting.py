@@ -53,7 +53,7 @@ def test_a_gpu_pursues_the_same_atoms():
 
 
 def test_what_cannot_be_used_is_refused():
-    with pytest.raises(InputError, match="Unknown weighting 'best'; choose one of paper, positive, top-k, sparsemax"):
+    with pytest.raises(InputError, match="weighting is 'best'; expected one of paper, positive, top-k, sparsemax"):
         Weighting("best")
     with pytest.raises(InputError, match="temperature is 0; expected a finite number"):
         Weighting("top-k", temperature=0)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, checked, require_positive, require_whole
+from hf_xlt.arguments import MOST, checked, require_one_of, require_positive, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.csls import matches
 from hf_xlt.geometry.maps import orthogonalize
@@ -113,8 +113,7 @@ class GameSettings:
                 )
         for name in ("discriminator_rate", "map_rate", "decay", "shrink"):
             require_positive(name, getattr(self, name))
-        if self.optimizer not in OPTIMIZERS:
-            raise InputError(f"Optimizer {self.optimizer!r} is unknown", expected=f"one of {', '.join(OPTIMIZERS)}")
+        require_one_of("optimizer", self.optimizer, OPTIMIZERS)
 
     @classmethod
     def paper(cls, restarts: int = 1) -> Self:

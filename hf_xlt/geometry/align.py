@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import checked, require_seed
+from hf_xlt.arguments import checked, require_one_of, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings, play
 from hf_xlt.geometry.csls import Matches, matches
@@ -190,8 +190,7 @@ def _without_structure(rows: Tensor, seed: int) -> Tensor:
 
 
 def _check_settings(start: str, refinements: int, frequent: int) -> None:
-    if start not in STARTS:
-        raise InputError(f"Start {start!r} is unknown", expected=f"one of {', '.join(STARTS)}")
+    require_one_of("start", start, STARTS)
     if refinements < 0 or frequent < 1:
         raise InputError(f"refinements={refinements}, frequent={frequent}", expected="0 or more, and at least 1 word")
 

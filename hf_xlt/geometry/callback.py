@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_xlt.arguments import checked, require_finite, require_ids, require_seed
+from hf_xlt.arguments import checked, require_finite, require_ids, require_one_of, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import AdversarialGame, GameSettings
 from hf_xlt.geometry.align import align_spaces
@@ -69,8 +69,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
         game: GameSettings | None = None,
         seed: int = 0,
     ) -> None:
-        if mode not in MODES:
-            raise InputError(f"mode is {mode!r}", value=mode, expected=f"one of {', '.join(MODES)}")
+        require_one_of("mode", mode, MODES)
         if mode == "before" and vectors is None:
             raise InputError(
                 "mode 'before' needs static vectors of the target's tokens", hint="Give them, or mode 'during'."

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, require_device, require_positive, require_whole
+from hf_xlt.arguments import MOST, require_device, require_one_of, require_positive, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.nearest import Nearest
 from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture, SparseMixture, row_blocks
@@ -186,10 +186,7 @@ class Weighting:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.name not in WEIGHTINGS:
-            raise InputError(
-                f"Unknown weighting {self.name!r}", value=self.name, expected=f"one of {', '.join(WEIGHTINGS)}"
-            )
+        require_one_of("weighting", self.name, WEIGHTINGS)
         if self.name == "top-k":
             check_top_k(self.k, self.temperature)
         require_device("device", self.device)

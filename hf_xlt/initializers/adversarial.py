@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_xlt.arguments import refused
+from hf_xlt.arguments import require_one_of
 from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.align import align_spaces
@@ -70,8 +70,7 @@ class AdversarialInitializer(OverlapInitializer):
         ignore_case: bool = False,
         **options: Any,
     ) -> None:
-        if start not in STARTS:
-            raise refused("start", start, f"one of {', '.join(STARTS)}")
+        require_one_of("start", start, STARTS)
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
         self._vectors = target_table(vectors, self.fitted)
         order = frequent_ids("corpus", corpus, self.tokenizer, self.target_vocabulary.size)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.arguments import checked, refused, require_seed, require_whole, short
+from hf_xlt.arguments import checked, require_one_of, require_seed, require_whole, short
 from hf_xlt.checkpoint import (
     Checkpoint,
     FittedTokenizer,
@@ -360,8 +360,7 @@ class ModelInitializer(OverlapInitializer):
 
 def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:
     """The overlap of two vocabularies by one of `OVERLAPS`."""
-    if rule not in OVERLAPS:
-        raise refused("overlap", rule, f"one of {', '.join(OVERLAPS)}")
+    require_one_of("overlap", rule, OVERLAPS)
     if rule != "none":
         return match(source, target, ignore_case=rule == "ignore-case")
     return Overlap.of(kept_pairs(source, target), target)

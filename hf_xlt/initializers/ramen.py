@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_xlt.arguments import refused
+from hf_xlt.arguments import require_one_of
 from hf_xlt.evidence.alignment import MODELS, SYMMETRIZATIONS, WordAligner
 from hf_xlt.evidence.counting import link_counts
 from hf_xlt.evidence.counts import TokenCounts
@@ -76,9 +76,8 @@ class RamenInitializer(CountedInitializer):
         symmetrization: str = "grow-diag-final-and",
         **options: Any,
     ) -> None:
-        for name, value, known in (("aligner", aligner, MODELS), ("symmetrization", symmetrization, SYMMETRIZATIONS)):
-            if value not in known:
-                raise refused(name, value, f"one of {', '.join(known)}")
+        require_one_of("aligner", aligner, MODELS)
+        require_one_of("symmetrization", symmetrization, SYMMETRIZATIONS)
         self.parallel = read_parallel(parallel)
         super().__init__(source, tokenizer, **options)
         self.aligner = aligner

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from hf_xlt.arguments import checked, require_text, require_type
+from hf_xlt.arguments import checked, require_one_of, require_text, require_type
 from hf_xlt.errors import InputError
 from hf_xlt.tokenizers.normalization import CLEANED, NFC, adapted
 from hf_xlt.tokenizers.pipeline import Pipeline
@@ -115,8 +115,7 @@ def train_tokenizer(
         InputError: If the family is not known, the vocabulary cannot hold the alphabet, a number is out of range, or
             there is no text.
     """
-    if family not in FAMILIES:
-        raise InputError(f"Unknown tokenizer family {family!r}", expected=f"one of {', '.join(FAMILIES)}", value=family)
+    require_one_of("family", family, FAMILIES)
     check_numbers(vocab_size, min_frequency)
     backend, normalizer, roles = FAMILIES[family]()
     settings = json.loads(backend.to_str()) | {"normalizer": adapted(normalizer, lowercase, strip_accents)}

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, checked, require_number, require_whole
-from hf_xlt.errors import InputError
+from hf_xlt.arguments import MOST, checked, require_number, require_one_of, require_whole
 from hf_xlt.evidence.alignment.bitext import Batch, Bitext, Sentence, Vocabulary
 from hf_xlt.evidence.alignment.distortion import Diagonal, Jumps, Posteriors
 from hf_xlt.evidence.alignment.lexicon import Lexicon, WordPairs
-from hf_xlt.evidence.alignment.links import check_symmetrization, split, symmetrized
+from hf_xlt.evidence.alignment.links import SYMMETRIZATIONS, split, symmetrized
 from hf_xlt.evidence.alignment.training import MODELS, Corpus, Model
 from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
 
@@ -128,8 +127,7 @@ class WordAligner:
             InputError: If there is no pair, a side of one is empty or a string, the model is unknown, `iterations` is
                 not positive or `alpha` negative.
         """
-        if model not in MODELS:
-            raise InputError(f"Unknown alignment model {model!r}", value=model, expected=f"one of {', '.join(MODELS)}")
+        require_one_of("model", model, MODELS)
         require_whole("iterations", iterations, least=1, most=MOST)
         require_number("alpha", alpha, least=0)
         corpus = Corpus.of(Bitext.encode(pairs))
@@ -153,7 +151,7 @@ class WordAligner:
         Raises:
             InputError: If a side of a pair is empty or a string, or the symmetrization is unknown.
         """
-        check_symmetrization(symmetrization)
+        require_one_of("symmetrization", symmetrization, SYMMETRIZATIONS)
         if not len(pairs):
             return []
         batches = list(Bitext.encode(pairs, self.source, self.target).batches())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hf_xlt.arguments import require_one_of
 from hf_xlt.errors import InputError
 from hf_xlt.files.text import text_lines
 
@@ -35,20 +36,12 @@ def symmetrize(forward: Sequence[np.ndarray], backward: Sequence[np.ndarray], me
     Returns:
         For each pair int64 `(k, 2)`, in ascending order.
     """
-    check_symmetrization(method)
+    require_one_of("method", method, SYMMETRIZATIONS)
     if len(forward) != len(backward):
         raise InputError(f"There are links of {len(forward)} and of {len(backward)} pairs", expected="equal numbers")
     if not len(forward):
         return []
     return split(symmetrized(numbered(forward), numbered(backward), method), len(forward))
-
-
-def check_symmetrization(method: str) -> None:
-    """Raise InputError unless the method is known."""
-    if method not in SYMMETRIZATIONS:
-        raise InputError(
-            f"Unknown symmetrization {method!r}", value=method, expected=f"one of {', '.join(SYMMETRIZATIONS)}"
-        )
 
 
 def symmetrized(forward: np.ndarray, backward: np.ndarray, method: str) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_one_of
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.fasttext import is_fasttext, known_words
@@ -149,16 +150,10 @@ def word_average(
 
 def word_weights(count: int, weighting: str, frequencies: Tensor | None = None) -> np.ndarray:
     """float64 `(count,)`, the weights of words by falling frequency."""
-    match weighting:
-        case "unweighted":
-            return np.ones(count)
-        case "rank":
-            return 1 / np.arange(1.0, count + 1)
-        case "frequency":
-            return _checked_frequencies(count, frequencies)
-    raise InputError(
-        f"Unknown weighting {weighting!r} of words", value=weighting, expected=f"one of {', '.join(WORD_WEIGHTINGS)}"
-    )
+    require_one_of("weighting", weighting, WORD_WEIGHTINGS)
+    if weighting == "frequency":
+        return _checked_frequencies(count, frequencies)
+    return 1 / np.arange(1.0, count + 1) if weighting == "rank" else np.ones(count)
 
 
 def _checked_frequencies(count: int, frequencies: Tensor | None) -> np.ndarray:
