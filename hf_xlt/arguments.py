@@ -117,6 +117,15 @@ def require_ids(name: str, ids: Any, size: int | None = None) -> None:
         raise InputError(f"{name} runs from {lowest} to {highest}", value=ids, expected=f"ids from 0{below}")
 
 
+def require_id_pairs(name: str, pairs: Any, target_size: int | None = None, source_size: int | None = None) -> None:
+    """Refuse what is no int64 `(p, 2)` of target and source ids below their sizes, with at least one pair."""
+    shape = tuple(getattr(pairs, "shape", ()))
+    if len(shape) != 2 or shape[1] != 2:
+        raise InputError(f"{name} is of shape {shape}", value=pairs, expected="(p, 2): target and source ids")
+    require_ids(f"{name}: target ids", pairs[:, 0], target_size)
+    require_ids(f"{name}: source ids", pairs[:, 1], source_size)
+
+
 def require_finite(name: str, table: Any) -> None:
     """Refuse what is no `(n, d)` tensor of finite numbers."""
     shape = tuple(getattr(table, "shape", ()))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import checked, require_one_of, require_seed
+from hf_xlt.arguments import checked, require_id_pairs, require_one_of, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings, play
 from hf_xlt.geometry.csls import Matches, matches
@@ -64,19 +64,7 @@ class SeedDictionary:
 
 
 def _with_vectors(source: Space, target: Space, dictionary: Tensor) -> Tensor:
-    if dictionary.ndim != 2 or dictionary.shape[1] != 2 or dictionary.dtype != torch.int64:
-        raise InputError(
-            f"The dictionary is {dictionary.dtype} {tuple(dictionary.shape)}",
-            expected="int64 (p, 2): target and source ids of translations",
-        )
-    sizes = torch.tensor([len(target.rows), len(source.rows)])
-    outside = ((dictionary < 0) | (dictionary >= sizes.to(dictionary))).any(dim=1).nonzero()
-    if len(outside):
-        raise InputError(
-            f"Dictionary entry {int(outside[0])} is {dictionary[outside[0, 0]].tolist()}",
-            value=dictionary[outside[0, 0]].tolist(),
-            expected=f"a target id below {sizes[0]} and a source id below {sizes[1]}, in this order",
-        )
+    require_id_pairs("dictionary", dictionary, len(target.rows), len(source.rows))
     known = target.rows[dictionary[:, 0]].any(dim=1) & source.rows[dictionary[:, 1]].any(dim=1)
     if not known.any():
         raise InputError(

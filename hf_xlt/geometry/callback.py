@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_xlt.arguments import checked, require_finite, require_ids, require_one_of, require_seed
+from hf_xlt.arguments import checked, require_finite, require_id_pairs, require_ids, require_one_of, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import AdversarialGame, GameSettings
 from hf_xlt.geometry.align import align_spaces
@@ -84,7 +84,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
         require_ids("target_ids", target_ids, size)
         require_ids("source_ids", source_ids)
         if dictionary is not None:
-            _check_dictionary(dictionary, size)
+            require_id_pairs("dictionary", dictionary, size)
         self.mode = mode
         self.every = every
         self.turn = turn
@@ -169,13 +169,6 @@ class AdversarialAlignmentCallback(TrainerCallback):
         if self._game is not None and state.is_world_process_zero:
             tensors = {name: tensor.cpu().contiguous() for name, tensor in self._game.state_dict().items()}
             save_file(tensors, _state_path(args, state))
-
-
-def _check_dictionary(dictionary: Tensor, size: int | None) -> None:
-    if dictionary.ndim != 2 or dictionary.shape[1] != 2:
-        raise InputError(f"dictionary is of shape {tuple(dictionary.shape)}", value=dictionary, expected="(p, 2)")
-    require_ids("dictionary: target ids", dictionary[:, 0], size)
-    require_ids("dictionary: source ids", dictionary[:, 1])
 
 
 def _table(model: PreTrainedModel) -> Tensor:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, require_device, require_one_of, require_positive, require_whole
-from hf_xlt.errors import InputError
+from hf_xlt.arguments import MOST, require_device, require_finite, require_one_of, require_positive, require_whole
 from hf_xlt.geometry.nearest import Nearest
 from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture, SparseMixture, row_blocks
 
@@ -158,10 +157,7 @@ def _entries(rows: Tensor, columns: Tensor, weights: Tensor) -> Entries:
 
 def _check(name: str, vectors: Tensor) -> None:
     if vectors.numel() and not torch.stack(vectors.aminmax()).isfinite().all():
-        row = int((~vectors.isfinite()).any(dim=1).nonzero()[0])
-        raise InputError(
-            f"Row {row} of the {name} vectors holds NaN or infinity", expected="numbers", hint="Mend or drop it."
-        )
+        require_finite(f"the {name} vectors", vectors)
 
 
 WEIGHTINGS = ("paper", "positive", "top-k", "sparsemax")

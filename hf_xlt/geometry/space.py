@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_xlt.arguments import require_finite, require_ids
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.transport.mixture import ProjectedMixture
@@ -44,9 +45,13 @@ class Space:
             vectors: `(V, d)`, of any float dtype; rows of no length have no vector.
             order: int64, ids by falling frequency, each once; those to learn from, so without special tokens.
         """
-        vectors = _checked_vectors(name, vectors)
+        require_finite(name, vectors)
+        vectors = vectors.detach().to(torch.float32)
         lengths = torch.linalg.vector_norm(vectors, dim=1)
-        order = _checked_order(name, order, len(vectors)).to(vectors.device)
+        require_ids(f"{name}_order", order, len(vectors))
+        if len(order.unique()) < len(order):
+            raise InputError(f"{name}_order names an id twice", expected="each once, the most frequent first")
+        order = order.to(vectors.device)
         placed = lengths > NO_VECTOR * lengths[lengths > 0].median() if lengths.any() else lengths > 0
         order = order[placed[order]]
         if not len(order):
@@ -70,36 +75,6 @@ class Space:
         ranks = torch.full((len(self.rows),), -1, device=self.rows.device)
         ranks[self.order] = torch.arange(len(self.order), device=self.rows.device)
         return ranks
-
-
-def _checked_vectors(name: str, vectors: Tensor) -> Tensor:
-    if vectors.ndim != 2 or not vectors.is_floating_point():
-        raise InputError(f"The {name} vectors are {vectors.dtype} {tuple(vectors.shape)}", expected="a float table")
-    vectors = vectors.detach().to(torch.float32)
-    broken = (~vectors.isfinite()).any(dim=1).nonzero()
-    if len(broken):
-        raise InputError(
-            f"Row {int(broken[0])} of the {name} vectors holds NaN or infinity",
-            expected="numbers",
-            hint="Mend or drop it.",
-        )
-    return vectors
-
-
-def _checked_order(name: str, order: Tensor, rows: int) -> Tensor:
-    if order.ndim != 1 or order.dtype != torch.int64 or not len(order):
-        raise InputError(
-            f"The {name} order is {order.dtype} {tuple(order.shape)}",
-            expected="int64 ids by falling frequency",
-        )
-    if order.min() < 0 or order.max() >= rows:
-        raise InputError(
-            f"The {name} order runs from {int(order.min())} to {int(order.max())}",
-            expected=f"ids below {rows}, the rows of the table",
-        )
-    if len(order.unique()) < len(order):
-        raise InputError(f"The {name} order names an id twice", expected="each once, the most frequent first")
-    return order
 
 
 _PARTS = 100
