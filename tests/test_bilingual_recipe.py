@@ -188,7 +188,7 @@ def interrupt(*_: object) -> None:
     ("changes", "message"),
     [
         (["data.source_corpus=null"], "No corpus of the source language given; name one with --source-corpus"),
-        (["data.parallel=null"], "ramen needs parallel text; give it with --parallel"),
+        (["data.parallel=null"], "ramen needs parallel text. .*--parallel"),
         (["source=null"], "ramen needs a source checkpoint; name one with --source"),
         (
             ["stages.0.frozen=[embeddings.fr]"],
