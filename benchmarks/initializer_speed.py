@@ -243,6 +243,7 @@ def wechsel_ours(arguments: argparse.Namespace) -> None:
     import torch
 
     from hf_xlt.checkpoint import Checkpoint
+    from hf_xlt.evidence.translations import Dictionary
     from hf_xlt.evidence.vectors.subword import TextVectors
     from hf_xlt.initializers.wechsel import WechselInitializer
 
@@ -264,10 +265,10 @@ def wechsel_ours(arguments: argparse.Namespace) -> None:
         torch.from_numpy(np.load(arguments.folder / "table.npy")),
     )
     tokenizer, given = tokenizers(arguments.folder)[1], [Given(rows) for rows in vectors(arguments.folder, "wechsel")]
-    dictionary = [(str(id_), str(id_)) for id_ in range(2, min(5002, arguments.vocabulary))]
+    dictionary = Dictionary(tuple((str(id_), str(id_)) for id_ in range(2, min(5002, arguments.vocabulary))))
 
     def rows() -> np.ndarray:
-        evidence = {"source_vectors": given[0], "target_vectors": given[1], "dictionary": dictionary}
+        evidence = {"source_vectors": given[0], "vectors": given[1], "dictionary": dictionary}
         return WechselInitializer(source, tokenizer, **evidence).transport().apply(table).numpy()
 
     timed(arguments, "WECHSEL", rows)

@@ -464,7 +464,7 @@ def commands() -> dict[str, list[str]]:
 def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """Public name → what is called, and arguments that it takes."""
     from hf_xlt.checkpoint import Checkpoint
-    from hf_xlt.evidence.dictionary import read_dictionary
+    from hf_xlt.evidence.translations import read_dictionary
     from hf_xlt.files.corpora import Corpus, Split
 
     source, helper = str(folder / "source"), str(folder / "helper")
@@ -502,7 +502,7 @@ def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
         ),
         "RamenVectorsInitializer": (
             hf_xlt.RamenVectorsInitializer,
-            made | {"target_vectors": table, "source_vectors": torch.randn(600, 8, generator=generator), "overlap": "none"},
+            made | {"vectors": table, "source_vectors": torch.randn(600, 8, generator=generator), "overlap": "none"},
         ),
         "CLPInitializer": (
             hf_xlt.CLPInitializer,
@@ -515,17 +515,9 @@ def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
         "OMPInitializer": (hf_xlt.OMPInitializer, {"source": source, "donor": helper, "k": 4, "device": "cpu"}),
         "AdversarialInitializer": (
             hf_xlt.AdversarialInitializer,
-            made | {"vectors": table, "order": order, "source_order": order, "start": "overlap"},
+            made | {"vectors": table, "corpus": order, "source_corpus": order, "start": "overlap"},
         ),
-        "Evidence": (
-            hf_xlt.Evidence,
-            {"source": source, "tokenizer": tokenizer, "helper": helper, "dictionary": str(folder / "dictionary.tsv"),
-             "parallel": str(folder / "pairs.tsv"), "vectors": str(folder / "vectors.vec")},
-        ),
-        "initializer_for": (
-            hf_xlt.initializer_for,
-            {"options": {"method": "random"}, "evidence": hf_xlt.Evidence(source=source, tokenizer=tokenizer)},
-        ),
+        "initializer": (hf_xlt.initializer, {"name": "random", "source": source, "tokenizer": tokenizer}),
         "Checkpoint.open": (Checkpoint.open, {"name_or_folder": source}),
         "Vocabulary.of": (hf_xlt.Vocabulary.of, {"tokenizer": tokenizer}),
         "overlap": (hf_xlt.overlap, {"source_tokenizer": tokenizer, "target_tokenizer": tokenizer, "ignore_case": True}),

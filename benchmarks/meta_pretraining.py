@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from study import CAPTIONS_AND_NEWS, files, write
 
-from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.recipes import load_recipe
 from hf_xlt.report.tables import text_table
 from hf_xlt.runs import run_recipe

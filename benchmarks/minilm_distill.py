@@ -23,8 +23,8 @@ from zero_training_retrieval import default_tokenizer, precision, read_pairs, ta
 
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.evaluation.sentence_encoder import sentence_encoder
-from hf_xlt.evidence.dictionary import read_dictionary
-from hf_xlt.initializers import Evidence, initializer_for
+from hf_xlt.evidence.translations import read_dictionary
+from hf_xlt.initializers import initializer
 from hf_xlt.recipes import load_recipe
 from hf_xlt.runs import run_recipe
 
@@ -45,7 +45,7 @@ def main(
     text = [pair for part in parallel for pair in read_pairs(part)]
     pairs = work / "pairs.tsv"
     pairs.write_text("".join(f"{source}\t{target}\n" for source, target in text), encoding="utf-8")
-    texts = target_text(corpus or [], [*text, *read_dictionary(dictionary).entries])
+    texts = target_text(corpus or [], [*text, *read_dictionary(dictionary).pairs])
     default_tokenizer(real_source(), texts, vocab_size).save_pretrained(work / "tokenizer")
     given = {"source": real_source(), "target_tokenizer": work / "tokenizer"}
     given |= {"data.parallel": pairs, "data.dictionary": dictionary}
@@ -53,8 +53,8 @@ def main(
     results = run_recipe(recipe, output, shlex.join(["python", *sys.argv]), overwrite=True)
 
     tokenizer = AutoTokenizer.from_pretrained(work / "tokenizer")
-    evidence = Evidence(source=real_source(), tokenizer=tokenizer, parallel=pairs, dictionary=dictionary)
-    before = initializer_for({"method": "pooled"}, evidence).build(work / "pooled", overwrite=True)
+    given = {"source": real_source(), "tokenizer": tokenizer, "parallel": pairs, "dictionary": dictionary}
+    before = initializer("pooled", **given).build(work / "pooled", overwrite=True)
     found = {name: measured(folder, read_pairs(test)) for name, folder in (("pooled", before), ("distilled", output))}
     run, stage = results.runs[0], recipe.stages[0]
     figures = {

@@ -74,13 +74,12 @@ def prepare(
     folder: Path, vocab_size: int, corpora: list[Path], parallel: list[str], dictionary: str, entries: int
 ) -> None:
     """Write the pairs, the part of the dictionary and, where there are corpora, the tokenizer."""
-    from hf_xlt.evidence.dictionary import read_dictionary
-    from hf_xlt.evidence.parallel import read_parallel
+    from hf_xlt.evidence.translations import read_dictionary, read_parallel
     from hf_xlt.files.text import text_lines
     from hf_xlt.tokenizers.train import train_tokenizer
 
     pairs = [pair for part in parallel for pair in read_parallel(part).pairs]
-    words = read_dictionary(dictionary).entries[:entries]
+    words = read_dictionary(dictionary).pairs[:entries]
     for name, rows in (("pairs", pairs), ("dictionary", words)):
         text = "".join(f"{source}\t{target}\n" for source, target in rows)
         (folder / f"{name}.tsv").write_text(text, encoding="utf-8")
@@ -93,17 +92,15 @@ def build(method: str, source: str, tokenizer: str, parallel: str, dictionary: s
     """Build by one method, and print the processor's seconds and the peak memory of this process."""
     from transformers import AutoTokenizer
 
-    from hf_xlt.initializers import Evidence, initializer_for
+    from hf_xlt.initializers import initializer
 
     given = {"dictionary": dictionary} if method == "pooled" else {}
     opened = AutoTokenizer.from_pretrained(tokenizer)
     began = time.process_time()
-    initializer = initializer_for(
-        {"method": method}, Evidence(source=source, tokenizer=opened, parallel=parallel, **given)
-    )
+    made = initializer(method, source=source, tokenizer=opened, parallel=parallel, **given)
     with tempfile.TemporaryDirectory() as folder:
-        initializer.build(Path(folder) / "model")
-    counts, seconds = initializer.transport().counts, time.process_time() - began
+        made.build(Path(folder) / "model")
+    counts, seconds = made.transport().counts, time.process_time() - began
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
     figures = {"peak_mb": round(peak, 1), "cpu_seconds": round(seconds, 1)}

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.text import text_lines
 from hf_xlt.hub.card import installed_versions
 from hf_xlt.report.tables import text_table

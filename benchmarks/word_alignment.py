@@ -21,7 +21,7 @@ import numpy as np
 import typer
 
 from hf_xlt.evidence.alignment import MODELS, SYMMETRIZATIONS, WordAligner
-from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.translations import read_parallel
 
 TEXTS = ("terms_unstated/multi30k.en-de.tsv.gz", "parallel/ntrex128.tsv.gz", "parallel/pud_parallel.tsv.gz")
 GOLD = "align/europarl100.en-de.jsonl.gz"

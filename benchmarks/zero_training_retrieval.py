@@ -32,19 +32,16 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.evaluation.sentence_encoder import BodyEncoder, sentence_encoder, sentence_head
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.dictionary import Dictionary, read_dictionary
-from hf_xlt.evidence.parallel import ParallelText, read_parallel
-from hf_xlt.evidence.vectors import TextVectors, text_vectors
+from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
+from hf_xlt.evidence.vectors import TextVectors, read_vectors
 from hf_xlt.files.text import text_lines
 from hf_xlt.initializers.base import Initializer
-from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
-from hf_xlt.initializers.dictionary import DictionaryInitializer
+from hf_xlt.initializers.baselines import MeanInitializer, RandomInitializer
+from hf_xlt.initializers.counted import CountedInitializer, DictionaryInitializer, overlap_counts
 from hf_xlt.initializers.focus import FocusInitializer
-from hf_xlt.initializers.mean import MeanInitializer
 from hf_xlt.initializers.ofa import OFAInitializer
 from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
-from hf_xlt.initializers.random import RandomInitializer
 from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer
 from hf_xlt.initializers.wechsel import WechselInitializer, dictionary_map
 from hf_xlt.tokenizers.train import train_tokenizer_like
@@ -78,7 +75,7 @@ def main(
 ) -> None:
     """Compare every method that the evidence serves."""
     text = [pair for part in parallel for pair in read_pairs(part)]
-    entries = [entry for part in dictionary or [] for entry in read_dictionary(part).entries]
+    entries = [entry for part in dictionary or [] for entry in read_dictionary(part).pairs]
     source = real_source()
     tokenizer = default_tokenizer(source, target_text(corpus or [], [*text, *entries]), vocab_size)
     sentences = read_pairs(test, english)
@@ -135,7 +132,7 @@ class Given:
     @cached_property
     def words(self) -> tuple[TextVectors, TextVectors]:
         """The vectors of the target's and of the source's words."""
-        return text_vectors(self.vectors), text_vectors(self.source_vectors)
+        return read_vectors(self.vectors), read_vectors(self.source_vectors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,13 +173,12 @@ def with_vectors(given: Given) -> Ways:
     table = target.of_tokens(given.tokenizer)
     yield "focus", lambda: FocusInitializer(**given.plain, vectors=table)
     if given.dictionary is not None:
-        entries = given.dictionary.entries
-        words = {"target_vectors": target, "source_vectors": source}
-        yield "wechsel", lambda: WechselInitializer(**given.plain, **words, dictionary=entries)
-        mapped = Mapped(source, dictionary_map(source, target, entries))
+        words = {"vectors": target, "source_vectors": source}
+        yield "wechsel", lambda: WechselInitializer(**given.plain, **words, dictionary=given.dictionary)
+        mapped = Mapped(source, dictionary_map(source, target, given.dictionary.pairs))
         yield "ofa", lambda: OFAInitializer(**given.plain, vectors=target, source_vectors=mapped)
         tables = {
-            "target_vectors": table,
+            "vectors": table,
             "source_vectors": mapped.of_tokens(AutoTokenizer.from_pretrained(given.source)),
         }
         yield "ramen-vectors", lambda: RamenVectorsInitializer(**given.plain, **tables)

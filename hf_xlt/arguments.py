@@ -52,80 +52,54 @@ def _checked(asked: Any, annotated: Any) -> Any:
 
 
 def require_type(name: str, value: Any, hint: Any) -> None:
-    """Refuse a value that is not of an annotated type.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse a value that is not of an annotated type."""
     if not _is(value, hint):
         raise refused(name, value, _told(hint))
 
 
 def require_text(text: str) -> str:
-    """A text of an iterable, as it is.
-
-    Raises:
-        InputError: If it is none.
-    """
+    """A text of an iterable, as it is."""
     require_type("a text", text, str)
     return text
 
 
 def require_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> None:
-    """Refuse what is no whole number in a range, both ends included.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse what is no whole number in a range, both ends included."""
     if not (_is(value, int) and _within(value, least, most)):
         raise refused(name, value, f"a whole number{_range(least, most)}")
 
 
 def require_number(name: str, value: Any, *, least: float | None = None, most: float | None = None) -> None:
-    """Refuse what is no finite number in a range, both ends included.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse what is no finite number in a range, both ends included."""
     if not (_is_finite(value) and _within(value, least, most)):
         raise refused(name, value, f"a finite number{_range(least, most)}")
 
 
 def require_positive(name: str, value: Any) -> None:
-    """Refuse what is no finite number above 0.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse what is no finite number above 0."""
     if not (_is_finite(value) and value > 0):
         raise refused(name, value, "a finite number > 0")
 
 
 def require_share(name: str, value: Any, *, below_one: bool = False) -> None:
-    """Refuse what is no number from 0 to 1.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse what is no number from 0 to 1."""
     if not (_is_finite(value) and 0 <= value <= 1) or (below_one and value == 1):
         raise refused(name, value, "a number of at least 0 and below 1" if below_one else "a number from 0 to 1")
 
 
-def require_seed(name: str, value: Any) -> None:
-    """Refuse what no random generator can be started with.
+def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
+    """Refuse what is none of the known values."""
+    if value not in (known := list(known)):
+        raise refused(name, value, f"one of {', '.join(known)}")
 
-    Raises:
-        InputError: Likewise.
-    """
+
+def require_seed(name: str, value: Any) -> None:
+    """Refuse what no random generator can be started with."""
     require_whole(name, value, least=0, most=MOST_SEED)
 
 
 def require_seeds(name: str, values: Sequence[Any]) -> None:
-    """Refuse what is not one or more different seeds.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse what is not one or more different seeds."""
     for value in values:
         require_seed(name, value)
     if not values or len(set(values)) != len(values):
@@ -133,11 +107,7 @@ def require_seeds(name: str, values: Sequence[Any]) -> None:
 
 
 def require_ids(name: str, ids: Any, size: int | None = None) -> None:
-    """Refuse what is no int64 `(n,)` of ids below a size, with at least one.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse what is no int64 `(n,)` of ids below a size, with at least one."""
     shape, dtype = tuple(getattr(ids, "shape", ())), str(getattr(ids, "dtype", type(ids).__name__))
     if len(shape) != 1 or not shape[0] or dtype != "torch.int64":
         raise InputError(f"{name} is {dtype} {shape}", value=ids, expected="int64 ids (n,), one or more")
@@ -147,12 +117,17 @@ def require_ids(name: str, ids: Any, size: int | None = None) -> None:
         raise InputError(f"{name} runs from {lowest} to {highest}", value=ids, expected=f"ids from 0{below}")
 
 
-def require_finite(name: str, table: Any) -> None:
-    """Refuse what is no `(n, d)` tensor of finite numbers.
+def require_id_pairs(name: str, pairs: Any, target_size: int | None = None, source_size: int | None = None) -> None:
+    """Refuse what is no int64 `(p, 2)` of target and source ids below their sizes, with at least one pair."""
+    shape = tuple(getattr(pairs, "shape", ()))
+    if len(shape) != 2 or shape[1] != 2:
+        raise InputError(f"{name} is of shape {shape}", value=pairs, expected="(p, 2): target and source ids")
+    require_ids(f"{name}: target ids", pairs[:, 0], target_size)
+    require_ids(f"{name}: source ids", pairs[:, 1], source_size)
 
-    Raises:
-        InputError: Likewise.
-    """
+
+def require_finite(name: str, table: Any) -> None:
+    """Refuse what is no `(n, d)` tensor of finite numbers."""
     shape = tuple(getattr(table, "shape", ()))
     if len(shape) != 2 or not table.is_floating_point():
         raise InputError(
@@ -167,11 +142,7 @@ def require_finite(name: str, table: Any) -> None:
 
 
 def require_device(name: str, value: str) -> None:
-    """Refuse a device that torch does not know or this machine does not have.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse a device that torch does not know or this machine does not have."""
     import torch  # what only reads a recipe or a file does without
 
     try:
@@ -182,9 +153,13 @@ def require_device(name: str, value: str) -> None:
 
 def refused(name: str, value: Any, expected: str) -> InputError:
     """The refusal of an argument's value."""
+    return InputError(f"{name} is {short(value)}", value=value, expected=expected)
+
+
+def short(value: Any, most: int = 80) -> str:
+    """A value as Python writes it, on one line, without most of a whole table of numbers."""
     shown = " ".join(repr(value).split())
-    shown = shown if len(shown) <= 80 else shown[:79] + "…"  # not a whole table of numbers
-    return InputError(f"{name} is {shown}", value=value, expected=expected)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def _is(value: Any, hint: Any) -> bool:

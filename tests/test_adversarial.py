@@ -40,7 +40,7 @@ def given(source, english, german):
     for target, source_id in shared.items():
         counterpart[target] = source_id
     order = torch.arange(10, 500)
-    return {"vectors": table[counterpart] @ turn, "order": order, "source_order": order}, counterpart, table
+    return {"vectors": table[counterpart] @ turn, "corpus": order, "source_corpus": order}, counterpart, table
 
 
 def test_shared_tokens_are_copied_and_others_lie_where_their_vectors_say(source, german, given):
@@ -75,8 +75,8 @@ def test_a_token_without_a_vector_is_drawn(source, german, given):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"start": "anywhere"}, "Unknown start 'anywhere'; choose one of overlap, similarity, identity"),
-        ({"vectors": torch.ones(5, 4)}, "5 vectors for 600 token ids"),
+        ({"start": "anywhere"}, "expected one of overlap, similarity, identity"),
+        ({"vectors": torch.ones(5, 4)}, "expected a row for each of the 600 token ids"),
         ({"vectors": torch.full((600, WIDTH), torch.nan)}, "holds NaN or infinity"),
     ],
 )

@@ -121,7 +121,7 @@ def test_files_that_exist_or_are_no_aligner_are_refused(trained, tmp_path):
         ([], {}, "There is no sentence pair"),
         ([(["a"], ["b"]), (["a"], [])], {}, "The target of pair 1 has no token"),
         ([(["a"], ["b"]), ("a b", ["c"])], {}, "The source of pair 1 is the string 'a b'"),
-        ([(["a"], ["b"])], {"model": "ibm5"}, "Unknown alignment model 'ibm5'; choose one of hmm, ibm2"),
+        ([(["a"], ["b"])], {"model": "ibm5"}, "model is 'ibm5'"),
         ([(["a"], ["b"])], {"iterations": 0}, "iterations is 0"),
         ([(["a"], ["b"])], {"alpha": -1.0}, r"alpha is -1\.0"),
         ([(["a"], ["b"])], {"alpha": float("nan")}, "alpha is nan"),
@@ -135,7 +135,7 @@ def test_what_cannot_be_trained_on_is_refused(pairs, options, message):
 def test_what_cannot_be_aligned_is_refused(trained):
     with pytest.raises(InputError, match="The source of pair 0 has no token"):
         trained.align([([], ["t1"])])
-    with pytest.raises(InputError, match="Unknown symmetrization 'both'"):
+    with pytest.raises(InputError, match="symmetrization is 'both'"):
         trained.align([(["s1"], ["t1"])], "both")
 
 

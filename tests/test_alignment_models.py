@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment.bitext import Bitext
-from hf_xlt.evidence.alignment.diagonal import Diagonal, expected_distances
-from hf_xlt.evidence.alignment.jumps import Jumps
+from hf_xlt.evidence.alignment.distortion import Diagonal, Jumps, expected_distances
 from hf_xlt.evidence.alignment.lexicon import FLOOR, Lexicon
 from hf_xlt.evidence.alignment.training import (
     Corpus,
@@ -211,7 +210,7 @@ def test_long_sentences_give_what_short_ones_do_and_in_another_way(monkeypatch):
     by_table = [
         jumps.posteriors(batch, cells, lexicon) for batch, cells in zip(corpus.batches, corpus.cells, strict=True)
     ]
-    monkeypatch.setattr("hf_xlt.evidence.alignment.jumps._LONG", 100)
+    monkeypatch.setattr("hf_xlt.evidence.alignment.distortion._LONG", 100)
     for batch, cells, expected in zip(corpus.batches, corpus.cells, by_table, strict=True):
         found = jumps.posteriors(batch, cells, lexicon)
         torch.testing.assert_close(found.links, expected.links, atol=1e-4, rtol=1e-3)

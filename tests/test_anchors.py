@@ -18,7 +18,7 @@ from hf_xlt.data.anchors import (
 from hf_xlt.data.objectives import IGNORED, DataCollatorForMultilingualMLM, MaskedLM
 from hf_xlt.data.packing import blocks, pack
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import Dictionary
+from hf_xlt.evidence.translations import Dictionary
 from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.sample import sentences
 

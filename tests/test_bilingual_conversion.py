@@ -8,8 +8,8 @@ from tokenizers import Tokenizer, models
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
-from hf_xlt.evidence.parallel import ParallelText
-from hf_xlt.initializers import RamenInitializer
+from hf_xlt.evidence.translations import ParallelText
+from hf_xlt.initializers.ramen import RamenInitializer
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 

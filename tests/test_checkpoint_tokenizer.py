@@ -10,7 +10,7 @@ from test_checkpoint import permuting
 
 from hf_xlt.checkpoint import Checkpoint, open_tokenizer, revocabulary
 from hf_xlt.errors import InputError
-from hf_xlt.initializers import MeanInitializer
+from hf_xlt.initializers.baselines import MeanInitializer
 
 CODE = """
 from transformers import PreTrainedTokenizerFast

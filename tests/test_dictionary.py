@@ -8,9 +8,10 @@ import tiny
 from tokenizers import normalizers
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence import dictionary, token_ids
+from hf_xlt.evidence import counting, token_ids
+from hf_xlt.evidence.counting import dictionary_counts
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.dictionary import Dictionary, dictionary_counts, read_dictionary
+from hf_xlt.evidence.translations import Dictionary, read_dictionary
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import train_tokenizer
 
@@ -46,10 +47,10 @@ def test_formats(tmp_path, lines, entries):
         file.write(lines)
     for name in ("d.txt", "d.gz"):
         dictionary = read_dictionary(tmp_path / name)
-        assert list(dictionary.entries) == entries
+        assert list(dictionary.pairs) == entries
         assert dictionary.notice == ""
     turned = read_dictionary(tmp_path / "d.txt", source_column=1)
-    assert list(turned.entries) == [(target, source) for source, target in entries]
+    assert list(turned.pairs) == [(target, source) for source, target in entries]
 
 
 def test_bad_lines_are_counted_and_named(tmp_path):
@@ -135,25 +136,25 @@ def test_a_dictionary_that_no_token_spells_is_refused():
 def test_words_are_found_in_other_formats(tmp_path, name, lines):
     (tmp_path / name).write_text(lines)
     dictionary = read_dictionary(tmp_path / name)
-    assert dictionary.entries == (("dog", "Hund"), ("cat", "Katze"))
+    assert dictionary.pairs == (("dog", "Hund"), ("cat", "Katze"))
     assert dictionary.skipped == ()
 
 
 def test_columns_of_a_dictionary_are_chosen_by_name(tmp_path):
     (tmp_path / "d.tsv").write_text("de\tpart\ten\nHund\tnoun\tdog\n")
-    assert read_dictionary(f"{tmp_path / 'd.tsv'}:en,de").entries == (("dog", "Hund"),)
+    assert read_dictionary(f"{tmp_path / 'd.tsv'}:en,de").pairs == (("dog", "Hund"),)
 
 
 def test_a_comment_and_a_phrase_without_a_tab_are_no_entries(tmp_path):
     (tmp_path / "d.tsv").write_text("# comment\ndog house\tHundehütte\nfree of charge umsonst\ncat\tKatze\n")
     dictionary = read_dictionary(tmp_path / "d.tsv")
-    assert dictionary.entries == (("dog house", "Hundehütte"), ("cat", "Katze"))
+    assert dictionary.pairs == (("dog house", "Hundehütte"), ("cat", "Katze"))
     assert dictionary.skipped == (1, 3)
 
 
 def test_a_space_that_does_not_break_is_part_of_a_word(tmp_path):
     (tmp_path / "d.txt").write_text("dog\u00a0house Hundehütte\n")
-    assert read_dictionary(tmp_path / "d.txt").entries == (("dog\u00a0house", "Hundehütte"),)
+    assert read_dictionary(tmp_path / "d.txt").pairs == (("dog\u00a0house", "Hundehütte"),)
 
 
 def test_a_file_of_phrases_that_are_not_separated_is_refused(tmp_path):
@@ -170,7 +171,7 @@ def test_exchanged_sides_are_refused_where_they_are_many():
     exchanged = Dictionary(tuple((german, english) for english, german in entries))
     with pytest.raises(InputError, match="with source and target exchanged"):
         dictionary_counts(exchanged, english, german)
-    dictionary_counts(Dictionary(exchanged.entries[:99]), english, german)
+    dictionary_counts(Dictionary(exchanged.pairs[:99]), english, german)
 
 
 def test_one_object_of_words_is_refused(tmp_path):
@@ -185,7 +186,7 @@ def test_counts_are_the_same_in_however_many_blocks(monkeypatch, family):
     words = [sorted(set(" ".join(sentences(language, "held_out")).split()))[:60] for language in ("en", "de")]
     entries = Dictionary(tuple(zip(*words, strict=True)))
     whole = dictionary_counts(entries, english, german)
-    monkeypatch.setattr(dictionary, "_PAIRS_AT_A_TIME", 7)
+    monkeypatch.setattr(counting, "_PAIRS_AT_A_TIME", 7)
     monkeypatch.setattr(token_ids, "_TEXTS_AT_A_TIME", 5)
     parts = dictionary_counts(entries, english, german)
     assert (parts.target_ids == whole.target_ids).all()

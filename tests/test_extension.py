@@ -25,8 +25,7 @@ from transformers import (
 
 from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
-from hf_xlt.tokenizers.extension import extend_tokenizer
-from hf_xlt.tokenizers.extension.merges import learn_merges
+from hf_xlt.tokenizers.extend import extend_tokenizer, learn_merges
 from hf_xlt.tokenizers.vocabulary import Vocabulary
 
 ENGLISH, GERMAN = sentences("en", "train"), sentences("de", "train")

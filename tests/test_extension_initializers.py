@@ -14,14 +14,16 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.files import plain_yaml
-from hf_xlt.initializers import METHODS, MeanInitializer, RandomInitializer, SubtokenMeanInitializer, initializer_for
-from hf_xlt.initializers.overlap import OVERLAPS
+from hf_xlt.initializers import METHODS, initializer
+from hf_xlt.initializers.base import OVERLAPS
+from hf_xlt.initializers.baselines import MeanInitializer, RandomInitializer
+from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer
 from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import check_recipe, run_recipe
 from hf_xlt.runs.kinds.transfer import Transfer
 from hf_xlt.sample import sentences
-from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.tokenizers.vocabulary import Vocabulary, kept_pairs, overlap
 from hf_xlt.transport import Transport
 
@@ -64,7 +66,7 @@ def test_every_method_keeps_them(method, places, tmp_path):  # noqa: F811
     english, more = tiny.tokenizer("en", "wordpiece"), extended("wordpiece")
     helper = tiny.save(tiny.model("gpt2", more, seed=2, width=8), more, tmp_path / "helper")
     evidence = needed(method, places | {"tokenizer": more, "helper": helper, "donor": helper})
-    made = initializer_for({"method": method} | OPTIONS.get(method, {}), evidence)
+    made = initializer(method, **evidence, **OPTIONS.get(method, {}))
     if method == "adversarial":  # random vectors have no shape in common with the source's
         assert made.overlap().target_ids.tolist() == list(range(len(english)))
         return

@@ -10,11 +10,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qw
 
 from hf_xlt import CLPInitializer, FocusInitializer, MeanInitializer, OMPInitializer, PooledInitializer
 from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, revocabulary
-from hf_xlt.checkpoint.renumber import exchanged, without_ids_from
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.parallel import ParallelText
-from hf_xlt.initializers import SubtokenMeanInitializer
+from hf_xlt.evidence.translations import ParallelText
+from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.renumber import exchanged, without_ids_from
 from hf_xlt.transport import Transport
 from hf_xlt.transport.mixture import SparseMixture
 

@@ -14,7 +14,7 @@ from hf_xlt import CLPInitializer, InputError, RandomInitializer, Transport
 from hf_xlt.files.folders import atomic_folder, check_output, folder_in_place
 from hf_xlt.files.ours import MARK, foreign_files
 from hf_xlt.files.whole import check_file, write_whole
-from hf_xlt.initializers import Evidence
+from hf_xlt.initializers import read_places
 from hf_xlt.sample import FOLDER
 
 
@@ -140,7 +140,7 @@ class TestWhereItMayGo:
         source = tiny.save(tiny.model("bert", tok), tok, tmp_path / "source")
         monkeypatch.chdir(tmp_path)
         assert RandomInitializer(source, tiny.tokenizer("de", "wordpiece", 500)).build("built").is_dir()
-        assert Evidence(tokenizer=tiny.tokenizer("de", "wordpiece", 500)).places == ()
+        assert read_places({"tokenizer": tiny.tokenizer("de", "wordpiece", 500)}) == ()
 
     @pytest.mark.parametrize("output", ["", "a\0b", "a\udcff", "~nobody-by-that-name/x"])
     def test_not_where_no_name_leads(self, output):

@@ -117,7 +117,7 @@ def test_rates_fall_each_round_and_are_halved_where_the_criterion_fell_again():
         ({"dropout": 1.0}, "dropout is 1.0; expected from 0 and below 1"),
         ({"smoothing": 0.5}, "smoothing is 0.5"),
         ({"map_rate": float("nan")}, "map_rate is nan; expected a finite number > 0"),
-        ({"optimizer": "lion"}, "Optimizer 'lion' is unknown; expected one of sgd, adam"),
+        ({"optimizer": "lion"}, "optimizer is 'lion'; expected one of sgd, adam"),
     ],
 )
 def test_settings_out_of_range_are_refused(change, match):

@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerFast
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
-from hf_xlt.initializers import CLPInitializer, MeanInitializer
+from hf_xlt.initializers.baselines import MeanInitializer
+from hf_xlt.initializers.clp import CLPInitializer
 from hf_xlt.initializers.health import Health, health, health_tables, rows, text
 from hf_xlt.initializers.health.rows import Lengths, first_component, mean_cosine, nearest_names, sample
 from hf_xlt.initializers.health.text import count_text, first_lines, is_letters, whole_words
@@ -201,7 +202,7 @@ class TestHealth:
 
     def test_words_shown_are_not_copied_and_have_source_tokens_near(self, clp, places):
         for corpus in (None, places / "de.txt"):
-            found = clp.health(corpus).neighbours
+            found = clp.health(corpus).neighbors
             assert 0 < len(found) <= 10
             for word in found:
                 assert word.origin == clp.transport().origin(word.token) != "copied"
@@ -221,7 +222,7 @@ class TestHealth:
         found = health(replace(transport, mixture=mapped), clp.source, clp.tokenizer)
         assert found.rows.keys() >= {"copied", "projected"}
         assert "mixed" not in found.rows
-        assert {word.origin for word in found.neighbours} == {"projected"}
+        assert {word.origin for word in found.neighbors} == {"projected"}
 
     def test_rows_made_already_are_not_made_again(self, clp, places, monkeypatch):
         made = clp.transport().apply(clp.source.input_rows())

@@ -117,17 +117,17 @@ def interrupt(*_: object) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("dictionary", ["data.dictionary=null"], "dictionary needs a dictionary; give it with --dictionary"),
+        ("dictionary", ["data.dictionary=null"], "dictionary needs a dictionary. .*--dictionary"),
         (
             "pooled",
             ["initializer.method=ramen", "data.parallel=null", "data.dictionary=null"],
-            "ramen needs parallel text; .*--parallel",
+            "ramen needs parallel text. .*--parallel",
         ),
         ("wechsel", ["data.source_vectors=null"], "wechsel needs vectors of the source language.*--source-vectors"),
-        ("pooled", ["data.dictionary=null", "data.parallel=null"], "pooled needs evidence.*--dictionary or"),
+        ("pooled", ["data.dictionary=null", "data.parallel=null"], "pooled needs evidence.*--dictionary. or"),
         ("pooled", ["data.dictionary=none.tsv"], "none.tsv is not a file; .*--dictionary"),
-        ("pooled", ["source=null"], "pooled needs a source checkpoint; give it with --source"),
-        ("pooled", ["initializer.weight=2"], "pooled has no option 'weight'; its options are .*keep_length"),
+        ("pooled", ["source=null"], "pooled needs a source checkpoint. .*--source"),
+        ("pooled", ["initializer.weight=2"], "pooled has no option 'weight'. Did you mean 'weights'.*keep_length"),
         ("pooled", ["initializer.weights.links=-1"], "weight of links is -1"),
         ("pooled", ["initializer.method=magic"], "initializer.method is 'magic'"),
         ("pooled", ["tokenizer.vocab_size=3"], "vocab_size is 3; expected at least 300"),

@@ -10,12 +10,11 @@ from transformers import AutoModelForMaskedLM
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.evidence.dictionary import Dictionary
-from hf_xlt.evidence.links import token_pairs
-from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.evidence.token_ids import token_pairs
+from hf_xlt.evidence.translations import Dictionary, ParallelText
 from hf_xlt.geometry.similarity import top_k_softmax
 from hf_xlt.initializers.clp import CLPInitializer
-from hf_xlt.initializers.dictionary import DictionaryInitializer
+from hf_xlt.initializers.counted import DictionaryInitializer
 from hf_xlt.initializers.pooled import WEIGHTS, PooledInitializer, at_source_length
 from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
 from hf_xlt.sample import sentences
@@ -47,7 +46,7 @@ def all_of(source, german):
         RamenInitializer(source, german, parallel=TEXT),
         PooledInitializer(source, german, dictionary=WORDS, parallel=TEXT, similarity=near),
         RamenVectorsInitializer(
-            source, german, target_vectors=torch.randn(sizes[0], 4), source_vectors=torch.randn(sizes[1], 4)
+            source, german, vectors=torch.randn(sizes[0], 4), source_vectors=torch.randn(sizes[1], 4)
         ),
     ]
 
@@ -58,14 +57,14 @@ def test_rows_are_finite_specials_copied_and_weights_sum_to_one(source, german):
         rows, transport = initializer.source.input_rows(), initializer.transport()
         table = transport.apply(rows)
         assert table.shape == (500, rows.shape[1])
-        assert table.isfinite().all(), initializer.method
+        assert table.isfinite().all(), initializer.label
         for role in ("pad", "unk", "cls", "sep", "mask"):
             ids = (getattr(tok, f"{role}_token_id") for tok in (german, english))
             assert torch.equal(table[next(ids)], rows[next(ids)])
         assert transport.counts.copied == 5
         assert transport.counts.mixed > 0
         ones = transport.mixture.apply(torch.ones(len(rows), 1))[transport.mixture.finite]
-        if initializer.method != "pooled":
+        if not isinstance(initializer, PooledInitializer):
             assert torch.allclose(ones, torch.ones_like(ones), atol=1e-5)
 
 
@@ -152,10 +151,10 @@ def test_pooled_rows_keep_the_length_of_their_parts(source, german):
 
 
 def test_ramen_from_vectors_is_the_sparsemax_of_cosines(source, german):
-    vectors = {"target_vectors": torch.randn(500, 4), "source_vectors": torch.randn(600, 4)}
+    vectors = {"vectors": torch.randn(500, 4), "source_vectors": torch.randn(600, 4)}
     ramen = RamenVectorsInitializer(source, german, **vectors)
     row = int(ramen.overlap().missing_ids[7])
-    cosines = torch.cosine_similarity(vectors["target_vectors"][row], vectors["source_vectors"])
+    cosines = torch.cosine_similarity(vectors["vectors"][row], vectors["source_vectors"])
     cosines[ramen.source.tokenizer().all_special_ids] = -1
     ids, weights = ramen.transport().mixture.weights(7)
     falling = cosines.sort(descending=True).values
@@ -168,36 +167,36 @@ def test_ramen_from_vectors_is_the_sparsemax_of_cosines(source, german):
 def test_the_order_of_entries_does_not_matter(source, german):
     plain, turned = (
         PooledInitializer(source, german, dictionary=Dictionary(entries))
-        for entries in (WORDS.entries, WORDS.entries[::-1])
+        for entries in (WORDS.pairs, WORDS.pairs[::-1])
     )
     rows = plain.source.input_rows()
     assert torch.allclose(plain.transport().apply(rows), turned.transport().apply(rows), atol=1e-6)
 
 
-def test_methods_without_their_evidence_name_the_flag(source, german):
-    with pytest.raises(InputError, match="dictionary needs a bilingual dictionary.*--dictionary"):
-        DictionaryInitializer(source, german)
-    with pytest.raises(InputError, match="ramen needs parallel text.*--parallel"):
-        RamenInitializer(source, german)
-    with pytest.raises(InputError, match="pooled needs.*--dictionary, --parallel, --vectors or --helper"):
-        PooledInitializer(source, german)
-    with pytest.raises(InputError, match="ramen-vectors needs vectors of the target.*--vectors"):
-        RamenVectorsInitializer(source, german, source_vectors=torch.ones(600, 2))
-    with pytest.raises(InputError, match="ramen-vectors needs vectors of the source.*--source-vectors"):
-        RamenVectorsInitializer(source, german, target_vectors=torch.ones(500, 2))
+def test_methods_require_their_evidence(source, german):
+    for method, name in ((DictionaryInitializer, "dictionary"), (RamenInitializer, "parallel")):
+        with pytest.raises(TypeError, match=name):
+            method(source, german)
+    for name, other, rows in (("vectors", "source_vectors", 600), ("source_vectors", "vectors", 500)):
+        with pytest.raises(TypeError, match=f"'{name}'"):
+            RamenVectorsInitializer(source, german, **{other: torch.ones(rows, 2)})
+    assert "--helper" in tiny.refusal(PooledInitializer, source, german).hint
 
 
 def test_bad_settings_are_refused(source, german):
-    with pytest.raises(InputError, match="no evidence 'magic' to weigh; choose from links, dictionary"):
-        PooledInitializer(source, german, dictionary=WORDS, weights={"magic": 1})
-    with pytest.raises(InputError, match="weight of links is -1"):
-        PooledInitializer(source, german, dictionary=WORDS, weights={"links": -1})
-    with pytest.raises(InputError, match="Unknown alignment 'best'.*hmm, ibm2"):
-        RamenInitializer(source, german, parallel=TEXT, aligner="best")
-    with pytest.raises(InputError, match=r"target vectors are \(499, 2\); expected \(500, 2\)"):
-        RamenVectorsInitializer(source, german, target_vectors=torch.ones(499, 2), source_vectors=torch.ones(600, 2))
-    with pytest.raises(InputError, match=r"source vectors are \(600, 3\); expected \(600, 2\)"):
-        RamenVectorsInitializer(source, german, target_vectors=torch.ones(500, 2), source_vectors=torch.ones(600, 3))
+    weighed = {"dictionary": WORDS, "weights": {"magic": 1}}
+    assert tiny.refusal(PooledInitializer, source, german, **weighed).value == "magic"
+    weighed["weights"] = {"links": -1}
+    assert tiny.refusal(PooledInitializer, source, german, **weighed).value == -1
+    assert tiny.refusal(RamenInitializer, source, german, parallel=TEXT, aligner="best").value == "best"
+    for sizes, fault in (
+        (((499, 2), (600, 2)), (499, 2)),
+        (((500, 2), (599, 2)), (599, 2)),
+        (((500, 2), (600, 3)), (3, 2)),
+    ):
+        tables = dict(zip(("vectors", "source_vectors"), map(torch.ones, sizes), strict=True))
+        value = tiny.refusal(RamenVectorsInitializer, source, german, **tables).value
+        assert getattr(value, "shape", value) == fault
     wide = SparseMixture(torch.tensor([0, 1]), torch.tensor([600]), torch.ones(1), 601)
     with pytest.raises(InputError, match=r"1 target rows of 601 source ids; expected at most \(500, 600\)"):
         PooledInitializer(source, german, similarity=wide)

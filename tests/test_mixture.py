@@ -242,7 +242,7 @@ def test_a_mixture_of_no_rows_is_empty(make):
 @OF_SOURCES
 @pytest.mark.parametrize("matrix", [torch.zeros(20, 3), torch.zeros(SOURCE), torch.zeros(SOURCE, 3, dtype=torch.int64)])
 def test_apply_refuses_what_it_was_not_built_for(make, matrix):
-    with pytest.raises(InputError, match="pass the table the mixture was built for"):
+    with pytest.raises(InputError, match="Pass the table the mixture was built for"):
         make().apply(matrix)
 
 

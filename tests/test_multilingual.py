@@ -10,7 +10,7 @@ from hf_xlt.data.joint_tokenizer import train_joint_tokenizer
 from hf_xlt.data.multilingual import MultilingualText
 from hf_xlt.data.objectives import IGNORED, DataCollatorForMultilingualMLM, DataCollatorForTLM, MaskedLM
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.evidence.translations import ParallelText
 from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import train_tokenizer

@@ -6,7 +6,7 @@ import pytest
 
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.translations import read_parallel
 
 PAIRS = (("The dog", "Der Hund"), ("a cat", "eine Katze"))
 

@@ -15,9 +15,8 @@ from pyarrow import parquet
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.question_answering import read_questions
 from hf_xlt.evidence.alignment import read_pharaoh
-from hf_xlt.evidence.dictionary import read_dictionary
-from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.vectors import read_vectors, text_vectors
+from hf_xlt.evidence.translations import read_dictionary, read_parallel
+from hf_xlt.evidence.vectors import read_vectors, read_words
 from hf_xlt.files.conll import read_conll, read_conllu
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.place import Place
@@ -51,10 +50,10 @@ READERS = {
     "named.jsonl": lambda path: read_parallel(f"{path}:en,de"),
     "both.txt": lambda path: read_parallel(path, path),
     "table.tsv": lambda path: list(Place(str(path)).rows(2)),
-    "vectors.vec": lambda path: read_vectors(path, {"der", "die"}),
-    "vectors.bin": lambda path: read_vectors(path, {"der", "die"}),
-    "words.vec": lambda path: text_vectors(path).of_words(["der"]),
-    "words.bin": lambda path: text_vectors(path).of_words(["der"]),
+    "vectors.vec": lambda path: read_words(path, {"der", "die"}),
+    "vectors.bin": lambda path: read_words(path, {"der", "die"}),
+    "words.vec": lambda path: read_vectors(path).of_words(["der"]),
+    "words.bin": lambda path: read_vectors(path).of_words(["der"]),
     "corpus.txt": lambda path: list(Corpus(str(path)).lines()),
     "corpus.jsonl": lambda path: list(Corpus(str(path)).lines()),
     "corpus.parquet": lambda path: list(Corpus(str(path)).lines()),

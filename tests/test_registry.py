@@ -9,18 +9,23 @@ import torch
 
 from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import dictionary_counts
-from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.counting import dictionary_counts
+from hf_xlt.evidence.translations import read_dictionary, read_parallel
+from hf_xlt.evidence.vectors import read_vectors
+from hf_xlt.files.corpora import Corpus
 from hf_xlt.initializers import (
-    CITATIONS,
-    INITIALIZERS,
     METHODS,
     TRANSPORT_FILE,
-    Evidence,
     check_initializer,
     choose,
-    initializer_for,
+    evidence_facts,
+    initializer,
+    initializer_class,
+    unused_evidence,
+    used_evidence,
 )
+from hf_xlt.initializers.evidence import EVIDENCE, check_files
+from hf_xlt.initializers.registry import parameters
 from hf_xlt.report.tables import explanation_table
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
@@ -68,9 +73,18 @@ def places(tmp_path_factory, german):
     return {path.stem: path for path in folder.iterdir()} | {"tokenizer": german, "donor": folder / "helper"}
 
 
+def needs(method):
+    """The evidence that a method cannot do without."""
+    return [name for name, each in parameters(method).items() if name in EVIDENCE and each.default is each.empty]
+
+
 def needed(method, places, without=()):
-    names = {"source", *METHODS[method].needs, *FILES.get(method, ())} - {*without}
-    return Evidence(**{name: places[name] for name in names})
+    names = {*needs(method), *FILES.get(method, ())} - {*without}
+    return {name: places[name] for name in names}
+
+
+def some(places, *names):
+    return {name: places[name] for name in ("source", *names)}
 
 
 BUILT = [
@@ -78,8 +92,8 @@ BUILT = [
     ("clp", {"weighting": "paper"}),
     ("clp", {"weighting": "top-k", "k": 3}),
     ("clp", {"weighting": "sparsemax"}),
-    ("ofa", {"factorised": 5}),
-    ("ofa", {"factorised": 16, "weighting": "sparsemax"}),
+    ("ofa", {"factorized": 5}),
+    ("ofa", {"factorized": 16, "weighting": "sparsemax"}),
     ("random", {"pad_to_multiple_of": 64, "seed": 7}),
 ]
 
@@ -90,8 +104,8 @@ def test_the_transport_beside_a_model_makes_its_rows(method, options, dtype, kin
     monkeypatch.setattr("hf_xlt.geometry.align.CONFIDENCE", -1.0)  # random vectors do not align well
     english = tiny.tokenizer("en", "wordpiece")
     source = tiny.save(tiny.model(kind, english, seed=1).to(dtype), english, tmp_path / "source")
-    evidence = replace(needed(method, places), source=source)
-    built = initializer_for({"method": method, **options}, evidence).build(tmp_path / "built")
+    evidence = needed(method, places) | {"source": source}
+    built = initializer(method, **evidence, **options).build(tmp_path / "built")
     transport = Transport.load(built / TRANSPORT_FILE)
     before, after = Checkpoint.open(source), Checkpoint.open(built)
     for name in {before.layout.input_name, *(name for name in ("lm_head.weight",) if name in before.weights.tensors)}:
@@ -102,127 +116,169 @@ def test_the_transport_beside_a_model_makes_its_rows(method, options, dtype, kin
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_is_built_of_the_evidence_it_needs(method, places, german):
-    initializer = initializer_for({"method": method, "seed": 7} | OPTIONS.get(method, {}), needed(method, places))
-    assert type(initializer) is INITIALIZERS[method]
-    assert initializer.method == method
-    assert initializer.seed == 7
-    assert initializer.tokenizer.get_vocab() == german.get_vocab()
+    made = initializer(method, seed=7, **needed(method, places), **OPTIONS.get(method, {}))
+    assert type(made) is initializer_class(method)
+    assert made.seed == 7
+    assert made.tokenizer.get_vocab() == german.get_vocab()
+    assert len(repr(made)) < 200
+    assert "\n" not in repr(made)
     if method == "adversarial":  # random vectors have no shape in common with the source's
         return
-    transport = initializer.transport()
-    rows = transport.apply(initializer.source.input_rows())
+    transport = made.transport()
+    rows = transport.apply(made.source.input_rows())
     assert rows.shape == (500, 16)
     assert rows.isfinite().all()
     if method != "random":
         assert transport.counts.mixed > 5
 
 
-@pytest.mark.parametrize(("method", "name"), [(method, name) for method in METHODS for name in METHODS[method].needs])
-def test_missing_evidence_is_named_by_its_flag(method, name, places):
-    with pytest.raises(InputError, match=f"{method} needs .*--{name.replace('_', '-')}"):
-        initializer_for({"method": method}, needed(method, places, without=[name]))
+@pytest.mark.parametrize("method", METHODS)
+def test_paths_and_opened_objects_make_the_same_rows(method, places, german, tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_xlt.geometry.align.CONFIDENCE", -1.0)  # random vectors do not align well
+    german.save_pretrained(tmp_path / "tokenizer")
+    opened = {
+        "source": Checkpoint.open(places["source"]),
+        "tokenizer": german,
+        "helper": Checkpoint.open(places["helper"]),
+        "donor": Checkpoint.open(places["donor"]),
+        "dictionary": read_dictionary(places["dictionary"]),
+        "parallel": read_parallel(places["parallel"]),
+        "vectors": read_vectors(places["vectors"]),
+        "source_vectors": read_vectors(places["source_vectors"]),
+        "corpus": Corpus.of(places["corpus"]),
+        "source_corpus": Corpus.of(places["source_corpus"]),
+    }
+    named = {**places, "tokenizer": str(tmp_path / "tokenizer")}
+    by_name, by_object = (
+        initializer(method, **needed(method, given), **OPTIONS.get(method, {})).transport() for given in (named, opened)
+    )
+    table = opened["source"].input_rows()
+    assert torch.equal(by_name.apply(table), by_object.apply(table))
+
+
+@pytest.mark.parametrize(("method", "name"), [(method, name) for method in METHODS for name in needs(method)])
+def test_missing_evidence_is_named(method, name, places):
+    with pytest.raises(InputError) as refused:
+        initializer(method, **needed(method, places, without=[name]))
+    assert refused.value.value == (name,)
+    assert f"--{name.replace('_', '-')}" in refused.value.hint
 
 
 def test_pooled_needs_some_evidence_of_translations():
-    with pytest.raises(
-        InputError, match="pooled needs evidence of translations; .*--dictionary or --parallel or --vectors or --helper"
-    ):
-        check_initializer({"method": "pooled"}, Evidence("source"), to_come=("tokenizer",))
+    with pytest.raises(InputError) as refused:
+        check_initializer("pooled", {"source": "source"}, to_come=("tokenizer",))
+    assert refused.value.value == ("dictionary", "parallel", "vectors", "helper")
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_all_need_a_source_and_know_their_options(method, places):
-    with pytest.raises(InputError, match=f"{method} needs a source checkpoint; give it with --source"):
-        check_initializer({"method": method}, needed(method, places, without=["source"]))
-    with pytest.raises(InputError, match=f"{method} has no option 'sede'; its options are .*pad_to_multiple_of, seed"):
-        check_initializer({"method": method, "sede": 1}, needed(method, places))
-    with pytest.raises(InputError, match=f"{method}: seed is 'one'; expected a whole number"):
-        check_initializer({"method": method, "seed": "one"}, needed(method, places))
-    assert {"source", "tokenizer", "helper", "dictionary", "game", "options"}.isdisjoint(METHODS[method].options)
+def test_all_know_their_options(method, places):
+    with pytest.raises(InputError) as refused:
+        check_initializer(method, needed(method, places) | {"sede": 1})
+    assert refused.value.value == "sede"
+    assert refused.value.hint.startswith("Did you mean 'seed'?")
+    with pytest.raises(InputError) as refused:
+        check_initializer(method, needed(method, places) | {"seed": "one"})
+    assert (refused.value.value, refused.value.expected) == ("one", "a whole number")
 
 
 def test_options_are_checked_by_their_types(places):
-    for options, expected in (
-        ({"method": "clp", "k": True}, "k is True; expected a whole number"),
-        ({"method": "clp", "temperature": "hot"}, "temperature is 'hot'; expected a number"),
-        ({"method": "clp", "ignore_case": "no"}, "ignore_case is 'no'; expected true or false"),
-        ({"method": "pooled", "weights": 3}, "weights is 3; expected a mapping"),
-        ({"method": "ofa", "factorised": 1.5}, "factorised is 1.5; expected a whole number"),
+    for method, option, value, expected in (
+        ("clp", "k", True, "a whole number"),
+        ("clp", "temperature", "hot", "a number"),
+        ("clp", "ignore_case", "no", "true or false"),
+        ("pooled", "weights", 3, "Mapping[str, float] or None"),
+        ("ofa", "factorized", 1.5, "a whole number or None"),
     ):
-        with pytest.raises(InputError, match=expected):
-            check_initializer(options, needed(options["method"], places))
-    check_initializer({"method": "clp", "temperature": 1}, needed("clp", places))
+        with pytest.raises(InputError) as refused:
+            check_initializer(method, needed(method, places) | {option: value})
+        assert (refused.value.value, refused.value.expected) == (value, expected)
+    check_initializer("clp", needed("clp", places) | {"temperature": 1})
 
 
 def test_unknown_methods_list_the_known_ones():
-    with pytest.raises(InputError, match="Unknown initializer 'magic'; choose one of pooled, dictionary, .*random"):
-        initializer_for({"method": "magic"}, Evidence())
+    with pytest.raises(InputError) as refused:
+        initializer("pool")
+    assert refused.value.value == "pool"
+    assert "Did you mean 'pooled'?" in refused.value.hint
+    assert all(method in refused.value.hint for method in METHODS)
 
 
 def test_evidence_to_come_is_not_missed(places):
-    options = {"method": "focus"}
-    check_initializer(options, Evidence(places["source"]), to_come=("tokenizer", "vectors"))
-    with pytest.raises(InputError, match="focus needs vectors of the target language; give it with --vectors"):
-        check_initializer(options, Evidence(places["source"]), to_come=("tokenizer",))
+    check_initializer("focus", some(places), to_come=("tokenizer", "vectors"))
+    with pytest.raises(InputError) as refused:
+        check_initializer("focus", some(places), to_come=("tokenizer",))
+    assert refused.value.value == ("vectors",)
 
 
 @pytest.mark.parametrize("name", ["dictionary", "parallel", "vectors", "source_vectors"])
 def test_a_file_that_is_not_there_is_refused_at_once(name, tmp_path):
-    with pytest.raises(InputError, match=f"none.tsv is not a file; .*--{name.replace('_', '-')}"):
-        Evidence(**{name: tmp_path / "none.tsv"})
+    with pytest.raises(InputError) as refused:
+        check_files({name: tmp_path / "none.tsv"})
+    assert refused.value.path == tmp_path / "none.tsv"
+    assert f"--{name.replace('_', '-')}" in refused.value.hint
 
 
-def test_evidence_that_is_not_there_cannot_be_opened():
-    for name in ("checkpoint", "target_tokenizer", "words", "source_words"):
-        with pytest.raises(InputError, match="There is no .*; give .* with --"):
-            getattr(Evidence(), name)
-    assert Evidence().entries is None
-    with pytest.raises(InputError, match="expected a file of word vectors"):
-        Evidence(vectors=torch.ones(3, 2)).words  # noqa: B018
+def test_word_vectors_are_no_table_of_tokens(places):
+    both = some(places, "tokenizer", "source_vectors", "dictionary")
+    with pytest.raises(InputError) as refused:
+        initializer("pooled", **both, vectors=torch.ones(500, 2))
+    assert refused.value.expected.startswith("word vectors")
 
 
 def test_parallel_text_may_be_columns_of_a_table(places, tmp_path):
     table = tmp_path / "table.tsv"
     pairs = read_parallel(places["parallel"]).pairs
     table.write_text("de\ten\n" + "".join(f"{b}\t{a}\n" for a, b in pairs), encoding="utf-8")
-    columns = Evidence(places["source"], tokenizer=places["tokenizer"], parallel=f"{table}:en,de")
-    assert columns.sentences.pairs == pairs
-    assert columns.facts()[0].size == f"{len(pairs):,} pairs"
+    given = some(places, "tokenizer") | {"parallel": f"{table}:en,de"}
+    assert initializer("ramen", **given).parallel.pairs == pairs
+    assert evidence_facts(given)[0].size == f"{len(pairs):,} pairs"
 
 
 def test_the_helpers_tokenizer_serves_where_none_is_named(places, german):
-    evidence = Evidence(places["source"], helper=places["helper"], dictionary=places["dictionary"])
-    initializer = initializer_for({"method": "dictionary"}, evidence)
-    assert initializer.tokenizer.get_vocab() == german.get_vocab()
-    assert METHODS["dictionary"].unused(evidence) == ()
-    assert METHODS["clp"].unused(evidence) == ("dictionary",)
+    given = some(places, "helper", "dictionary")
+    made = initializer("dictionary", **used_evidence("dictionary", given))
+    assert made.tokenizer.get_vocab() == german.get_vocab()
+    assert unused_evidence("dictionary", given) == ()
+    assert unused_evidence("clp", given) == ("dictionary",)
 
 
 def test_pooled_takes_vectors_as_similarities(places):
-    one = initializer_for(
-        {"method": "pooled"}, Evidence(places["source"], places["tokenizer"], vectors=places["vectors"])
-    )
+    one = initializer("pooled", **some(places, "tokenizer", "vectors"))
     assert one.label == "pooled (similarity, overlap)"
-    both = {name: places[name] for name in ("source", "tokenizer", "vectors", "source_vectors")}
-    two = initializer_for({"method": "pooled"}, Evidence(**both, dictionary=places["dictionary"]))
+    both = some(places, "tokenizer", "vectors", "source_vectors")
+    two = initializer("pooled", **both, dictionary=places["dictionary"])
     assert two.label == "pooled (dictionary, similarity, overlap)"
     assert two.transport().counts.mixed > one.transport().counts.mixed / 2
-    with pytest.raises(InputError, match="pooled needs a dictionary to lead .*--dictionary"):
-        initializer_for({"method": "pooled"}, Evidence(**both))
+    with pytest.raises(InputError) as refused:
+        initializer("pooled", **both)
+    assert refused.value.value == ("dictionary",)
+
+
+def test_pooled_takes_the_sources_pieces_as_evidence(places):
+    pooled = initializer("pooled", **some(places, "tokenizer", "dictionary"), pieces=True)
+    alone = initializer("subtoken-mean", **some(places, "tokenizer"), overlap="none")
+    assert pooled.label == "pooled (dictionary, pieces, overlap)"
+    row = int(alone.overlap().missing_ids[40])
+    table, place = pooled.observations()["pieces"], alone.overlap().missing_ids.tolist().index(row)
+    ids, weights = alone.transport().mixture.weights(place)
+    assert np.allclose(table.at(np.full(len(ids), row), ids.numpy()), weights.numpy())
+    assert (
+        pooled.transport().counts.drawn
+        < initializer("dictionary", **some(places, "tokenizer", "dictionary")).transport().counts.drawn
+    )
 
 
 def test_pooled_takes_a_helper_as_evidence_and_its_tokenizer(places, german):
-    alone = initializer_for({"method": "pooled"}, Evidence(places["source"], helper=places["helper"]))
+    alone = initializer("pooled", **used_evidence("pooled", some(places, "helper")))
     assert alone.label == "pooled (helper, overlap)"
     assert alone.tokenizer.get_vocab() == german.get_vocab()
-    evidence = Evidence(**{name: places[name] for name in ("source", "tokenizer", "helper", "parallel")})
-    assert METHODS["pooled"].unused(evidence) == ()
-    assert initializer_for({"method": "pooled"}, evidence).label == "pooled (links, helper, overlap)"
+    given = some(places, "tokenizer", "helper", "parallel")
+    assert unused_evidence("pooled", given) == ()
+    assert initializer("pooled", **given).label == "pooled (links, helper, overlap)"
 
 
 def test_the_transport_tells_the_evidence_behind_each_source_token(places, tmp_path):
-    evidence = Evidence(**{name: places[name] for name in ("source", "tokenizer", "dictionary", "parallel")})
-    pooled = initializer_for({"method": "pooled", "pad_to_multiple_of": 64}, evidence)
+    pooled = initializer("pooled", pad_to_multiple_of=64, **some(places, "tokenizer", "dictionary", "parallel"))
     transport = Transport.load(pooled.transport().save(tmp_path / "t.safetensors"))
     tables = {kind: dense(table) for kind, table in behind(pooled).items()}
     assert transport.evidence.keys() == tables.keys() == {"links", "dictionary", "overlap", "relatives"}
@@ -243,10 +299,10 @@ def test_the_transport_tells_the_evidence_behind_each_source_token(places, tmp_p
 
 
 def test_pooled_tells_links_and_entries_as_they_were_counted(places):
-    evidence = Evidence(**{name: places[name] for name in ("source", "tokenizer", "dictionary", "parallel", "vectors")})
+    given = some(places, "tokenizer", "dictionary", "parallel", "vectors")
     seen, weighed = ({} for _ in range(2))
     for weight in (1.0, 3.0):
-        pooled = initializer_for({"method": "pooled", "weights": {"links": weight, "dictionary": 7 * weight}}, evidence)
+        pooled = initializer("pooled", weights={"links": weight, "dictionary": 7 * weight}, **given)
         seen[weight], weighed[weight] = pooled.observations(), pooled.evidence()
     for kind in ("links", "dictionary", "similarity", "overlap"):
         assert np.allclose(dense(seen[1.0][kind]), dense(seen[3.0][kind]))
@@ -262,7 +318,7 @@ def dictionary_entries(pooled):
 
 
 def test_methods_without_counts_have_no_evidence_to_show(places):
-    clp = initializer_for({"method": "clp", "weighting": "top-k"}, needed("clp", places)).transport()
+    clp = initializer("clp", weighting="top-k", **needed("clp", places)).transport()
     token = next(name for name in clp.target_names if clp.origin(name or "[MASK]") == "mixed")
     assert clp.evidence == {}
     assert all(part.evidence == {} for part in clp.parts(token))
@@ -270,9 +326,9 @@ def test_methods_without_counts_have_no_evidence_to_show(places):
         replace(clp, mixed_target=clp.mixed_target[:0], mixture=None, evidence={"links": torch.ones(3)})
 
 
-def behind(initializer):
+def behind(made):
     """What the transport should tell: what was seen, before it is weighed."""
-    return initializer.observations()
+    return made.observations()
 
 
 def dense(counts):
@@ -283,7 +339,7 @@ def dense(counts):
 
 @pytest.mark.parametrize("method", ["pooled", "ramen", "dictionary"])
 def test_an_explanation_shows_the_counts_in_brackets(method, places):
-    transport = initializer_for({"method": method}, needed(method, places)).transport()
+    transport = initializer(method, **needed(method, places)).transport()
     row = int(transport.mixed_target[transport.origins["mixed"][transport.mixed_target]][0])
     token = transport.target_names[row]
     (column,) = explanation_table(transport, [token], 2).columns[2:]
@@ -294,16 +350,9 @@ def test_an_explanation_shows_the_counts_in_brackets(method, places):
 
 def test_evidence_tells_a_card_its_files_and_their_sizes(places, tmp_path):
     (tmp_path / "vectors.bin").write_bytes(b"\xba\x16\x4f\x2f and more of a fastText model")
-    evidence = Evidence(
-        places["source"],
-        donor=places["donor"],
-        dictionary=places["dictionary"],
-        parallel=places["parallel"],
-        vectors=places["vectors"],
-        source_vectors=tmp_path / "vectors.bin",
-    )
+    given = some(places, "donor", "dictionary", "parallel", "vectors") | {"source_vectors": tmp_path / "vectors.bin"}
     words = len((places["vectors"]).read_text(encoding="utf-8").splitlines()) - 1
-    told = {fact.kind: (fact.name, fact.size) for fact in evidence.facts()}
+    told = {fact.kind: (fact.name, fact.size) for fact in evidence_facts(given)}
     assert told == {
         "a donor checkpoint": (str(places["donor"]), None),
         "a dictionary": (str(places["dictionary"]), f"{len(ENTRIES)} entries"),
@@ -311,14 +360,14 @@ def test_evidence_tells_a_card_its_files_and_their_sizes(places, tmp_path):
         "vectors of the target language": (str(places["vectors"]), f"{words:,} vectors"),
         "vectors of the source language": (str(tmp_path / "vectors.bin"), None),
     }
-    assert [fact.kind for fact in evidence.facts(unused=["donor", "vectors", "source_vectors", "parallel"])] == [
+    assert [fact.kind for fact in evidence_facts(given, ["donor", "vectors", "source_vectors", "parallel"])] == [
         "a dictionary"
     ]
-    assert Evidence(vectors=torch.ones(3, 2)).facts() == ()
+    assert evidence_facts({"vectors": torch.ones(3, 2)}) == ()
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(places):
-    transport = initializer_for({"method": "random"}, Evidence(places["source"], places["tokenizer"])).transport()
+    transport = initializer("random", **some(places, "tokenizer")).transport()
     names = ("[/x]", *transport.target_names[1:])
     table = explanation_table(replace(transport, target_names=names), ["[/x]", "[UNK]"], 3)
     assert [str(cell) for cell in table.columns[0].cells] == ["[/x]", "[UNK]"]
@@ -327,15 +376,12 @@ def test_names_that_look_like_markup_are_shown_as_they_are(places):
 
 def test_lines_left_out_of_a_file_are_told(places, tmp_path, caplog):
     (tmp_path / "d.tsv").write_text("\n".join((*ENTRIES, "lonely\t")) + "\n", encoding="utf-8")
-    initializer_for(
-        {"method": "dictionary"}, Evidence(places["source"], places["tokenizer"], dictionary=tmp_path / "d.tsv")
-    )
+    initializer("dictionary", **some(places, "tokenizer"), dictionary=tmp_path / "d.tsv")
     assert "1 line that is no entry left out of the dictionary: 8" in caplog.text
 
 
 def test_published_methods_are_cited():
-    assert {name for name, citation in CITATIONS.items() if citation is None} == {"pooled", "dictionary", "random"}
-    assert all(name == cls.method for name, cls in INITIALIZERS.items())
+    assert {name for name in METHODS if initializer_class(name).citation is None} == {"pooled", "dictionary", "random"}
 
 
 class TestAuto:
@@ -351,10 +397,11 @@ class TestAuto:
         ],
     )
     def test_the_method_follows_from_the_evidence(self, names, method, reason, places):
-        choice = choose(Evidence(places["source"], **{name: places[name] for name in names}))
+        choice = choose(some(places, *names))
         assert choice.method == method
         assert reason in choice.reason
 
     def test_a_source_alone_is_not_enough(self, places):
-        with pytest.raises(InputError, match="auto needs something of the target language; give --tokenizer"):
-            choose(Evidence(places["source"]))
+        with pytest.raises(InputError) as refused:
+            choose(some(places))
+        assert "--tokenizer" in refused.value.hint

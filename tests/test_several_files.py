@@ -5,12 +5,12 @@ import tiny
 
 from hf_xlt.data.packing import pack
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import read_dictionaries
-from hf_xlt.evidence.parallel import read_parallels
+from hf_xlt.evidence.translations import read_dictionary, read_parallel
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.files.folders import check_output
-from hf_xlt.initializers import Evidence
+from hf_xlt.initializers import evidence_facts, read_places
+from hf_xlt.initializers.evidence import check_files
 from hf_xlt.recipes import load_recipe
 from hf_xlt.recipes.load import recipe_from
 
@@ -41,12 +41,12 @@ def test_corpora_are_read_in_order_and_a_change_of_any_is_noticed(files, tmp_pat
 
 
 def test_pairs_and_entries_are_joined_and_lines_left_out_are_told_of(files, caplog):
-    assert read_parallels(files("tsv")).pairs == (("one", "eins"), ("two", "zwei"), ("three", "drei"))
-    assert read_dictionaries(files("tsv")).entries == (("one", "eins"), ("two", "zwei"), ("three", "drei"))
+    assert read_parallel(files("tsv")).pairs == (("one", "eins"), ("two", "zwei"), ("three", "drei"))
+    assert read_dictionary(files("tsv")).pairs == (("one", "eins"), ("two", "zwei"), ("three", "drei"))
     assert caplog.text.count("a.tsv: 1 line") == 2
 
 
-@pytest.mark.parametrize("read", [Corpus.of, read_parallels, read_dictionaries])
+@pytest.mark.parametrize("read", [Corpus.of, read_parallel, read_dictionary])
 def test_none_or_one_twice_is_refused(files, read):
     suffix = "txt" if read == Corpus.of else "tsv"
     for given in ([], files(suffix)[:1] * 2):
@@ -56,13 +56,13 @@ def test_none_or_one_twice_is_refused(files, read):
 
 
 def test_evidence_tells_of_each_file(files):
-    evidence = Evidence(parallel=files("tsv"), dictionary=files("tsv"))
-    assert [(fact.name, fact.size) for fact in evidence.facts() if "dictionary" in fact.kind] == [
+    given = {"parallel": files("tsv"), "dictionary": files("tsv")}
+    assert [(fact.name, fact.size) for fact in evidence_facts(given) if "dictionary" in fact.kind] == [
         (name, size) for name, size in zip(files("tsv"), ("2 entries", "1 entries"), strict=True)
     ]
-    assert len(evidence.sentences) == len(evidence.entries) == 3
-    with pytest.raises(InputError, match="c.tsv is not a file"):
-        Evidence(dictionary=[files("tsv")[0], "c.tsv"])
+    with pytest.raises(InputError) as refused:
+        check_files({"dictionary": [files("tsv")[0], "c.tsv"]})
+    assert refused.value.path.name == "c.tsv"
 
 
 def test_a_recipe_names_one_or_several_and_comes_back_from_yaml(files):
@@ -79,7 +79,7 @@ def test_a_new_tokenizer_of_a_run_learns_the_words_of_the_dictionary(files):
 
 
 def test_no_output_lies_in_any_of_several_that_are_read(files, tmp_path):
-    evidence = Evidence(corpus=files("txt"), parallel=files("tsv"), dictionary=files("tsv")[1:])
-    assert {*map(str, evidence.places)} == {*files("txt"), *files("tsv")}
+    given = {"corpus": files("txt"), "parallel": files("tsv"), "dictionary": files("tsv")[1:]}
+    assert {*map(str, read_places(given))} == {*files("txt"), *files("tsv")}
     with pytest.raises(InputError, match="overlaps"):
-        check_output(tmp_path, overwrite=True, sources=evidence.places)
+        check_output(tmp_path, overwrite=True, sources=read_places(given))

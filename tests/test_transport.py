@@ -191,9 +191,9 @@ def test_of_repeated_names_the_first_is_explained():
 
 @pytest.mark.parametrize("ask", ["explain", "origin"])
 def test_an_unknown_token_is_refused_with_its_neighbours(ask):
-    with pytest.raises(InputError, match="'Hunt' is not a token .* did you mean 'Hund' or 'Hunde'"):
+    with pytest.raises(InputError, match="'Hunt' is not a token .* Did you mean 'Hund' or 'Hunde'"):
         getattr(transport(), ask)("Hunt")
-    with pytest.raises(InputError, match="nothing is spelled like it"):
+    with pytest.raises(InputError, match="Nothing is spelled like it"):
         getattr(transport(), ask)("犬")
     with pytest.raises(InputError, match="'' is not a token"):
         getattr(transport(), ask)("")

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.vectors import Vectors, read_vectors, text_vectors, train_vectors, vector_count
-from hf_xlt.evidence.vectors.read import first_vectors
+from hf_xlt.evidence.vectors import Vectors, read_vectors, read_words, train_vectors, vector_count
+from hf_xlt.evidence.vectors.vectors import first_vectors
 
 WORDS = ("the", "Hund", "für", "日本")
 TABLE = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
@@ -65,7 +65,7 @@ def written(folder: Path, name: str, content: bytes) -> Path:
     ids=name_of,
 )
 def test_only_the_words_wanted_are_read_in_the_order_of_the_file(tmp_path, name, content):
-    vectors = read_vectors(written(tmp_path, name, content), ["日本", "Hund", "absent"])
+    vectors = read_words(written(tmp_path, name, content), ["日本", "Hund", "absent"])
     assert vectors.words == ("Hund", "日本")
     torch.testing.assert_close(vectors.table, torch.tensor(TABLE[[1, 3]]))
 
@@ -80,7 +80,7 @@ def test_a_fasttext_word_is_the_mean_of_its_row_and_its_ngrams(tmp_path):
         return int(value) % 50
 
     path = written(tmp_path, "a.bin", fasttext(longest=4))
-    vectors = read_vectors(path, ["für", "oß"])
+    vectors = read_words(path, ["für", "oß"])
     ngrams = bucket_rows(50)
     for_known = np.stack([TABLE[2], *(ngrams[bucket(n)] for n in ("<fü", "<für", "für", "für>", "ür>"))]).mean(0)
     for_unknown = np.stack([ngrams[bucket(n)] for n in ("<oß", "<oß>", "oß>")]).mean(0)
@@ -90,7 +90,7 @@ def test_a_fasttext_word_is_the_mean_of_its_row_and_its_ngrams(tmp_path):
 
 def test_the_first_of_equal_words_counts(tmp_path):
     content = text(("a", "a", "b", "c"))
-    vectors = read_vectors(written(tmp_path, "a.vec", content), ["a"])
+    vectors = read_words(written(tmp_path, "a.vec", content), ["a"])
     torch.testing.assert_close(vectors.table, torch.tensor(TABLE[:1]))
 
 
@@ -115,7 +115,7 @@ def test_the_first_of_equal_words_counts(tmp_path):
 )
 def test_files_that_are_not_whole_vectors_are_refused(tmp_path, name, content, match):
     with pytest.raises(InputError, match=match):
-        read_vectors(written(tmp_path, name, content), ["the", "日本"])
+        read_words(written(tmp_path, name, content), ["the", "日本"])
 
 
 @pytest.mark.parametrize("separator", [b"", b"\n"])
@@ -206,7 +206,7 @@ def test_words_that_are_there_again_or_not_utf8_are_left_out_and_told(tmp_path, 
 def test_files_that_would_be_misread_are_refused(tmp_path, name, content, message, line):
     path = written(tmp_path, name, content)
     with pytest.raises(InputError, match=message) as refused:
-        text_vectors(path).of_words(["der"])
+        read_vectors(path).of_words(["der"])
     assert refused.value.path == path
     assert line is None or refused.value.line == line
 
@@ -216,17 +216,17 @@ def test_files_that_would_be_misread_are_refused(tmp_path, name, content, messag
 )
 def test_vectors_of_another_width_are_refused(tmp_path, name, content):
     path = written(tmp_path, name, content)
-    assert read_vectors(path, WORDS, width=3).table.shape == (4, 3)
+    assert read_words(path, WORDS, width=3).table.shape == (4, 3)
     with pytest.raises(InputError, match="are 3 wide; expected 300"):
-        read_vectors(path, WORDS, width=300)
+        read_words(path, WORDS, width=300)
 
 
 def test_a_missing_file_and_one_that_is_not_gzipped_are_refused(tmp_path):
     with pytest.raises(InputError, match="is not a file"):
-        read_vectors(tmp_path / "absent.vec", WORDS)
+        read_words(tmp_path / "absent.vec", WORDS)
     (tmp_path / "a.vec.gz").write_bytes(text())
     with pytest.raises(InputError, match="cannot be read"):
-        read_vectors(tmp_path / "a.vec.gz", WORDS)
+        read_words(tmp_path / "a.vec.gz", WORDS)
 
 
 def test_vectors_are_placed_by_token_and_ordered_by_frequency():

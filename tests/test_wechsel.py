@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.vectors import Vectors
-from hf_xlt.evidence.vectors.subword import WordAverages
+from hf_xlt.evidence.translations import Dictionary
+from hf_xlt.evidence.vectors import Vectors, WordAverages
 from hf_xlt.initializers.wechsel import WechselInitializer, dictionary_map
 from hf_xlt.sample import sentences
 
@@ -22,6 +22,10 @@ ENGLISH, GERMAN = (
 DICTIONARY = [*zip(ENGLISH[:60], GERMAN[20:80], strict=True), ("no such word", "Hund")]
 
 
+def of(*entries):
+    return Dictionary(tuple(entries))
+
+
 def words(language, seed=0):
     of = ENGLISH if language == "en" else GERMAN
     return Vectors(of, torch.randn(len(of), WIDTH, generator=torch.Generator().manual_seed(seed)))
@@ -30,8 +34,8 @@ def words(language, seed=0):
 def evidence(**changes):
     given_evidence = {
         "source_vectors": WordAverages(words("en"), "unweighted"),
-        "target_vectors": WordAverages(words("de", 1), "rank"),
-        "dictionary": DICTIONARY,
+        "vectors": WordAverages(words("de", 1), "rank"),
+        "dictionary": of(*DICTIONARY),
     }
     return given_evidence | changes
 
@@ -63,7 +67,7 @@ def plain_map(dictionary):
 
 def test_the_map_is_procrustes_over_all_spellings():
     given_evidence = evidence()
-    found = dictionary_map(given_evidence["source_vectors"], given_evidence["target_vectors"], DICTIONARY)
+    found = dictionary_map(given_evidence["source_vectors"], given_evidence["vectors"], DICTIONARY)
     np.testing.assert_allclose(found.numpy(), plain_map(DICTIONARY), atol=1e-5)
 
 
@@ -72,7 +76,7 @@ def test_rows_are_those_of_the_paper(source):
     table = wechsel.source.input_rows()
     made = wechsel.transport().apply(table).double().numpy()
     keys = evidence()["source_vectors"].of_tokens(wechsel.source.tokenizer()).double().numpy() @ plain_map(DICTIONARY)
-    queries = evidence()["target_vectors"].of_tokens(german()).double().numpy()
+    queries = evidence()["vectors"].of_tokens(german()).double().numpy()
     lengths = np.linalg.norm(keys, axis=1)
     checked = 0
     for row, token in enumerate(wechsel.overlap().missing_ids):
@@ -94,7 +98,7 @@ def test_only_special_tokens_are_copied_unless_asked(source):
     wechsel = WechselInitializer(source, german(), **evidence())
     assert wechsel.transport().counts.copied == 5
     assert WechselInitializer(source, german(), **evidence(), overlap="exact").transport().counts.copied > 50
-    queries = evidence()["target_vectors"].of_tokens(german())
+    queries = evidence()["vectors"].of_tokens(german())
     assert wechsel.transport().counts.mixed == int(queries.any(dim=1).sum())
 
 
@@ -105,13 +109,13 @@ def test_words_that_are_rotated_find_their_counterparts(source):
     foreign = Vectors([f"{word}x" for word in ENGLISH], words("en").table @ turn)
     given_evidence = {
         "source_vectors": WordAverages(words("en"), "unweighted"),
-        "dictionary": [(word, f"{word}x") for word in ENGLISH],
     }
-    map_ = dictionary_map(given_evidence["source_vectors"], WordAverages(foreign), given_evidence["dictionary"])
+    translated = [(word, f"{word}x") for word in ENGLISH]
+    map_ = dictionary_map(given_evidence["source_vectors"], WordAverages(foreign), translated)
     torch.testing.assert_close(map_, turn, rtol=0, atol=1e-5)
     same = WordAverages(Vectors(ENGLISH, words("en").table @ turn), "unweighted")
     wechsel = WechselInitializer(
-        source, tok, **(given_evidence | {"dictionary": [(w, w) for w in ENGLISH]}), target_vectors=same, k=1
+        source, tok, **given_evidence, dictionary=of(*((w, w) for w in ENGLISH)), vectors=same, k=1
     )
     weights = wechsel.transport().mixture
     own = [wechsel.overlap().missing_ids[row] for row in range(weights.n_rows) if weights.finite[row]]
@@ -132,7 +136,7 @@ def test_weights_sum_to_one_and_rows_are_finite(source, k, temperature):
 @settings(max_examples=5)
 @given(st.permutations(range(len(DICTIONARY))))
 def test_the_order_of_the_dictionary_does_not_matter(order):
-    spaces = evidence()["source_vectors"], evidence()["target_vectors"]
+    spaces = evidence()["source_vectors"], evidence()["vectors"]
     found = dictionary_map(*spaces, [DICTIONARY[i] for i in order])
     torch.testing.assert_close(found, dictionary_map(*spaces, DICTIONARY), rtol=0, atol=1e-4)
 
@@ -145,23 +149,17 @@ def test_the_built_folder_equals_the_model_in_memory(source, tmp_path):
 
 
 def test_what_cannot_be_used_is_refused(source):
-    for missing, flag in (("dictionary", "--dictionary"), ("source_vectors", "--source-vectors")):
-        with pytest.raises(InputError, match=f"wechsel needs .*{flag}"):
-            WechselInitializer(source, german(), **evidence(**{missing: None}))
-    with pytest.raises(InputError, match="wechsel needs word vectors of the target language.*--vectors"):
-        WechselInitializer(source, german(), **evidence(target_vectors=None))
-    with pytest.raises(InputError, match="dictionary is empty"):
-        WechselInitializer(source, german(), **evidence(dictionary=[]))
-    with pytest.raises(InputError, match=r"\('dog', ' '\) is one-sided"):
-        WechselInitializer(source, german(), **evidence(dictionary=[("dog", " ")]))
+    for name in ("dictionary", "source_vectors", "vectors"):
+        with pytest.raises(TypeError, match=name):
+            WechselInitializer(source, german(), **{key: value for key, value in evidence().items() if key != name})
+    assert tiny.refusal(of).value == ()
+    assert tiny.refusal(of, ("dog", " ")).value == ("dog", " ")
     with pytest.raises(InputError, match="None of the 1 dictionary entries has a vector on both sides"):
-        WechselInitializer(source, german(), **evidence(dictionary=[("zzz", "yyy")])).transport()
-    with pytest.raises(InputError, match="Unknown overlap 'some'; choose one of exact, ignore-case, none"):
-        WechselInitializer(source, german(), **evidence(), overlap="some")
-    with pytest.raises(InputError, match="k is 0; expected a whole number from 1"):
-        WechselInitializer(source, german(), **evidence(), k=0)
+        WechselInitializer(source, german(), **evidence(dictionary=of(("zzz", "yyy")))).transport()
+    assert tiny.refusal(WechselInitializer, source, german(), **evidence(), overlap="some").value == "some"
+    assert tiny.refusal(WechselInitializer, source, german(), **evidence(), k=0).value == 0
     chinese = Vectors(["日本", "中国"], torch.randn(2, WIDTH))
     wordpiece = tiny.tokenizer("de", "wordpiece", 500)
-    lost = evidence(target_vectors=WordAverages(chinese), dictionary=[(ENGLISH[0], "日本")])
+    lost = evidence(vectors=WordAverages(chinese), dictionary=of((ENGLISH[0], "日本")))
     with pytest.raises(InputError, match="The target vectors have none for any of the 500 target tokens"):
         WechselInitializer(source, wordpiece, **lost).transport()

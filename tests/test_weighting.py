@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
-from hf_xlt.geometry.weighting import WEIGHTINGS, Weighting
+from hf_xlt.geometry.similarity import WEIGHTINGS, Weighting
 from hf_xlt.transport.mixture import Mixture
 
 SIZE = 90
@@ -53,7 +53,7 @@ def test_a_gpu_pursues_the_same_atoms():
 
 
 def test_what_cannot_be_used_is_refused():
-    with pytest.raises(InputError, match="Unknown weighting 'best'; choose one of paper, positive, top-k, sparsemax"):
+    with pytest.raises(InputError, match="weighting is 'best'; expected one of paper, positive, top-k, sparsemax"):
         Weighting("best")
     with pytest.raises(InputError, match="temperature is 0; expected a finite number"):
         Weighting("top-k", temperature=0)

@@ -4,6 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import (
@@ -23,6 +24,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import train_tokenizer
 
@@ -147,3 +149,10 @@ def _save_dense(folder: Path, config: dict) -> None:
     weight = torch.randn(config["out_features"], config["in_features"], generator=draw)
     tensors = {"linear.weight": weight, "linear.bias": torch.randn(config["out_features"], generator=draw)}
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def refusal(function, *args, **kwargs):
+    """The `InputError` that a call raises."""
+    with pytest.raises(InputError) as refused:
+        function(*args, **kwargs)
+    return refused.value

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.text import text_lines
 
 LINES = 60_000  # of novels: more than any budget here trains on

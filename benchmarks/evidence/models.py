@@ -11,7 +11,7 @@ from minilm_trelm import trelm_recipe
 from zero_training_retrieval import default_tokenizer
 
 from hf_xlt.checkpoint import atomic_folder
-from hf_xlt.evidence.dictionary import read_dictionary
+from hf_xlt.evidence.translations import read_dictionary
 from hf_xlt.evidence.vectors.train import train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
 from hf_xlt.files.text import text_lines
@@ -86,7 +86,7 @@ def learn(language: Language, prepared: Prepared, source: Path, folder: Path) ->
     """What methods share: the tokenizer and word vectors."""
     if not (folder / "tokenizer").exists():
         with atomic_folder(folder / "tokenizer") as partial:
-            words = (target for _, target in read_dictionary(prepared.dictionary).entries)
+            words = (target for _, target in read_dictionary(prepared.dictionary).pairs)
             texts = iter([*text_lines(prepared.corpus), *_targets(prepared.pairs), *words])
             default_tokenizer(source, texts, VOCABULARY).save_pretrained(partial)
     _vectors(prepared.source_corpus, folder.parent / "en.vec")

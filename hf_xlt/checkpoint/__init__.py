@@ -1,7 +1,6 @@
 """Open checkpoints and give them another vocabulary, without loading their bodies."""
 
-from hf_xlt.checkpoint.assemble import assemble
-from hf_xlt.checkpoint.body import check_body
+from hf_xlt.checkpoint.checks import check_body, check_finite, check_ids, rows_of_ids, tokens_without_row
 from hf_xlt.checkpoint.fetch import checkpoint_content, commit_of, fetch, pinned
 from hf_xlt.checkpoint.fit import FittedTokenizer
 from hf_xlt.checkpoint.kind import (
@@ -16,8 +15,7 @@ from hf_xlt.checkpoint.kind import (
 )
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.rewrite import chat_of, revocabulary, target_settings, write_tokenizer
-from hf_xlt.checkpoint.rows import check_finite, check_ids, rows_of_ids, tokens_without_row
+from hf_xlt.checkpoint.rewrite import assemble, chat_of, revocabulary, target_settings, write_tokenizer
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
 

@@ -43,9 +43,6 @@ class Chat:
                 source whose special tokens it has.
             tokenizer: The new one.
             former: The source's.
-
-        Raises:
-            InputError: If the source has none to take, or the file cannot be read or is no template.
         """
         own: Templates = tokenizer.chat_template
         old: Templates = None if former is None else former.chat_template
@@ -82,13 +79,7 @@ class Chat:
 def missing_tokens(
     template: str, tokenizer: PreTrainedTokenizerBase, former: PreTrainedTokenizerBase | None
 ) -> tuple[str, ...]:
-    """Special tokens that a template names and a tokenizer lacks, by their spelling or by their role.
-
-    Args:
-        template: In Jinja.
-        tokenizer: The new one.
-        former: The one whose added tokens the template may spell; the new one's are there anyway.
-    """
+    """Special tokens that a template names and a tokenizer lacks, by their spelling or by their role."""
     added = [] if former is None else [str(token) for token in former.added_tokens_decoder.values()]
     vocabulary = tokenizer.get_vocab()
     spelled = [token for token in added if token.strip() and token in template and token not in vocabulary]

@@ -25,47 +25,37 @@ OF_THE_VOCABULARY = ("WordWeights", "BoW", "WordEmbeddings")  # modules of sente
 
 
 def modules(folder: Path) -> dict[str, str]:
-    """Path → type of the modules of a sentence-transformers model; empty for any other.
-
-    Raises:
-        InputError: If `modules.json` cannot be read, or a path in it leads out of the folder.
-    """
+    """Path → type of the modules of a sentence-transformers model; empty for any other."""
     listing = folder / "modules.json"
     if not listing.is_file():
         return {}
     try:
         found = {entry["path"]: entry["type"].rsplit(".", 1)[-1] for entry in json.loads(listing.read_text("utf-8"))}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{listing} is not a list of modules. Download or save the model again.") from error
+        raise InputError(f"{listing} is not a list of modules", hint="Download or save the model again.") from error
     for path in found:
         if not (folder / path).resolve().is_relative_to(folder.resolve()):
             raise InputError(
-                f"{listing} names the path {path!r}, which leads out of the folder. Do not use this model."
+                f"{listing} names the path {path!r}, which leads out of the folder", hint="Do not use this model."
             )
     return found
 
 
 def transformer_path(folder: Path) -> str:
-    """Where in the folder the transformer is: `""` for the folder itself.
-
-    Raises:
-        InputError: If a sentence-transformers model has no transformer.
-    """
+    """Where in the folder the transformer is: `""` for the folder itself."""
     found = modules(folder)
     if not found:
         return ""
     for path, kind in found.items():
         if kind == "Transformer":
             return path
-    raise InputError(f"{folder} has no Transformer among its modules ({', '.join(found.values())}). Give one that has.")
+    raise InputError(
+        f"{folder} has no Transformer among its modules ({', '.join(found.values())})", hint="Give one that has."
+    )
 
 
 def check_modules(folder: Path) -> None:
-    """Refuse a sentence-transformers model that no other vocabulary can be given to.
-
-    Raises:
-        InputError: If a module is bound to the words of the vocabulary.
-    """
+    """Refuse a sentence-transformers model that no other vocabulary can be given to."""
     if bound := [kind for kind in modules(folder).values() if kind in OF_THE_VOCABULARY]:
         raise InputError(
             f"{folder} has a module {bound[0]}, which knows the words of its own vocabulary only",
@@ -87,9 +77,6 @@ def carried_files(folder: Path) -> list[Path]:
     These are code, licenses, and settings that know nothing of a vocabulary; the folders of further
     sentence-transformers modules and of custom generation are kept whole. All else is written anew, as the weights are,
     or stays behind, as it may describe the old model or be a tokenizer that libraries would open before the new one.
-
-    Raises:
-        InputError: If such a module is bound to the words of the old vocabulary.
     """
     check_modules(folder)
     body = transformer_path(folder)

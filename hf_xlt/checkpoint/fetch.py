@@ -24,9 +24,6 @@ def fetch(name_or_folder: str | Path) -> Path:
         name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted,
             whose safetensors and text files are then downloaded or taken from the cache; `.bin`, `.pt` and the like
             never are.
-
-    Raises:
-        InputError: If a local path is missing or not a folder, or the Hub does not give the repository.
     """
     return local_folder(name_or_folder) or _snapshot(str(name_or_folder), DOWNLOADED)
 
@@ -35,9 +32,6 @@ def pinned(name_or_folder: str) -> str:
     """A local folder as it is; a Hub id with the commit that its revision, or without one its newest, stands for now.
 
     Next to nothing is downloaded.
-
-    Raises:
-        InputError: As `fetch` does.
     """
     if local_folder(name_or_folder) is not None:
         return name_or_folder
@@ -50,33 +44,24 @@ def commit_of(folder: Path) -> str | None:
 
 
 def checkpoint_content(name_or_folder: str | Path, *, ignoring: Path | None = None) -> str:
-    """What identifies the content of a checkpoint: the commit of one from the Hub, a digest of a local folder's files.
-
-    Args:
-        name_or_folder: As `fetch` takes it.
-        ignoring: A folder inside it whose files do not count, such as one for results.
-
-    Raises:
-        InputError: As `fetch` does.
-    """
+    """What identifies the content of a checkpoint: the commit of one from the Hub, a digest of a folder's files."""
     folder = fetch(name_or_folder)
     return commit_of(folder) or content_of(folder, ignoring=ignoring)
 
 
 def local_folder(name_or_folder: str | Path) -> Path | None:
-    """The folder of that name here, None for what can only be a Hub id.
-
-    Raises:
-        InputError: If it is a file, or a path that is missing.
-    """
+    """The folder of that name here, None for what can only be a Hub id."""
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise InputError(f"{name_or_folder} is a file; expected a model folder. Give the folder that holds it.")
+        raise InputError(
+            f"{name_or_folder} is a file", expected="a model folder", hint="Give the folder that holds it."
+        )
     if _looks_local(str(name_or_folder)):
         raise InputError(
-            f"{name_or_folder} does not exist. Check the path, or give a Hub id such as google-bert/bert-base-cased."
+            f"{name_or_folder} does not exist",
+            hint="Check the path, or give a Hub id such as google-bert/bert-base-cased.",
         )
     return None
 
@@ -95,11 +80,11 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
         )
     except GatedRepoError as error:
         raise InputError(
-            f"{name} is gated on the Hub. Accept its terms at https://huggingface.co/{repository}, "
-            "then log in with `hf auth login`."
+            f"{name} is gated on the Hub",
+            hint=f"Accept its terms at https://huggingface.co/{repository}, then log in with `hf auth login`.",
         ) from error
     except HFValidationError as error:
-        raise InputError(f"{name!r} is neither a folder here nor a valid Hub id. Check the spelling.") from error
+        raise InputError(f"{name!r} is neither a folder here nor a valid Hub id", hint="Check the spelling.") from error
     except RevisionNotFoundError as error:
         raise InputError(
             f"{repository} has no revision {revision!r}",
@@ -109,6 +94,9 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
         ) from error
     except (HfHubHTTPError, OSError) as error:
         raise InputError(
-            f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__}). Check the "
-            "spelling, log in with `hf auth login` if it is private, or, without a network, give a local folder."
+            f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})",
+            hint=(
+                "Check the spelling, log in with `hf auth login` if it is private, or, without a network, give a local"
+                " folder."
+            ),
         ) from error

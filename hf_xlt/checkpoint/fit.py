@@ -17,11 +17,12 @@ from tokenizers import AddedToken
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import short
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.renumber import exchanged
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
 from hf_xlt.checkpoint.tokenizer import open_tokenizer, save_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.tokenizers.renumber import exchanged
 from hf_xlt.tokenizers.vocabulary import ROLES
 
 _START = "decoder_start_token_id"
@@ -66,16 +67,7 @@ class FittedTokenizer:
     def of(
         cls, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, add_missing_tokens: bool = False
     ) -> FittedTokenizer:
-        """Fit a tokenizer to the body of a checkpoint.
-
-        Args:
-            checkpoint: The source.
-            tokenizer: The target tokenizer; it stays as it is.
-            add_missing_tokens: Whether tokens that the body needs and the tokenizer lacks are added, not refused.
-
-        Raises:
-            InputError: If such tokens are not to be added, or no token can have the id that positions are counted from.
-        """
+        """Fit a tokenizer to the body of a checkpoint."""
         size = max(tokenizer.get_vocab().values()) + 1
         missing = missing_tokens(checkpoint, tokenizer)
         if missing and not add_missing_tokens:
@@ -94,6 +86,10 @@ class FittedTokenizer:
             )
         fitted = exchanged(whole, held, wanted)
         return cls(fitted, size, (held, wanted), tuple(token.token for token in missing))
+
+    def __repr__(self) -> str:
+        changes = f"exchanged {self.exchanged}, added {short(self.added)}"
+        return f"FittedTokenizer({len(self.tokenizer):,} tokens{', ' + changes if self.changed else ''})"
 
     @property
     def changed(self) -> bool:
@@ -143,17 +139,13 @@ def missing_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -
 
 
 def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that does not pad with the id that the body counts positions from.
-
-    Raises:
-        InputError: If it pads with another or with none.
-    """
+    """Refuse a tokenizer that does not pad with the id that the body counts positions from."""
     wanted = checkpoint.layout.counted_from
     if wanted is not None and tokenizer.pad_token_id != wanted:
         raise InputError(
             f"{checkpoint.name} counts positions from id {wanted}; the tokenizer pads with {tokenizer.pad_token_id}",
             value=tokenizer.pad_token_id,
-            expected=f"{wanted}",
+            expected=str(wanted),
             hint="Fit the tokenizer first: FittedTokenizer.of(checkpoint, tokenizer).tokenizer.",
         )
 
@@ -162,14 +154,6 @@ def check_opens(checkpoint: Checkpoint, own: PreTrainedTokenizerBase, tokenizer:
     """Refuse a tokenizer that transformers opens as another beside a model of the checkpoint's type.
 
     Whatever a folder with a Qwen 2 holds, for one, is opened as Qwen's own kind of tokenizer.
-
-    Args:
-        checkpoint: The source.
-        own: Its tokenizer, as it was opened.
-        tokenizer: The target tokenizer; one of the same class opens as it was.
-
-    Raises:
-        InputError: If what is saved does not cut text, when it is opened, as it did before.
     """
     if type(tokenizer) is type(own):
         return

@@ -1,10 +1,13 @@
-"""Which language model a checkpoint is, and the Auto class that opens it."""
+"""Which language model a checkpoint is: the Auto class that opens it, and the model without storage for its weights."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+import transformers
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -14,12 +17,14 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSpeechSeq2Seq,
     PreTrainedConfig,
+    PreTrainedModel,
 )
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    MODEL_FOR_PRETRAINING_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
 )
@@ -77,9 +82,6 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
 
     BERT-like types can serve as encoder or decoder: they count as encoders unless the checkpoint itself was
     saved as a causal language model.
-
-    Raises:
-        InputError: If transformers has no language model for this type.
     """
     model_type = config.model_type
     saved_as = " ".join(getattr(config, "architectures", None) or ())
@@ -100,6 +102,56 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
         if registered or kind.auto_class.__name__ in (getattr(config, "auto_map", None) or ()):
             return kind
     raise InputError(
-        f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers; "
-        "give a checkpoint of a text model."
+        f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers",
+        hint="Give a checkpoint of a text model.",
     )
+
+
+def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:
+    """Build the model of a configuration on the meta device.
+
+    Where the configuration names no class, or one that transformers does not have, it is the class that the Auto
+    classes take for such a model.
+    """
+    name = (config.architectures or [""])[0]
+    native = getattr(transformers, name, None) if name else None
+    is_native = isinstance(native, type) and issubclass(native, PreTrainedModel)
+    auto_class = None if is_native else _auto_class(config, name)
+    try:
+        with torch.device("meta"):
+            if auto_class is None:
+                return native(copy.deepcopy(config))  # type: ignore[misc]
+            return auto_class.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
+    except Exception as error:  # whatever a constructor makes of values that do not fit each other
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"config.json describes a {name or config.model_type} that cannot be built "
+            f"({type(error).__name__}: {reason})",
+            value=name,
+            hint=_hint(config, trust_remote_code),
+        ) from error
+
+
+def _auto_class(config: PreTrainedConfig, name: str) -> Any:
+    auto_map = getattr(config, "auto_map", None) or {}
+    saved_for = (auto for auto, code in auto_map.items() if name and str(code).endswith(f".{name}"))
+    auto_class = getattr(transformers, next(saved_for, ""), None)
+    if auto_class is not None:
+        return auto_class
+    if config.model_type in MODEL_FOR_PRETRAINING_MAPPING_NAMES:
+        return transformers.AutoModelForPreTraining
+    try:
+        return kind_of(config).auto_class
+    except InputError as error:
+        raise InputError(
+            f"Architecture {name or 'none'} of model type {config.model_type!r} is not known to transformers",
+            value=name,
+            expected="a language model",
+            hint="Set `architectures` in config.json to the class that the weights were saved from.",
+        ) from error
+
+
+def _hint(config: PreTrainedConfig, trust_remote_code: bool) -> str:
+    if getattr(config, "auto_map", None) and not trust_remote_code:
+        return "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
+    return "Correct config.json, or download the checkpoint again."

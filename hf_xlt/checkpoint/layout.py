@@ -1,20 +1,59 @@
-"""Which stored tensors of a checkpoint follow the size of its vocabulary."""
+"""Which stored tensors of a checkpoint follow the size of its vocabulary, and which of a model each becomes."""
 
 from __future__ import annotations
 
 import copy
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
-from hf_xlt.checkpoint.names import Place, places
-from hf_xlt.checkpoint.skeleton import skeleton
+from hf_xlt.checkpoint.kind import skeleton
 from hf_xlt.checkpoint.weights import StoredTensor
 from hf_xlt.errors import InputError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stored tensor goes.
+
+    Attributes:
+        name: Of the tensor in the model, or of the first one where it is converted.
+        made: Names of all tensors that are made of it by a conversion, out of parts or into parts; empty where it
+            goes as it is.
+    """
+
+    name: str
+    made: tuple[str, ...] = ()
+
+
+def places(stored: Iterable[str], model: PreTrainedModel) -> dict[str, Place]:
+    """Stored name → its place, as `from_pretrained` finds it; what the model has no place for is left out.
+
+    The names are changed by transformers' own mapping of published names, with the base model's prefix added or taken
+    away.
+    """
+    mapping = get_model_conversion_mapping(model)
+    renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
+    converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
+    state, prefix = model.state_dict(), model.base_model_prefix
+    targets = {pattern: entry.target_patterns for entry in converters for pattern in entry.source_patterns}
+    found = {}
+    for name in stored:
+        place, pattern = rename_source_key(name, renamings, converters, prefix, state)
+        if place not in state and name in state:  # the mapping leads nowhere; the stored name does
+            place, pattern = rename_source_key(name, [], [], prefix, state)
+        if place in state:
+            first, *others = targets[pattern] if pattern else [""]
+            made = (place, *(place.replace(first, other) for other in others)) if pattern else ()
+            found[name] = Place(place, made)
+    return found
+
 
 SIZES = ("vocab_size", "decoder_vocab_size", "src_vocab_size", "tgt_vocab_size", "vocab_size_per_layer_input")
 LAYER = re.compile(r"^(.*?\.)(\d+)\.")
@@ -46,10 +85,6 @@ class Layout:
 
         What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not. Stored
         names become the model's as transformers itself maps them on opening.
-
-        Raises:
-            InputError: If the model cannot be built, has no token embeddings or several vocabularies, if tensors are
-                not stored as configured, or if one looks vocabulary-sized but has no place in the architecture.
         """
         model = skeleton(config, trust_remote_code)
         rows, input_names = _token_embeddings(model)
@@ -98,7 +133,8 @@ def _growing_axes(
     if sizes != [rows]:
         raise InputError(
             f"The configuration counts {' and '.join(map(str, sizes)) or 'no'} tokens where the embedding table has "
-            f"{rows} rows. Only models with one vocabulary are supported.",
+            f"{rows} rows",
+            hint="Only models with one vocabulary are supported.",
             value=sizes,
         )
     return axes
@@ -109,7 +145,7 @@ def _token_embeddings(model: PreTrainedModel) -> tuple[int, list[str]]:
     try:
         weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
     except (NotImplementedError, AttributeError) as error:
-        raise InputError(f"{type(model).__name__} has no token embeddings. Give a text model.") from error
+        raise InputError(f"{type(model).__name__} has no token embeddings", hint="Give a text model.") from error
     names = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
     return len(weight), names
 
@@ -149,8 +185,8 @@ def _check_stored(
         if differs and not place.made and (name in axes or not packed):
             fields = "`vocab_size`" if name in axes else "the sizes"
             raise InputError(
-                f"{name} is stored as {given}, but config.json asks for {expected}. Correct {fields} there, or give a "
-                "whole checkpoint.",
+                f"{name} is stored as {given}, but config.json asks for {expected}",
+                hint=f"Correct {fields} there, or give a whole checkpoint.",
                 value=given,
             )
         if name in axes and stored[name].dtype == "I64":
@@ -162,8 +198,9 @@ def _check_stored(
             )
         if name in axes and stored[name].dtype not in FLOATS:
             raise InputError(
-                f"{name} is stored as {stored[name].dtype}; expected one of {', '.join(FLOATS)}. "
-                "Give the checkpoint before quantization.",
+                f"{name} is stored as {stored[name].dtype}",
+                expected=f"one of {', '.join(FLOATS)}",
+                hint="Give the checkpoint before quantization.",
                 value=stored[name].dtype,
             )
 

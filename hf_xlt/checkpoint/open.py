@@ -13,17 +13,16 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, short
 from hf_xlt.checkpoint.contents import transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
-from hf_xlt.checkpoint.layout import Layout
-from hf_xlt.checkpoint.names import places
-from hf_xlt.checkpoint.renumber import without_ids_from
-from hf_xlt.checkpoint.skeleton import skeleton
+from hf_xlt.checkpoint.kind import skeleton
+from hf_xlt.checkpoint.layout import Layout, places
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 from hf_xlt.files.revision import split_revision
+from hf_xlt.tokenizers.renumber import without_ids_from
 
 ADAPTERS = "adapter_config.json"
 COUNTS = {
@@ -58,26 +57,34 @@ class Checkpoint:
 
     @classmethod
     @checked
-    def open(cls, name_or_folder: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-        """Open a local folder or a Hub id.
+    def open(cls, name_or_folder: str | Path | Checkpoint, *, trust_remote_code: bool = False) -> Checkpoint:
+        """Open a local folder or a Hub id; a checkpoint that is open already is handed back.
 
         Raises:
             InputError: If it cannot be had, keeps adapters beside its weights, has no configuration that transformers
                 reads, has its weights in `.bin` only or broken, or if its vocabulary-sized tensors cannot all be told
                 apart.
         """
+        if isinstance(name_or_folder, Checkpoint):
+            return name_or_folder
         folder = fetch(name_or_folder)
         body = folder / transformer_path(folder)
         if (body / ADAPTERS).is_file():
             raise InputError(
-                f"{folder} holds adapters ({ADAPTERS}), which would be lost; expected whole weights. Merge them first: "
-                "PeftModel.merge_and_unload()."
+                f"{folder} holds adapters ({ADAPTERS}), which would be lost",
+                expected="whole weights",
+                hint="Merge them first: PeftModel.merge_and_unload().",
             )
         config = _config(body, trust_remote_code)
         weights = Weights.open(body)
         config = _with_stored_head(config, weights.tensors, trust_remote_code)
         layout = Layout.of(config, weights.tensors, trust_remote_code=trust_remote_code)
         return cls(str(name_or_folder), folder, config, weights, layout, trust_remote_code)
+
+    def __repr__(self) -> str:
+        stored = self.weights.tensors[self.layout.input_name]
+        model = ", ".join(self.config.architectures or ()) or self.config.model_type
+        return f"Checkpoint({short(self.name)}: {short(model, 60)}, {stored.dtype} rows {tuple(stored.shape)})"
 
     @property
     def body(self) -> Path:
@@ -119,7 +126,7 @@ class Checkpoint:
 def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
     path = folder / "config.json"
     if not path.is_file():
-        raise InputError(f"{folder} has no config.json. Give a folder that save_pretrained(…) wrote.")
+        raise InputError(f"{folder} has no config.json", hint="Give a folder that save_pretrained(…) wrote.")
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         _check_counts(settings, path)

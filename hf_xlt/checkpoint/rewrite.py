@@ -1,4 +1,4 @@
-"""Give a checkpoint another vocabulary without loading its body."""
+"""Give a checkpoint another vocabulary: on disk without loading its body, or in memory."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import refused, require_type
-from hf_xlt.checkpoint.body import check_body
 from hf_xlt.checkpoint.chat import Chat
+from hf_xlt.checkpoint.checks import check_body, check_finite, check_ids
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
 from hf_xlt.checkpoint.fit import check_padding
+from hf_xlt.checkpoint.kind import kind_of
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.rows import check_finite, check_ids
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered
 from hf_xlt.checkpoint.tokenizer import save_tokenizer
 from hf_xlt.checkpoint.weights import Progress, copy_bytes
@@ -132,9 +132,6 @@ def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedToke
     """The files of settings for a table of `rows`.
 
     Ids are the tokenizer's; where it extends the checkpoint's own with the same special tokens, they stay as they are.
-
-    Raises:
-        InputError: If the body counts positions from another id than the tokenizer pads with.
     """
     check_padding(checkpoint, tokenizer)
     config, body = checkpoint.config, checkpoint.body
@@ -240,28 +237,14 @@ def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint:
 
 
 def chat_of(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, asked: str | None) -> Chat:
-    """The chat template that a new tokenizer of a checkpoint gets.
-
-    Raises:
-        InputError: As `Chat.choose` does.
-    """
+    """The chat template that a new tokenizer of a checkpoint gets."""
     return Chat.choose(asked, tokenizer, checkpoint.tokenizer() if has_tokenizer(checkpoint.body) else None)
 
 
 def write_tokenizer(
     checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, folder: Path, chat_template: str | None = None
 ) -> None:
-    """Save a new tokenizer of a checkpoint, with its chat and the limits of its body: length and kinds of input.
-
-    Args:
-        checkpoint: Whose body the tokenizer is for.
-        tokenizer: The target's.
-        folder: Where its files go.
-        chat_template: As `Chat.choose` takes it.
-
-    Raises:
-        InputError: As `Chat.choose` does.
-    """
+    """Save a new tokenizer of a checkpoint, with its chat and the limits of its body: length and kinds of input."""
     talking = copy.copy(tokenizer)
     talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
     save_tokenizer(talking, folder)
@@ -279,8 +262,48 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}). Download or save it again.") from error
+        raise InputError(f"{path} is not JSON ({error})", hint="Download or save it again.") from error
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def assemble(
+    checkpoint: Checkpoint,
+    transport: Transport,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype | None = None,
+) -> PreTrainedModel:
+    """The language model of a checkpoint with its vocabulary-sized tensors transported.
+
+    Equal to what opens from the folder that `revocabulary` writes; only, a checkpoint without a language-modeling
+    head gets a new one here.
+
+    Raises:
+        InputError: If source rows in use or the body are not finite, or the body is all zeros.
+    """
+    check_tables(checkpoint, transport)
+    check_body(checkpoint)
+    axes = checkpoint.layout.axes
+    state: dict[str, Tensor] = {
+        name: transported(checkpoint.weights.load(name), transport, axes[name])
+        if name in axes
+        else checkpoint.weights.load(name)
+        for name in checkpoint.weights.tensors
+    }
+    settings = target_settings(checkpoint, transport.target_size, tokenizer).files
+    config = type(checkpoint.config).from_dict(settings["config.json"])
+    stored = state[checkpoint.layout.input_name].dtype
+    model = _class_of(config, checkpoint.trust_remote_code).from_pretrained(
+        None, config=config, state_dict=state, dtype=dtype or stored
+    )
+    if "generation_config.json" in settings:
+        model.generation_config = GenerationConfig.from_dict(settings["generation_config.json"])
+    return model
+
+
+def _class_of(config: PreTrainedConfig, trust_remote_code: bool) -> type[PreTrainedModel]:
+    """The class that the Auto class of a kind of model chooses; `from_pretrained` of the latter wants a folder."""
+    with torch.device("meta"):
+        return type(kind_of(config).auto_class.from_config(config, trust_remote_code=trust_remote_code))

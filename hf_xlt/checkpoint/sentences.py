@@ -40,12 +40,7 @@ class SentenceModules:
 
     @classmethod
     def of(cls, folder: Path) -> SentenceModules | None:
-        """Read a folder; None where sentence-transformers did not write it.
-
-        Raises:
-            InputError: If a file cannot be read, a module has pickled weights only, or the model makes no vector of a
-                sentence (a cross-encoder, a sparse one).
-        """
+        """Read a folder; None where sentence-transformers did not write it."""
         listed = modules(folder)
         if not listed:
             return None

@@ -31,8 +31,10 @@ ASKED = (
 )
 
 
-def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or Hub id. No question is ever asked.
+def open_tokenizer(
+    name_or_folder: str | Path | PreTrainedTokenizerBase, *, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or Hub id; one that is open already is handed back. No question is ever asked.
 
     Args:
         name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted.
@@ -42,11 +44,15 @@ def open_tokenizer(name_or_folder: str | Path, *, trust_remote_code: bool = Fals
         InputError: If there is none, it is broken or empty, it brings code that may not run, or it needs a package
             that is not installed.
     """
+    if isinstance(name_or_folder, PreTrainedTokenizerBase):
+        return name_or_folder
     folder = local_folder(name_or_folder)
     if folder is not None and not has_tokenizer(folder):
         folder /= transformer_path(folder)
     if folder is not None and not has_tokenizer(folder):
-        raise InputError(f"{folder} has no tokenizer. Save one there with tokenizer.save_pretrained(…).", path=folder)
+        raise InputError(
+            f"{folder} has no tokenizer", hint="Save one there with tokenizer.save_pretrained(…).", path=folder
+        )
     place, revision = split_revision(str(name_or_folder if folder is None else folder))
     try:
         if not trust_remote_code and _brings_code(place, revision):

@@ -55,11 +55,7 @@ class Shard:
 
     @classmethod
     def open(cls, path: Path) -> Shard:
-        """Read and check the header.
-
-        Raises:
-            InputError: If the file is missing, unreadable, cut short or not in the safetensors format.
-        """
+        """Read and check the header."""
         try:
             with safe_open(path, framework="pt"):  # checks the header, and that the file is as long as it says
                 pass
@@ -67,7 +63,9 @@ class Shard:
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(length))
         except (OSError, SafetensorError) as error:
-            raise InputError(f"{path} is not a whole safetensors file ({error}). Download or save it again.") from error
+            raise InputError(
+                f"{path} is not a whole safetensors file ({error})", hint="Download or save it again."
+            ) from error
         metadata = header.pop("__metadata__", {})
         tensors = {
             name: StoredTensor(entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
@@ -127,11 +125,7 @@ class Weights:
 
     @classmethod
     def open(cls, folder: Path) -> Weights:
-        """Find the weights of a folder as transformers does: one file, else the shards of an index.
-
-        Raises:
-            InputError: If there are none, a shard is missing or unreadable, or a tensor is not where the index says.
-        """
+        """Find the weights of a folder as transformers does: one file, else the shards of an index."""
         index = folder / INDEX_FILE
         if (folder / SINGLE_FILE).is_file():
             return cls((Shard.open(folder / SINGLE_FILE),))
@@ -152,7 +146,9 @@ class Weights:
         shards = {name: Shard.open(folder / name) for name in files}
         for tensor, name in weight_map.items():
             if tensor not in shards[name].tensors:
-                raise InputError(f"{index} says that {name} holds {tensor}, which it does not. Download both again.")
+                raise InputError(
+                    f"{index} says that {name} holds {tensor}, which it does not", hint="Download both again."
+                )
         _check_once(shards, index)
         return cls(tuple(shards.values()), index)
 
@@ -171,7 +167,8 @@ def _check_inside(files: Iterable[str], index: Path) -> None:
         path = Path(name)
         if path.is_absolute() or ".." in path.parts:
             raise InputError(
-                f"{index} names the shard {name!r}, which leads out of the folder. Do not use this model.",
+                f"{index} names the shard {name!r}, which leads out of the folder",
+                hint="Do not use this model.",
                 value=name,
                 path=index,
             )
@@ -183,7 +180,8 @@ def _check_once(shards: Mapping[str, Shard], index: Path) -> None:
         for tensor in shard.tensors:
             if tensor in holder:
                 raise InputError(
-                    f"{tensor} is stored twice, in {holder[tensor]} and {file}. Save the model again.",
+                    f"{tensor} is stored twice, in {holder[tensor]} and {file}",
+                    hint="Save the model again.",
                     value=tensor,
                     path=index,
                 )
@@ -226,8 +224,10 @@ def _no_weights(folder: Path) -> InputError:
     pickled = sorted(path.name for path in folder.glob("*.bin"))
     found = f"only {', '.join(pickled)}" if pickled else "no weights at all"
     return InputError(
-        f"{folder} has no {SINGLE_FILE} or {INDEX_FILE}: {found} there. Pickled .bin weights can run code when "
-        "opened, so they are neither read nor downloaded. Convert them with "
-        "https://huggingface.co/spaces/safetensors/convert, or, where you trust them, with "
-        "AutoModel….from_pretrained(…) and save_pretrained(…)."
+        f"{folder} has no {SINGLE_FILE} or {INDEX_FILE}: {found} there",
+        hint=(
+            "Pickled .bin weights can run code when opened, so they are neither read nor downloaded. Convert them with"
+            " https://huggingface.co/spaces/safetensors/convert, or, where you trust them, with "
+            "AutoModel….from_pretrained(…) and save_pretrained(…)."
+        ),
     )

@@ -32,17 +32,19 @@ from hf_xlt.cli.options import (
 )
 from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import read_dictionaries
+from hf_xlt.evidence.translations import read_dictionary
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.push import plan_upload
-from hf_xlt.initializers import AUTO, METHODS, TRANSPORT_FILE, Evidence, choose, initializer_for
-from hf_xlt.initializers.evidence import flag
+from hf_xlt.initializers import METHODS
+from hf_xlt.initializers.base import TRANSPORT_FILE
+from hf_xlt.initializers.evidence import check_files, evidence_facts, read_places
 from hf_xlt.initializers.health import Health, health_tables
+from hf_xlt.initializers.registry import AUTO, choose, initializer, unused_evidence, used_evidence
 from hf_xlt.recipes import load_recipe, set_value, shipped_recipes
 from hf_xlt.report.tables import example_token, explanation_table, results_table, text_table
 from hf_xlt.runs import run_recipe
 from hf_xlt.runs.kinds import kind_of_run
-from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
 from hf_xlt.transport import Transport
 
@@ -96,50 +98,44 @@ def initialize(
     hf-xlt initialize auto --source google-bert/bert-base-cased --tokenizer google-bert/bert-base-german-cased
     --parallel en-de.tsv --dictionary en-de.txt --output bert-base-german
     """
-    evidence = Evidence(
-        source=source,
-        tokenizer=None if tokenizer is None else open_tokenizer(tokenizer, trust_remote_code=trust_remote_code),
-        helper=helper,
-        donor=donor,
-        dictionary=dictionary or None,
-        parallel=parallel or None,
-        vectors=vectors,
-        source_vectors=source_vectors,
-        corpus=corpus or None,
-        source_corpus=source_corpus,
-        trust_remote_code=trust_remote_code,
-    )
+    given = {"source": source, "tokenizer": tokenizer, "helper": helper, "donor": donor,
+             "dictionary": _named(dictionary), "parallel": _named(parallel), "vectors": vectors,
+             "source_vectors": source_vectors, "corpus": _named(corpus), "source_corpus": source_corpus}  # fmt: skip
+    given = {name: value for name, value in given.items() if value}
+    check_files(given)
     if method == AUTO:
-        choice = choose(evidence)
+        choice = choose(given)
         method = choice.method
         say(f"Taking {method}: {choice.reason}.")
-    check_output(output, overwrite=overwrite, sources=evidence.places)
+    check_output(output, overwrite=overwrite, sources=read_places(given))
     flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
-    options = {"method": method, **{name: value for name, value in flags.items() if value is not None}}
+    options = {name: value for name, value in flags.items() if value is not None}
     check_settings(settings, options)
     for setting in settings or []:
         set_value(options, setting)
-    initializer = initializer_for(options, evidence)
-    if unused := METHODS[method].unused(evidence):
-        say(f"Not used by {method}: {', '.join(map(flag, unused))}.")
-    chat = chat_of(initializer.source, initializer.tokenizer, chat_template)
-    built = initializer.build(
+    options = {"trust_remote_code": trust_remote_code} | options
+    made = initializer(method, **used_evidence(method, given), **options)
+    unused = unused_evidence(method, given)
+    if unused:
+        say(f"Not used by {method}: {', '.join('--' + name.replace('_', '-') for name in unused)}.")
+    chat = chat_of(made.source, made.tokenizer, chat_template)
+    built = made.build(
         output,
         overwrite=overwrite,
         chat_template=chat_template,
         command=command_line(),
         corpus=corpus or None,
-        evidence=evidence.facts(unused),
+        evidence=evidence_facts(given, unused),
     )
     for table in health_tables(Health.load(built)):
         console.print(text_table(table))
-    counts = asdict(initializer.transport().counts)
+    counts = asdict(made.transport().counts)
     say(f"{built}: {', '.join(f'{count:,} {origin}' for origin, count in counts.items() if count)} rows.")
     if chat.notice is not None:
         say(chat.notice)
-    if gone := left_behind(initializer.source.folder, built):
+    if gone := left_behind(made.source.folder, built):
         say(f"Left behind, as of the old model or of no known use to the new one: {', '.join(gone)}.")
-    shown = example_token(initializer.transport())
+    shown = example_token(made.transport())
     explained = "" if shown is None else f"{shlex.join(['hf-xlt', 'explain', str(built), shown])}, or "
     say(f"Next: {explained}train it: hf-xlt run --help")
 
@@ -278,7 +274,7 @@ def tokenizer(
     """
     if like is not None and extend is not None:
         raise InputError("--like trains a new tokenizer and --extend keeps the old one; give one of them.")
-    words = () if not dictionary else (target for _, target in read_dictionaries(dictionary).entries)
+    words = () if not dictionary else (target for _, target in read_dictionary(dictionary).pairs)
     lines = chain(Corpus.of(corpus).lines(), words)
     check_numbers(vocab_size, min_frequency)
     read = (*corpus, *(dictionary or ()), like, extend)

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.arguments import require_share
 from hf_xlt.data.objectives import Example, Objective, special_ids
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import Dictionary
+from hf_xlt.evidence.translations import Dictionary
 from hf_xlt.files.corpora import Split
 
 ANCHORS = ("none", "default", "extra")
@@ -209,7 +209,7 @@ class ExtraAnchors:
     def _entries(self) -> dict[tuple[str, ...], list[tuple[str, str]]]:
         """Words → the entries of them; and the beginnings of entries, of which there may be none."""
         entries: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-        for source, target in self.dictionary.entries:
+        for source, target in self.dictionary.pairs:
             words = tuple(word.folded for word in _words(source))
             for length in range(1, len(words) + 1):
                 entries.setdefault(words[:length], [])

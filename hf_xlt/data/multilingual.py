@@ -16,7 +16,7 @@ from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized
 from hf_xlt.data.sampling import MixedStream, language_probabilities
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.evidence.translations import ParallelText
 from hf_xlt.files.corpora import Split
 
 LanguagePair = tuple[str, str]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.parallel import read_parallel
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.place import file_of
 

@@ -70,16 +70,6 @@ def find_columns(rows: Rows, path: str | Path, names: Sequence[str] = (), alike_
     A column of numbers is none. One of ids, of labels, or with the same word in each row, is left out where two others
     remain.
     Of more than two, the first two are meant, unless the columns have names.
-
-    Args:
-        rows: Line number and cells of the first rows, at least one.
-        path: The table, for messages.
-        names: The columns' names, where they are not in the first row.
-        alike_from: How many rows with the same word in a column are enough to tell that it is no text.
-
-    Raises:
-        InputError: If there are not two such columns, there are more and they have names, or one of the two holds the
-            same text in each of many rows.
     """
     width = _usual_width(rows)
     header = () if names else _header([cells for _, cells in rows], width)

@@ -37,19 +37,22 @@ class TokenCounts:
         fields = self.target_ids, self.source_ids, self.values
         if any(field.shape != (len(self.values),) for field in fields):
             raise InputError(
-                f"Counts of {[field.shape for field in fields]} target ids, source ids and values do not fit; expected "
-                "one of each an entry."
+                f"Counts of {[field.shape for field in fields]} target ids, source ids and values do not fit",
+                expected="one of each an entry",
             )
         for side, ids, size in zip(("target", "source"), fields[:2], self.shape, strict=True):
             if ids.dtype != np.int64 or (len(ids) and not 0 <= ids.min() <= ids.max() < size):
                 raise InputError(
-                    f"The {side} ids of the counts are not int64 from 0 and below {size}; expected ids of the "
-                    f"{side} tokenizer."
+                    f"The {side} ids of the counts are not int64 from 0 and below {size}",
+                    expected=f"ids of the {side} tokenizer",
                 )
         if not (np.isfinite(self.values).all() and (self.values > 0).all()):
-            raise InputError("A count is not a positive number; leave out what was not seen.")
+            raise InputError("A count is not a positive number", hint="Leave out what was not seen.")
         if (np.diff(self._keys) <= 0).any():
-            raise InputError("The counts are out of order or have a pair twice; make them with TokenCounts.of.")
+            raise InputError("The counts are out of order or have a pair twice", hint="Make them with TokenCounts.of.")
+
+    def __repr__(self) -> str:
+        return f"TokenCounts({len(self):,} pairs of {self.shape[0]:,} target and {self.shape[1]:,} source ids)"
 
     @property
     def _keys(self) -> np.ndarray:
@@ -71,7 +74,9 @@ class TokenCounts:
         """
         keys = np.asarray(target_ids, np.int64) * shape[1] + np.asarray(source_ids, np.int64)
         if len(source_ids) and not 0 <= np.min(source_ids) <= np.max(source_ids) < shape[1]:
-            raise InputError(f"The source ids of the counts are not from 0 and below {shape[1]}; check the tokenizer.")
+            raise InputError(
+                f"The source ids of the counts are not from 0 and below {shape[1]}", hint="Check the tokenizer."
+            )
         found, place = np.unique(keys, return_inverse=True)
         sums = np.bincount(place, np.asarray(values, np.float64), len(found))
         seen = sums != 0
@@ -95,7 +100,7 @@ class TokenCounts:
         tables = list(tables)
         if other := [table.shape for table in tables if table.shape != shape]:
             raise InputError(
-                f"Counts of shape {other[0]} cannot be added to {shape}; expected the same two tokenizers."
+                f"Counts of shape {other[0]} cannot be added to {shape}", expected="the same two tokenizers"
             )
         if not tables:
             return cls.empty(shape)
@@ -121,7 +126,7 @@ class TokenCounts:
             InputError: If the weight is negative or not finite.
         """
         if not (weight >= 0 and np.isfinite(weight)):
-            raise InputError(f"A weight of counts is {weight}; expected a number from 0.")
+            raise InputError(f"A weight of counts is {weight}", value=weight, expected="a number from 0")
         return self._with(self.values * weight)
 
     def relative(self) -> Self:

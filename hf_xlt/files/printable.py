@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from html import escape
 
 # Control characters, which a terminal obeys; those that turn the direction of other text around; surrogates and
 # non-characters, which neither UTF-8 nor HTML can hold. Marks and joiners that scripts are written with stay.
@@ -18,6 +20,15 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same on one line: a space for each stretch of line breaks and tabs."""
     return printable(_BREAKS.sub(" ", text))
+
+
+def html_table(header: Sequence[str], lines: Iterable[Sequence[object]], caption: str = "") -> str:
+    """A table for a notebook."""
+    rows = [("th", header), *(("td", line) for line in lines)]
+    body = "".join(
+        f"<tr>{''.join(f'<{tag}>{escape(one_line(str(cell)))}</{tag}>' for cell in cells)}</tr>" for tag, cells in rows
+    )
+    return f"<table>{f'<caption>{escape(one_line(caption))}</caption>' if caption else ''}{body}</table>"
 
 
 def shortened(text: str, length: int) -> str:

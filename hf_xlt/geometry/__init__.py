@@ -2,9 +2,8 @@
 
 from hf_xlt.geometry.adversarial import AdversarialGame, GameSettings
 from hf_xlt.geometry.align import align_spaces
-from hf_xlt.geometry.alignment import Alignment
-from hf_xlt.geometry.similarity import sparsemax, top_k_softmax, unit_rows
-from hf_xlt.geometry.weighting import WEIGHTINGS, Weighting
+from hf_xlt.geometry.similarity import WEIGHTINGS, Weighting, sparsemax, top_k_softmax, unit_rows
+from hf_xlt.geometry.space import Alignment
 
 __all__ = [
     "WEIGHTINGS",

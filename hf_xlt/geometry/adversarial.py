@@ -1,19 +1,58 @@
-"""The adversarial game: a map that makes one space look like another (Conneau et al., 2018), a step at a time."""
+"""The adversarial game: a map that makes one space look like another (Conneau et al., 2018)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, checked, require_positive, require_whole
+from hf_xlt.arguments import MOST, checked, require_one_of, require_positive, require_whole
 from hf_xlt.errors import InputError
-from hf_xlt.geometry.discriminator import Discriminators
-from hf_xlt.geometry.procrustes import orthogonalize
+from hf_xlt.geometry.csls import matches
+from hf_xlt.geometry.maps import orthogonalize
+from hf_xlt.geometry.similarity import unit_rows
+
+LEAK = 0.2
+
+
+class Discriminators(nn.Module):
+    """One network a restart: input dropout, two hidden layers with leaky ReLU, one logit (Conneau et al., 2018).
+
+    Every parameter has a leading dimension `(restarts, …)`; layers are batched products. No restart sees another's
+    rows or draws: each has its own generator, so that a batch plays as its restarts would play alone.
+
+    Args:
+        width: Width of the rows.
+        hidden: Width of the hidden layers.
+        dropout: Probability that an input is dropped in training mode.
+        draws: A generator a restart, for the first weights and the dropout.
+    """
+
+    def __init__(self, width: int, hidden: int, dropout: float, draws: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self._dropout, self._draws = dropout, draws
+        widths = (width, hidden, hidden, 1)
+        layers = list(zip(widths, widths[1:], strict=False))
+        self.weights = nn.ParameterList(self._uniform((n, m), n**-0.5) for n, m in layers)
+        self.biases = nn.ParameterList(self._uniform((1, m), n**-0.5) for n, m in layers)
+
+    def _uniform(self, shape: tuple[int, int], bound: float) -> Tensor:
+        return torch.stack([torch.empty(shape).uniform_(-bound, bound, generator=draw) for draw in self._draws])
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits `(restarts, batch)` of rows `(restarts, batch, width)`: high where they seem mapped."""
+        if self.training:
+            kept = [torch.rand(rows.shape[1:], generator=draw, device=draw.device) for draw in self._draws]
+            rows = rows * (torch.stack(kept).to(rows.device) >= self._dropout) / (1 - self._dropout)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            rows = F.leaky_relu(torch.baddbmm(bias, rows, weight), LEAK)
+        return torch.baddbmm(self.biases[-1], rows, self.weights[-1]).squeeze(-1)
+
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 
@@ -44,9 +83,6 @@ class GameSettings:
         shrink: One more factor after each round but the first whose criterion is below the map's best.
         beta: Strength of the pull towards orthogonal maps after each step; 0.5 is Newton and Schulz's full step.
         judged: Frequent words, on either side, that the criterion is taken over.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     restarts: int = 1
@@ -70,11 +106,14 @@ class GameSettings:
             require_whole(name, getattr(self, name), least=1, most=MOST)
         for name, highest in (("dropout", 1), ("smoothing", 0.5), ("beta", 1)):
             if not 0 <= getattr(self, name) < highest:
-                raise InputError(f"{name} is {getattr(self, name)}; expected from 0 and below {highest}.")
+                raise InputError(
+                    f"{name} is {getattr(self, name)}",
+                    value=getattr(self, name),
+                    expected=f"from 0 and below {highest}",
+                )
         for name in ("discriminator_rate", "map_rate", "decay", "shrink"):
             require_positive(name, getattr(self, name))
-        if self.optimizer not in OPTIMIZERS:
-            raise InputError(f"Optimizer {self.optimizer!r} is unknown; expected one of {', '.join(OPTIMIZERS)}.")
+        require_one_of("optimizer", self.optimizer, OPTIMIZERS)
 
     @classmethod
     def paper(cls, restarts: int = 1) -> Self:
@@ -159,7 +198,7 @@ class AdversarialGame:
         return losses.detach()
 
     def _losses(self, mapped: Tensor, images: Tensor, source_label: float) -> Tensor:
-        """Binary cross-entropy `(restarts,)` of both sides, where mapped rows are labelled `1 − source_label`."""
+        """Binary cross-entropy `(restarts,)` of both sides, where mapped rows are labeled `1 − source_label`."""
         logits = self.discriminators(torch.cat([mapped, images], dim=1) * images.shape[-1] ** 0.5)
         labels = torch.full_like(logits, source_label)
         labels[:, : mapped.shape[1]] = 1 - source_label
@@ -183,16 +222,12 @@ class AdversarialGame:
         return {name: t.clone() for name, t in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from the state of a game of the same settings.
-
-        Raises:
-            InputError: If the state is of a game of other settings.
-        """
+        """Go on from the state of a game of the same settings."""
         parameters = dict(self.discriminators.named_parameters())
         shapes = {f"discriminators.{name}": p.shape for name, p in parameters.items()} | {"maps": self.maps.shape}
         unfit = [name for name, shape in shapes.items() if name not in state or state[name].shape != shape]
         if unfit:
-            raise InputError(f"{unfit[0]} of the game's state does not fit; expected the state of the same settings.")
+            raise InputError(f"{unfit[0]} of the game's state does not fit", expected="the state of the same settings")
         self.maps, self._map_rates = (state[name].to(self.maps, copy=True) for name in ("maps", "map_rates"))
         self._best, self._fell = state["best"].clone(), state["fell"].clone()
         for restart, draw in enumerate(self._draws):
@@ -206,3 +241,36 @@ class AdversarialGame:
             moments[int(index)][moment] = state[name].clone()
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def play(images: Tensor, rows: Tensor, start: Tensor, settings: GameSettings, seed: int = 0) -> Tensor:
+    """The map with the best criterion of all restarts and rounds.
+
+    Args:
+        images: Unit rows `(m, d)` of the source's frequent words.
+        rows: Unit rows `(n, k)` of the target's.
+        start: `(k, d)`, the map every restart begins with.
+        settings: How the game is played.
+        seed: Seed of the first restart; each further one has the next.
+    """
+    game = AdversarialGame(start, settings, seed)
+    best, best_criterion = start, -torch.inf
+    judged = settings.judged
+    with tqdm(total=settings.rounds * settings.iterations, desc="game", unit="step", disable=None) as bar:
+        for _ in range(settings.rounds):
+            for _ in range(settings.iterations):
+                game.step(*game.batches(images, rows))
+                bar.update()
+            if not game.maps.isfinite().all():
+                raise InputError(
+                    f"The game diverged at map_rate={settings.map_rate}, beta={settings.beta}",
+                    expected="maps that stay orthogonal",
+                    hint="Lower map_rate.",
+                )
+            criteria = [matches(unit_rows(rows[:judged] @ map_), images[:judged]).criterion for map_ in game.maps]
+            game.end_round(torch.tensor(criteria))
+            bar.set_postfix(criterion=f"{max(criteria):.3f}")
+            if max(criteria) > best_criterion:
+                best_criterion = max(criteria)
+                best = game.maps[criteria.index(best_criterion)].clone()
+    return best

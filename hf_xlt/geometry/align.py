@@ -2,22 +2,78 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import checked, require_seed
+from hf_xlt.arguments import checked, require_id_pairs, require_one_of, require_seed
 from hf_xlt.errors import InputError
-from hf_xlt.geometry.adversarial import GameSettings
-from hf_xlt.geometry.alignment import Alignment
-from hf_xlt.geometry.axes_start import axes_start
+from hf_xlt.geometry.adversarial import GameSettings, play
 from hf_xlt.geometry.csls import Matches, matches
-from hf_xlt.geometry.play import play
-from hf_xlt.geometry.procrustes import procrustes
-from hf_xlt.geometry.seeds import SeedDictionary
+from hf_xlt.geometry.maps import axes_start, procrustes, similarity_start
 from hf_xlt.geometry.similarity import unit_rows
-from hf_xlt.geometry.similarity_start import similarity_start
-from hf_xlt.geometry.space import Space
+from hf_xlt.geometry.space import Alignment, Space
+
+EVERY = 10
+
+
+@dataclass(frozen=True, eq=False)
+class SeedDictionary:
+    """Translations with a vector on both sides.
+
+    Attributes:
+        source: The space that is led to.
+        target: The space that is mapped.
+        learned: int64 `(p, 2)`, target and source ids that the first map is learned from.
+        held_out: int64 `(q, 2)`, every tenth entry; none of fewer than ten.
+    """
+
+    source: Space
+    target: Space
+    learned: Tensor
+    held_out: Tensor
+
+    @classmethod
+    def of(cls, source: Space, target: Space, dictionary: Tensor) -> Self:
+        """Check and split a dictionary, int64 `(p, 2)`: target and source ids."""
+        known = _with_vectors(source, target, dictionary)
+        kept = torch.arange(1, len(known) + 1, device=known.device) % EVERY == 0
+        return cls(source, target, known[~kept], known[kept])
+
+    def first_map(self) -> Tensor:
+        """The orthogonal map `(k, d)` that leads the learned entries' targets to their sources."""
+        return procrustes(self.target.rows[self.learned[:, 0]], self.source.rows[self.learned[:, 1]])
+
+    def found(self, map_: Tensor, frequent: int) -> float | None:
+        """Share of held-out targets whose source is their CSLS match among the source's most frequent words.
+
+        None where no entry was held out, or none has a source that frequent.
+        """
+        candidates = self.source.order[:frequent]
+        place = torch.full((len(self.source.rows),), -1, device=candidates.device)
+        place[candidates] = torch.arange(len(candidates), device=candidates.device)
+        entries = self.held_out[place[self.held_out[:, 1]] >= 0]
+        if not len(entries):
+            return None
+        mapped = unit_rows(self.target.rows[entries[:, 0]] @ map_)
+        right = matches(mapped, self.source.rows[candidates]).forward == place[entries[:, 1]]
+        return float(right.float().mean())
+
+
+def _with_vectors(source: Space, target: Space, dictionary: Tensor) -> Tensor:
+    require_id_pairs("dictionary", dictionary, len(target.rows), len(source.rows))
+    known = target.rows[dictionary[:, 0]].any(dim=1) & source.rows[dictionary[:, 1]].any(dim=1)
+    if not known.any():
+        raise InputError(
+            f"None of the {len(dictionary)} dictionary entries has a vector on both sides",
+            expected="some",
+            hint="Check that its words are spelled as in the tables, or leave it out.",
+        )
+    return dictionary[known]
+
 
 STARTS = ("similarity", "axes", "identity")
 CONFIDENCE = 0.1
@@ -43,7 +99,7 @@ def align_spaces(
 ) -> Alignment:
     """Find the orthogonal map that lays a target's vectors on a source's, with or without a dictionary.
 
-    Both tables are scaled to unit rows, centred and scaled again. The first map comes from the dictionary if there is
+    Both tables are scaled to unit rows, centered and scaled again. The first map comes from the dictionary if there is
     one, else from similarity profiles, principal axes or the identity; a game may improve it; then Procrustes on mutual
     CSLS matches is repeated until the criterion settles, and the map with the best criterion is kept, unless the first
     one finds more of the dictionary entries that were held out. The criterion is the mean cosine of mapped words and
@@ -122,19 +178,23 @@ def _without_structure(rows: Tensor, seed: int) -> Tensor:
 
 
 def _check_settings(start: str, refinements: int, frequent: int) -> None:
-    if start not in STARTS:
-        raise InputError(f"Start {start!r} is unknown; expected one of {', '.join(STARTS)}.")
+    require_one_of("start", start, STARTS)
     if refinements < 0 or frequent < 1:
-        raise InputError(f"refinements={refinements}, frequent={frequent}; expected 0 or more, and at least 1 word.")
+        raise InputError(f"refinements={refinements}, frequent={frequent}", expected="0 or more, and at least 1 word")
 
 
 def _check_success(alignment: Alignment) -> None:
     if alignment.confidence < CONFIDENCE:
         raise InputError(
             f"The spaces could not be aligned: mapped words reach a mean cosine of {alignment.criterion:.3f} to their "
-            f"matches, where {alignment.chance:.3f} is chance; expected a confidence of {CONFIDENCE} or more, found "
-            f"{alignment.confidence:.2f}{_of_dictionary(alignment)}. Give a dictionary (words spelled alike may do), "
-            "train on more text, on translation pairs too, or try another start."
+            f"matches, where {alignment.chance:.3f} is chance",
+            expected=(
+                f"a confidence of {CONFIDENCE} or more, found {alignment.confidence:.2f}{_of_dictionary(alignment)}"
+            ),
+            hint=(
+                "Give a dictionary (words spelled alike may do), train on more text, on translation pairs too, or try "
+                "another start."
+            ),
         )
 
 

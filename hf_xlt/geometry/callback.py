@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_xlt.arguments import checked, require_finite, require_ids, require_seed
+from hf_xlt.arguments import checked, require_finite, require_id_pairs, require_ids, require_one_of, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import AdversarialGame, GameSettings
 from hf_xlt.geometry.align import align_spaces
@@ -69,12 +69,13 @@ class AdversarialAlignmentCallback(TrainerCallback):
         game: GameSettings | None = None,
         seed: int = 0,
     ) -> None:
-        if mode not in MODES:
-            raise InputError(f"mode is {mode!r}; expected one of {', '.join(MODES)}.")
+        require_one_of("mode", mode, MODES)
         if mode == "before" and vectors is None:
-            raise InputError("mode 'before' needs static vectors of the target's tokens; give them, or mode 'during'.")
+            raise InputError(
+                "mode 'before' needs static vectors of the target's tokens", hint="Give them, or mode 'during'."
+            )
         if every < 1 or turn < 1:
-            raise InputError(f"every={every}, turn={turn}; expected at least 1 of both.")
+            raise InputError(f"every={every}, turn={turn}", expected="at least 1 of both")
         require_seed("seed", seed)
         size = None
         if vectors is not None:
@@ -83,14 +84,14 @@ class AdversarialAlignmentCallback(TrainerCallback):
         require_ids("target_ids", target_ids, size)
         require_ids("source_ids", source_ids)
         if dictionary is not None:
-            _check_dictionary(dictionary, size)
+            require_id_pairs("dictionary", dictionary, size)
         self.mode = mode
         self.every = every
         self.turn = turn
         self._target_ids, self._source_ids = target_ids, source_ids
         self._moved = target_ids[~torch.isin(target_ids, source_ids)]
         if not len(self._moved):
-            raise InputError("All target ids are source ids too; expected some rows of the target alone to move.")
+            raise InputError("All target ids are source ids too", expected="some rows of the target alone to move")
         self._vectors = vectors
         self._dictionary = dictionary
         self._settings = game
@@ -170,13 +171,6 @@ class AdversarialAlignmentCallback(TrainerCallback):
             save_file(tensors, _state_path(args, state))
 
 
-def _check_dictionary(dictionary: Tensor, size: int | None) -> None:
-    if dictionary.ndim != 2 or dictionary.shape[1] != 2:
-        raise InputError(f"dictionary is of shape {tuple(dictionary.shape)}", value=dictionary, expected="(p, 2)")
-    require_ids("dictionary: target ids", dictionary[:, 0], size)
-    require_ids("dictionary: source ids", dictionary[:, 1])
-
-
 def _table(model: PreTrainedModel) -> Tensor:
     return cast(nn.Embedding, model.get_input_embeddings()).weight.detach()
 
@@ -194,7 +188,8 @@ def _saved_state(args: TrainingArguments, state: TrainerState) -> dict[str, Tens
     path = _state_path(args, state)
     if not path.is_file():
         raise InputError(
-            f"{path} is missing: training goes on from step {state.global_step}, but the state of the alignment is not "
-            "there. Resume from a checkpoint in output_dir that was written with this callback."
+            f"{path} is missing: training goes on from step {state.global_step}, but the state of the alignment is not"
+            " there",
+            hint="Resume from a checkpoint in output_dir that was written with this callback.",
         )
     return load_file(path)

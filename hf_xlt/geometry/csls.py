@@ -1,4 +1,4 @@
-"""Cross-domain similarity local scaling: nearest neighbours without hubs (Conneau et al., 2018).
+"""Cross-domain similarity local scaling: nearest neighbors without hubs (Conneau et al., 2018).
 
 `CSLS(x, y) = 2 cos(x, y) − r(x) − r(y)`, where `r` is a row's mean cosine to its `k` nearest rows of the other space.
 All functions take unit rows, work on a block of rows at a time, and never hold all similarities.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hf_xlt.transport.mixture import row_blocks
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +43,13 @@ class Matches:
         return float(self.cosines.mean())
 
 
-def local_means(queries: Tensor, keys: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
+def local_means(queries: Tensor, keys: Tensor, k: int = NEIGHBORS) -> tuple[Tensor, Tensor]:
     """`r` of every query `(n,)` and of every key `(m,)`, from one pass over the cosines.
 
     Args:
         queries: Unit rows `(n, d)`.
         keys: Unit rows `(m, d)`.
-        k: Size of a neighbourhood; all rows where there are fewer.
+        k: Size of a neighborhood; all rows where there are fewer.
     """
     of_queries = torch.empty(len(queries), device=queries.device)
     nearest = queries.new_empty(len(keys), 0)  # each key's largest cosines so far
@@ -60,13 +60,13 @@ def local_means(queries: Tensor, keys: Tensor, k: int = NEIGHBOURS) -> tuple[Ten
     return of_queries, nearest.mean(1)
 
 
-def matches(queries: Tensor, keys: Tensor, k: int = NEIGHBOURS) -> Matches:
+def matches(queries: Tensor, keys: Tensor, k: int = NEIGHBORS) -> Matches:
     """Match every query and every key, in two passes over the cosines.
 
     Args:
         queries: Unit rows `(n, d)`, at least one.
         keys: Unit rows `(m, d)`, at least one.
-        k: Size of the neighbourhoods that local means are taken over.
+        k: Size of the neighborhoods that local means are taken over.
     """
     of_queries, of_keys = local_means(queries, keys, k)
     forward = torch.empty(len(queries), dtype=torch.int64, device=queries.device)

@@ -31,12 +31,9 @@ def matching_pursuit(signals: Tensor, atoms: Tensor, k: int) -> tuple[Tensor, Te
     Returns:
         int64 `(n, k)`, the atoms of each signal in the order they were taken, and float32 `(n, k)`, their coefficients:
         zero from where a signal was met exactly.
-
-    Raises:
-        InputError: If `k` is not positive or there is no atom.
     """
     if k < 1 or not len(atoms):
-        raise InputError(f"k is {k}, with {len(atoms)} atoms; expected at least 1 of both.")
+        raise InputError(f"k is {k}, with {len(atoms)} atoms", value=k, expected="at least 1 of both")
     k = min(k, *atoms.shape)
     blocks = list(device_blocks(len(signals), len(atoms) + k * atoms.shape[1], atoms.device))
     found = [_pursue(signals[block], atoms, k) for block in tqdm(blocks, desc="pursuit", unit="block", disable=None)]

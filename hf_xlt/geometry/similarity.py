@@ -1,4 +1,4 @@
-"""Cosine similarity of two vocabularies, a row block at a time, and the sparse mixtures made of it.
+"""Cosine similarity of two vocabularies, a row block at a time, and the mixtures made of it.
 
 The work is done on the device that the vectors are on; mixtures are handed back in main memory.
 """
@@ -6,16 +6,37 @@ The work is done on the device that the vectors are on; mixtures are handed back
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, require_positive, require_whole
-from hf_xlt.errors import InputError
+from hf_xlt.arguments import MOST, require_device, require_finite, require_one_of, require_positive, require_whole
 from hf_xlt.geometry.nearest import Nearest
-from hf_xlt.geometry.simplex import sparsemax_of_largest
-from hf_xlt.transport.mixture import SparseMixture, row_blocks
+from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture, SparseMixture, row_blocks
+
+
+def sparsemax_of_largest(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Sparsemax from each row's largest scores alone.
+
+    The weights are `max(0, z - τ)` with `τ` such that they sum to one, found from the sorted scores in closed form.
+    A score below `τ` has no influence on it: where the last of the candidates is one, no score was missed.
+
+    Args:
+        scores: `(n, k)`, each row's largest scores in falling order.
+
+    Returns:
+        The weights, float32 `(n, k)`, and whether each row is closed, bool `(n,)`: the weights are those that all
+        scores of the row would have given.
+    """
+    exact = scores.double()
+    excess = exact.cumsum(1) - 1
+    ranks = torch.arange(1, scores.shape[1] + 1, device=scores.device)
+    support = (exact * ranks > excess).sum(1, keepdim=True)
+    threshold = excess.gather(1, support - 1) / support
+    return (exact - threshold).clamp_(min=0).float(), exact[:, -1] <= threshold[:, 0]
+
 
 _FIRST_CANDIDATES = 64
 _SHARE_OF_FREE = 8  # on a GPU: what becomes of a block of cosines takes several times its size
@@ -58,9 +79,6 @@ def top_k_softmax(
         source_size: Number of source ids.
         k: Number of keys in a row; all of them where there are fewer.
         temperature: What cosines are divided by; the smaller, the more weight on the nearest.
-
-    Raises:
-        InputError: If `k` or the temperature is not positive, or a vector holds NaN or infinity.
     """
     check_top_k(k, temperature)
 
@@ -87,9 +105,6 @@ def sparsemax(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: in
         keys: Source vectors `(o, d)`; zero vectors are left out.
         source_ids: int64 `(o,)`, the source ids of the keys.
         source_size: Number of source ids.
-
-    Raises:
-        InputError: If a vector holds NaN or infinity.
     """
 
     def weigh_by(keys: Tensor) -> tuple[Weigh, int]:
@@ -142,5 +157,55 @@ def _entries(rows: Tensor, columns: Tensor, weights: Tensor) -> Entries:
 
 def _check(name: str, vectors: Tensor) -> None:
     if vectors.numel() and not torch.stack(vectors.aminmax()).isfinite().all():
-        row = int((~vectors.isfinite()).any(dim=1).nonzero()[0])
-        raise InputError(f"Row {row} of the {name} vectors holds NaN or infinity; expected numbers: mend or drop it.")
+        require_finite(f"the {name} vectors", vectors)
+
+
+WEIGHTINGS = ("paper", "positive", "top-k", "sparsemax")
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """A way to weigh the tokens a row is mixed from by their cosines to it.
+
+    Attributes:
+        name: `paper`: the cosines as they are, over all tokens (CLP-Transfer's paper), in closed form; `positive`: the
+            same with negative ones set to zero; `top-k`: softmax of the k largest over a temperature (WECHSEL, OFA);
+            `sparsemax`: their sparsemax (FOCUS, CLP+, RAMEN).
+        k: Number of tokens in a row, for `top-k`.
+        temperature: What cosines are divided by, for `top-k`.
+        device: Where the work is done, such as `cuda`.
+    """
+
+    name: str
+    k: int = 10
+    temperature: float = 0.1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        require_one_of("weighting", self.name, WEIGHTINGS)
+        if self.name == "top-k":
+            check_top_k(self.k, self.temperature)
+        require_device("device", self.device)
+
+    def mix(self, queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: int) -> Mixture:
+        """Mix source rows for each query.
+
+        Args:
+            queries: Target vectors `(n, d)`; a zero vector gets no weights.
+            keys: Vectors `(o, d)` of the source tokens that rows are mixed from. Zero vectors get no weight.
+            source_ids: int64 `(o,)`, the source ids of the keys.
+            source_size: Number of source ids.
+
+        Returns:
+            A mixture of `n` rows, in main memory.
+        """
+        queries, keys = queries.to(self.device), keys.to(self.device)
+        match self.name:
+            case "paper":
+                return FactoredMixture(unit_rows(queries).cpu(), unit_rows(keys).cpu(), source_ids.cpu())
+            case "positive":
+                return ClippedMixture(unit_rows(queries).cpu(), unit_rows(keys).cpu(), source_ids.cpu())
+            case "top-k":
+                return top_k_softmax(queries, keys, source_ids, source_size, self.k, self.temperature)
+            case _:
+                return sparsemax(queries, keys, source_ids, source_size)

@@ -1,4 +1,4 @@
-"""A space to be aligned: the rows of a table, normalised, and which of them to learn from."""
+"""An embedding space, and two of them laid on one another."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from hf_xlt.arguments import require_finite, require_ids
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.transport.mixture import ProjectedMixture
 
 # A row this much shorter than the typical one is the mark of a word without a vector (fastText writes 1e-8), not one.
 NO_VECTOR = 1e-4
@@ -17,13 +20,13 @@ NO_VECTOR = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Rows scaled to length one, centred, and scaled to length one again.
+    """Rows scaled to length one, centered, and scaled to length one again.
 
     Attributes:
         rows: float32 `(V, d)`; zero where the table has no vector.
         order: int64 `(n,)`, the rows to learn from, most frequent first; all have a vector.
         lengths: float32 `(n,)`, lengths of those rows in the table.
-        mean: float32 `(d,)`, what centring took away.
+        mean: float32 `(d,)`, what centering took away.
         distances: float32 `(V,)`, how far each row was from the mean, as a unit row.
     """
 
@@ -35,30 +38,33 @@ class Space:
 
     @classmethod
     def of(cls, name: str, vectors: Tensor, order: Tensor) -> Self:
-        """Normalise a table.
+        """Normalize a table.
 
         Args:
             name: What the table is called in messages.
             vectors: `(V, d)`, of any float dtype; rows of no length have no vector.
             order: int64, ids by falling frequency, each once; those to learn from, so without special tokens.
-
-        Raises:
-            InputError: If vectors are not finite numbers, an id is out of range or given twice, or no row to learn
-                from is left.
         """
-        vectors = _checked_vectors(name, vectors)
+        require_finite(name, vectors)
+        vectors = vectors.detach().to(torch.float32)
         lengths = torch.linalg.vector_norm(vectors, dim=1)
-        order = _checked_order(name, order, len(vectors)).to(vectors.device)
+        require_ids(f"{name}_order", order, len(vectors))
+        if len(order.unique()) < len(order):
+            raise InputError(f"{name}_order names an id twice", expected="each once, the most frequent first")
+        order = order.to(vectors.device)
         placed = lengths > NO_VECTOR * lengths[lengths > 0].median() if lengths.any() else lengths > 0
         order = order[placed[order]]
         if not len(order):
             raise InputError(
-                f"None of the {name} words to learn from has a vector; expected some. Check ids and table."
+                f"None of the {name} words to learn from has a vector", expected="some", hint="Check ids and table."
             )
         rows = unit_rows(vectors)
         mean = rows[order].mean(0)
         rows.sub_(mean).mul_(placed[:, None])
         return cls(unit_rows(rows), order, lengths[order], mean, torch.linalg.vector_norm(rows, dim=1))
+
+    def __repr__(self) -> str:
+        return f"Space({len(self.rows):,} rows, {self.rows.shape[1]} wide; {len(self.order):,} to learn from)"
 
     def frequent(self, count: int) -> Tensor:
         """The rows `(≤ count, d)` of the most frequent words, in order."""
@@ -71,28 +77,75 @@ class Space:
         return ranks
 
 
-def _checked_vectors(name: str, vectors: Tensor) -> Tensor:
-    if vectors.ndim != 2 or not vectors.is_floating_point():
-        raise InputError(f"The {name} vectors are {vectors.dtype} {tuple(vectors.shape)}; expected a float table.")
-    vectors = vectors.detach().to(torch.float32)
-    broken = (~vectors.isfinite()).any(dim=1).nonzero()
-    if len(broken):
-        raise InputError(
-            f"Row {int(broken[0])} of the {name} vectors holds NaN or infinity; expected numbers: mend or drop it."
-        )
-    return vectors
+_PARTS = 100
 
 
-def _checked_order(name: str, order: Tensor, rows: int) -> Tensor:
-    if order.ndim != 1 or order.dtype != torch.int64 or not len(order):
-        raise InputError(
-            f"The {name} order is {order.dtype} {tuple(order.shape)}; expected int64 ids by falling frequency."
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """A map from the target's space into the source's.
+
+    Attributes:
+        source: The space that is led to.
+        target: The space that is mapped, `target.rows @ map`.
+        map: float32 `(k, d)`, orthogonal (with orthonormal rows or columns where `k` and `d` differ).
+        criterion: Mean cosine of the target's frequent words, mapped, and their CSLS matches in the source.
+        chance: The same where nothing can match: what refinement makes out of a target without its structure.
+        history: The criterion before each refinement and after the last.
+        pairs: int64 `(p, 2)`, target and source ids that are each other's best match.
+        held_out: Share of dictionary entries kept from the first map whose translation the map finds; None without a
+            dictionary.
+    """
+
+    source: Space
+    target: Space
+    map: Tensor
+    criterion: float
+    chance: float
+    history: tuple[float, ...]
+    pairs: Tensor
+    held_out: float | None = None
+
+    def __repr__(self) -> str:
+        held_out = "" if self.held_out is None else f", {self.held_out:.0%} of held-out entries found"
+        figures = (
+            f"criterion {self.criterion:.3f}, chance {self.chance:.3f}, confidence {self.confidence:.2f}{held_out}"
         )
-    if order.min() < 0 or order.max() >= rows:
-        raise InputError(
-            f"The {name} order runs from {int(order.min())} to {int(order.max())}; expected ids below {rows}, the rows "
-            "of the table."
-        )
-    if len(order.unique()) < len(order):
-        raise InputError(f"The {name} order names an id twice; expected each once, the most frequent first.")
-    return order
+        return f"Alignment({tuple(self.map.shape)} map, {len(self.pairs):,} mutual matches: {figures})"
+
+    @property
+    def confidence(self) -> float:
+        """Where the criterion lies between chance, 0, and a perfect match, 1; or `held_out`, if that is more.
+
+        Spaces of different make, such as static vectors and a model's embeddings, may be aligned well enough to
+        translate and still lie at angles that the criterion cannot tell from chance.
+        """
+        return max((self.criterion - self.chance) / (1 - self.chance), self.held_out or 0)
+
+    def mapped(self) -> Tensor:
+        """The target's rows `(V_t, d)` beside the source's, as unit rows; zero where the target has no vector."""
+        return unit_rows(self.target.rows @ self.map)
+
+    def projection(self, ids: Tensor) -> ProjectedMixture:
+        """Rows for the source model: normalization undone in the source's way, lengths as the source's.
+
+        A mapped row is moved as far from the source's mean as it was from the target's, relative to what is usual in
+        either, and made as long as the source's rows of the same relative frequency are on average: in many models
+        rare words are longer than frequent ones. Words outside the target's order count as the rarest. The mean is the
+        last row of the mixture's map.
+
+        Args:
+            ids: int64 `(n,)`, target ids; one without a vector gets a zero row, which is not `finite`.
+        """
+        usual_source, usual_target = (space.distances[space.order].mean() for space in (self.source, self.target))
+        rows = self.target.rows[ids] * self.target.distances[ids, None] * (usual_source / usual_target)
+        basis = torch.cat([self.map, self.source.mean[None]])  # (k + 1, d)
+        vectors = torch.cat([rows, rows.any(dim=1, keepdim=True).float()], dim=1)
+        present = ((vectors @ (basis @ basis.T)) * vectors).sum(1).clamp_(min=0).sqrt()  # lengths of vectors @ basis
+        scale = self._lengths()[ids] / present.masked_fill_(present == 0, 1)
+        return ProjectedMixture(vectors * scale[:, None], basis)
+
+    def _lengths(self) -> Tensor:
+        """Float32 `(V_t,)`: the source's lengths, averaged in parts of its order and spread over the target's."""
+        parts = F.adaptive_avg_pool1d(self.source.lengths[None, None], min(_PARTS, len(self.source.order)))
+        by_rank = F.interpolate(parts, size=len(self.target.order), mode="linear")[0, 0]
+        return by_rank[self.target.ranks()]  # rank −1 reads the rarest

@@ -1,4 +1,4 @@
-"""Static vectors of the target vocabulary, led into the source's embedding space (TreLM's initialisation)."""
+"""Static vectors of the target vocabulary, led into the source's embedding space (TreLM's initialization)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import require_finite, require_ids
-from hf_xlt.checkpoint import Checkpoint
-from hf_xlt.errors import InputError
+from hf_xlt.arguments import require_one_of
+from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.align import align_spaces
-from hf_xlt.geometry.alignment import Alignment
-from hf_xlt.initializers.overlap import OverlapInitializer
+from hf_xlt.geometry.space import Alignment
+from hf_xlt.initializers.base import OverlapInitializer
+from hf_xlt.initializers.evidence import AnyText, AnyTokenizer, Model, frequent_ids, target_table
 from hf_xlt.transport.mixture import ProjectedMixture
 
 STARTS = ("overlap", "similarity", "identity")
@@ -41,11 +41,12 @@ class AdversarialInitializer(OverlapInitializer):
     Rows of an output bias are not mapped but drawn. An untied head as wide as the table gets the same rows as it.
 
     Args:
-        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
+        source: The source checkpoint.
         tokenizer: The target tokenizer, often a joint one of both languages.
-        vectors: Static vectors `(V_t, k)` of the target's tokens; zero rows for tokens without one.
-        order: int64, ids of the target's tokens to learn from, most frequent first.
-        source_order: The same for the source's tokens.
+        vectors: Static vectors `(V_t, k)` of the target's tokens, zero rows for tokens without one; or word vectors.
+        corpus: Text of the target language, whose frequent tokens are learned from; or int64, their ids, the most
+            frequent first.
+        source_corpus: The same of the source language.
         start: What the first map comes from.
         game: If given, the adversarial game is played before the map is refined.
         ignore_case: Whether tokens also match on their casefolded text.
@@ -54,38 +55,30 @@ class AdversarialInitializer(OverlapInitializer):
         InputError: If an argument does not fit, the vocabularies share no token, or the spaces cannot be aligned.
     """
 
-    method = "adversarial"
     citation = CITATION
 
     def __init__(
         self,
-        source: str | Path | Checkpoint,
-        tokenizer: PreTrainedTokenizerBase,
-        vectors: Tensor,
+        source: Model,
+        tokenizer: AnyTokenizer,
+        vectors: str | Path | TextVectors | Tensor,
         *,
-        order: Tensor,
-        source_order: Tensor,
+        corpus: AnyText,
+        source_corpus: AnyText,
         start: str = "overlap",
         game: GameSettings | None = None,
         ignore_case: bool = False,
         **options: Any,
     ) -> None:
-        if start not in STARTS:
-            raise InputError(f"Unknown start {start!r}; choose one of {', '.join(STARTS)}.")
+        require_one_of("start", start, STARTS)
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
-        require_finite("vectors", vectors)
-        if len(vectors) < self.fitted.former_size:
-            raise InputError(
-                f"There are {len(vectors)} vectors for {self.fitted.former_size} token ids; expected one each, "
-                "zero where a token has none."
-            )
-        require_ids("order", order, self.target_vocabulary.size)
-        require_ids("source_order", source_order, self.source_vocabulary.size)
+        self._vectors = target_table(vectors, self.fitted)
+        order = frequent_ids("corpus", corpus, self.tokenizer, self.target_vocabulary.size)
+        self._order = self.fitted.ids(order) if isinstance(corpus, Tensor) else order
+        sizes = self.source_tokenizer, self.source_vocabulary.size
+        self._source_order = frequent_ids("source_corpus", source_corpus, *sizes)
         self.start = start
         self.game = game
-        self._vectors = self.fitted.rows(vectors)
-        self._order = self.fitted.ids(order)
-        self._source_order = source_order[source_order < self.source_vocabulary.size]
 
     @property
     def label(self) -> str:
@@ -110,6 +103,6 @@ class AdversarialInitializer(OverlapInitializer):
         """The map between the two spaces, and how good it is; computed once."""
         return self._alignment
 
-    def _mixture(self) -> ProjectedMixture:
+    def mixture(self, rows: np.ndarray) -> ProjectedMixture:
         """Mapped rows for what the source lacks."""
-        return self.alignment().projection(torch.from_numpy(self._overlap.missing_ids))
+        return self.alignment().projection(torch.from_numpy(rows))

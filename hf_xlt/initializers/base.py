@@ -1,4 +1,4 @@
-"""What all initializers share: a source, a target tokenizer, and the models made from their transport."""
+"""What all initializers share: a source, a target tokenizer, the tokens both have, and the models made from them."""
 
 from __future__ import annotations
 
@@ -18,32 +18,37 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.arguments import checked, require_seed, require_whole
+from hf_xlt.arguments import checked, require_one_of, require_seed, require_whole, short
 from hf_xlt.checkpoint import (
     Checkpoint,
     FittedTokenizer,
     assemble,
     auto_class_name,
     chat_of,
+    check_finite,
     check_output,
     kind_of,
+    open_tokenizer,
     revocabulary,
+    rows_of_ids,
     target_settings,
     tokens_without_row,
 )
 from hf_xlt.checkpoint.fit import check_opens
-from hf_xlt.checkpoint.renumber import without_ids_from
 from hf_xlt.checkpoint.rewrite import TargetSettings
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
 from hf_xlt.hub.push import push
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of
 from hf_xlt.initializers.health import Health, health, health_tables
-from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary
+from hf_xlt.tokenizers.renumber import without_ids_from
+from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary, kept_pairs, match
 from hf_xlt.transport import Transport
 from hf_xlt.transport.mixture import Mixture
 
 TRANSPORT_FILE = "transport.safetensors"
+OVERLAPS = ("exact", "ignore-case", "none")
 MOST_PADDING = 2**16  # rows; hardware likes 8 to 1024
 
 _NAMED = 3  # tokens that a notice names
@@ -60,29 +65,33 @@ def tell(checkpoint: str, notice: str) -> None:
 class Initializer(ABC):
     """Makes a target-language checkpoint out of a source checkpoint and a target tokenizer.
 
-    A subclass is one method: it turns its evidence into a `Transport`. Everything else follows from that. Where the
-    target tokenizer extends the source's, the source's tokens keep their rows, whatever the method.
+    A subclass is one method: `mixture` turns its evidence into what rows are made of. Everything else follows from
+    that. Special tokens are copied by their role; where the target tokenizer extends the source's, the source's tokens
+    keep their rows, whatever the method. Rows without a mixture are drawn.
+
+    Evidence is given as a Hub id or a path, or as the opened object; `EVIDENCE` has the names of all kinds.
 
     Where the body counts positions from the id of padding, `tokenizer` is the target tokenizer with that id for its
     padding token (`fitted` says what was exchanged). What is given by ids, such as vectors, goes by the ids of the
     tokenizer that was given.
 
     Args:
-        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
+        source: The source checkpoint.
         tokenizer: The target tokenizer.
         pad_to_multiple_of: Pad the target table with drawn rows to a multiple of this, as some hardware likes.
         seed: Seed of the rows that have no evidence.
         add_missing_tokens: Add special tokens that the body cannot do without, such as padding, where the target
             tokenizer lacks them.
-        trust_remote_code: Run code that the source checkpoint brings.
+        trust_remote_code: Run code that the checkpoints and the tokenizer bring.
 
     Raises:
         InputError: If the source cannot be opened, its tokenizer does not fit it, or the target tokenizer lacks tokens
             that are not to be added.
     """
 
-    method: ClassVar[str]
     citation: ClassVar[str | None] = None
+    needs_one_of: ClassVar[tuple[str, ...]] = ()
+    """Evidence of which there must be one, beside what has no default in the signature."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,8 +101,8 @@ class Initializer(ABC):
     @checked
     def __init__(
         self,
-        source: str | Path | Checkpoint,
-        tokenizer: PreTrainedTokenizerBase,
+        source: Model,
+        tokenizer: AnyTokenizer,
         *,
         pad_to_multiple_of: int = 1,
         seed: int = 42,
@@ -102,11 +111,12 @@ class Initializer(ABC):
     ) -> None:
         require_whole("pad_to_multiple_of", pad_to_multiple_of, least=1, most=MOST_PADDING)
         require_seed("seed", seed)
-        self.source = open_checkpoint(source, trust_remote_code)
+        self.source = Checkpoint.open(source, trust_remote_code=trust_remote_code)
         own = self.source.tokenizer()
         self._unknown = unknown_tokens(self.source, own)
         self.source_tokenizer = without_ids_from(own, self.source.vocab_size)
-        self.fitted = FittedTokenizer.of(self.source, tokenizer, add_missing_tokens)
+        given = open_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
+        self.fitted = FittedTokenizer.of(self.source, given, add_missing_tokens)
         self.tokenizer = self.fitted.tokenizer
         check_opens(self.source, own, self.tokenizer)
         self.pad_to_multiple_of = pad_to_multiple_of
@@ -116,14 +126,58 @@ class Initializer(ABC):
         for notice in self.notices:
             tell(self.source.name, notice)
 
+    def __repr__(self) -> str:
+        sizes = f"{self.source_vocabulary.size:,} -> {self.target_size:,} rows"
+        return f"{type(self).__name__}({self.label}, source {short(self.source.name)}, {sizes})"
+
     @property
     @abstractmethod
     def label(self) -> str:
-        """The method and what distinguishes this instance of it, for tables."""
+        """The method and what distinguishes this instance of it, for tables; a class may just assign a text."""
 
     @abstractmethod
+    def mixture(self, rows: np.ndarray) -> Mixture | None:
+        """What target rows are made of in source rows.
+
+        Args:
+            rows: int64, ascending ids of the target's tokens that are not copied, at least one.
+
+        Returns:
+            A row for each of them; None where all are to be drawn.
+        """
+
+    @cached_property
+    def _overlap(self) -> Overlap:
+        return shared_tokens(self.source_vocabulary, self.target_vocabulary, "none")
+
+    def overlap(self) -> Overlap:
+        """The tokens whose rows are copied, and those whose rows are mixed."""
+        return self._overlap
+
+    @cached_property
+    def _transport(self) -> Transport:
+        overlap = self.overlap()
+        mixture = self.mixture(overlap.missing_ids) if len(overlap.missing_ids) else None
+        return Transport(
+            source_size=self.source_vocabulary.size,
+            target_size=self.target_size,
+            copied_source=torch.from_numpy(overlap.source_ids),
+            copied_target=torch.from_numpy(overlap.target_ids),
+            mixed_target=torch.from_numpy(overlap.missing_ids if mixture is not None else overlap.missing_ids[:0]),
+            mixture=mixture,
+            source_names=_names(self.source_vocabulary, self.source_vocabulary.size),
+            target_names=_names(self.target_vocabulary, self.target_size),
+            seed=self.seed,
+            evidence=self._evidence_behind(overlap.missing_ids, mixture),
+        )
+
     def transport(self) -> Transport:
         """The operator that makes target rows out of source rows; computed once."""
+        return self._transport
+
+    def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
+        """Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much is behind each entry."""
+        return {}
 
     @property
     def target_size(self) -> int:
@@ -150,7 +204,7 @@ class Initializer(ABC):
         return type(self.source.config).from_dict(self._target_settings.files["config.json"])
 
     def build_model(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
-        """The target model in memory, with a language-modelling head.
+        """The target model in memory, with a language-modeling head.
 
         A head that the source checkpoint lacks starts at random (seed it with `torch.manual_seed`).
 
@@ -193,7 +247,7 @@ class Initializer(ABC):
                 the source whose special tokens it has.
             command: The command to print on the card.
             corpus: Text to judge the rows by, as `health` takes it.
-            evidence: What to name on the card, as `Evidence.facts` gives it.
+            evidence: What to name on the card, as `evidence_facts` gives it.
 
         Raises:
             InputError: If the output cannot be written there, the text cannot be read, or the source's rows are not
@@ -260,53 +314,65 @@ class Initializer(ABC):
         """What the card says of the method's evidence."""
         return {}
 
-    def _make_transport(self, overlap: Overlap, mixture: Mixture | None) -> Transport:
-        """Copy the overlap, mix the missing rows, leave the rest to the draw."""
-        return Transport(
-            source_size=self.source_vocabulary.size,
-            target_size=self.target_size,
-            copied_source=_ids(overlap.source_ids),
-            copied_target=_ids(overlap.target_ids),
-            mixed_target=_ids(overlap.missing_ids if mixture is not None else overlap.missing_ids[:0]),
-            mixture=mixture,
-            source_names=_names(self.source_vocabulary, self.source_vocabulary.size),
-            target_names=_names(self.target_vocabulary, self.target_size),
-            seed=self.seed,
-            evidence=self._evidence_behind(overlap.missing_ids, mixture),
-        )
 
-    def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
-        """Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much is behind each entry."""
-        return {}
+class OverlapInitializer(Initializer):
+    """Copies the rows of tokens that source and target share, and mixes those of the others.
 
+    Args:
+        source: The source checkpoint.
+        tokenizer: The target tokenizer.
+        overlap: Which tokens are the same: `exact`: those that stand for the same text; `ignore-case`: also those that
+            differ in case only, where no other does; `none`: special tokens alone, by their role.
+        **options: As `Initializer` takes them.
 
-def open_checkpoint(checkpoint: str | Path | Checkpoint, trust_remote_code: bool = False) -> Checkpoint:
-    """Open a Hub id or folder, unless it is open already."""
-    if isinstance(checkpoint, Checkpoint):
-        return checkpoint
-    return Checkpoint.open(checkpoint, trust_remote_code=trust_remote_code)
+    Raises:
+        InputError: As `Initializer` does, or if the rule is unknown, or no token is shared where some have to be.
+    """
+
+    def __init__(self, source: Model, tokenizer: AnyTokenizer, *, overlap: str = "exact", **options: Any) -> None:
+        super().__init__(source, tokenizer, **options)
+        self._overlap = shared_tokens(self.source_vocabulary, self.target_vocabulary, overlap)
 
 
-def folder_of(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Where a tokenizer was opened; nowhere if it was made in memory."""
-    return (tokenizer.name_or_path,) if tokenizer.name_or_path else ()
+class ModelInitializer(OverlapInitializer):
+    """An `OverlapInitializer` of the rows of another model, whose tokenizer is the target's.
+
+    Args:
+        source: The source checkpoint.
+        model: The other model, of any architecture.
+        ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
+        **options: As `Initializer` takes them.
+    """
+
+    def __init__(self, source: Model, model: Model, *, ignore_case: bool = False, **options: Any) -> None:
+        self.model = Checkpoint.open(model, trust_remote_code=options.get("trust_remote_code", False))
+        tokenizer = self.model.tokenizer()
+        super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
+        for notice in unknown_tokens(self.model, tokenizer):
+            tell(self.model.name, notice)
+        check_finite(self._model_rows, f"the embedding table of {self.model.name}")
+
+    @cached_property
+    def _model_rows(self) -> Tensor:
+        """Its rows by the ids of the target, zero for tokens that it has none for."""
+        return self.fitted.rows(rows_of_ids(self.model.input_rows(), self.fitted.former_size))
+
+
+def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:
+    """The overlap of two vocabularies by one of `OVERLAPS`."""
+    require_one_of("overlap", rule, OVERLAPS)
+    if rule != "none":
+        return match(source, target, ignore_case=rule == "ignore-case")
+    return Overlap.of(kept_pairs(source, target), target)
 
 
 def unknown_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """A notice of the tokens of a checkpoint's tokenizer that its table has no row for; none where there are none.
-
-    Raises:
-        InputError: If they are so many that the tokenizer is another model's.
-    """
+    """A notice of the tokens of a checkpoint's tokenizer that its table has no row for; none where there are none."""
     found = tokens_without_row(tokenizer.get_vocab(), checkpoint.vocab_size, checkpoint.name)
     if not found:
         return ()
     named = ", ".join(map(repr, found[:_NAMED])) + ", …" * (len(found) > _NAMED)
     return (f"{len(found):,} tokens have no row in the table ({named}): nothing is made of them.",)
-
-
-def _ids(array: Any) -> Tensor:
-    return torch.from_numpy(array)
 
 
 def _names(vocabulary: Vocabulary, size: int) -> tuple[str, ...]:

@@ -1,21 +1,23 @@
-"""What the initializers have in common whose evidence is counts of target tokens with source tokens."""
+"""Initializers whose evidence is counts of target tokens with source tokens; the simplest is of a dictionary alone."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.counting import dictionary_counts
 from hf_xlt.evidence.counts import TokenCounts
+from hf_xlt.evidence.translations import Dictionary, read_dictionary
 from hf_xlt.initializers.base import Initializer
-from hf_xlt.initializers.overlap import shared_tokens
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places
 from hf_xlt.tokenizers.vocabulary import Vocabulary, match
-from hf_xlt.transport import Transport
 from hf_xlt.transport.mixture import Mixture, SparseMixture
 
 
@@ -43,7 +45,8 @@ class CountedInitializer(Initializer):
         """All evidence in one table; computed once."""
         return self._counts
 
-    def _mixture(self, rows: np.ndarray) -> SparseMixture:
+    def mixture(self, rows: np.ndarray) -> SparseMixture:
+        """Relative frequencies of the counts."""
         return self.counts().mixture(rows)
 
     def observations(self) -> Mapping[str, TokenCounts]:
@@ -56,14 +59,39 @@ class CountedInitializer(Initializer):
         pairs = rows.repeat(mixture.crow.diff().numpy()), mixture.col.numpy()
         return {kind: torch.from_numpy(table.at(*pairs)).float() for kind, table in self.observations().items()}
 
-    @cached_property
-    def _transport(self) -> Transport:
-        overlap = shared_tokens(self.source_vocabulary, self.target_vocabulary, "none")
-        return self._make_transport(overlap, self._mixture(overlap.missing_ids))
 
-    def transport(self) -> Transport:
-        """Copied special rows, mixed rows, and drawn ones where there is no evidence."""
-        return self._transport
+class DictionaryInitializer(CountedInitializer):
+    """Mix the source tokens of a token's translations; copy the token where it has none and the source shares it.
+
+    Args:
+        source: The source checkpoint.
+        tokenizer: The target tokenizer.
+        dictionary: Source and target words.
+        **options: As `Initializer` takes them.
+
+    Raises:
+        InputError: As `Initializer` does, or if no entry of the dictionary is spelled in known tokens.
+    """
+
+    label = "dictionary"
+
+    def __init__(
+        self, source: Model, tokenizer: AnyTokenizer, *, dictionary: Places | Dictionary, **options: Any
+    ) -> None:
+        self.dictionary = read_dictionary(dictionary)
+        super().__init__(source, tokenizer, **options)
+        self._entries = dictionary_counts(self.dictionary, self.source_tokenizer, self.tokenizer)
+
+    @cached_property
+    def _evidence(self) -> dict[str, TokenCounts]:
+        shared = overlap_counts(self.source_vocabulary, self.target_vocabulary)
+        left = ~np.isin(shared.target_ids, self._entries.rows)
+        fallback = TokenCounts.of_pairs(shared.target_ids[left], shared.source_ids[left], self.shape)
+        return {"dictionary": self._entries, "overlap": fallback}
+
+    def evidence(self) -> dict[str, TokenCounts]:
+        """The dictionary's counts, and the overlap where there are none."""
+        return self._evidence
 
 
 def overlap_counts(source: Vocabulary, target: Vocabulary) -> TokenCounts:

@@ -1,225 +1,183 @@
-"""Evidence: everything given for a transfer, by the names of the options that give it, opened when it is asked for."""
+"""Evidence: what initializers are made of besides their options, in one list.
+
+Each kind goes by one name: as an argument of an initializer, of `initializer`, in a recipe, and as an option of the
+command line. An initializer that has an argument of that name makes use of it, and one without a default needs it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import checked
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.arguments import require_finite, require_ids
+from hf_xlt.checkpoint import Checkpoint, FittedTokenizer
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import Dictionary, read_dictionaries
-from hf_xlt.evidence.parallel import ParallelText, read_parallels
-from hf_xlt.evidence.skipped import told
-from hf_xlt.evidence.vectors import TextVectors, text_vectors, vector_count
+from hf_xlt.evidence.translations import read_dictionary, read_parallel
+from hf_xlt.evidence.vectors import TextVectors, read_vectors, vector_count
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.place import file_of, several
 from hf_xlt.hub.card import EvidenceFacts
-from hf_xlt.initializers.base import folder_of, open_checkpoint
-from hf_xlt.initializers.subwords import some_tokens
 
-# What messages call each piece of evidence.
-KINDS = {
-    "source": "a source checkpoint",
-    "tokenizer": "a target tokenizer",
-    "helper": "a helper checkpoint",
-    "donor": "a donor checkpoint",
-    "dictionary": "a dictionary",
-    "parallel": "parallel text",
-    "vectors": "vectors of the target language",
-    "source_vectors": "vectors of the source language",
-    "corpus": "text of the target language",
-    "source_corpus": "text of the source language",
-}
-FILES = ("dictionary", "parallel", "vectors", "source_vectors")
+Model = str | Path | Checkpoint
+AnyTokenizer = str | Path | PreTrainedTokenizerBase
+Places = str | Path | Sequence[str | Path]
+AnyText = Places | Corpus | Tensor
 
 
-@checked
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What is known of the two languages.
+@dataclass(frozen=True)
+class Kind:
+    """A kind of evidence.
 
     Attributes:
-        source: Source checkpoint: Hub id, folder or `Checkpoint`.
-        tokenizer: The target tokenizer; without one, the helper's or the donor's.
-        helper: Small model of the target language: Hub id, folder or `Checkpoint`.
-        donor: Model with the wanted tokenizer: Hub id, folder or `Checkpoint`.
-        dictionary: File of source words and their translations, as `read_dictionary` takes it; or several.
-        parallel: File of sentences and their translations, source first, as `read_parallel` takes it; or several.
-        vectors: File of word vectors of the target language, as `text_vectors` takes it; or a table `(V_t, k)` of the
-            vectors of the target tokens.
-        source_vectors: File of word vectors of the source language.
-        corpus: Text of the target language, a file or a Hub dataset id; or several.
-        source_corpus: The same of the source language.
-        trust_remote_code: Run code that the checkpoints bring.
-
-    Raises:
-        InputError: If a file does not exist. From the properties, if what they open cannot be opened.
+        told: What messages call it.
+        size: Of what is read from local files: how much there is in one, where that is known.
     """
 
-    source: str | Path | Checkpoint | None = None
-    tokenizer: PreTrainedTokenizerBase | None = None
-    helper: str | Path | Checkpoint | None = None
-    donor: str | Path | Checkpoint | None = None
-    dictionary: str | Path | Sequence[str | Path] | None = None
-    parallel: str | Path | Sequence[str | Path] | None = None
-    vectors: str | Path | Tensor | None = None
-    source_vectors: str | Path | None = None
-    corpus: str | Path | Sequence[str | Path] | None = None
-    source_corpus: str | Path | None = None
-    trust_remote_code: bool = False
-
-    def __post_init__(self) -> None:
-        for name, file in self._places(FILES):
-            if isinstance(file, Tensor | Checkpoint):
-                continue
-            if not (file_of(file) if name in ("dictionary", "parallel") else _path(file)).is_file():
-                raise InputError(
-                    f"{file} is not a file; expected {KINDS[name]}. Check the path given with {flag(name)}."
-                )
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """Which of `KINDS` are given."""
-        return tuple(name for name in KINDS if getattr(self, name) is not None)
-
-    @property
-    def places(self) -> tuple[str | Path, ...]:
-        """The folders and files that are read, which no output may touch."""
-        read: list[str | Path] = []
-        for name, place in self._places([name for name in self.given if name != "tokenizer"]):
-            if isinstance(place, Checkpoint):
-                read.append(place.folder)
-            elif isinstance(place, str | Path):
-                read.append(file_of(place) if name in ("dictionary", "parallel") else place)
-        return (*read, *([] if self.tokenizer is None else folder_of(self.tokenizer)))
-
-    def facts(self, unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
-        """What a card tells of the files and the donor: their names, and how much there is in the files.
-
-        Args:
-            unused: Evidence that was given for nothing; names of `KINDS`.
-
-        Raises:
-            InputError: If a file cannot be read.
-        """
-        return tuple(
-            EvidenceFacts(KINDS[name], _name_of(place), _size(name, place))
-            for name, place in self._places(("donor", *FILES))
-            if name not in unused and not isinstance(place, Tensor)
-        )
-
-    def _places(self, names: Sequence[str]) -> Iterator[tuple[str, str | Path | Checkpoint | Tensor]]:
-        """Everything given under some names, each of several by itself."""
-        for name in names:
-            given = getattr(self, name)
-            if isinstance(given, Checkpoint | Tensor):
-                yield name, given
-            elif given is not None:
-                yield from ((name, place) for place in several(given, KINDS[name].removeprefix("a ")))
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The source, open."""
-        if self.source is None:
-            raise _missing("source")
-        return open_checkpoint(self.source, self.trust_remote_code)
-
-    @cached_property
-    def target_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The target tokenizer."""
-        if self.tokenizer is not None:
-            return self.tokenizer
-        model = self.donor if self.helper is None else self.helper
-        if model is None:
-            raise _missing("tokenizer")
-        return open_checkpoint(model, self.trust_remote_code).tokenizer()
-
-    @cached_property
-    def entries(self) -> Dictionary | None:
-        """The dictionary, read."""
-        if self.dictionary is None:
-            return None
-        return told(read_dictionaries(self.dictionary))
-
-    @cached_property
-    def sentences(self) -> ParallelText | None:
-        """The parallel text, read."""
-        if self.parallel is None:
-            return None
-        return told(read_parallels(self.parallel))
-
-    @cached_property
-    def words(self) -> TextVectors:
-        """The word vectors of the target language."""
-        if self.vectors is None:
-            raise _missing("vectors")
-        if isinstance(self.vectors, Tensor):
-            raise InputError("The vectors are a table of tokens; expected a file of word vectors.")
-        return text_vectors(self.vectors)
-
-    @cached_property
-    def source_words(self) -> TextVectors:
-        """The word vectors of the source language."""
-        if self.source_vectors is None:
-            raise _missing("source_vectors")
-        return text_vectors(self.source_vectors)
-
-    @cached_property
-    def table(self) -> Tensor:
-        """`(V_t, k)`, the vectors of the target tokens, zero where one has none."""
-        if isinstance(self.vectors, Tensor):
-            return self.vectors
-        return some_tokens("target", self.words, self.target_tokenizer)
-
-    @cached_property
-    def source_table(self) -> Tensor:
-        """`(V_s, k)`, the vectors of the source tokens, zero where one has none."""
-        return some_tokens("source", self.source_words, self.checkpoint.known_tokenizer())
-
-    @cached_property
-    def order(self) -> Tensor:
-        """The target tokens of the corpus, most frequent first."""
-        if self.corpus is None:
-            raise _missing("corpus")
-        return frequency_order(Corpus.of(self.corpus).lines(), self.target_tokenizer)
-
-    @cached_property
-    def source_order(self) -> Tensor:
-        """The source tokens of the source corpus, most frequent first."""
-        if self.source_corpus is None:
-            raise _missing("source_corpus")
-        return frequency_order(Corpus(str(self.source_corpus)).lines(), self.checkpoint.known_tokenizer())
+    told: str
+    size: Callable[[str | Path], str | None] | None = None
 
 
-def flag(name: str) -> str:
-    """The option of the command line that gives a piece of evidence."""
-    return "--" + name.replace("_", "-")
-
-
-def _size(name: str, file: str | Path | Checkpoint) -> str | None:
-    """How much there is in a file; of vectors what the first line of a text file says."""
-    if name == "dictionary":
-        return f"{len(read_dictionaries(_path(file))):,} entries"
-    if name == "parallel":
-        return f"{len(read_parallels(_path(file))):,} pairs"
-    count = None if name == "donor" else vector_count(_path(file))
+def _vector_count(path: str | Path) -> str | None:
+    count = vector_count(Path(path).expanduser())
     return None if count is None else f"{count:,} vectors"
 
 
-def _path(file: object) -> Path:
-    return Path(str(file)).expanduser()
+EVIDENCE = {
+    "source": Kind("a source checkpoint"),
+    "tokenizer": Kind("a target tokenizer"),
+    "helper": Kind("a helper checkpoint"),
+    "donor": Kind("a donor checkpoint"),
+    "dictionary": Kind("a dictionary", lambda path: f"{len(read_dictionary(path)):,} entries"),
+    "parallel": Kind("parallel text", lambda path: f"{len(read_parallel(path)):,} pairs"),
+    "vectors": Kind("vectors of the target language", _vector_count),
+    "source_vectors": Kind("vectors of the source language", _vector_count),
+    "corpus": Kind("text of the target language"),
+    "source_corpus": Kind("text of the source language"),
+}
 
 
-def _missing(name: str) -> InputError:
-    return InputError(f"There is no {name}; give {KINDS[name]} with {flag(name)}.")
+def places(given: Mapping[str, Any], names: Collection[str] = tuple(EVIDENCE)) -> Iterator[tuple[str, Any]]:
+    """The evidence of some names that is given by its place or as a checkpoint: name and place, each of several."""
+    for name in names:
+        value = given.get(name)
+        if isinstance(value, Checkpoint):
+            yield name, value
+        elif isinstance(value, str | Path | list | tuple):
+            yield from ((name, place) for place in several(value, EVIDENCE[name].told.removeprefix("a ")))
 
 
-def _name_of(place: str | Path | Checkpoint) -> str:
-    return place.pinned_name if isinstance(place, Checkpoint) else str(place)
+def check_files(given: Mapping[str, Any]) -> None:
+    """Refuse evidence whose file is not there, before anything is opened."""
+    for name, place in places(given, [name for name, kind in EVIDENCE.items() if kind.size]):
+        if not isinstance(place, Checkpoint) and not file_of(place).is_file():
+            raise InputError(
+                f"{place} is not a file",
+                value=name,
+                expected=EVIDENCE[name].told,
+                hint=f"Check the path given as {as_given(name)}.",
+                path=place,
+            )
+
+
+def read_places(given: Mapping[str, Any]) -> tuple[str | Path, ...]:
+    """The folders and files that evidence is read from, which no output may touch."""
+    tokenizer = given.get("tokenizer")
+    return (
+        *(
+            place.folder if isinstance(place, Checkpoint) else file_of(place) if EVIDENCE[name].size else place
+            for name, place in places(given)
+        ),
+        *(folder_of(tokenizer) if isinstance(tokenizer, PreTrainedTokenizerBase) else ()),
+    )
+
+
+def evidence_facts(given: Mapping[str, Any], unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
+    """What a card tells of the files and the donor: their names, and how much there is in the files."""
+    names = [name for name, kind in EVIDENCE.items() if (kind.size or name == "donor") and name not in unused]
+    return tuple(
+        EvidenceFacts(
+            EVIDENCE[name].told,
+            place.pinned_name if isinstance(place, Checkpoint) else str(place),
+            size(place) if (size := EVIDENCE[name].size) else None,
+        )
+        for name, place in places(given, names)
+    )
+
+
+def missing(method: str, *names: str) -> InputError:
+    """What to raise where evidence is not given, of which a method needs one."""
+    needed = EVIDENCE.get(names[0], Kind(names[0])).told if len(names) == 1 else "evidence of translations"
+    return InputError(f"{method} needs {needed}", value=names, hint=f"Give it as {' or '.join(map(as_given, names))}.")
+
+
+def as_given(name: str) -> str:
+    """How Python and the command line call a piece of evidence."""
+    return f"{name} (--{name.replace('_', '-')})"
+
+
+def folder_of(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Where a tokenizer was opened; nowhere if it was made in memory."""
+    return (tokenizer.name_or_path,) if tokenizer.name_or_path else ()
+
+
+def target_table(given: str | Path | TextVectors | Tensor, fitted: FittedTokenizer) -> Tensor:
+    """Vectors of the target's tokens `(V_t, k)` by the ids of its fitted tokenizer; zero where one has none."""
+    if not isinstance(given, Tensor):
+        return token_vectors("target", read_vectors(given), fitted.tokenizer)
+    return fitted.rows(_checked(given, "vectors", fitted.former_size))
+
+
+def source_table(given: str | Path | TextVectors | Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Vectors of the source's tokens `(V_s, k)`, likewise."""
+    if not isinstance(given, Tensor):
+        return token_vectors("source", read_vectors(given), tokenizer)
+    return _checked(given, "source_vectors", max(tokenizer.get_vocab().values()) + 1)
+
+
+def token_vectors(side: str, vectors: TextVectors, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """The vectors `(V, k)` of a tokenizer's tokens, of which there must be some; `side` is for the message."""
+    tokens = vectors.of_tokens(tokenizer)
+    if not tokens.any():
+        raise InputError(
+            f"The {side} vectors have none for any of the {len(tokens)} {side} tokens",
+            expected="some",
+            hint="Give vectors of the tokenizer's language.",
+        )
+    return tokens
+
+
+def check_one_space(source: Tensor, target: Tensor) -> None:
+    """Refuse vectors of two languages that cannot be in one space."""
+    if source.shape[1] != target.shape[1]:
+        raise InputError(
+            f"The vectors of source and target are {source.shape[1]} and {target.shape[1]} wide",
+            value=(source.shape[1], target.shape[1]),
+            expected="vectors in one space",
+            hint="Align them first, or take wechsel, which does.",
+        )
+
+
+def _checked(table: Tensor, name: str, size: int) -> Tensor:
+    require_finite(name, table)
+    if len(table) < size or not table.any():
+        raise InputError(
+            f"{name} is a table of shape {tuple(table.shape)}{'' if table.any() else ', all zero'}",
+            value=table,
+            expected=f"a row for each of the {size} token ids, zero where a token has no vector",
+            hint="Train or read vectors for this tokenizer.",
+        )
+    return table
+
+
+def frequent_ids(name: str, given: AnyText, tokenizer: PreTrainedTokenizerBase, size: int) -> Tensor:
+    """int64, the ids of a text's tokens, most frequent first: counted in the text, or given as such."""
+    if not isinstance(given, Tensor):
+        given = frequency_order((given if isinstance(given, Corpus) else Corpus.of(given)).lines(), tokenizer)
+    require_ids(name, given, size)
+    return given

@@ -9,16 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import require_device, require_finite
-from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
-from hf_xlt.geometry.weighting import Weighting
-from hf_xlt.initializers.missing import missing_evidence
-from hf_xlt.initializers.overlap import OverlapInitializer
+from hf_xlt.evidence.vectors import TextVectors
+from hf_xlt.geometry.similarity import Weighting
+from hf_xlt.initializers.base import OverlapInitializer
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, target_table
 from hf_xlt.transport.mixture import Mixture
 
 CITATION = """\
@@ -36,36 +35,35 @@ class FocusInitializer(OverlapInitializer):
     """Copy the rows of shared tokens; mix those of the others from them, as their static vectors say.
 
     For a target token t that the source lacks, `E_t = Σ_o sparsemax_o(cos(f_t, f_o)) E_o` over the shared tokens o that
-    have a vector, where f are static vectors trained on text in the target language, tokenised by the target tokenizer.
+    have a vector, where f are static vectors trained on text in the target language, tokenized by the target tokenizer.
     The reference code leaves the vectors of rare shared tokens out of the mixture, and special tokens that are spelled
     otherwise undone; here every shared token with a vector counts, and special tokens are copied by role.
 
     Args:
-        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
+        source: The source checkpoint.
         tokenizer: The target tokenizer.
-        vectors: Static vectors `(V_t, k)` of the target's tokens; zero rows for tokens without one, whose rows are
-            drawn.
+        vectors: Static vectors `(V_t, k)` of the target's tokens, zero rows for tokens without one, whose rows are
+            drawn; or word vectors, of which those of the tokens are made.
         ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
         weighting: How cosines become weights: one of `WEIGHTINGS`; see `Weighting`.
         k: Number of tokens in a row, for `top-k`.
         temperature: What cosines are divided by, for `top-k`.
         device: Where similarities are computed, such as `cuda`.
-        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
+        **options: As `Initializer` takes them.
 
     Raises:
-        InputError: If there are no vectors, they do not fit the tokenizer, hold NaN or infinity, or none is that of a
+        InputError: If the vectors do not fit the tokenizer, hold NaN or infinity, or none is that of a
             shared token; if the source cannot be opened, no token is shared, or the weighting is unknown.
     """
 
-    method = "focus"
     citation = CITATION
 
     def __init__(
         self,
-        source: str | Path | Checkpoint,
-        tokenizer: PreTrainedTokenizerBase,
+        source: Model,
+        tokenizer: AnyTokenizer,
         *,
-        vectors: Tensor | None = None,
+        vectors: str | Path | TextVectors | Tensor,
         ignore_case: bool = False,
         weighting: str = "sparsemax",
         k: int = 10,
@@ -73,40 +71,29 @@ class FocusInitializer(OverlapInitializer):
         device: str = "cpu",
         **options: Any,
     ) -> None:
-        if vectors is None:
-            raise missing_evidence("focus", "static vectors of the target's tokens", "--vectors")
-        self._vectors = vectors
-        self._weighting = Weighting(weighting, k, temperature)
-        require_device("device", device)
-        self.device = device
+        self._weighting = Weighting(weighting, k, temperature, device)
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
-        self._check_vectors()
+        self._vectors = target_table(vectors, self.fitted)
+        if not self._of(self._overlap.target_ids).any():
+            raise InputError(
+                f"None of the {len(self._overlap.target_ids)} tokens that source and target share has a vector",
+                value=vectors,
+                expected="some",
+                hint="Train the vectors on text tokenized by the target tokenizer, and place them by its ids.",
+            )
 
     @property
     def label(self) -> str:
         """`FOCUS (sparsemax)` and so on."""
         return f"FOCUS ({self._weighting.name})"
 
-    def _check_vectors(self) -> None:
-        require_finite("vectors", self._vectors)
-        if len(self._vectors) < self.fitted.former_size:
-            raise InputError(
-                f"The vectors are {tuple(self._vectors.shape)}; expected a row for each of the "
-                f"{self.fitted.former_size} token ids, zero where a token has no vector."
-            )
-        self._vectors = self.fitted.rows(self._vectors)
-        if not self._of(self._overlap.target_ids).any():
-            raise InputError(
-                f"None of the {len(self._overlap.target_ids)} tokens that source and target share has a vector; "
-                "expected some: train the vectors on text tokenised by the target tokenizer, and place them by its ids."
-            )
-
     def _of(self, ids: Any) -> Tensor:
-        return self._vectors[torch.from_numpy(ids).to(self._vectors.device)].to(self.device)
+        return self._vectors[torch.from_numpy(ids).to(self._vectors.device)]
 
-    def _mixture(self) -> Mixture:
+    def mixture(self, rows: np.ndarray) -> Mixture:
+        """The weighted cosines to the shared tokens."""
         return self._weighting.mix(
-            self._of(self._overlap.missing_ids),
+            self._of(rows),
             self._of(self._overlap.target_ids),
             torch.from_numpy(self._overlap.source_ids),
             self.source_vocabulary.size,

@@ -6,20 +6,15 @@ arXiv:2506.06607, §3.
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from hf_xlt.arguments import require_device
-from hf_xlt.checkpoint import Checkpoint, check_finite, rows_of_ids
-from hf_xlt.errors import InputError
+from hf_xlt.arguments import require_device, require_whole
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
-from hf_xlt.initializers.base import open_checkpoint, tell, unknown_tokens
-from hf_xlt.initializers.missing import missing_evidence
-from hf_xlt.initializers.overlap import OverlapInitializer
+from hf_xlt.initializers.base import ModelInitializer
+from hf_xlt.initializers.evidence import Model
 from hf_xlt.transport.mixture import SparseMixture
 
 CITATION = """\
@@ -32,7 +27,7 @@ CITATION = """\
 }"""
 
 
-class OMPInitializer(OverlapInitializer):
+class OMPInitializer(ModelInitializer):
     """Copy the rows of tokens that source and donor share; make those of the others as the donor's are made.
 
     The donor's row of a token t that the source lacks is approximated by k of its rows of shared tokens,
@@ -40,65 +35,45 @@ class OMPInitializer(OverlapInitializer):
     be negative and do not sum to one. The target model gets the donor's tokenizer.
 
     Args:
-        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
-        donor: A model with the wanted tokenizer, of any architecture: Hub id, folder or `Checkpoint`.
+        source: The source checkpoint.
+        donor: A model with the wanted tokenizer, of any architecture.
         k: Number of tokens in a row, at most.
         ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
         device: Where the pursuit runs, such as `cuda`.
-        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
+        **options: As `Initializer` takes them.
 
     Raises:
-        InputError: If the donor is missing, a checkpoint cannot be opened, has no tokenizer or one that does not fit
+        InputError: If a checkpoint cannot be opened, has no tokenizer or one that does not fit
             it, if no token is shared, the donor's rows are not finite, or k is not positive.
     """
 
-    method = "omp"
     citation = CITATION
 
     def __init__(
         self,
-        source: str | Path | Checkpoint,
-        donor: str | Path | Checkpoint | None = None,
+        source: Model,
+        donor: Model,
         k: int = 64,
         *,
         ignore_case: bool = False,
         device: str = "cpu",
-        trust_remote_code: bool = False,
         **options: Any,
     ) -> None:
-        if donor is None:
-            raise missing_evidence("omp", "a donor checkpoint", "--donor")
-        if k < 1:
-            raise InputError(f"k is {k}; expected at least 1, the number of tokens that a row is made of.")
+        require_whole("k", k, least=1)
         self.k = k
         require_device("device", device)
         self.device = device
-        self.donor = open_checkpoint(donor, trust_remote_code)
-        tokenizer = self.donor.tokenizer()
-        super().__init__(
-            source,
-            tokenizer,
-            overlap="ignore-case" if ignore_case else "exact",
-            trust_remote_code=trust_remote_code,
-            **options,
-        )
-        for notice in unknown_tokens(self.donor, tokenizer):
-            tell(self.donor.name, notice)
-        check_finite(self._donor_rows, f"the embedding table of the donor {self.donor.name}")
+        super().__init__(source, donor, ignore_case=ignore_case, **options)
 
     @property
     def label(self) -> str:
         """`OMP (64)` and so on."""
         return f"OMP ({self.k})"
 
-    @cached_property
-    def _donor_rows(self) -> Tensor:
-        return self.fitted.rows(rows_of_ids(self.donor.input_rows(), self.fitted.former_size))
-
-    def _mixture(self) -> SparseMixture:
-        rows = self._donor_rows.to(self.device)
-        wanted = self._overlap.missing_ids, self._overlap.target_ids
-        signals, atoms = (rows[torch.from_numpy(ids).to(self.device)] for ids in wanted)
+    def mixture(self, rows: np.ndarray) -> SparseMixture:
+        """The coefficients that the donor's rows have."""
+        table = self._model_rows.to(self.device)
+        signals, atoms = (table[torch.from_numpy(ids).to(self.device)] for ids in (rows, self._overlap.target_ids))
         taken, coefficients = (found.cpu() for found in matching_pursuit(signals, atoms, self.k))
         used = coefficients != 0
         crow = torch.cat([torch.zeros(1, dtype=torch.int64), used.sum(1).cumsum(0)])

@@ -13,29 +13,47 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import refused
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer
+from hf_xlt.arguments import refused, require_number
+from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, check_finite, open_tokenizer, rows_of_ids, tokens_without_row
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner
+from hf_xlt.evidence.counting import dictionary_counts, link_counts, relative_counts
 from hf_xlt.evidence.counts import TokenCounts
-from hf_xlt.evidence.dictionary import Dictionary, dictionary_counts
-from hf_xlt.evidence.links import link_counts, token_pairs
-from hf_xlt.evidence.parallel import ParallelText
-from hf_xlt.evidence.spelling import relative_counts
-from hf_xlt.initializers.base import open_checkpoint
+from hf_xlt.evidence.token_ids import token_pairs
+from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
+from hf_xlt.evidence.vectors import TextVectors, read_vectors
+from hf_xlt.geometry.similarity import sparsemax, top_k_softmax
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
-from hf_xlt.initializers.missing import missing_evidence
-from hf_xlt.initializers.neighbours import check_helper, neighbours_in_helper
+from hf_xlt.initializers.evidence import (
+    AnyTokenizer,
+    Model,
+    Places,
+    missing,
+    source_table,
+    target_table,
+)
+from hf_xlt.initializers.subtoken_mean import pieces_of
+from hf_xlt.initializers.wechsel import dictionary_map
+from hf_xlt.tokenizers.vocabulary import match
 from hf_xlt.transport.mixture import SparseMixture, row_blocks
 
 # What each kind of evidence counts, in links of parallel text.
-WEIGHTS: Mapping[str, float] = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, "helper": 5.0}
+WEIGHTS: Mapping[str, float] = {
+    "links": 1.0,
+    "dictionary": 20.0,
+    "overlap": 5.0,
+    "similarity": 5.0,
+    "helper": 5.0,
+    "pieces": 5.0,
+}
 
 _SPECIFICITY = 0.5
+_NEAREST = 10
+_TEMPERATURE = 0.1
 
 
 class PooledInitializer(CountedInitializer):
-    """Mix source tokens by everything known of a token: its links, its translations, its spelling, its neighbours.
+    """Mix source tokens by everything known of a token: its links, its translations, its spelling, its neighbors.
 
     Each kind of evidence is a table of counts; they are weighted and added, and relative frequencies are the weights of
     the source tokens. Links count as they are, so that they outweigh the rest once a token is seen often. The others
@@ -49,55 +67,67 @@ class PooledInitializer(CountedInitializer):
     `keep_length` each row's weights, which sum to 1, are scaled by what brings it to the mean length of its parts.
 
     Args:
-        source: Source checkpoint: Hub id, folder or `Checkpoint`.
+        source: The source checkpoint.
         tokenizer: The target tokenizer.
         dictionary: Source and target words.
         parallel: Sentences of the source language and their translations.
-        similarity: A row for each target id, of weights of source ids, such as `top_k_softmax` gives.
-        helper: Small model of the target language with the target's vocabulary: Hub id, folder or `Checkpoint`.
+        vectors: Word vectors of the target language; without those of the source a table `(V_t, k)` may do. Alone, they
+            tell which tokens that both vocabularies share are near, as in FOCUS.
+        source_vectors: Word vectors of the source language: the dictionary leads them into the target's space, as in
+            WECHSEL.
+        helper: Small model of the target language with the target's vocabulary.
+        similarity: In place of vectors, a row for each target id, of weights of source ids, such as `top_k_softmax`
+            gives.
+        pieces: Whether the source's tokens that a token's text is made of are evidence too, as in subtoken-mean.
         weights: What the kinds of evidence count, where it is not as in `WEIGHTS`; 0 leaves one out.
         keep_length: Whether mixed rows get the mean length of the rows they are made of.
-        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
+        **options: As `Initializer` takes them.
 
     Raises:
-        InputError: If there is no dictionary, parallel text, similarities or helper, they do not fit the tokenizers, or
-            a weight is of an unknown kind or negative.
+        InputError: As `Initializer` does, or if there is no dictionary, parallel text, vectors, similarities or helper,
+            they do not fit the tokenizers, vectors of both languages come without a dictionary, or a weight is of an
+            unknown kind or negative.
     """
 
-    method = "pooled"
+    needs_one_of = ("dictionary", "parallel", "vectors", "helper")
 
     def __init__(
         self,
-        source: str | Path | Checkpoint,
-        tokenizer: PreTrainedTokenizerBase,
+        source: Model,
+        tokenizer: AnyTokenizer,
         *,
-        dictionary: Dictionary | None = None,
-        parallel: ParallelText | None = None,
+        dictionary: Places | Dictionary | None = None,
+        parallel: Places | ParallelText | None = None,
+        vectors: str | Path | TextVectors | Tensor | None = None,
+        source_vectors: str | Path | TextVectors | None = None,
+        helper: Model | None = None,
         similarity: SparseMixture | None = None,
-        helper: str | Path | Checkpoint | None = None,
+        pieces: bool = False,
         weights: Mapping[str, float] | None = None,
         keep_length: bool = True,
         **options: Any,
     ) -> None:
-        if dictionary is None and parallel is None and similarity is None and helper is None:
-            flags = "--dictionary, --parallel, --vectors or --helper"
-            raise missing_evidence(self.method, "evidence of translations", flags)
-        self.weights = {**WEIGHTS, **(weights or {})}
-        if unknown := sorted(self.weights.keys() - WEIGHTS.keys()):
-            raise InputError(f"There is no evidence {unknown[0]!r} to weigh; choose from {', '.join(WEIGHTS)}.")
-        if negative := [kind for kind, weight in self.weights.items() if not 0 <= weight < float("inf")]:
-            raise InputError(f"The weight of {negative[0]} is {self.weights[negative[0]]}; expected a number from 0.")
-        if not any(self.weights.values()):
-            raise refused("weights", dict(self.weights), "one above 0, as no evidence counts otherwise")
-        super().__init__(source, tokenizer, **options)
-        self.dictionary = dictionary
-        self.parallel = parallel
+        if all(given is None for given in (dictionary, parallel, vectors, similarity, helper)):
+            raise missing("pooled", *self.needs_one_of)
+        if vectors is not None and source_vectors is not None and dictionary is None:
+            raise missing("pooled", "dictionary")  # which leads the source's vectors to the target's
+        self.weights = checked_weights(weights or {})
+        self.dictionary = None if dictionary is None else read_dictionary(dictionary)
+        self.parallel = None if parallel is None else read_parallel(parallel)
+        self.pieces = pieces
         self.keep_length = keep_length
-        self._entries = (
-            None if dictionary is None else dictionary_counts(dictionary, self.source_tokenizer, self.tokenizer)
-        )
-        self._similarity = None if similarity is None else _as_counts(similarity, self.shape, self.fitted)
-        self.helper = None if helper is None else open_checkpoint(helper, options.get("trust_remote_code", False))
+        trust = options.get("trust_remote_code", False)
+        tokenizer = open_tokenizer(tokenizer, trust_remote_code=trust)
+        super().__init__(source, tokenizer, **options)
+        self._entries: TokenCounts | None = None
+        self._similarity: TokenCounts | None = None
+        if self.dictionary is not None:
+            self._entries = dictionary_counts(self.dictionary, self.source_tokenizer, self.tokenizer)
+        if similarity is not None:
+            self._similarity = _as_counts(similarity, self.shape, self.fitted)
+        elif vectors is not None:
+            self._similarity = self._near_in_vectors(vectors, source_vectors)
+        self.helper = None if helper is None else Checkpoint.open(helper, trust_remote_code=trust)
         if self.helper is not None:
             check_helper(self.helper, tokenizer)
 
@@ -123,7 +153,10 @@ class PooledInitializer(CountedInitializer):
         if similarity is not None:
             tables["similarity"] = similarity.relative
         if helper is not None:
-            tables["helper"] = lambda: self._near_in(helper).relative()
+            tables["helper"] = lambda: self._near_in_helper(helper).relative()
+        if self.pieces:
+            rows = np.array(sorted(self.target_vocabulary.forms))
+            tables["pieces"] = lambda: _positive(pieces_of(self, rows), torch.from_numpy(rows), self.shape)
         return tables | {"overlap": lambda: overlap_counts(self.source_vocabulary, self.target_vocabulary)}
 
     def evidence(self) -> dict[str, TokenCounts]:
@@ -145,20 +178,69 @@ class PooledInitializer(CountedInitializer):
     def _links(self, parallel: ParallelText) -> TokenCounts:
         tokenizers = self.source_tokenizer, self.tokenizer
         sentences = token_pairs(parallel.pairs, *tokenizers, parallel.lines)
-        entries = [] if self.dictionary is None else token_pairs(self.dictionary.entries, *tokenizers)
+        entries = [] if self.dictionary is None else token_pairs(self.dictionary.pairs, *tokenizers)
         links = WordAligner.train(sentences + entries).align(sentences, "intersection")
         return link_counts(sentences, links, self.shape)
 
-    def _near_in(self, helper: Checkpoint) -> TokenCounts:
-        near = neighbours_in_helper(helper, self.source_vocabulary, self.target_vocabulary, self.fitted)
+    def _near_in_helper(self, helper: Checkpoint) -> TokenCounts:
+        """The sparsemax of each target token's cosines, in the helper, to the tokens that both vocabularies share."""
+        rows = self.fitted.rows(rows_of_ids(helper.input_rows(), self.fitted.former_size))
+        shared = match(self.source_vocabulary, self.target_vocabulary, ignore_case=True)
+        keys, ids = rows[torch.from_numpy(shared.target_ids)], torch.from_numpy(shared.source_ids)
+        return _positive(sparsemax(rows, keys, ids, self.shape[1]), torch.arange(self.shape[0]), self.shape)
+
+    def _near_in_vectors(
+        self, vectors: str | Path | TextVectors | Tensor, source_vectors: str | Path | TextVectors | None
+    ) -> TokenCounts:
+        """The softmax of the largest cosines of each target token to source tokens."""
+        if source_vectors is None or self.dictionary is None:
+            table = target_table(vectors, self.fitted)
+            shared = match(self.source_vocabulary, self.target_vocabulary, ignore_case=True)
+            keys, ids = table[torch.from_numpy(shared.target_ids)], torch.from_numpy(shared.source_ids)
+        else:
+            if isinstance(vectors, Tensor):
+                raise refused("vectors", vectors, "word vectors, beside those of the source language")
+            target, source = read_vectors(vectors), read_vectors(source_vectors)
+            table = target_table(target, self.fitted)
+            keys = source_table(source, self.source_tokenizer) @ dictionary_map(source, target, self.dictionary.pairs)
+            ids = torch.arange(len(keys))
+        near = top_k_softmax(table, keys, ids, self.shape[1], _NEAREST, _TEMPERATURE)
         return _positive(near, torch.arange(near.n_rows), self.shape)
 
     def _card_evidence(self) -> dict[str, Any]:
         return {} if self.helper is None else {"helper": self.helper.pinned_name}
 
-    def _mixture(self, rows: np.ndarray) -> SparseMixture:
-        mixture = super()._mixture(rows)
+    def mixture(self, rows: np.ndarray) -> SparseMixture:
+        """Relative frequencies of the counts, scaled where rows keep their length."""
+        mixture = super().mixture(rows)
         return at_source_length(mixture, self.source.input_rows()) if self.keep_length else mixture
+
+
+def checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """`WEIGHTS` with others in their place."""
+    if unknown := sorted(weights.keys() - WEIGHTS.keys()):
+        raise InputError(
+            f"There is no evidence {unknown[0]!r} to weigh", value=unknown[0], hint=f"Choose from {', '.join(WEIGHTS)}."
+        )
+    for kind, weight in weights.items():
+        require_number(f"The weight of {kind}", weight, least=0)
+    if not any((whole := {**WEIGHTS, **weights}).values()):
+        raise refused("weights", whole, "one above 0, as no evidence counts otherwise")
+    return whole
+
+
+def check_helper(helper: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a helper that does not tell of the tokenizer's tokens."""
+    vocabulary = tokenizer.get_vocab()
+    if helper.tokenizer().get_vocab() != vocabulary:
+        raise InputError(
+            f"The helper {helper.name} has another vocabulary than the target tokenizer, so its rows tell nothing of "
+            "the tokenizer's tokens",
+            expected="the same",
+            hint="Leave out --tokenizer, or the helper.",
+        )
+    tokens_without_row(vocabulary, helper.vocab_size, helper.name)
+    check_finite(helper.input_rows(), f"the embedding table of the helper {helper.name}")
 
 
 def at_source_length(mixture: SparseMixture, table: Tensor) -> SparseMixture:
@@ -181,8 +263,10 @@ def _as_counts(mixture: SparseMixture, shape: tuple[int, int], fitted: FittedTok
     """The positive weights of a mixture with a row for each id of the tokenizer that was given."""
     if mixture.n_rows > shape[0] or mixture.source_size > shape[1]:
         raise InputError(
-            f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids; expected at most "
-            f"{shape}: make them for these two tokenizers."
+            f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids",
+            value=mixture.n_rows,
+            expected=f"at most {shape}",
+            hint="Make them for these two tokenizers.",
         )
     return _positive(mixture, fitted.ids(torch.arange(mixture.n_rows)), shape)
 

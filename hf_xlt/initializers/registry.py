@@ -1,187 +1,174 @@
-"""All methods by name: what evidence each needs, what options it takes, and how it is built of them."""
+"""Initializers by name: what each needs, which to take, and how to build one.
+
+What an initializer needs, may use and what can be set follows from the signature of its class.
+"""
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, get_type_hints
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, require_type
+from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
-from hf_xlt.initializers.adversarial import AdversarialInitializer
+from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.base import Initializer
-from hf_xlt.initializers.clp import CLPInitializer
-from hf_xlt.initializers.dictionary import DictionaryInitializer
-from hf_xlt.initializers.evidence import KINDS, Evidence, flag
-from hf_xlt.initializers.focus import FocusInitializer
-from hf_xlt.initializers.mean import MeanInitializer
-from hf_xlt.initializers.missing import missing_evidence
-from hf_xlt.initializers.neighbours import neighbours
-from hf_xlt.initializers.ofa import OFAInitializer
-from hf_xlt.initializers.omp import OMPInitializer
-from hf_xlt.initializers.pooled import PooledInitializer
-from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
-from hf_xlt.initializers.random import RandomInitializer
-from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer
-from hf_xlt.initializers.wechsel import WechselInitializer
+from hf_xlt.initializers.evidence import EVIDENCE, check_files, missing
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A method of the registry.
-
-    Attributes:
-        initializer: Its class.
-        needs: The evidence it cannot do without, besides the source; names of `KINDS`.
-        arguments: What its class is given of it, opened, besides source and target tokenizer.
-        needs_one_of: Evidence of which it needs some piece.
-        may_use: More evidence that it makes use of.
-    """
-
-    initializer: type[Initializer]
-    needs: tuple[str, ...]
-    arguments: Callable[[Evidence], dict[str, Any]] = lambda evidence: {}
-    needs_one_of: tuple[str, ...] = ()
-    may_use: tuple[str, ...] = ()
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What can be set besides the evidence: option → its type."""
-        hints = get_type_hints(Initializer.__init__) | get_type_hints(self.initializer.__init__)
-        taken = {*inspect.signature(Initializer).parameters, *inspect.signature(self.initializer).parameters}
-        return {name: hints[name] for name in sorted(taken) if _is_plain(hints[name]) and name not in KINDS}
-
-    def unused(self, evidence: Evidence) -> tuple[str, ...]:
-        """The evidence that is given and that the method makes no use of."""
-        tokenizer = ("helper", "donor") if "tokenizer" in self.needs and evidence.tokenizer is None else ()
-        used = {"source", "corpus", *self.needs, *self.needs_one_of, *self.may_use, *tokenizer}
-        if evidence.vectors is None:
-            used.discard("source_vectors")  # they are led to the target's
-        return tuple(name for name in evidence.given if name not in used)
-
-
-def _adversarial(evidence: Evidence) -> dict[str, Any]:
-    return {"vectors": evidence.table, "order": evidence.order, "source_order": evidence.source_order}
-
-
-def _ofa(evidence: Evidence) -> dict[str, Any]:
-    source_vectors = None if evidence.source_vectors is None else evidence.source_words
-    return {"vectors": evidence.words, "source_vectors": source_vectors}
-
-
-def _pooled(evidence: Evidence) -> dict[str, Any]:
-    counted = {"dictionary": evidence.entries, "parallel": evidence.sentences, "helper": evidence.helper}
-    return counted | {"similarity": neighbours(evidence)}
-
-
-def _ramen_vectors(evidence: Evidence) -> dict[str, Any]:
-    return {"target_vectors": evidence.table, "source_vectors": evidence.source_table}
-
-
-def _wechsel(evidence: Evidence) -> dict[str, Any]:
-    entries = None if evidence.entries is None else evidence.entries.entries
-    return {"dictionary": entries, "target_vectors": evidence.words, "source_vectors": evidence.source_words}
-
-
-METHODS: dict[str, Entry] = {
-    "pooled": Entry(
-        PooledInitializer,
-        ("tokenizer",),
-        _pooled,
-        needs_one_of=("dictionary", "parallel", "vectors", "helper"),
-        may_use=("source_vectors",),
-    ),
-    "dictionary": Entry(
-        DictionaryInitializer, ("tokenizer", "dictionary"), lambda evidence: {"dictionary": evidence.entries}
-    ),
-    "ramen": Entry(RamenInitializer, ("tokenizer", "parallel"), lambda evidence: {"parallel": evidence.sentences}),
-    "ramen-vectors": Entry(RamenVectorsInitializer, ("tokenizer", "vectors", "source_vectors"), _ramen_vectors),
-    "wechsel": Entry(WechselInitializer, ("tokenizer", "dictionary", "vectors", "source_vectors"), _wechsel),
-    "focus": Entry(FocusInitializer, ("tokenizer", "vectors"), lambda evidence: {"vectors": evidence.table}),
-    "ofa": Entry(OFAInitializer, ("tokenizer", "vectors"), _ofa, may_use=("source_vectors",)),
-    "omp": Entry(OMPInitializer, ("donor",), lambda evidence: {"donor": evidence.donor}),
-    "clp": Entry(CLPInitializer, ("helper",), lambda evidence: {"helper": evidence.helper}),
-    "adversarial": Entry(AdversarialInitializer, ("tokenizer", "vectors", "corpus", "source_corpus"), _adversarial),
-    "subtoken-mean": Entry(SubtokenMeanInitializer, ("tokenizer",)),
-    "mean": Entry(MeanInitializer, ("tokenizer",)),
-    "random": Entry(RandomInitializer, ("tokenizer",)),
-}
-
-INITIALIZERS: dict[str, type[Initializer]] = {name: method.initializer for name, method in METHODS.items()}
-CITATIONS: dict[str, str | None] = {name: cls.citation for name, cls in INITIALIZERS.items()}
+AUTO = "auto"
 
 
 @checked
-def initializer_for(options: Mapping[str, Any], evidence: Evidence) -> Initializer:
-    """Build any initializer.
+def register_initializer(name: str, cls: type) -> None:
+    """Let an initializer be built by a name: by `initializer`, in recipes and on the command line.
 
     Args:
-        options: `method`, one of `METHODS`, and the method's own options.
-        evidence: What there is to build it of.
+        name: Its name.
+        cls: A subclass of `Initializer`.
 
     Raises:
-        InputError: As `check_initializer` does, if the evidence cannot be opened, or as the method's class does.
+        InputError: If the class is none, or the name is taken.
     """
-    check_initializer(options, evidence)
-    method, own = _parted(options)
-    trust = own.pop("trust_remote_code", evidence.trust_remote_code)
-    evidence = replace(evidence, trust_remote_code=trust)
-    evidence = replace(evidence, source=evidence.checkpoint)
-    arguments = METHODS[method].arguments(evidence)
-    if "tokenizer" in METHODS[method].needs:
-        arguments["tokenizer"] = evidence.target_tokenizer
-    return INITIALIZERS[method](source=evidence.checkpoint, **arguments, trust_remote_code=trust, **own)
+    if not issubclass(cls, Initializer):
+        raise InputError(f"{cls.__name__} is no initializer", value=cls, expected="a subclass of hf_xlt.Initializer")
+    if name == AUTO or METHODS.get(name, cls) is not cls:
+        raise InputError(f"There is an initializer {name!r} already", value=name, hint="Choose another name.")
+    METHODS[name] = cls
 
 
-def check_initializer(options: Mapping[str, Any], evidence: Evidence, to_come: Sequence[str] = ()) -> None:
+def initializer_class(name: str) -> type[Initializer]:
+    """The class of a method."""
+    if name not in METHODS:
+        raise InputError(
+            f"Unknown initializer {name!r}",
+            value=name,
+            hint=f"{_did_you_mean(str(name), METHODS)}Choose one of {', '.join(METHODS)}.",
+        )
+    registered = METHODS[name]
+    if isinstance(registered, str):
+        module, _, cls = registered.partition(":")
+        registered = getattr(import_module(module), cls)
+    return registered
+
+
+def parameters(name: str) -> dict[str, inspect.Parameter]:
+    """The arguments that a method takes; where its class takes `**options`, the options of all initializers too."""
+    own = dict(inspect.signature(initializer_class(name)).parameters)
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in own.values()):
+        shared = inspect.signature(Initializer).parameters.items()
+        own = {name: each for name, each in shared if each.kind is inspect.Parameter.KEYWORD_ONLY} | own
+    return {name: each for name, each in own.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
+def used_evidence(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a method makes use of, of the evidence given, by the names of its arguments.
+
+    Where it takes a tokenizer and none is given, that is the helper's or else the donor's.
+    """
+    taken = parameters(name)
+    given = {key: value for key, value in given.items() if key in EVIDENCE and value is not None}
+    used = {key: value for key, value in given.items() if key in taken}
+    model = given.get("helper", given.get("donor"))
+    if "tokenizer" in taken and "tokenizer" not in given and model is not None:
+        used["tokenizer"] = model.tokenizer() if isinstance(model, Checkpoint) else model
+    if "vectors" not in given:
+        used.pop("source_vectors", None)  # they are led to the target's
+    return used
+
+
+def unused_evidence(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The evidence that is given and that a method makes no use of; text serves to judge the rows of any."""
+    used = {*used_evidence(name, given), "corpus"}
+    if "tokenizer" in used and given.get("tokenizer") is None:
+        used |= {"helper", "donor"}
+    return tuple(key for key in EVIDENCE if given.get(key) is not None and key not in used)
+
+
+@checked
+def initializer(name: str, **given: Any) -> Initializer:
+    """Build any initializer by its name.
+
+    Args:
+        name: The method, such as `pooled`; `hf_xlt.initializers.METHODS` has all.
+        **given: What its class takes: evidence such as `source`, `tokenizer` and `parallel`, and options.
+
+    Raises:
+        InputError: As `check_initializer` does, if evidence cannot be opened, or as the method's class does.
+
+    Example:
+        >>> initializer("clp", source="google-bert/bert-large-cased", helper="dbmdz/bert-base-german-cased")
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    check_initializer(name, given)
+    return initializer_class(name)(**given)
+
+
+def check_initializer(name: str, given: Mapping[str, Any], to_come: Collection[str] = ()) -> None:
     """Refuse what cannot work before anything is opened.
 
     Args:
-        options: `method`, one of `METHODS`, and the method's own options.
-        evidence: What there is to build it of.
+        name: The method.
+        given: Its arguments, evidence and options.
         to_come: Evidence that is still to be made.
-
-    Raises:
-        InputError: If the method or an option is unknown, evidence is missing, or an option of the wrong type.
     """
-    method, own = _parted(options)
-    if method not in METHODS:
-        raise InputError(f"Unknown initializer {method!r}; choose one of {', '.join(METHODS)}.")
-    there = {*evidence.given, *to_come}
-    if there & {"helper", "donor"}:
-        there.add("tokenizer")
-    for name in ("source", *METHODS[method].needs):
-        if name not in there:
-            raise missing_evidence(method, KINDS[name], flag(name))
-    if (some := METHODS[method].needs_one_of) and not there & {*some}:
-        raise missing_evidence(method, "evidence of translations", " or ".join(map(flag, some)))
-    known = METHODS[method].options
-    for name, value in own.items():
-        if name not in known:
-            raise InputError(f"{method} has no option {name!r}; its options are {', '.join(known)}.")
-        if not isinstance(value, _kinds(known[name])) or (isinstance(value, bool) and known[name] is not bool):
-            raise InputError(f"{method}: {name} is {value!r}; expected {_told(known[name])}.")
+    known, cls = parameters(name), initializer_class(name)
+    for key in given:
+        if key not in known:
+            options = ", ".join(sorted(known.keys() - EVIDENCE.keys()))
+            hint = f"{_did_you_mean(key, known)}Its options are {options}."
+            raise InputError(f"{name} has no option {key!r}", value=key, hint=hint)
+    there = {*given, *to_come}
+    for key, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and key not in there:
+            raise missing(name, key)
+    if cls.needs_one_of and not there & {*cls.needs_one_of}:
+        raise missing(name, *cls.needs_one_of)
+    hints = get_type_hints(Initializer.__init__) | get_type_hints(cls.__init__)
+    for key, value in given.items():
+        if key not in EVIDENCE and key in hints:
+            require_type(key, value, hints[key])
+    check_files(given)
 
 
-def _parted(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    own = dict(options)
-    if "method" not in own:
-        raise InputError(f"The options {own} name no method; choose one of {', '.join(METHODS)}.", value=own)
-    return own.pop("method"), own
+@dataclass(frozen=True)
+class Choice:
+    """A method, and why it."""
+
+    method: str
+    reason: str
 
 
-def _is_plain(hint: Any) -> bool:
-    """Whether a command line or a recipe can give such a value."""
-    return set(_kinds(hint)) <= {bool, int, float, str, type(None), Mapping}
+def choose(given: Mapping[str, Any]) -> Choice:
+    """The method that makes most of the evidence.
+
+    Translations, in parallel text or a dictionary, tell more of a token than any similarity; a language model's
+    embeddings more than static vectors, a helper's rows more than what a donor shares; a tokenizer alone tells how a
+    token is spelled.
+    """
+    there = [name for name in ("parallel", "dictionary", *_CHOICES) if given.get(name) is not None]
+    if best := " and ".join(EVIDENCE[name].told for name in there if name not in _CHOICES):
+        return Choice("pooled", f"it counts all evidence together, and nothing tells more of a token than {best}")
+    if there:
+        return _CHOICES[there[0]]
+    raise InputError(
+        "auto needs something of the target language",
+        hint="Give --tokenizer and, of --parallel, --dictionary, --vectors, --helper and --donor, what there is.",
+    )
 
 
-def _kinds(hint: Any) -> tuple[type, ...]:
-    kinds = tuple(get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,)))
-    return (*kinds, int) if float in kinds else kinds
+# Without translations, what there is → the method, the best first.
+_CHOICES = {
+    "helper": Choice("clp", "without translations, the helper's embeddings tell which tokens are alike"),
+    "donor": Choice("omp", "the donor's rows are made again of the source's, token by token"),
+    "vectors": Choice("focus", "vectors of the target language tell which tokens are alike"),
+    "tokenizer": Choice("subtoken-mean", "there is only a tokenizer: a token is what the source makes of its text"),
+}
 
 
-def _told(hint: Any) -> str:
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Mapping: "a mapping"}
-    return next(words[kind] for kind in _kinds(hint) if kind in words)
+def _did_you_mean(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""

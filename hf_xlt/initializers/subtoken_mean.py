@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.subword import token_texts
-from hf_xlt.initializers.overlap import OverlapInitializer
+from hf_xlt.initializers.base import Initializer, OverlapInitializer
 from hf_xlt.tokenizers.vocabulary import Vocabulary
 from hf_xlt.transport.mixture import SparseMixture
 
@@ -25,47 +25,43 @@ CITATION = """\
 
 
 class SubtokenMeanInitializer(OverlapInitializer):
-    """Copy the rows of shared tokens; give the others the mean of the source rows that their text is tokenised into.
+    """Copy the rows of shared tokens; give the others the mean of the source rows that their text is tokenized into.
 
-    A token that starts a word is tokenised after a space. Of one that continues a word, the first piece is the source's
+    A token that starts a word is tokenized after a space. Of one that continues a word, the first piece is the source's
     token for the inside of words, where there is one. Rows of tokens that are no text (half characters), or of which
     the source knows no piece, are drawn.
 
-    Args:
-        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
-        tokenizer: The target tokenizer.
-        overlap: Which tokens are copied: one of `OVERLAPS`.
-        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
-
-    Raises:
-        InputError: If the source cannot be opened, no token is shared, or the overlap is unknown.
+    Arguments are those of `OverlapInitializer`.
     """
 
-    method = "subtoken-mean"
+    label = "subtoken mean"
     citation = CITATION
 
-    @property
-    def label(self) -> str:
-        """`subtoken mean`."""
-        return "subtoken mean"
+    def mixture(self, rows: np.ndarray) -> SparseMixture:
+        """Equal parts of the pieces."""
+        return pieces_of(self, rows)
 
-    def _mixture(self) -> SparseMixture:
-        missing, tokenizer = self._overlap.missing_ids, self.source_tokenizer
-        forms, texts = self.target_vocabulary.forms, token_texts(self.tokenizer)
-        starts = np.array([id_ in forms and forms[id_].starts_word for id_ in missing.tolist()])
-        space = _space(tokenizer, self.source_vocabulary)
-        wanted = zip([texts[id_] for id_ in missing], starts, strict=True)
-        spaced = [space + text if text and start else text for text, start in wanted]
-        pieces, lengths = flat(token_ids(tokenizer, spaced))
-        rows = np.repeat(np.arange(len(missing)), lengths)
-        firsts = (lengths.cumsum() - lengths)[(lengths > 0) & ~starts]
-        pieces[firsts] = _insides(self.source_vocabulary)[pieces[firsts]]
-        known = (pieces >= 0) & ~np.isin(pieces, tokenizer.all_special_ids)
-        rows, pieces = rows[known], pieces[known]
-        counts = np.bincount(rows, minlength=len(missing))
-        shares, ends = (1 / counts[rows]).astype(np.float32), np.concatenate([[0], counts.cumsum()])
-        crow, col, weights = map(torch.from_numpy, (ends, pieces, shares))
-        return SparseMixture(crow, col, weights, self.source_vocabulary.size)
+
+def pieces_of(initializer: Initializer, rows: np.ndarray) -> SparseMixture:
+    """Equal parts of the source's tokens that the text of each target token is made of, in the order of the text."""
+    tokenizer, source, target = (
+        initializer.source_tokenizer,
+        initializer.source_vocabulary,
+        initializer.target_vocabulary,
+    )
+    forms, texts = target.forms, token_texts(initializer.tokenizer)
+    starts = np.array([id_ in forms and forms[id_].starts_word for id_ in rows.tolist()], dtype=bool)
+    space = _space(tokenizer, source)
+    wanted = zip([texts[id_] for id_ in rows], starts, strict=True)
+    pieces, lengths = flat(token_ids(tokenizer, [space + text if text and start else text for text, start in wanted]))
+    firsts = (lengths.cumsum() - lengths)[(lengths > 0) & ~starts]
+    pieces[firsts] = _insides(source)[pieces[firsts]]
+    known = (pieces >= 0) & ~np.isin(pieces, tokenizer.all_special_ids)
+    places, pieces = np.arange(len(rows)).repeat(lengths)[known], pieces[known]
+    counts = np.bincount(places, minlength=len(rows))
+    shares, ends = (1 / counts[places]).astype(np.float32), np.concatenate([[0], counts.cumsum()])
+    crow, col, values = map(torch.from_numpy, (ends, pieces, shares))
+    return SparseMixture(crow, col, values, source.size)
 
 
 def _space(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> str:

@@ -10,20 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import require_device
-from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.vectors.subword import TextVectors
-from hf_xlt.geometry.procrustes import procrustes
-from hf_xlt.geometry.weighting import Weighting
-from hf_xlt.initializers.missing import missing_evidence
-from hf_xlt.initializers.overlap import OverlapInitializer
-from hf_xlt.initializers.subwords import some_tokens
+from hf_xlt.evidence.translations import Dictionary, read_dictionary
+from hf_xlt.evidence.vectors import TextVectors, read_vectors
+from hf_xlt.geometry.maps import procrustes
+from hf_xlt.geometry.similarity import Weighting
+from hf_xlt.initializers.base import OverlapInitializer
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, token_vectors
 from hf_xlt.transport.mixture import Mixture
 
 CITATION = """\
@@ -51,35 +49,33 @@ class WechselInitializer(OverlapInitializer):
     vector are drawn.
 
     Args:
-        source: The source checkpoint: a Hub id, a folder, or an open `Checkpoint`.
+        source: The source checkpoint.
         tokenizer: The target tokenizer.
         source_vectors: Word vectors of the source language.
-        target_vectors: Word vectors of the target language.
+        vectors: Word vectors of the target language.
         dictionary: Source words and their translations.
         overlap: Which tokens are copied: one of `OVERLAPS`; the paper copies none.
         weighting: How cosines become weights: one of `WEIGHTINGS`; see `Weighting`.
         k: Number of tokens in a row, for `top-k`.
         temperature: What cosines are divided by, for `top-k`: τ.
         device: Where similarities are computed, such as `cuda`.
-        **options: As `Initializer` takes them: `pad_to_multiple_of`, `seed`, `trust_remote_code`.
+        **options: As `Initializer` takes them.
 
     Raises:
-        InputError: If vectors or dictionary are missing, the dictionary is empty or an entry is one-sided, the source
-            cannot be opened, or the overlap or the weighting is unknown. From `transport()`, if no entry has a vector
-            on both sides, or no token of a vocabulary has one.
+        InputError: As `OverlapInitializer` does, or if a file cannot be read, or the weighting is unknown. From
+            `transport()`, if no entry has a vector on both sides, or no token of a vocabulary has one.
     """
 
-    method = "wechsel"
     citation = CITATION
 
     def __init__(
         self,
-        source: str | Path | Checkpoint,
-        tokenizer: PreTrainedTokenizerBase,
+        source: Model,
+        tokenizer: AnyTokenizer,
         *,
-        source_vectors: TextVectors | None = None,
-        target_vectors: TextVectors | None = None,
-        dictionary: WordPairs | None = None,
+        source_vectors: str | Path | TextVectors,
+        vectors: str | Path | TextVectors,
+        dictionary: Places | Dictionary,
         overlap: str = "none",
         weighting: str = "top-k",
         k: int = 10,
@@ -87,19 +83,10 @@ class WechselInitializer(OverlapInitializer):
         device: str = "cpu",
         **options: Any,
     ) -> None:
-        if source_vectors is None:
-            raise missing_evidence("wechsel", "word vectors of the source language", "--source-vectors")
-        if target_vectors is None:
-            raise missing_evidence("wechsel", "word vectors of the target language", "--vectors")
-        if dictionary is None:
-            raise missing_evidence("wechsel", "a dictionary", "--dictionary")
-        _check_dictionary(dictionary)
-        self._source_vectors = source_vectors
-        self._target_vectors = target_vectors
-        self._dictionary = dictionary
-        self._weighting = Weighting(weighting, k, temperature)
-        require_device("device", device)
-        self.device = device
+        self._source_vectors = read_vectors(source_vectors)
+        self._target_vectors = read_vectors(vectors)
+        self._dictionary = read_dictionary(dictionary)
+        self._weighting = Weighting(weighting, k, temperature, device)
         super().__init__(source, tokenizer, overlap=overlap, **options)
 
     @property
@@ -107,31 +94,33 @@ class WechselInitializer(OverlapInitializer):
         """`WECHSEL (top-k)` and so on."""
         return f"WECHSEL ({self._weighting.name})"
 
-    def _mixture(self) -> Mixture:
-        map_ = dictionary_map(self._source_vectors, self._target_vectors, self._dictionary)
-        keys = some_tokens("source", self._source_vectors, self.source_tokenizer) @ map_
-        queries = some_tokens("target", self._target_vectors, self.tokenizer)
-        queries = queries[torch.from_numpy(self._overlap.missing_ids)]
+    def mixture(self, rows: np.ndarray) -> Mixture:
+        """The nearest source tokens in the target's space."""
+        map_ = dictionary_map(self._source_vectors, self._target_vectors, self._dictionary.pairs)
+        keys = token_vectors("source", self._source_vectors, self.source_tokenizer) @ map_
+        queries = token_vectors("target", self._target_vectors, self.tokenizer)
+        queries = queries[torch.from_numpy(rows)]
         ids = torch.arange(len(keys))
-        return self._weighting.mix(queries.to(self.device), keys.to(self.device), ids, self.source_vocabulary.size)
+        return self._weighting.mix(queries, keys, ids, self.source_vocabulary.size)
 
 
 def dictionary_map(source: TextVectors, target: TextVectors, dictionary: WordPairs) -> Tensor:
     """The orthogonal map `(k, d)` from source to target vectors that fits a dictionary best.
 
-    As in the paper's code, vectors are neither scaled nor centred, and an entry counts in each pair of ways to write
+    As in the paper's code, vectors are neither scaled nor centered, and an entry counts in each pair of ways to write
     its words (as they are, in lower case, in title case) that both languages have vectors for: up to nine times.
-
-    Raises:
-        InputError: If no entry has a vector on both sides.
     """
     words, translations = zip(*dictionary, strict=True)
     # The products of all pairs of an entry add up to one product: of the sums of its two sides.
     rows, images = _sums_of_cases(source, words), _sums_of_cases(target, translations)
     if not (rows.any(dim=1) & images.any(dim=1)).any():
         raise InputError(
-            f"None of the {len(dictionary)} dictionary entries has a vector on both sides; expected some: check that "
-            "its columns are source and target, in this order, and that words are spelled as the vectors' are."
+            f"None of the {len(dictionary)} dictionary entries has a vector on both sides",
+            expected="some",
+            hint=(
+                "Check that its columns are source and target, in this order, and that words are spelled as the "
+                "vectors' are."
+            ),
         )
     return procrustes(rows, images)
 
@@ -142,11 +131,3 @@ def _sums_of_cases(vectors: TextVectors, words: Sequence[str]) -> Tensor:
     places = {word: place for place, word in enumerate(dict.fromkeys(written))}
     of_words = torch.tensor([places[word] for word in written]).view(len(words), -1)
     return F.embedding_bag(of_words, vectors.of_words(list(places)), mode="sum")
-
-
-def _check_dictionary(dictionary: WordPairs) -> None:
-    if not dictionary:
-        raise InputError("The dictionary is empty; expected at least one word and its translation.")
-    one_sided = [entry for entry in dictionary if len(entry) != 2 or not all(side.strip() for side in entry)]
-    if one_sided:
-        raise InputError(f"The dictionary entry {one_sided[0]} is one-sided; expected a word and its translation.")

@@ -20,8 +20,7 @@ from hf_xlt.evaluation.results import format_score
 from hf_xlt.evaluation.retrieval import nearest_tokens
 from hf_xlt.evaluation.structure import Structure, structure
 from hf_xlt.evaluation.tasks.data import Data
-from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.hub.card import CardTable, public_names
 from hf_xlt.report.page import Picture, Report, Section, check_report, write_report
 from hf_xlt.report.pictures import Bar, bars_svg, heat_map_svg, learning_curves_svg
@@ -149,7 +148,7 @@ def compare_models(
             value=languages,
             hint="Leave languages out.",
         )
-    pairs = None if parallel is None else told(read_parallel(parallel)).pairs
+    pairs = None if parallel is None else read_parallel(parallel).pairs
     specs = [
         ModelSpec(model, source, languages if own else None, trust_remote_code)
         for model, own in zip(names, multilingual, strict=True)

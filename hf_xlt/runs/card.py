@@ -11,8 +11,10 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.hub.card import CardFacts, CorpusFacts, EvidenceFacts, RowCounts
-from hf_xlt.initializers import CITATIONS, METHODS, Evidence
+from hf_xlt.initializers import METHODS
+from hf_xlt.initializers.evidence import evidence_facts
 from hf_xlt.initializers.health import health, health_tables
+from hf_xlt.initializers.registry import initializer_class, unused_evidence
 from hf_xlt.recipes.recipe import Recipe, names_in
 from hf_xlt.runs.comparison import Variant
 from hf_xlt.runs.kinds import Kind
@@ -55,7 +57,7 @@ def card_facts(kind: Kind, results: Results, title: str, pictures: Mapping[str, 
         continuations=_continuations(results),
         versions=results.versions,
         hardware=results.hardware,
-        citation=None if kind.cites is None else CITATIONS.get(kind.cites),
+        citation=initializer_class(kind.cites).citation if kind.cites in METHODS else None,
     )
 
 
@@ -86,15 +88,10 @@ def start_facts(kind: Kind, variant: Variant, tokenizer: PreTrainedTokenizerBase
 def _evidence(recipe: Recipe) -> tuple[EvidenceFacts, ...]:
     """The recipe's files that its initializer used."""
     data = recipe.data
-    evidence = Evidence(
-        donor=recipe.donor,
-        dictionary=data.dictionary,
-        parallel=data.parallel,
-        vectors=data.vectors,
-        source_vectors=data.source_vectors,
-    )
+    given = {"donor": recipe.donor, "dictionary": data.dictionary, "parallel": data.parallel, "vectors": data.vectors,
+             "source_vectors": data.source_vectors}  # fmt: skip
     method = (recipe.initializer or {}).get("method")
-    return evidence.facts(() if recipe.trelm or method is None else METHODS[method].unused(evidence))
+    return evidence_facts(given, () if recipe.trelm or method is None else unused_evidence(method, given))
 
 
 def _continuations(results: Results) -> dict[str, dict[str, str]]:

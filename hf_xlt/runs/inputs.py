@@ -17,12 +17,10 @@ from hf_xlt.checkpoint.chat import Chat
 from hf_xlt.checkpoint.contents import modules
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.dictionary import Dictionary, read_dictionaries
-from hf_xlt.evidence.parallel import ParallelText, read_parallels
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
 from hf_xlt.files.corpora import Corpus, Split
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, Data, NewTokenizer, Recipe
-from hf_xlt.tokenizers.extension import extend_tokenizer
+from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.tokenizers.train import train_tokenizer, train_tokenizer_like
 
 Pairs = tuple[tuple[str, str], ...]
@@ -116,7 +114,7 @@ class Inputs:
                 expected="a file of them",
                 hint="Name one as data.parallel (--parallel).",
             )
-        return told(read_parallels(self.data.parallel))
+        return read_parallel(self.data.parallel)
 
     @cached_property
     def pairs_to_train_on(self) -> ParallelText:
@@ -163,12 +161,12 @@ class Inputs:
                 f"data.translations is given for {first!r}, the first language, which all translations are of",
                 expected=f"another of {', '.join(others) or 'several languages'}",
             )
-        return {(first, code): self.split_pairs(told(read_parallels(file))) for code, file in files.items()}
+        return {(first, code): self.split_pairs(read_parallel(file)) for code, file in files.items()}
 
     @cached_property
     def dictionary(self) -> Dictionary | None:
         """The dictionary; None if the recipe names none."""
-        return None if self.data.dictionary is None else told(read_dictionaries(self.data.dictionary))
+        return None if self.data.dictionary is None else read_dictionary(self.data.dictionary)
 
     def tokenizer_lines(self) -> Iterator[str]:
         """What a target tokenizer is trained on: the training lines, and the translations in the dictionary.
@@ -176,7 +174,7 @@ class Inputs:
         A word that is one token gets all of its dictionary entry: measured on German, retrieval without training gains
         17 points by these words, where there are 6,000 sentences beside them.
         """
-        entries = () if self.dictionary is None else self.dictionary.entries
+        entries = () if self.dictionary is None else self.dictionary.pairs
         return chain(self.split.training_lines(), (target for _, target in entries))
 
     def both_languages(self) -> Iterator[str]:

@@ -23,7 +23,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.language_model import ValidationSet, measure
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
-from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.evidence.translations import ParallelText
 from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.inputs import Inputs

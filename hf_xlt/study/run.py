@@ -20,8 +20,7 @@ from hf_xlt.checkpoint import atomic_folder, open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.fine_tuning import TaskExamples
 from hf_xlt.evaluation.tasks.tagging import UPOSTagging
-from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Recipe
 from hf_xlt.runs.contents import contents_of, each, pinned_corpus
@@ -109,7 +108,7 @@ def check_contents(contents: Mapping[str, str], file: Path) -> None:
 
 def check(study: Study) -> None:
     """Read every file of a study once."""
-    told(read_parallel(str(study.parallel)))
+    read_parallel(str(study.parallel))
     if study.tagging:
         TaskExamples.read(UPOSTagging(), study.tagging, zero_shot=True)
     for recipe in recipes(study, Path()):

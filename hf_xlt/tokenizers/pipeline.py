@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
@@ -22,8 +22,6 @@ from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers, trainers
 from tqdm.auto import tqdm
 
 from hf_xlt.errors import InputError
-from hf_xlt.tokenizers.extension.kinds import tokens_of
-from hf_xlt.tokenizers.long_words import LONGEST_WORD, short_lines
 from hf_xlt.tokenizers.post_processor import renumbered
 from hf_xlt.tokenizers.vocabulary import Spelling, split
 
@@ -42,6 +40,12 @@ _WORDS = (
     r"{0}?[\p{{L}}\p{{M}}\x{{200C}}\x{{200D}}]+|{0}?\p{{N}}|{0}?[^\s{0}\p{{L}}\p{{M}}\p{{N}}]+|{0}+(?={0})|{0}+|\s+"
 )
 _SPACED = r"{0}?[^{0}]+|{0}+(?={0})|{0}+"
+
+
+# The cost of byte-pair encoding grows with the length of words; parts of so much hold entries of any useful length.
+LONGEST_WORD = 64
+LONGEST_LINE = 10_000
+_BATCH = 10_000
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,6 @@ class Pipeline:
             texts: The text, a line or document at a time; streamed once.
             vocab_size: Most entries, all included.
             min_frequency: Only what the text has so many times becomes an entry, letters apart.
-
-        Raises:
-            InputError: If there is no room for the tokens and the alphabet.
         """
         blank = self._blank()
         reserved, alphabet = self._reserved(), self._alphabet(blank)
@@ -254,3 +255,32 @@ def _as_written(token: AddedToken, id_: int) -> Settings:
     """An added token as tokenizer.json writes it."""
     flags = "single_word", "lstrip", "rstrip", "normalized", "special"
     return {"id": id_, "content": token.content, **{flag: getattr(token, flag) for flag in flags}}
+
+
+def tokens_of(model: Settings, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """What a model makes of texts, without what its tokenizer does before and after.
+
+    Returns:
+        int64 `(n,)`, the ids of all texts, one text after the other; int64 `(texts,)`, how many each has.
+    """
+    steps = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
+    steady = model | {"dropout": None} if model["type"] == "BPE" else model
+    alone = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], **steps, "model": steady}))
+    batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
+    ids = [each.ids for batch in batches for each in alone.encode_batch_fast(batch, add_special_tokens=False)]
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    return np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum())), lengths
+
+
+def short_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Lines, and the parts of those that are too long to be handled whole."""
+    return (part for line in lines for part in _parts(line, LONGEST_LINE))
+
+
+def short_words(words: Iterable[str]) -> Iterator[str]:
+    """Words, and the parts of those that are too long."""
+    return (part for word in words for part in _parts(word, LONGEST_WORD))
+
+
+def _parts(text: str, length: int) -> Iterator[str]:
+    return (text[start : start + length] for start in range(0, len(text), length))

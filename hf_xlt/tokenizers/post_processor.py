@@ -46,12 +46,7 @@ def _parts(processor: Processor | None) -> Iterator[Processor]:
 
 
 def frame_like(source: PreTrainedTokenizerBase, roles: Mapping[str, str]) -> Processor:
-    """A template that puts around a text, and around a pair, what a tokenizer does, in the tokens of another one.
-
-    Args:
-        source: The tokenizer to do as.
-        roles: The other's special tokens by role, `FRAMING` among them; what it has no counterpart for is left out.
-    """
+    """A template that puts around a text, and around a pair, what a tokenizer does, in the tokens of another one."""
     used: set[str] = set()
     template = {
         name: list(_template(source, texts, roles, used)) for name, texts in (("single", ("a",)), ("pair", ("a", "a")))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from hf_xlt.arguments import checked, require_text, require_type
+from hf_xlt.arguments import checked, require_one_of, require_text, require_type
 from hf_xlt.errors import InputError
 from hf_xlt.tokenizers.normalization import CLEANED, NFC, adapted
 from hf_xlt.tokenizers.pipeline import Pipeline
@@ -115,8 +115,7 @@ def train_tokenizer(
         InputError: If the family is not known, the vocabulary cannot hold the alphabet, a number is out of range, or
             there is no text.
     """
-    if family not in FAMILIES:
-        raise InputError(f"Unknown tokenizer family {family!r}; choose one of {', '.join(FAMILIES)}.", value=family)
+    require_one_of("family", family, FAMILIES)
     check_numbers(vocab_size, min_frequency)
     backend, normalizer, roles = FAMILIES[family]()
     settings = json.loads(backend.to_str()) | {"normalizer": adapted(normalizer, lowercase, strip_accents)}
@@ -164,8 +163,8 @@ def train_tokenizer_like(
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise InputError(
-            f"{type(tokenizer).__name__} cannot be retrained: it has no fast backend. "
-            "Train a new one with --family instead of --like."
+            f"{type(tokenizer).__name__} cannot be retrained: it has no fast backend",
+            hint="Train a new one with --family instead of --like.",
         )
     settings = json.loads(backend.to_str())
     settings["normalizer"] = adapted(settings["normalizer"], lowercase, strip_accents)
@@ -176,11 +175,7 @@ def train_tokenizer_like(
 
 
 def _unknown(model: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple[dict[str, Any], str | None]:
-    """A model that does not drop what it does not know, without its entries, and its unknown token.
-
-    Raises:
-        InputError: If there is neither an unknown token nor bytes.
-    """
+    """A model that does not drop what it does not know, without its entries, and its unknown token."""
     known = {name: value for name, value in model.items() if name not in ("vocab", "merges")}
     if model["type"] == "Unigram":
         place = model["unk_id"]
@@ -256,5 +251,5 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
     kept = (text for text in texts if require_text(text).strip())
     first = next(kept, None)
     if first is None:
-        raise InputError("There is no text to train a tokenizer on; give a corpus with text in it.")
+        raise InputError("There is no text to train a tokenizer on", hint="Give a corpus with text in it.")
     return chain([first], kept)

@@ -38,7 +38,7 @@ _BYTE_OF = {byte: byte for byte in _PRINTABLE} | {256 + n: byte for n, byte in e
 class Form(NamedTuple):
     """Canonical, byte-exact form of one token.
 
-    Joining the forms of a text, with a space wherever a word starts, gives the (normalised) text back.
+    Joining the forms of a text, with a space wherever a word starts, gives the (normalized) text back.
 
     Attributes:
         text: The bytes of text the token stands for, without any marker; perhaps half a UTF-8 character.
@@ -126,7 +126,7 @@ class Spelling:
 
 
 def split(backend: Any, text: str) -> list[str]:
-    """The pieces of a text that a backend's model gets, normalised; the whole text where nothing cuts it."""
+    """The pieces of a text that a backend's model gets, normalized; the whole text where nothing cuts it."""
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
     if backend.pre_tokenizer is None:
@@ -161,8 +161,9 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if not self.forms:
             raise InputError(
-                "The tokenizer has no ordinary token; expected a vocabulary beside the special tokens. "
-                "Check that its folder holds a complete tokenizer.json."
+                "The tokenizer has no ordinary token",
+                expected="a vocabulary beside the special tokens",
+                hint="Check that its folder holds a complete tokenizer.json.",
             )
 
     @classmethod
@@ -176,8 +177,9 @@ class Vocabulary:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise InputError(
-                f"{type(tokenizer).__name__} {tokenizer.name_or_path!r} has no fast backend; expected a tokenizer "
-                "with a tokenizer.json. Take a checkpoint that has one, or train one with `hf-xlt tokenizer`."
+                f"{type(tokenizer).__name__} {tokenizer.name_or_path!r} has no fast backend",
+                expected="a tokenizer with a tokenizer.json",
+                hint="Take a checkpoint that has one, or train one with `hf-xlt tokenizer`.",
             )
         vocab = dict(sorted(tokenizer.get_vocab().items(), key=itemgetter(1)))
         added = backend.get_added_tokens_decoder()
@@ -203,6 +205,9 @@ class Vocabulary:
             marks_words=bool(spelling.space or spelling.prefix),
             ids=vocab,
         )
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({self.size:,} ids: {len(self.forms):,} ordinary tokens, {len(self.special)} special)"
 
     @property
     def special(self) -> dict[str, int]:
@@ -250,9 +255,15 @@ class Overlap:
         if self.source_ids.shape != self.target_ids.shape or len(used) > self.target_size or used.max(initial=0) > 1:
             raise InputError(
                 f"An overlap of {len(self.source_ids)} source ids, {len(self.target_ids)} target ids and "
-                f"{len(self.missing_ids)} missing ones in {self.target_size} rows does not fit together; expected "
-                "pairs, and each target id once and below the number of rows. Build it with overlap()."
+                f"{len(self.missing_ids)} missing ones in {self.target_size} rows does not fit together",
+                expected="pairs, and each target id once and below the number of rows",
+                hint="Build it with overlap().",
             )
+
+    def __repr__(self) -> str:
+        return (
+            f"Overlap({len(self.target_ids):,} of {self.target_size:,} ids shared, {len(self.missing_ids):,} missing)"
+        )
 
     @classmethod
     def of(cls, pairs: Mapping[int, int], target: Vocabulary) -> Overlap:
@@ -283,14 +294,6 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
     token has several roles, the last one in `ROLES` that the source can serve decides. Special tokens without such a
     role match those of the same spelling. Where the target extends the source, each of the source's tokens matches
     itself, even if others have its form.
-
-    Args:
-        source: The vocabulary whose rows are given.
-        target: The vocabulary whose rows are wanted.
-        ignore_case: Whether tokens left without a counterpart match on their casefolded text.
-
-    Raises:
-        InputError: If no ordinary token is shared.
     """
     pairs: dict[int, int] = {}
     for key in _keys(source.marks_words and target.marks_words, ignore_case):
@@ -301,9 +304,13 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
         pairs |= {id_: counterpart for id_, counterpart in left.items() if counterpart is not None}
     if not pairs:
         raise InputError(
-            f"There is no overlapping token between the source ({len(source.forms)} tokens) and the target "
-            f"({len(target.forms)} tokens); expected at least one. Take a target tokenizer that has some script, "
-            "digits or punctuation in common with the source, or a method that needs no overlap."
+            f"There is no overlapping token between the source ({len(source.forms)} tokens) and the target ("
+            f"{len(target.forms)} tokens)",
+            expected="at least one",
+            hint=(
+                "Take a target tokenizer that has some script, digits or punctuation in common with the source, or a "
+                "method that needs no overlap."
+            ),
         )
     return Overlap.of(pairs | kept_pairs(source, target), target)
 

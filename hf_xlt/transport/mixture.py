@@ -42,6 +42,10 @@ class Mixture(ABC):
     sums_sources: ClassVar[bool] = True  # whether rows are sums of source rows, and so any column can be mixed alike
     source_size: int  # number of source ids: the rows a source matrix must have at least
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in self.tensors().items() if tensor.ndim)
+        return f"{type(self).__name__}({shapes})"
+
     @property
     @abstractmethod
     def finite(self) -> Tensor:
@@ -65,15 +69,12 @@ class Mixture(ABC):
         """
 
     def apply(self, matrix: Tensor) -> Tensor:
-        """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`.
-
-        Raises:
-            InputError: If the matrix is not a float matrix or its shape does not fit.
-        """
+        """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`."""
         if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
             raise InputError(
-                f"Cannot mix the rows of a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "
-                f"expected float and {self.source_size} rows or more: pass the table the mixture was built for."
+                f"Cannot mix the rows of a {matrix.dtype} tensor of shape {tuple(matrix.shape)}",
+                expected=f"float and {self.source_size} rows or more",
+                hint="Pass the table the mixture was built for.",
             )
         mixed = torch.empty(self.n_rows, matrix.shape[1], device=matrix.device)
         rows_of = self.rows_of(matrix.detach())
@@ -93,7 +94,7 @@ class Mixture(ABC):
         return cls(**values)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SparseMixture(Mixture):
     """Few weights a row, in compressed sparse rows: top-k, sparsemax, translation probabilities, counts.
 
@@ -156,7 +157,7 @@ class SparseMixture(Mixture):
         return rows_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _PairwiseMixture(Mixture):
     """Weights from all inner products of target and source vectors, `left rightᵀ (n, o)`, over their sum.
 
@@ -191,9 +192,9 @@ class _PairwiseMixture(Mixture):
         return self.source_ids, (products / products.sum()).float()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FactoredMixture(_PairwiseMixture):
-    """All inner products, normalised by their sum: CLP-Transfer's mixture in closed form.
+    """All inner products, normalized by their sum: CLP-Transfer's mixture in closed form.
 
     With unit helper rows A (missing) and B (overlap), the paper's `Σ_o cos(t,o) E_o / Σ_o cos(t,o)` over the
     whole overlap is `diag(A(Bᵀ1))⁻¹ · A(BᵀE_O)`: two thin products, time O((n+o)·r·d). Cosines keep their sign
@@ -205,13 +206,13 @@ class FactoredMixture(_PairwiseMixture):
 
     @cached_property
     def _sums(self) -> Tensor:
-        """Float64 `(n,)`: each row's sum of weights before it is normalised."""
+        """Float64 `(n,)`: each row's sum of weights before it is normalized."""
         total = self.right.sum(0, dtype=torch.float64)
         return torch.cat([rows.double() @ total for rows in self.left.split(_BLOCK_ROWS)])
 
     @cached_property
     def finite(self) -> Tensor:
-        """Bool `(n,)`: the weights, once normalised, are no longer as a vector than the weight of a copied row, 1.
+        """Bool `(n,)`: the weights, once normalized, are no longer as a vector than the weight of a copied row, 1.
 
         Their length is `‖Ba‖ / |Σ Ba|`. Where it exceeds 1 the sum is so near zero that the row would be louder than
         the rows it is mixed from. Most rows are cleared by the bound `‖Ba‖ ≤ ‖B‖ ‖a‖`, without computing `Ba`.
@@ -240,9 +241,9 @@ class FactoredMixture(_PairwiseMixture):
         return product.float()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClippedMixture(_PairwiseMixture):
-    """Inner products with negative ones set to zero, normalised by their sum, a row block at a time."""
+    """Inner products with negative ones set to zero, normalized by their sum, a row block at a time."""
 
     kind = "clipped"
     lowest = 0.0
@@ -281,7 +282,7 @@ class ClippedMixture(_PairwiseMixture):
         return rows_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ProjectedMixture(Mixture):
     """Target vectors times a map into the source space (TreLM): rows that are not sums of source rows.
 
@@ -313,7 +314,12 @@ class ProjectedMixture(Mixture):
         """Vectors times the map; InputError where the matrix is not as wide as the map."""
         given, width = matrix.shape[1], self.map.shape[1]
         if given != width:
-            raise InputError(f"The source matrix is {given} wide; expected {width}: pass one the map leads to.")
+            raise InputError(
+                f"The source matrix is {given} wide",
+                value=given,
+                expected=f"{width}",
+                hint="Pass one the map leads to.",
+            )
         return lambda rows: self.vectors[rows] @ self.map
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hf_xlt.arguments import checked, require_seed
 from hf_xlt.errors import InputError
+from hf_xlt.files.printable import html_table
 from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
 from hf_xlt.transport.mixture import MIXTURES, Mixture, SparseMixture, check_ids
 
@@ -111,6 +112,12 @@ class Transport:
             wanted = self.mixture.source_size
             raise ValueError(f"source_size is {self.source_size}; expected {wanted} or more, as the mixture reads.")
 
+    def __repr__(self) -> str:
+        origins = ", ".join(f"{count:,} {origin}" for origin, count in asdict(self.counts).items() if count)
+        stored = "" if self.mixture is None else f"; {self.mixture.kind}"
+        rank = "" if self.rank is None else f", rank {self.rank}"
+        return f"Transport({self.source_size:,} -> {self.target_size:,} rows: {origins}{stored}{rank})"
+
     @torch.no_grad()
     @checked
     def apply(self, matrix: Tensor) -> Tensor:
@@ -144,9 +151,9 @@ class Transport:
         """
         if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
             raise InputError(
-                f"Cannot transport a {matrix.dtype} tensor of shape {tuple(matrix.shape)}; "
-                f"expected float rows or a bias for at least {self.source_size} source ids. "
-                "Pass a tensor of the source checkpoint this transport was built for."
+                f"Cannot transport a {matrix.dtype} tensor of shape {tuple(matrix.shape)}",
+                expected=f"float rows or a bias for at least {self.source_size} source ids",
+                hint="Pass a tensor of the source checkpoint this transport was built for.",
             )
         if self.rank is not None:
             coordinates, primitives = factorize(matrix[: self.source_size], min(self.rank, matrix.shape[1]))
@@ -225,7 +232,7 @@ class Transport:
         Raises:
             InputError: If the target vocabulary has no such token or `k` is not positive.
         """
-        return [(part.source, part.weight) for part in self.parts(token, k)]
+        return Explanation((part.source, part.weight) for part in self.parts(token, k))
 
     @checked
     def parts(self, token: str, k: int = 5) -> list[Part]:
@@ -235,7 +242,7 @@ class Transport:
             InputError: As `explain` does.
         """
         if k < 1:
-            raise InputError(f"k is {k}; expected at least 1, the number of source tokens to list.")
+            raise InputError(f"k is {k}", value=k, expected="at least 1, the number of source tokens to list")
         row = self._row(token)
         if self._drawn[row]:
             return []
@@ -267,10 +274,11 @@ class Transport:
             return self._rows[token]
         except KeyError:
             close = difflib.get_close_matches(token, self._rows, n=3)
-            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "nothing is spelled like it."
+            meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Nothing is spelled like it."
             raise InputError(
-                f"{token!r} is not a token of the target vocabulary; {hint} "
-                "Longer words are made of several tokens: ask for one of those."
+                f"{token!r} is not a token of the target vocabulary",
+                value=token,
+                hint=f"{meant} Longer words are made of several tokens: ask for one of those.",
             ) from None
 
     @cached_property
@@ -322,6 +330,13 @@ class Transport:
             evidence=_under("counts.", tensors),
             rank=int(metadata["rank"]) if "rank" in metadata else None,
         )
+
+
+class Explanation(list[tuple[str, float]]):
+    """Source tokens and their weights: a list, and a table in a notebook."""
+
+    def _repr_html_(self) -> str:
+        return html_table(("source token", "weight"), ((token, f"{weight:.3f}") for token, weight in self))
 
 
 def factorize(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.evidence.alignment.symmetrize import numbered
+from hf_xlt.evidence.alignment.links import numbered
 from hf_xlt.files.text import first_numbers
 
 _WORDS = Steps([BertPreTokenizer(), Split(Regex(r"\p{Han}"), "isolated")])  # of plain text; punctuation apart

@@ -23,12 +23,11 @@ from hf_xlt.evaluation.retrieval import Retrieval, retrieval
 from hf_xlt.evaluation.structure.cka import cka_map
 from hf_xlt.evaluation.structure.sample import Sample, check_parts
 from hf_xlt.evaluation.structure.states import LayerEncoder, States
-from hf_xlt.evidence.parallel import ParallelText, read_parallel
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import ParallelText, read_parallel
 from hf_xlt.files.place import file_of
 from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.geometry.csls import matches
-from hf_xlt.geometry.procrustes import procrustes
+from hf_xlt.geometry.maps import procrustes
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.hub.card import CardTable
 
@@ -272,7 +271,7 @@ def structure(
         read = (*names, file_of(parallel)) if isinstance(parallel, str | Path) else names
         check_file(output, overwrite=overwrite, ours=Structure.is_file, sources=read)
     if isinstance(parallel, str | Path):
-        parallel = told(read_parallel(parallel))
+        parallel = read_parallel(parallel)
     pairs = parallel.pairs if isinstance(parallel, ParallelText) else parallel
     encoders = [
         LayerEncoder.open(name, language, trust_remote_code=trust_remote_code)

@@ -17,8 +17,7 @@ from typing import Any
 import yaml
 
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.parallel import ParallelText, read_parallel
-from hf_xlt.evidence.skipped import told
+from hf_xlt.evidence.translations import ParallelText, read_parallel
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.content import content_of
 from hf_xlt.files.corpora import Corpus, dataset_rows
@@ -185,11 +184,11 @@ def read_pairs(place: str) -> ParallelText:
     """
     records = Records.at(place)
     if records is None or records.builder == "jsonl":
-        text = told(read_parallel(place))
+        text = read_parallel(place)
     else:
         rows = [(number, tuple(map(str.strip, cells))) for number, cells in text_rows(place, "source", "target")]
         whole = tuple((cells[0], cells[1]) for _, cells in rows if all(cells))
-        text = told(ParallelText(whole, tuple(number for number, cells in rows if not all(cells))))
+        text = ParallelText(whole, tuple(number for number, cells in rows if not all(cells)))
     if len(text) < 2:
         raise InputError(
             f"{place} has {len(text)} pairs and {len(text.skipped)} lines with an empty side",

@@ -19,7 +19,7 @@ from hf_xlt.evaluation.retrieval import ALL_LAYERS, LAST_LAYER, nearest, nearest
 from hf_xlt.evaluation.sentence_encoder import SentenceEncoder, longer, sentence_encoder
 from hf_xlt.evaluation.tasks.data import read_pairs
 from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
-from hf_xlt.evidence.parallel import ParallelText
+from hf_xlt.evidence.translations import ParallelText
 
 SOURCE, TARGET = SIDES
 

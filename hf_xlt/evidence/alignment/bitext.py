@@ -109,14 +109,9 @@ class Bitext:
         source: Vocabulary | None = None,
         target: Vocabulary | None = None,
     ) -> Bitext:
-        """Look the pairs' tokens up; a vocabulary that is not given is made of them.
-
-        Raises:
-            InputError: If there is no pair, a side of one is empty or a string, or one is so long that its links would
-                not fit into memory.
-        """
+        """Look the pairs' tokens up; a vocabulary that is not given is made of them."""
         if not len(pairs):
-            raise InputError("There is no sentence pair; expected at least one. Give parallel text.")
+            raise InputError("There is no sentence pair", expected="at least one", hint="Give parallel text.")
         for pair in pairs:
             if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
                 raise refused("a pair", pair, "two sentences")
@@ -187,8 +182,11 @@ def _check(side: str, sentences: Sequence[Sentence]) -> None:
     for number, sentence in enumerate(sentences):
         if isinstance(sentence, str):
             raise InputError(
-                f"The {side} of pair {number} is the string {sentence[:40]!r}; expected a list of tokens or ids. "
-                "Split it first, e.g. with a tokenizer."
+                f"The {side} of pair {number} is the string {sentence[:40]!r}",
+                expected="a list of tokens or ids",
+                hint="Split it first, e.g. with a tokenizer.",
             )
         if not len(sentence):
-            raise InputError(f"The {side} of pair {number} has no token; expected at least one. Drop such pairs.")
+            raise InputError(
+                f"The {side} of pair {number} has no token", expected="at least one", hint="Drop such pairs."
+            )

@@ -1,4 +1,4 @@
-"""Expectation maximisation of both directions of a model, side by side."""
+"""Expectation maximization of both directions of a model, side by side."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hf_xlt.evidence.alignment.bitext import Batch, Bitext
-from hf_xlt.evidence.alignment.cooccurrence import WordPairs
-from hf_xlt.evidence.alignment.diagonal import Diagonal
-from hf_xlt.evidence.alignment.jumps import Jumps
-from hf_xlt.evidence.alignment.lexicon import Counts, Lexicon
-from hf_xlt.evidence.alignment.posteriors import Distortion, Posteriors
+from hf_xlt.evidence.alignment.distortion import Diagonal, Distortion, Jumps, Posteriors
+from hf_xlt.evidence.alignment.lexicon import Counts, Lexicon, WordPairs
 
 Both = tuple[Posteriors, Posteriors]
 
@@ -122,7 +119,7 @@ def distortions_from(corpus: Corpus, expected: Expectation, model: Model) -> tup
     )
 
 
-def maximise(
+def maximize(
     corpus: Corpus, model: Model, learn_from: Callable[..., Both], iterations: int, alpha: float, name: str
 ) -> Model:
     """Iterations of EM from a given model."""
@@ -138,13 +135,13 @@ def train_ibm2(corpus: Corpus, iterations: int, alpha: float) -> Model:
     pairs = corpus.pairs
     lexicons = Lexicon.uniform(len(pairs), pairs.target_size), Lexicon.uniform(len(pairs), pairs.source_size)
     start = Model(lexicons, (Diagonal(), Diagonal()))
-    return maximise(corpus, start, apart, iterations, alpha, "word alignment, IBM-2")
+    return maximize(corpus, start, apart, iterations, alpha, "word alignment, IBM-2")
 
 
 def train_hmm(corpus: Corpus, iterations: int, alpha: float) -> Model:
     """Hidden Markov models of both directions, trained to agree, from the translation tables of IBM-2."""
     start = replace(train_ibm2(corpus, iterations, alpha), distortions=(Jumps.start(), Jumps.start()))
-    return maximise(corpus, start, agreed, iterations, alpha, "word alignment, HMM")
+    return maximize(corpus, start, agreed, iterations, alpha, "word alignment, HMM")
 
 
 MODELS: dict[str, Callable[[Corpus, int, float], Model]] = {"hmm": train_hmm, "ibm2": train_ibm2}

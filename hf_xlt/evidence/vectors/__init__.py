@@ -1,9 +1,8 @@
 """Static vectors of words or subword tokens: trained on text, or read from files."""
 
-from hf_xlt.evidence.vectors.read import read_vectors, vector_count
-from hf_xlt.evidence.vectors.subword import NgramVectors, TextVectors, WordAverages, text_vectors
+from hf_xlt.evidence.vectors.subword import NgramVectors, TextVectors, WordAverages, read_vectors
 from hf_xlt.evidence.vectors.train import check_gensim, train_vectors
-from hf_xlt.evidence.vectors.vectors import Vectors
+from hf_xlt.evidence.vectors.vectors import Vectors, read_words, vector_count
 
 __all__ = [
     "NgramVectors",
@@ -12,7 +11,7 @@ __all__ = [
     "WordAverages",
     "check_gensim",
     "read_vectors",
-    "text_vectors",
+    "read_words",
     "train_vectors",
     "vector_count",
 ]

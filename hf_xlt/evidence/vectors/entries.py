@@ -50,11 +50,7 @@ class VectorFile(ABC):
     unit = "line"
 
     def entries(self) -> Iterator[Entry]:
-        """All entries, in the order of the file.
-
-        Raises:
-            InputError: If the file is damaged, or has more or fewer entries than it says.
-        """
+        """All entries, in the order of the file."""
         with opened(self.path) as file:
             if self.count is not None:
                 file.readline()
@@ -64,24 +60,23 @@ class VectorFile(ABC):
                 yield entry
         if self.count is not None and found != self.count:
             raise InputError(
-                f"{self.path} has {found} vectors; expected {self.count}, as its first line says. Check that the file "
-                "is whole, or correct that line.",
+                f"{self.path} has {found} vectors",
+                expected=f"{self.count}, as its first line says",
+                hint="Check that the file is whole, or correct that line.",
                 value=found,
                 path=self.path,
             )
 
     def vector(self, entry: Entry) -> np.ndarray:
-        """float32 `(width,)`.
-
-        Raises:
-            InputError: If one of the numbers is none, or not finite.
-        """
+        """float32 `(width,)`."""
         row = self._row(entry)
         if np.isfinite(row).all():
             return row
         raise InputError(
             f"The vector of {entry.word.decode('utf-8', 'replace')!r} holds NaN or infinity, at {self.unit} "
-            f"{entry.place} of {self.path}; expected numbers: train or export the vectors again.",
+            f"{entry.place} of {self.path}",
+            expected="numbers",
+            hint="Train or export the vectors again.",
             path=self.path,
             line=entry.place,
         )
@@ -152,8 +147,9 @@ class Word2vecFile(VectorFile):
 
     def _broken(self, fault: str, entry: int) -> InputError:
         return InputError(
-            f"{self.path} {fault}, where each should be a word without spaces and {self.width} numbers; expected "
-            "word2vec's binary format. Check that the file is whole.",
+            f"{self.path} {fault}, where each should be a word without spaces and {self.width} numbers",
+            expected="word2vec's binary format",
+            hint="Check that the file is whole.",
             path=self.path,
             line=entry,
         )
@@ -178,9 +174,6 @@ def open_vectors(path: Path, width: int | None = None) -> VectorFile:
     Args:
         path: The file.
         width: The width its vectors must have; None takes any.
-
-    Raises:
-        InputError: If it cannot be read, does not begin as such a file does, or has vectors of another width.
     """
     with opened(path) as file:
         start = file.read(_READ).removeprefix(_BOM)
@@ -218,7 +211,8 @@ def _check_lines(path: Path, fields: Sequence[Sequence[bytes]], width: int) -> N
 
 def _other_width(path: Path, line: int, found: int, width: int) -> InputError:
     return InputError(
-        f"{path} has {found} numbers at line {line}; expected {width}, as its first line says.",
+        f"{path} has {found} numbers at line {line}",
+        expected=f"{width}, as its first line says",
         value=found,
         path=path,
         line=line,
@@ -227,7 +221,7 @@ def _other_width(path: Path, line: int, found: int, width: int) -> InputError:
 
 def _unknown(path: Path) -> InputError:
     return InputError(
-        f"{path} does not begin with the number and the width of its vectors, nor with a word and its numbers; "
-        "expected a .vec or .bin.",
+        f"{path} does not begin with the number and the width of its vectors, nor with a word and its numbers",
+        expected="a .vec or .bin",
         path=path,
     )

@@ -47,26 +47,20 @@ class _Ngrams:
 
 
 def is_fasttext(path: Path) -> bool:
-    """Whether a file begins as a fastText model.
-
-    Raises:
-        InputError: If it cannot be read, or is a packed model: only the rows wanted are read, from where they are.
-    """
+    """Whether a file begins as a fastText model."""
     with opened(path) as file:
         if file.read(len(MAGIC)) != MAGIC:
             return False
     with path.open("rb") as plain:
         if plain.read(len(MAGIC)) != MAGIC:
-            raise InputError(f"{path} is a packed fastText model; expected it as it is. Unpack it first.", path=path)
+            raise InputError(
+                f"{path} is a packed fastText model", expected="it unpacked", hint="Unpack it first.", path=path
+            )
     return True
 
 
 def read_fasttext(path: Path, words: set[str], width: int | None) -> dict[str, np.ndarray]:
-    """The words with their vectors, those of the model's dictionary first.
-
-    Raises:
-        InputError: If the model is quantised, of an old version, damaged, or its width is not the one wanted.
-    """
+    """The words with their vectors, those of the model's dictionary first."""
     with _model(path) as file:
         settings = _settings(file, path)
         check_width(path, settings.width, width)
@@ -84,11 +78,7 @@ def read_fasttext(path: Path, words: set[str], width: int | None) -> dict[str, n
 
 
 def known_words(path: Path, words: set[str]) -> set[str]:
-    """Those of the words that the dictionary of a fastText model has.
-
-    Raises:
-        InputError: As from `read_fasttext`.
-    """
+    """Those of the words that the dictionary of a fastText model has."""
     with _model(path) as file:
         _settings(file, path)
         return set(_dictionary(file, path, words)[0])
@@ -98,7 +88,9 @@ def check_width(path: Path, found: int, wanted: int | None) -> None:
     """Raise InputError unless the width is the one that was asked for."""
     if wanted is not None and found != wanted:
         raise InputError(
-            f"The vectors of {path} are {found} wide; expected {wanted}: choose vectors of that width.",
+            f"The vectors of {path} are {found} wide",
+            expected=str(wanted),
+            hint="Choose vectors of that width.",
             value=found,
             path=path,
         )
@@ -113,7 +105,7 @@ def _model(path: Path) -> Iterator[BinaryIO]:
             yield file
     except (OSError, struct.error) as error:
         raise InputError(
-            f"Vectors {path} cannot be read ({error}). Check that the file is whole.", path=path
+            f"Vectors {path} cannot be read ({error})", hint="Check that the file is whole.", path=path
         ) from error
 
 
@@ -122,7 +114,10 @@ def _settings(file: BinaryIO, path: Path) -> _Settings:
     fields = _SETTINGS.unpack(file.read(_SETTINGS.size))
     if version != _VERSION:
         raise InputError(
-            f"{path} is a fastText model of version {version}; expected {_VERSION}: export it as .vec.", path=path
+            f"{path} is a fastText model of version {version}",
+            expected=str(_VERSION),
+            hint="Export it as .vec.",
+            path=path,
         )
     width, (buckets, shortest, longest) = fields[0], fields[8:11]
     if width < 1 or buckets < 0 or (longest and not 0 < shortest <= longest):
@@ -140,14 +135,16 @@ def _dictionary(file: BinaryIO, path: Path, words: set[str]) -> tuple[dict[str, 
         word = bytearray()
         while (character := file.read(1)) != b"\0":
             if not character:
-                raise InputError(f"{path} breaks off in its dictionary; check that the download is whole.", path=path)
+                raise InputError(
+                    f"{path} breaks off in its dictionary", hint="Check that the download is whole.", path=path
+                )
             word += character
         file.seek(9, 1)  # int64 count, int8 type
         decoded = word.decode("utf-8", "replace")
         if row < count and decoded in words:
             known[decoded] = row
     if pruned > 0 or file.read(1) != b"\0":
-        raise InputError(f"{path} is a quantised fastText model; expected a full one (.bin) or its .vec.", path=path)
+        raise InputError(f"{path} is a quantised fastText model", expected="a full one (.bin) or its .vec", path=path)
     return known, count
 
 
@@ -158,13 +155,16 @@ def _matrix(file: BinaryIO, path: Path, least: tuple[int, int]) -> np.ndarray:
     if width != least[1] or rows < least[0]:
         raise _damaged(path, "the shape of its matrix")
     if path.stat().st_size < start + 4 * rows * width:
-        raise InputError(f"{path} breaks off before its vectors end; check that the download is whole.", path=path)
+        raise InputError(
+            f"{path} breaks off before its vectors end", hint="Check that the download is whole.", path=path
+        )
     return np.memmap(path, dtype="<f4", mode="r", offset=start, shape=(rows, width))
 
 
 def _damaged(path: Path, part: str) -> InputError:
     return InputError(
-        f"{path} is no fastText model that can be read: {part} make no sense. Check that the download is whole.",
+        f"{path} is no fastText model that can be read: {part} make no sense",
+        hint="Check that the download is whole.",
         path=path,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import require_one_of
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.fasttext import is_fasttext, known_words
-from hf_xlt.evidence.vectors.read import first_vectors, read_vectors
-from hf_xlt.evidence.vectors.vectors import Vectors
+from hf_xlt.evidence.vectors.vectors import Vectors, first_vectors, read_words
 from hf_xlt.tokenizers.vocabulary import Vocabulary
 from hf_xlt.transport.mixture import SparseMixture
 
@@ -43,14 +43,11 @@ class WordAverages(TextVectors):
         vectors: Word vectors, the most frequent word first.
         weighting: One of `WORD_WEIGHTINGS`; see `word_average`.
         frequencies: `(n,)`, how often each word occurs, for `frequency`.
-
-    Raises:
-        InputError: If the weighting is unknown, or frequencies are missing, too many or too few, or negative.
     """
 
     vectors: Vectors
     weighting: str = "rank"
-    frequencies: Tensor | None = None
+    frequencies: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         word_weights(len(self.vectors.words), self.weighting, self.frequencies)
@@ -78,26 +75,30 @@ class NgramVectors(TextVectors):
         """The vectors of the words in the model's dictionary; n-grams alone make no word."""
         known = known_words(self.path, set(words))
         if not known:
-            raise InputError(f"{self.path} knows none of the {len(words)} words; check that they are of its language.")
-        return read_vectors(self.path, known).placed(words)[0]
+            raise InputError(
+                f"{self.path} knows none of the {len(words)} words", hint="Check that they are of its language."
+            )
+        return read_words(self.path, known).placed(words)[0]
 
     def of_tokens(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
         """The vectors of the tokens' texts, special tokens left out."""
         texts = token_texts(tokenizer)
-        return read_vectors(self.path, {text for text in texts if text}).placed(texts)[0]
+        return read_words(self.path, {text for text in texts if text}).placed(texts)[0]
 
 
-def text_vectors(path: str | Path, most_words: int = 50_000) -> TextVectors:
-    """Open a file of word vectors.
+def read_vectors(path: str | Path | TextVectors, most_words: int = 50_000) -> TextVectors:
+    """Open a file of word vectors; vectors that are open already are handed back.
 
     Args:
-        path: A fastText model, or vectors in another format that `read_vectors` takes, the most frequent word first;
+        path: A fastText model, or vectors in another format that `read_words` takes, the most frequent word first;
             of these, words are weighted by rank.
         most_words: Words to read of the other formats, from the start.
 
     Raises:
         InputError: If the file cannot be read or is of another format.
     """
+    if isinstance(path, TextVectors):
+        return path
     path = Path(path).expanduser()
     return NgramVectors(path) if is_fasttext(path) else WordAverages(first_vectors(path, most_words))
 
@@ -122,7 +123,7 @@ def word_average(
 ) -> Tensor:
     """The weighted mean of the vectors of the words that a token is part of.
 
-    A word is tokenised at the start of a text and after a space. Where both ways have a token, the word counts twice
+    A word is tokenized at the start of a text and after a space. Where both ways have a token, the word counts twice
     for it (as in WECHSEL's code); a token that a word has several times counts once.
 
     Args:
@@ -134,9 +135,6 @@ def word_average(
 
     Returns:
         float32 `(V, d)`; zero rows for tokens of no word, special tokens among them.
-
-    Raises:
-        InputError: If the weighting is unknown or the frequencies do not fit.
     """
     weights = word_weights(len(vectors.words), weighting, frequencies)
     tokens, words = _parts(vectors.words, tokenizer)
@@ -151,28 +149,20 @@ def word_average(
 
 
 def word_weights(count: int, weighting: str, frequencies: Tensor | None = None) -> np.ndarray:
-    """float64 `(count,)`, the weights of words by falling frequency.
-
-    Raises:
-        InputError: If the weighting is unknown, or frequencies are missing, too many or too few, or negative.
-    """
-    match weighting:
-        case "unweighted":
-            return np.ones(count)
-        case "rank":
-            return 1 / np.arange(1.0, count + 1)
-        case "frequency":
-            return _checked_frequencies(count, frequencies)
-    raise InputError(f"Unknown weighting {weighting!r} of words; choose one of {', '.join(WORD_WEIGHTINGS)}.")
+    """float64 `(count,)`, the weights of words by falling frequency."""
+    require_one_of("weighting", weighting, WORD_WEIGHTINGS)
+    if weighting == "frequency":
+        return _checked_frequencies(count, frequencies)
+    return 1 / np.arange(1.0, count + 1) if weighting == "rank" else np.ones(count)
 
 
 def _checked_frequencies(count: int, frequencies: Tensor | None) -> np.ndarray:
     if frequencies is None:
-        raise InputError("Weighting words by frequency needs their frequencies; give them, or weigh by rank.")
+        raise InputError("Weighting words by frequency needs their frequencies", hint="Give them, or weigh by rank.")
     if frequencies.shape != (count,) or not frequencies.isfinite().all() or (frequencies < 0).any():
         raise InputError(
-            f"The frequencies are {frequencies.dtype} {tuple(frequencies.shape)}; expected {count} numbers from 0, one "
-            "a word."
+            f"The frequencies are {frequencies.dtype} {tuple(frequencies.shape)}",
+            expected=f"{count} numbers from 0, one a word",
         )
     return frequencies.double().numpy()
 

@@ -1,4 +1,4 @@
-"""Train static vectors on tokenised text: skip-gram with negative sampling, by gensim."""
+"""Train static vectors on tokenized text: skip-gram with negative sampling, by gensim."""
 
 from __future__ import annotations
 
@@ -39,10 +39,6 @@ def train_vectors(
         ngrams: Shortest and longest character n-grams that a token's vector is made of, such as `(3, 6)`.
         threads: Threads; with more than one, the result is no longer the same in each run.
         seed: Seed of the draws.
-
-    Raises:
-        InputError: If gensim is not installed, a setting is out of range, `sequences` is an iterator, or no token
-            occurs `least_count` times.
     """
     _check(sequences, width, epochs, ngrams)
     check_gensim()
@@ -58,18 +54,14 @@ def train_vectors(
         model = FastText(min_n=ngrams[0], max_n=ngrams[1], bucket=_BUCKETS, **settings)
     model.build_vocab(_Passes(sequences, "counting"))
     if not len(model.wv):
-        raise InputError(f"No token occurs {least_count} times; expected a longer text, or a smaller least_count.")
+        raise InputError(f"No token occurs {least_count} times", expected="a longer text, or a smaller least_count")
     passes = _Passes(sequences, "vectors")
     model.train(passes, total_examples=model.corpus_count, epochs=epochs)
     return Vectors(tuple(model.wv.index_to_key), torch.tensor(model.wv.vectors))
 
 
 def check_gensim() -> None:
-    """Refuse to begin what will train vectors where gensim is not installed.
-
-    Raises:
-        InputError: If it is not.
-    """
+    """Refuse to begin what will train vectors where gensim is not installed."""
     try:
         import gensim.models  # noqa: F401
     except ImportError as error:
@@ -91,8 +83,8 @@ class _Passes:
 
 def _check(sequences: Iterable[Sequence[str]], width: int, epochs: int, ngrams: tuple[int, int] | None) -> None:
     if isinstance(sequences, Iterator):
-        raise InputError("The sequences are an iterator, which can be read only once; expected a list or a column.")
+        raise InputError("The sequences are an iterator, which can be read only once", expected="a list or a column")
     if width < 1 or epochs < 1:
-        raise InputError(f"width={width}, epochs={epochs}; expected at least 1 of both, such as 100 and 5.")
+        raise InputError(f"width={width}, epochs={epochs}", expected="at least 1 of both, such as 100 and 5")
     if ngrams is not None and not 1 <= ngrams[0] <= ngrams[1]:
-        raise InputError(f"ngrams={ngrams}; expected the shortest and the longest length, such as (3, 6), or None.")
+        raise InputError(f"ngrams={ngrams}", expected="the shortest and the longest length, such as (3, 6), or None")

@@ -1,14 +1,22 @@
-"""One vector a word, the most frequent word first."""
+"""Words and their vectors, read out of a file of many, one entry at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from hf_xlt.arguments import short
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.vectors.entries import VectorFile, open_vectors
+from hf_xlt.evidence.vectors.fasttext import is_fasttext, read_fasttext
+from hf_xlt.files.text import first_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +26,6 @@ class Vectors:
     Attributes:
         words: By falling frequency, each once.
         table: float32 `(n, d)`, a row a word.
-
-    Raises:
-        InputError: If there is no word, one is there twice, or rows and words do not fit or are not finite numbers.
     """
 
     words: Sequence[str]
@@ -29,23 +34,24 @@ class Vectors:
     def __post_init__(self) -> None:
         if not self.words or self.table.ndim != 2 or len(self.table) != len(self.words):
             raise InputError(
-                f"{len(self.words)} words and vectors of shape {tuple(self.table.shape)} do not fit; expected at least "
-                "one word and a row for each."
+                f"{len(self.words)} words and vectors of shape {tuple(self.table.shape)} do not fit",
+                expected="at least one word and a row for each",
             )
         if len(set(self.words)) < len(self.words):
-            raise InputError("A word is given twice; expected each once, with one vector.")
+            raise InputError("A word is given twice", expected="each once, with one vector")
         broken = (~self.table.isfinite()).any(dim=1).nonzero()
         if len(broken):
             raise InputError(
-                f"The vector of {self.words[int(broken[0])]!r} holds NaN or infinity; expected numbers: "
-                "train or export the vectors again."
+                f"The vector of {self.words[int(broken[0])]!r} holds NaN or infinity",
+                expected="numbers",
+                hint="Train or export the vectors again.",
             )
+
+    def __repr__(self) -> str:
+        return f"Vectors({len(self.words):,} words from {short(self.words[0], 40)} on, {self.table.shape[1]} wide)"
 
     def placed(self, tokens: Sequence[str]) -> tuple[Tensor, Tensor]:
         """A table for a vocabulary, and its frequency order.
-
-        Args:
-            tokens: The word of each id.
 
         Returns:
             float32 `(V, d)`, zero where a token has no vector; and int64, the ids of those that have one, by falling
@@ -58,3 +64,90 @@ class Vectors:
         table[known] = self.table[rows[known]]
         ids = known.nonzero().squeeze(1)
         return table, ids[rows[ids].argsort(stable=True)]
+
+
+logger = logging.getLogger(__name__)
+
+
+def read_words(path: str | Path, words: Collection[str], width: int | None = None) -> Vectors:
+    """Read the vectors of the given words; no others are held in memory.
+
+    Args:
+        path: A file of word vectors; which format it has is told by its content: fastText's or word2vec's binary one
+            (`.bin`), their text format (`.vec`), or GloVe's, which has no first line of sizes. All but fastText's may
+            be packed, such as `.vec.gz`.
+        words: The words wanted. Those the file lacks are left out, except that a fastText `.bin` makes them of their
+            character n-grams; they come last.
+        width: The width the vectors must have; None takes any.
+    """
+    path = Path(path).expanduser()
+    if is_fasttext(path):
+        found = read_fasttext(path, set(words), width)
+    else:
+        found = _read(open_vectors(path, width), set(words))
+    if not found:
+        raise InputError(
+            f"Vectors {path} have none of the {len(words)} words",
+            expected="some",
+            hint="Check how they are spelled.",
+            path=path,
+        )
+    return _vectors(found)
+
+
+def first_vectors(path: Path, most: int) -> Vectors:
+    """The vectors of the first words of a file that is not fastText's."""
+    found = _read(open_vectors(path), None, most)
+    if not found:
+        raise InputError(
+            f"Vectors {path} have no word", expected="some", hint="Check that the file is whole.", path=path
+        )
+    return _vectors(found)
+
+
+def vector_count(path: Path) -> int | None:
+    """How many vectors a file says it has; None if it does not say, as those of GloVe and fastText's models."""
+    return None if is_fasttext(path) else open_vectors(path).count
+
+
+def _read(file: VectorFile, words: set[str] | None, most: int | None = None) -> dict[str, np.ndarray]:
+    """The vectors of the words, or of all, up to a number; of equal words the first counts."""
+    found: dict[str, np.ndarray] = {}
+    again, broken, foreign = [], [], 0
+    for entry in tqdm(file.entries(), desc=file.path.name, unit="word", total=file.count, disable=None):
+        try:
+            word = entry.word.decode()
+        except UnicodeDecodeError:
+            broken.append(entry.place)
+            continue
+        foreign += not word.isascii()
+        if words is not None and word not in words:
+            continue
+        if word in found:
+            again.append(entry.place)
+            continue
+        found[word] = file.vector(entry)
+        if len(found) == most:
+            break
+    if len(broken) > foreign:
+        raise InputError(
+            f"{file.path} is not UTF-8 at {file.unit} {broken[0]}, nor are most of its words that are not ASCII",
+            hint="Convert it first, e.g. with `iconv -t UTF-8`.",
+            path=file.path,
+            line=broken[0],
+        )
+    _tell(file, broken, "words are not UTF-8")
+    _tell(file, again, "words were there before")
+    return found
+
+
+def _tell(file: VectorFile, places: list[int], which: str) -> None:
+    if places:
+        name = "lines" if file.unit == "line" else "entries"
+        logger.warning(
+            f"{file.path}: {len(places)} vectors are left out, whose {which}: {name} {first_numbers(places)}"
+        )
+
+
+def _vectors(found: dict[str, np.ndarray]) -> Vectors:
+    return Vectors(tuple(found), torch.from_numpy(np.stack(list(found.values()))))

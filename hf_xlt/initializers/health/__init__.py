@@ -1,6 +1,5 @@
-"""Health of an initialisation: coverage, lengths, isotropy, neighbours and fertility, before any training."""
+"""Health of an initialization: coverage, lengths, isotropy, neighbors and fertility, before any training."""
 
-from hf_xlt.initializers.health.health import HEALTH_FILE, Health, health
-from hf_xlt.initializers.health.tables import health_tables
+from hf_xlt.initializers.health.health import HEALTH_FILE, Health, health, health_tables
 
 __all__ = ["HEALTH_FILE", "Health", "health", "health_tables"]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
+from unicodedata import category
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.checkpoint import Checkpoint, check_finite
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.printable import html_table
+from hf_xlt.hub.card import CardTable
 from hf_xlt.initializers.health.rows import Isotropy, Lengths, nearest_names
 from hf_xlt.initializers.health.text import CountedText, Fertility, count_text, whole_words
 from hf_xlt.transport import Transport
@@ -56,7 +59,7 @@ class TableHealth:
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """A target token whose row is not copied, where that comes from, and the source tokens nearest to it.
 
     Attributes:
@@ -81,13 +84,13 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class Health:
-    """What an initialisation made.
+    """What an initialization made.
 
     Attributes:
         rows: Origin → the rows of that origin; origins without rows are left out.
         source: The source's embedding table and tokenizer.
         target: The target's.
-        neighbours: Of the most frequent whole words of the text that were not copied; without text, of the words of
+        neighbors: Of the most frequent whole words of the text that were not copied; without text, of the words of
             four letters or more with the lowest ids.
         text: What tokens were counted in; None without text.
         notices: What was changed in the tokenizer and lost in the settings to fit them to each other, a sentence each.
@@ -96,9 +99,17 @@ class Health:
     rows: Mapping[str, RowHealth]
     source: TableHealth
     target: TableHealth
-    neighbours: tuple[Neighbours, ...]
+    neighbors: tuple[Neighbors, ...]
     text: TextFacts | None = None
     notices: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        origins = ", ".join(f"{rows.lengths.rows:,} {origin}" for origin, rows in self.rows.items())
+        cosines = f"{self.source.isotropy.mean_cosine:.3f} -> {self.target.isotropy.mean_cosine:.3f}"
+        return f"Health({origins} rows; mean cosine {cosines}; {len(self.neighbors)} words with neighbors)"
+
+    def _repr_html_(self) -> str:
+        return "".join(html_table(table.header, table.lines, table.caption) for table in health_tables(self))
 
     def save(self, folder: str | Path) -> Path:
         """Write `health.json` into a folder, over the one that is there, and return its path."""
@@ -115,15 +126,15 @@ class Health:
         """
         path = Path(folder) / HEALTH_FILE
         if not path.is_file():
-            raise InputError(f"{folder} has no {HEALTH_FILE}; expected a model that hf-xlt made.")
+            raise InputError(f"{folder} has no {HEALTH_FILE}", value=HEALTH_FILE, expected="a model that hf-xlt made")
         data = json.loads(path.read_text(encoding="utf-8"))
         return cls(
             rows={origin: RowHealth(Lengths(**rows.pop("lengths")), **rows) for origin, rows in data["rows"].items()},
             source=_table_health(data["source"]),
             target=_table_health(data["target"]),
-            neighbours=tuple(
-                Neighbours(found["token"], found["origin"], tuple((name, cosine) for name, cosine in found["nearest"]))
-                for found in data["neighbours"]
+            neighbors=tuple(
+                Neighbors(found["token"], found["origin"], tuple((name, cosine) for name, cosine in found["nearest"]))
+                for found in data["neighbors" if "neighbors" in data else "neighbours"]
             ),
             text=None if data["text"] is None else TextFacts(**data["text"]),
             notices=tuple(data.get("notices", ())),
@@ -156,9 +167,6 @@ def health(
         corpus: Text of the target language, of which the beginning is read; without one, nothing is weighted by how
             often tokens occur.
         table: The target rows `(target_size, d)`, where they are made already.
-
-    Raises:
-        InputError: If the text cannot be read or has no word, or the source's rows are not finite.
     """
     given = source.input_rows()[: transport.source_size]
     check_finite(given, f"the embedding table of {source.name}")
@@ -175,7 +183,7 @@ def health(
         },
         source=TableHealth(Lengths.of(given), Isotropy.of(given), cut_source),
         target=TableHealth(Lengths.of(made), Isotropy.of(made), cut_target),
-        neighbours=_neighbours(transport, given, made, _words_to_show(transport, tokenizer, text)),
+        neighbors=_neighbors(transport, given, made, _words_to_show(transport, tokenizer, text)),
         text=None if text is None else TextFacts(text.name, text.lines, text.words),
     )
 
@@ -189,8 +197,90 @@ def _words_to_show(transport: Transport, tokenizer: PreTrainedTokenizerBase, tex
     return list(islice((id_ for id_ in ids if not copied[id_]), _TOKENS))
 
 
-def _neighbours(transport: Transport, given: Tensor, made: Tensor, ids: list[int]) -> tuple[Neighbours, ...]:
+def _neighbors(transport: Transport, given: Tensor, made: Tensor, ids: list[int]) -> tuple[Neighbors, ...]:
     nearest = nearest_names(made[ids], given, transport.source_names, _NEAREST)
     origins = [next(origin for origin, rows in transport.origins.items() if rows[id_]) for id_ in ids]
     named = zip((transport.target_names[id_] for id_ in ids), origins, nearest, strict=True)
-    return tuple(Neighbours(*found) for found in named)
+    return tuple(Neighbors(*found) for found in named)
+
+
+def health_tables(health: Health) -> tuple[CardTable, ...]:
+    """Rows by origin; source against target; nearest source tokens, where there are words to show; notices."""
+    near = _neighbor_table(health.neighbors, health.text is not None)
+    notices = CardTable("What was fitted to each other", ("notice",), tuple((notice,) for notice in health.notices))
+    return tuple(table for table in (_origins(health), _source_and_target(health), near, notices) if table.lines)
+
+
+def _origins(health: Health) -> CardTable:
+    lines = [
+        (origin, f"{rows.lengths.rows:,}", _length(rows.lengths), *([] if rows.share is None else [_share(rows.share)]))
+        for origin, rows in health.rows.items()
+    ]
+    if health.text is None:
+        return CardTable("Rows by origin, before training", ("origin", "rows", "length"), tuple(lines))
+    text = f"the first {health.text.lines:,} lines ({health.text.words:,} words) of {health.text.name}"
+    header = ("origin", "rows", "length", "share of the text's tokens")
+    return CardTable(f"Rows by origin, before training, and their share of {text}", header, tuple(lines))
+
+
+def _source_and_target(health: Health) -> CardTable:
+    sides = (health.source, health.target)
+    lines = [
+        ("length of rows", *(_length(side.lengths) for side in sides)),
+        ("mean cosine of two rows", *(_cosine(side.isotropy.mean_cosine) for side in sides)),
+        ("variance along first component", *(_share(side.isotropy.first_component) for side in sides)),
+        ("tokens a word", *_fertility(sides, "tokens_per_word", ".2f")),
+        ("unknown tokens", *_fertility(sides, "unknown", ".2%")),
+        ("text lost", *_lost(sides)),
+    ]
+    return CardTable(
+        "Embedding table and tokenizer, source against target",
+        ("", "source", "target"),
+        tuple(line for line in lines if len(line) == 1 + len(sides)),
+    )
+
+
+def _fertility(sides: tuple[TableHealth, ...], name: str, form: str) -> list[str]:
+    return [format(getattr(side.fertility, name), form) for side in sides if side.fertility is not None]
+
+
+def _lost(sides: tuple[TableHealth, ...]) -> list[str]:
+    """How much text does not come back, how much of that are accents, and the characters most often lost."""
+    return [_lost_by(cut) for side in sides if (cut := side.fertility) is not None and cut.lost is not None]
+
+
+def _lost_by(fertility: Fertility) -> str:
+    share = f"{fertility.lost:.2%}"
+    if not fertility.lost:
+        return share
+    accents = f", accents {fertility.accents_lost:.2%}" if fertility.accents_lost else ""
+    shown = (
+        f"\N{DOTTED CIRCLE}{character}" if category(character)[0] == "M" else character
+        for character in fertility.examples
+    )
+    return f"{share}{accents}: {' '.join(shown)}"
+
+
+def _neighbor_table(neighbors: tuple[Neighbors, ...], counted: bool) -> CardTable:
+    words = "frequent words" if counted else "words"
+    lines = [
+        (found.token, found.origin, ", ".join(f"{name} {cosine:.2f}" for name, cosine in found.nearest))
+        for found in neighbors
+    ]
+    return CardTable(
+        f"Source tokens nearest to {words} that were not copied, by cosine",
+        ("word", "origin", "nearest source tokens"),
+        tuple(lines),
+    )
+
+
+def _length(lengths: Lengths) -> str:
+    return f"{lengths.mean:.3f} ± {lengths.std:.3f}"
+
+
+def _cosine(cosine: float) -> str:
+    return f"{round(cosine, 3) + 0.0:.3f}"  # no minus before 0.000
+
+
+def _share(share: float) -> str:
+    return f"{share:.1%}"

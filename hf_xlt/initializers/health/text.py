@@ -107,11 +107,7 @@ class CountedText:
 
 
 def count_text(corpus: Corpus, source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase) -> CountedText:
-    """Count the first `CHARACTERS` of a text, whole lines, in batches.
-
-    Raises:
-        InputError: If the text cannot be read, or has no word that both tokenizers make tokens of.
-    """
+    """Count the first `CHARACTERS` of a text, whole lines, in batches."""
     tokenizers = source, target
     counts = [np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64) for tokenizer in tokenizers]
     forms = [Vocabulary.of(tokenizer).forms for tokenizer in tokenizers]
@@ -133,7 +129,7 @@ def count_text(corpus: Corpus, source: PreTrainedTokenizerBase, target: PreTrain
             for row, of_line in zip(rows, visible, strict=True):
                 gone.update(of_line - _visible(_spelled(row, of_ids)))
     if not all(total.any() for total in counts):
-        raise InputError(f"{corpus.name} has no word to count; expected text of the target language.")
+        raise InputError(f"{corpus.name} has no word to count", expected="text of the target language")
     source_text, target_text = (
         TokenizedText(total, words.total(), tokenizer.unk_token_id, characters, gone)
         for total, tokenizer, gone in zip(counts, tokenizers, lost, strict=True)

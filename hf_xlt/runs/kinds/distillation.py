@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,9 +35,7 @@ from hf_xlt.evaluation.sentence_encoder import (
     sentence_encoder,
     sentence_head,
 )
-from hf_xlt.files.whole import write_whole
 from hf_xlt.hub.card import ResultRow
-from hf_xlt.initializers import Evidence
 from hf_xlt.recipes.recipe import Recipe, names_in
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.comparison import Comparison
@@ -50,7 +48,6 @@ from hf_xlt.runs.text import Measured, Text, packed_text
 logger = logging.getLogger(__name__)
 
 RETRIEVAL_FILE = "retrieval.png"
-PAIRS_FILE = "pairs.tsv"
 ENOUGH = 200
 
 FEATURES = Features({"input_ids": ListOf(Value("int32")), "teacher": ListOf(Value("float32"))})
@@ -97,12 +94,10 @@ class Distillation(Transfer):
             )
         check_sentence_head(source)
 
-    def evidence(self, work: Path) -> Evidence:
+    @property
+    def evidence(self) -> dict[str, Any]:
         """See `Transfer.evidence`; rows too are made without the validation pairs."""
-        path = work / PAIRS_FILE
-        pairs = self.inputs.pairs_to_train_on.pairs
-        write_whole(path, "".join(f"{source}\t{target}\n" for source, target in pairs))
-        return replace(super().evidence(work), parallel=path)
+        return super().evidence | {"parallel": self.inputs.pairs_to_train_on}
 
     def text(self, comparison: Comparison, work: Path) -> Text:
         """See `Kind.text`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from transformers import PreTrainedConfig
 from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
-from hf_xlt.initializers import METHODS, Evidence, Initializer, RandomInitializer, check_initializer, initializer_for
+from hf_xlt.initializers import METHODS
+from hf_xlt.initializers.base import Initializer
+from hf_xlt.initializers.baselines import RandomInitializer
+from hf_xlt.initializers.registry import check_initializer, initializer, parameters, used_evidence
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.runs.comparison import Comparison, from_scratch, initialized
@@ -26,15 +29,15 @@ from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
 LEARNS_VECTORS = "focus"
 WIDTH = 100
 EPOCHS = 3
-# Part of a recipe → the evidence that it gives a method.
+# The evidence that may be given to a method → what of a recipe gives it.
 EVIDENCE = {
     "helper": "helper",
     "donor": "donor",
-    "data.parallel": "parallel",
-    "data.dictionary": "dictionary",
-    "data.vectors": "vectors",
-    "data.source_vectors": "source_vectors",
-    "data.source_corpus": "source_corpus",
+    "parallel": "data.parallel",
+    "dictionary": "data.dictionary",
+    "vectors": "data.vectors",
+    "source_vectors": "data.source_vectors",
+    "source_corpus": "data.source_corpus",
 }
 
 
@@ -43,12 +46,9 @@ class Transfer(Kind):
 
     name = "transfer"
     default_tokenizer = NewTokenizer(family=SOURCE_FAMILY)
-    uses = (
-        frozenset(
-            {"source", "target_tokenizer", "initializer", "alternatives", "tokenizer", "data.corpus", "data.held_out"}
-        )
-        | EVIDENCE.keys()
-    )
+    uses = frozenset(
+        {"source", "target_tokenizer", "initializer", "alternatives", "tokenizer", "data.corpus", "data.held_out"}
+    ) | set(EVIDENCE.values())
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
@@ -63,9 +63,8 @@ class Transfer(Kind):
         for method in self.recipe.methods:
             one_of("initializer.method", method, tuple(METHODS))
         self._check_tokenizer()
-        for key, evidence in EVIDENCE.items():
-            part = self.recipe.data if key.startswith("data.") else self.recipe
-            value = getattr(part, key.removeprefix("data."))
+        for evidence, key in EVIDENCE.items():
+            value = attrgetter(key)(self.recipe)
             if value is not None and not self.heeds(evidence):
                 methods = ", ".join(self.recipe.methods)
                 raise SettingError(key, f"has no effect with {methods}", value=value, hint="Leave it out.")
@@ -78,8 +77,7 @@ class Transfer(Kind):
             return True
         if evidence == "dictionary" and self.trains_tokenizer:
             return True  # which learns its words
-        methods = [METHODS[method] for method in self.recipe.methods]
-        return any(evidence in (*method.needs, *method.needs_one_of, *method.may_use) for method in methods)
+        return any(evidence in parameters(method) for method in self.recipe.methods)
 
     @property
     def trains_tokenizer(self) -> bool:
@@ -120,52 +118,61 @@ class Transfer(Kind):
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
         """See `Kind.comparison`."""
-        asked = [self.recipe.initializer or {}, *(self.recipe.alternatives if compare else ())]
-        evidence = self.evidence(work)
-        if evidence.vectors is None and any(map(learns_vectors, asked)):
+        methods = [self.recipe.initializer or {}, *(self.recipe.alternatives if compare else ())]
+        if self.recipe.data.vectors is None and any(map(learns_vectors, methods)):
             check_gensim()
-        for options in asked:
+        for options in methods:
             learned = ("vectors",) if learns_vectors(options) else ()
-            check_initializer(options, evidence, to_come=("tokenizer", *learned))
+            check_initializer(options["method"], self._arguments(options, self.named), ("tokenizer", *learned))
+        evidence = self.evidence
         if self.trains_tokenizer:
             lines, folder = self.inputs.tokenizer_lines(), work / "tokenizer"
-            trained = self.inputs.trained_tokenizer(self.default_tokenizer, lines, folder)
-            evidence = replace(evidence, tokenizer=trained)
-        initializers = [self._initializer(options, evidence, work) for options in asked]
+            evidence["tokenizer"] = self.inputs.trained_tokenizer(self.default_tokenizer, lines, folder)
+        initializers = [self._initializer(options, evidence, work) for options in methods]
         first = initializers[0]
         if compare:
             initializers.append(RandomInitializer(first.source, first.tokenizer))
         check_comparable(initializers)
         config = first.target_config()
         variants = [
-            initialized(initializer.label, initializer, work / "transports" / f"{number}.safetensors")
-            for number, initializer in enumerate(initializers)
+            initialized(made.label, made, work / "transports" / f"{number}.safetensors")
+            for number, made in enumerate(initializers)
         ]
         return Comparison(first.tokenizer, config, (*variants, *([from_scratch(config)] if compare else ())))
 
-    def evidence(self, work: Path) -> Evidence:
-        """What the recipe gives its methods; of a target tokenizer that is still to be trained, nothing."""
-        data = self.recipe.data
-        return Evidence(
-            source=self.recipe.source,
-            tokenizer=self.inputs.target_tokenizer,
-            helper=self.recipe.helper,
-            donor=self.recipe.donor,
-            dictionary=data.dictionary,
-            parallel=data.parallel,
-            vectors=data.vectors,
-            source_vectors=data.source_vectors,
-            corpus=data.corpus,
-            source_corpus=data.source_corpus,
-            trust_remote_code=self.recipe.trusts_code,
-        )
+    @property
+    def named(self) -> dict[str, Any]:
+        """The evidence that the recipe gives its methods, by name; of a tokenizer that is to be trained, nothing."""
+        keys = EVIDENCE | {"source": "source", "tokenizer": "target_tokenizer", "corpus": "data.corpus"}
+        named = {name: attrgetter(key)(self.recipe) for name, key in keys.items()}
+        return {name: value for name, value in named.items() if value is not None}
 
-    def _initializer(self, options: Mapping[str, Any], evidence: Evidence, work: Path) -> Initializer:
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """The same, what a run has open already in the place of its name."""
+        inputs = self.inputs
+        opened: dict[str, Any] = {
+            "source": inputs.source,
+            "tokenizer": inputs.target_tokenizer,
+            "dictionary": inputs.dictionary,
+        }
+        if self.recipe.data.parallel is not None:
+            opened["parallel"] = inputs.pairs
+        return self.named | {name: value for name, value in opened.items() if value is not None}
+
+    def _arguments(self, options: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str, Any]:
+        """What an initializer is built of."""
+        own = {name: value for name, value in options.items() if name != "method"}
+        used = used_evidence(options["method"], evidence)
+        return {"trust_remote_code": self.recipe.trusts_code} | used | own
+
+    def _initializer(self, options: Mapping[str, Any], evidence: Mapping[str, Any], work: Path) -> Initializer:
         """An initializer, with vectors trained on the corpus where it needs them and there are none."""
-        if learns_vectors(options) and evidence.vectors is None:
-            table = trained_vectors(self.inputs, evidence.target_tokenizer, WIDTH, EPOCHS, work / VECTORS_FILE)
-            evidence = replace(evidence, vectors=table)
-        return initializer_for(options, evidence)
+        given = self._arguments(options, evidence)
+        if learns_vectors(options) and "vectors" not in given:
+            tokenizer = open_tokenizer(given["tokenizer"], trust_remote_code=self.recipe.trusts_code)
+            given["vectors"] = trained_vectors(self.inputs, tokenizer, WIDTH, EPOCHS, work / VECTORS_FILE)
+        return initializer(options["method"], **given)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
         """See `Kind.text`."""

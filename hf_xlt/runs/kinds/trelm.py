@@ -18,7 +18,9 @@ from hf_xlt.data.frequency import frequency_order
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
-from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
+from hf_xlt.initializers.adversarial import AdversarialInitializer
+from hf_xlt.initializers.base import TRANSPORT_FILE, Initializer
+from hf_xlt.initializers.baselines import RandomInitializer
 from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe, TreLMOptions
 from hf_xlt.recipes.settings import SettingError, one_of
@@ -234,7 +236,7 @@ def rows_initializer(inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> Init
     ids = chain(token_stream(inputs.both_languages(), tokenizer), merged_pairs(pairs, tokenizer))
     table, order = token_vectors(ids, tokenizer, width, epochs)
     source_order = frequency_order(inputs.source_split.training_lines(), inputs.source_tokenizer)
-    return AdversarialInitializer(source, tokenizer, table, order=order, source_order=source_order, **options)
+    return AdversarialInitializer(source, tokenizer, table, corpus=order, source_corpus=source_order, **options)
 
 
 def layer_index(place: int | str) -> int | Literal["middle"] | None:

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hf_xlt.errors import InputError
+from hf_xlt.tokenizers.post_processor import renumbered
 
 Settings = dict[str, Any]
 
@@ -23,25 +24,16 @@ _MADE_OF = (
 
 
 def exchanged(tokenizer: PreTrainedTokenizerBase, first: int, second: int) -> PreTrainedTokenizerBase:
-    """The same tokenizer with two tokens' ids exchanged; it cuts any text into the same tokens.
-
-    Args:
-        tokenizer: Any with a backend.
-        first: The id of a token.
-        second: The id of another.
-
-    Raises:
-        InputError: If the model holds its tokens in a list that the added tokens do not follow.
-    """
+    """The same tokenizer with two tokens' ids exchanged; it cuts any text into the same tokens."""
     ids = {first: second, second: first}
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    model = whole_model(settings["model"], tokenizer.get_vocab())
-    settings["model"] = _renumbered_model(model, ids)
+    vocab = tokenizer.get_vocab()
+    settings["model"] = _renumbered_model(whole_model(settings["model"], vocab), ids)
     for token in settings["added_tokens"]:
         token["id"] = ids.get(token["id"], token["id"])
     settings["added_tokens"].sort(key=lambda token: token["id"])
-    if settings["post_processor"] is not None:
-        settings["post_processor"] = _renumbered_frame(settings["post_processor"], ids)
+    new_ids = {token: ids.get(id_, id_) for token, id_ in vocab.items()}
+    settings["post_processor"] = renumbered(settings["post_processor"], new_ids)
     if settings["padding"] is not None:
         settings["padding"]["pad_id"] = ids.get(settings["padding"]["pad_id"], settings["padding"]["pad_id"])
     return _with_backend(tokenizer, settings)
@@ -59,15 +51,7 @@ def without_ids_from(tokenizer: PreTrainedTokenizerBase, rows: int) -> PreTraine
 
 
 def whole_model(model: Settings, vocab: Mapping[str, int]) -> Settings:
-    """A tokenizer's model with all its tokens in it, those added beside it too, so that ids can be given to them.
-
-    Args:
-        model: As tokenizer.json holds it.
-        vocab: All tokens and their ids.
-
-    Raises:
-        InputError: If the model is a list, and ids of added tokens do not follow it.
-    """
+    """A tokenizer's model with all its tokens in it, those added beside it too, so that ids can be given to them."""
     pieces = model["vocab"]
     if not isinstance(pieces, list):
         return model | {"vocab": dict(vocab)}
@@ -89,22 +73,6 @@ def _renumbered_model(model: Settings, ids: Mapping[int, int]) -> Settings:
         pieces = [vocab[ids.get(id_, id_)] for id_ in range(len(vocab))]
         return model | {"vocab": pieces, "unk_id": None if unknown is None else ids.get(unknown, unknown)}
     return model | {"vocab": {token: ids.get(id_, id_) for token, id_ in vocab.items()}}
-
-
-def _renumbered_frame(processor: Settings, ids: Mapping[int, int]) -> Settings:
-    """A post-processor, which may be a sequence of such, with the new ids of the special tokens it puts around text."""
-    result = dict(processor)
-    if "processors" in processor:
-        result["processors"] = [_renumbered_frame(part, ids) for part in processor["processors"]]
-    for name in {"cls", "sep"} & processor.keys():
-        token, id_ = processor[name]
-        result[name] = [token, ids.get(id_, id_)]
-    if processor["type"] == "TemplateProcessing":
-        result["special_tokens"] = {
-            name: special | {"ids": [ids.get(id_, id_) for id_ in special["ids"]]}
-            for name, special in processor["special_tokens"].items()
-        }
-    return result
 
 
 def _cut_model(model: Settings, rows: int) -> Settings:

@@ -1,4 +1,4 @@
-"""Learn the tokens that another language needs beside a tokenizer's own, and add them.
+"""Extend a tokenizer: keep its tokens, ids included, and add those that another language needs.
 
 Byte-pair encoding is continued where the source stopped, on target text as the source cuts it (Purason, Chizhov,
 Yamshchikov & Fishel 2025, "Teaching Old Tokenizers New Words: Efficient Tokenizer Adaptation for Pre-trained Models",
@@ -13,22 +13,141 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import accumulate, islice
+from itertools import accumulate, count, islice
+from typing import Any, NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import MOST, checked, require_whole
 from hf_xlt.errors import InputError
-from hf_xlt.tokenizers.extension.kinds import Kind, Merge, Model, kind_of, spellings, tokens_of
-from hf_xlt.tokenizers.extension.merges import learn_merges
-from hf_xlt.tokenizers.long_words import short_lines, short_words
+from hf_xlt.tokenizers.pipeline import short_lines, short_words, tokens_of
+from hf_xlt.tokenizers.renumber import whole_model
 from hf_xlt.tokenizers.vocabulary import Form, Spelling, Vocabulary, split
+
+Model = dict[str, Any]
+
+
+class Merge(NamedTuple):
+    """Two tokens side by side, and the token that they become."""
+
+    left: str
+    right: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model.
+
+    Attributes:
+        grown: A whole model with new tokens after the last; made by merges, of which it takes those it has use for.
+        own_spelling: Whether a token that some text is cut into is what its own spelling is cut into.
+    """
+
+    grown: Callable[[Model, Sequence[str], Sequence[Merge]], Model]
+    own_spelling: bool
+
+
+def kind_of(model: Model) -> Kind:
+    """The kind of a model."""
+    name = model["type"]
+    if name not in KINDS:
+        raise InputError(
+            f"A {name} tokenizer cannot be extended", value=name, expected=", ".join(KINDS), hint="Train a new one."
+        )
+    if name == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"]):
+        raise InputError(
+            "A BPE tokenizer whose tokens mark the inside or the end of words cannot be extended",
+            expected="one that marks spaces",
+            hint="Train a new one.",
+        )
+    return KINDS[name]
+
+
+def spellings(model: Model) -> list[str]:
+    """The tokens of a whole model by id, empty where there is none."""
+    vocab = model["vocab"]
+    if isinstance(vocab, list):
+        return [token for token, _ in vocab]
+    found = [""] * (max(vocab.values()) + 1)
+    for token, id_ in vocab.items():
+        found[id_] = token
+    return found
+
+
+def _grown_wordpiece(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
+    return model | {"vocab": _numbered(model["vocab"], new)}
+
+
+def _grown_bpe(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
+    vocab, wanted = _numbered(model["vocab"], new), set(new)
+    rules = [[left, right] for left, right, result in merges if result in wanted and left in vocab and right in vocab]
+    return model | {"vocab": vocab, "merges": [*model["merges"], *rules]}
+
+
+def _grown_unigram(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
+    lowest, scores = _lowest(model), dict(model["vocab"])
+    for left, right, result in merges:
+        scores.setdefault(result, min(scores.get(left, lowest), scores.get(right, lowest)))
+    return model | {"vocab": [*model["vocab"], *([token, scores.get(token, lowest)] for token in new)]}
+
+
+def _numbered(vocab: Mapping[str, int], new: Sequence[str]) -> dict[str, int]:
+    return {**vocab, **dict(zip(new, count(max(vocab.values()) + 1), strict=False))}
+
+
+def _lowest(model: Model) -> float:
+    return min(score for _, score in model["vocab"])
+
+
+KINDS = {
+    "WordPiece": Kind(_grown_wordpiece, own_spelling=False),
+    "BPE": Kind(_grown_bpe, own_spelling=True),
+    "Unigram": Kind(_grown_unigram, own_spelling=False),
+}
+
+# Token n is written as character _FIRST + n: from there on are neither surrogates nor white space.
+_FIRST = 0x10000
+
+Ids = tuple[int, ...]
+
+
+def learn_merges(
+    ids: np.ndarray, lengths: np.ndarray, times: Sequence[int], joined: np.ndarray, size: int
+) -> list[tuple[Ids, Ids]]:
+    """Learn merges within words, in the order in which they apply.
+
+    Args:
+        ids: int64 `(n,)`, the tokens of all words, one word after the other.
+        lengths: int64 `(words,)`, how many tokens each word has.
+        times: How often each word occurs.
+        joined: Bool `(V,)`, which tokens may be merged with their neighbors.
+        size: How many different results are wanted.
+
+    Returns:
+        Left and right part of each merge, as the tokens that they are made of; fewer where no pair occurs twice.
+    """
+    text = np.where(joined[ids], ids + _FIRST, ord(" ")).astype("<u4").tobytes().decode("utf-32-le")
+    words = (text[end - length : end] for end, length in zip(lengths.cumsum(), lengths, strict=True))
+    alphabet = sorted({*text} - {" "})
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + size, initial_alphabet=alphabet, min_frequency=2, show_progress=False
+    )
+    tokenizer.train_from_iterator((f"{word} " * count for word, count in zip(words, times, strict=True)), trainer)
+    return [(_ids(left), _ids(right)) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def _ids(text: str) -> Ids:
+    return tuple(ord(character) - _FIRST for character in text)
+
 
 COVERAGE = 0.9995  # share of the text's letters that can be spelled, as in SentencePiece
 
@@ -61,7 +180,7 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
     backend: Tokenizer = tokenizer.backend_tokenizer
     settings, vocab = json.loads(backend.to_str()), tokenizer.get_vocab()
     kind = kind_of(settings["model"])
-    model = kind.whole(settings["model"], vocab)
+    model = whole_model(settings["model"], vocab)
     spelling = Spelling.of(backend, vocab)
     words = Counter(short_words(_words(backend, spelling, short_lines(lines))))
     source = _Source(kind, model, spelling, known, frozenset(tokenizer.all_special_ids), words)
@@ -101,8 +220,9 @@ class _Source:
                 return self.kind.grown(self.model, chosen, merges)
             if len({merge.result for merge in merges}) < size:
                 raise InputError(
-                    f"The text has {len(chosen)} new tokens that occur twice and come up; expected {added}. Give more "
-                    "text, or add fewer."
+                    f"The text has {len(chosen)} new tokens that occur twice and come up",
+                    expected=f"{added}",
+                    hint="Give more text, or add fewer.",
                 )
             size *= 2
 

@@ -1,16 +1,20 @@
-"""One set of links out of those of two directions (Och and Ney, 2003; Koehn, Och and Marcu, 2003)."""
+"""Links of words: of two directions made one set, and read from and written to files."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from hf_xlt.arguments import require_one_of
 from hf_xlt.errors import InputError
+from hf_xlt.files.text import text_lines
 
-_NEIGHBOURS = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)])
+_NEIGHBORS = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)])
 
 Rule = Callable[[np.ndarray], np.ndarray]
 """Which of some links, given by their numbers, may be added."""
@@ -31,22 +35,13 @@ def symmetrize(forward: Sequence[np.ndarray], backward: Sequence[np.ndarray], me
 
     Returns:
         For each pair int64 `(k, 2)`, in ascending order.
-
-    Raises:
-        InputError: If the method is unknown or the directions have different numbers of pairs.
     """
-    check_symmetrization(method)
+    require_one_of("method", method, SYMMETRIZATIONS)
     if len(forward) != len(backward):
-        raise InputError(f"There are links of {len(forward)} and of {len(backward)} pairs; expected equal numbers.")
+        raise InputError(f"There are links of {len(forward)} and of {len(backward)} pairs", expected="equal numbers")
     if not len(forward):
         return []
     return split(symmetrized(numbered(forward), numbered(backward), method), len(forward))
-
-
-def check_symmetrization(method: str) -> None:
-    """Raise InputError unless the method is known."""
-    if method not in SYMMETRIZATIONS:
-        raise InputError(f"Unknown symmetrization {method!r}; choose one of {', '.join(SYMMETRIZATIONS)}.")
 
 
 def symmetrized(forward: np.ndarray, backward: np.ndarray, method: str) -> np.ndarray:
@@ -128,9 +123,9 @@ class _Union:
         return growth.chosen
 
     @cached_property
-    def neighbours(self) -> np.ndarray:
+    def neighbors(self) -> np.ndarray:
         """int64 `(u, 8)`: numbers of the links around each, u where there is none."""
-        wanted = self.keys[:, None] + _NEIGHBOURS @ (self.shape[1], 1)
+        wanted = self.keys[:, None] + _NEIGHBORS @ (self.shape[1], 1)
         found = np.searchsorted(self.keys, wanted).clip(max=len(self.keys) - 1)
         return np.where(self.keys[found] == wanted, found, len(self.keys))
 
@@ -140,12 +135,12 @@ class _Growth:
 
     def __init__(self, union: _Union) -> None:
         self._pairs, _, targets = union.links.T
-        self._neighbours = union.neighbours
+        self._neighbors = union.neighbors
         self._sources = np.unique(union.keys // union.shape[1], return_inverse=True)[1]
         self._targets = np.unique(self._pairs * union.shape[1] + targets, return_inverse=True)[1]
         size = len(union.keys)
         self._taken_sources, self._taken_targets = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-        self._chosen = np.zeros(size + 1, dtype=bool)  # the last is no link: where a neighbour is missing
+        self._chosen = np.zeros(size + 1, dtype=bool)  # the last is no link: where a neighbor is missing
         self._choose(np.flatnonzero(union.intersection))
 
     @property
@@ -163,7 +158,7 @@ class _Growth:
 
     def next_to_chosen(self, links: np.ndarray) -> np.ndarray:
         """Whether a link touches a chosen one and its source or its target word has none."""
-        touching = self._chosen[self._neighbours[links]].any(axis=1)
+        touching = self._chosen[self._neighbors[links]].any(axis=1)
         return touching & ~(self.source_taken(links) & self.target_taken(links))
 
     def add(self, candidates: np.ndarray, rule: Rule) -> None:
@@ -199,3 +194,46 @@ def _keys(links: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """One int64 a link `(k, 3)`, ascending as they do."""
     pair, source, target = links.T
     return (pair * shape[0] + source + 1) * shape[1] + target + 1
+
+
+_LINK = re.compile(r"[0-9]{1,9}-[0-9]{1,9}")
+
+
+def read_pharaoh(path: str | Path, lengths: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """Read the links of sentence pairs.
+
+    Args:
+        path: A text file, packed or not; an empty line is a pair without links.
+        lengths: Number of source and target tokens of each pair.
+
+    Returns:
+        For each pair int64 `(k, 2)`, source and target positions from 0.
+    """
+    lines = list(text_lines(path))
+    if len(lines) != len(lengths):
+        raise InputError(f"{path} has {len(lines)} lines for {len(lengths)} pairs", expected="one line a pair")
+    return [_links(line, f"{path}, pair {n}", *lengths[n - 1]) for n, line in enumerate(lines, start=1)]
+
+
+def write_pharaoh(path: str | Path, links: Sequence[np.ndarray]) -> Path:
+    """Write the links of sentence pairs, a line each, with source positions first."""
+    path = Path(path)
+    lines = (" ".join(f"{source}-{target}" for source, target in np.asarray(pair).tolist()) for pair in links)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def _links(line: str, where: str, source_length: int, target_length: int) -> np.ndarray:
+    for position, link in enumerate(words := line.split(), start=1):
+        if not _LINK.fullmatch(link):
+            raise InputError(f"{where}: {link!r} in place {position} is not a link", expected="the format 0-0 1-2")
+    links = np.array([word.split("-") for word in words], dtype=np.int64).reshape(-1, 2)
+    outside = np.flatnonzero((links >= (source_length, target_length)).any(axis=1))
+    if len(outside):
+        first = int(outside[0])
+        raise InputError(
+            f"{where}: the link {words[first]} in place {first + 1} is out of range; the pair has {source_length} "
+            f"source and {target_length} target tokens, counted from 0",
+            hint="Align the tokens that the pairs are made of.",
+        )
+    return links

@@ -1,0 +1,103 @@
+"""Checks on the values of weights: the rows of a vocabulary-sized table, and the body beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from hf_xlt.checkpoint.layout import FLOATS
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.errors import InputError
+
+_MOST_WITHOUT_ROW = 0.05  # share of a tokenizer's tokens; where more are beyond a table, it is another model's
+
+
+def check_finite(rows: Tensor, name: str) -> None:
+    """Refuse rows that hold NaN or infinity.
+
+    Args:
+        rows: `(n, d)` or `(n,)`.
+        name: What the rows are, for the message.
+    """
+    rows = rows.reshape(len(rows), -1)
+    suspects = (~rows.sum(dim=1).isfinite()).nonzero().flatten()  # without a copy of the table; sums may overflow
+    bad = suspects[~rows[suspects].isfinite().all(dim=1)]
+    if len(bad):
+        first = ", ".join(str(row) for row in bad[:5].tolist())
+        raise InputError(
+            f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first})",
+            hint="Repair or choose another checkpoint.",
+        )
+
+
+def check_ids(size: int, rows: int, name: str) -> None:
+    """Refuse a tokenizer whose ids reach beyond a table."""
+    if size > rows:
+        raise InputError(
+            f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows",
+            hint="Give the tokenizer that the checkpoint was trained with.",
+        )
+
+
+def tokens_without_row(vocab: Mapping[str, int], rows: int, name: str) -> tuple[str, ...]:
+    """The tokens of a checkpoint's tokenizer whose ids lie beyond its table, by id: nothing is known of them.
+
+    Gemma 3 has one of these, and so have tokenizers to which tokens were added without resizing the table.
+    """
+    without = sorted((id_, token) for token, id_ in vocab.items() if id_ >= rows)
+    if len(without) > _MOST_WITHOUT_ROW * len(vocab):
+        check_ids(without[-1][0] + 1, rows, name)
+    return tuple(token for _, token in without)
+
+
+def rows_of_ids(table: Tensor, size: int) -> Tensor:
+    """The first `size` rows of a table, float32; zeros for ids that it has no row for."""
+    rows = table[:size].float()
+    missing = size - len(rows)
+    return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+
+
+BLOCK = 2**20  # numbers looked at together
+
+
+def check_body(checkpoint: Checkpoint) -> None:
+    """Refuse a body that holds NaN or infinity, or nothing but zeros, by the name of a tensor.
+
+    One tensor is in memory at a time, and of that the pages that are read.
+    """
+    zeros: list[str] = []
+    has_values = False
+    for name, tensor in _body(checkpoint):
+        if not _is_finite(tensor):
+            raise InputError(
+                f"{name} of {checkpoint.name} holds NaN or infinity",
+                value=name,
+                expected="finite weights",
+                hint="Repair the checkpoint, or choose another.",
+            )
+        if not has_values and tensor.ndim > 1:
+            has_values = bool(tensor.any())
+            zeros.append(name)
+    if zeros and not has_values:
+        raise InputError(
+            f"All {len(zeros)} matrices of the body of {checkpoint.name} are zero, {zeros[0]} first",
+            value=zeros[0],
+            expected="trained weights",
+            hint="Download the checkpoint again, or choose another.",
+        )
+
+
+def _body(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
+    for shard in checkpoint.weights.shards:
+        for name, stored in shard.tensors.items():
+            if stored.dtype in FLOATS and name not in checkpoint.layout.axes:
+                yield name, shard.load(name)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are; a sum tells without a copy, unless it overflows itself."""
+    summed = torch.float32 if tensor.dtype == torch.float16 else None
+    blocks = tensor.reshape(-1).split(BLOCK)
+    return all(block.sum(dtype=summed).isfinite() or block.isfinite().all() for block in blocks)

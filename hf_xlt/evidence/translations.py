@@ -1,0 +1,313 @@
+"""Parallel text and bilingual dictionaries: pairs of texts that translate each other, read from the formats they have.
+
+Both are two columns of a table. A dictionary may also have a comma, a semicolon or a space between them, and counts an
+entry once; parallel text may also be two files, with a sentence a line.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import TypeVar
+
+from hf_xlt.arguments import checked
+from hf_xlt.errors import InputError
+from hf_xlt.evidence.columns import find_columns
+from hf_xlt.files.place import Place, several
+from hf_xlt.files.table import SEEN, Row, Table
+from hf_xlt.files.text import first_numbers, text_lines
+
+logger = logging.getLogger(__name__)
+
+_SEPARATORS = ("\t", "|||", ",", ";")
+_SPACED = re.compile(
+    "(?:{number}{space})?(?!#)({word}){space}({word})(?:{space}{number})?".format(
+        number=r"[+\-]?[0-9.]*[0-9](?:[eE][+\-]?[0-9]+)?", space="[ \u3000]+", word="[^ \u3000]+"
+    )
+)
+"""Two words with spaces between, perhaps with a number before or behind them; the first of a comment is none."""
+
+_MANY = 10
+"""Fewer lines than that are left out and named, whatever else the file holds."""
+
+Places = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True, repr=False)
+class Translations:
+    """Texts and their translations.
+
+    Attributes:
+        pairs: Source and target text, stripped of surrounding white space, neither of them empty.
+        skipped: Numbers of the lines, from 1, that were left out.
+        lines: Number of the line of each pair; empty if the pairs are of no file.
+        reading: How the file was read, as one line, where that is not plain.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    skipped: tuple[int, ...] = ()
+    lines: tuple[int, ...] = ()
+    reading: str = ""
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __repr__(self) -> str:
+        first = f", first {self.pairs[0][0][:30]!r}: {self.pairs[0][1][:30]!r}" if self.pairs else ""
+        skipped = f", {len(self.skipped):,} lines skipped" if self.skipped else ""
+        return f"{type(self).__name__}({len(self):,} pairs{first}{skipped})"
+
+    @property
+    def notice(self) -> str:
+        """How the file was read and what was left out of it, as one line; empty where all is plain."""
+        left_out = [self._left_out(len(self.skipped))] if self.skipped else []
+        numbers = f": {first_numbers(self.skipped)}" if self.skipped else ""
+        return "; ".join([*([self.reading] if self.reading else []), *left_out]) + numbers
+
+    def _left_out(self, count: int) -> str:
+        lines = "line" if count == 1 else "lines"
+        return f"{count} {lines} with an empty side or a cell too many left out of {len(self) + count}"
+
+
+class ParallelText(Translations):
+    """Sentences and their translations; of two files or two columns of a table, as `read_parallel` reads them."""
+
+
+@dataclass(frozen=True, repr=False)
+class Dictionary(Translations):
+    """Words and their translations, one or several a side, each pair once; as `read_dictionary` reads them.
+
+    Raises:
+        InputError: If there is no entry, or one without a source or a target side.
+    """
+
+    def __post_init__(self) -> None:
+        if not self.pairs:
+            raise InputError(
+                "The dictionary is empty", value=self.pairs, expected="at least one word and its translation"
+            )
+        if one_sided := [entry for entry in self.pairs if len(entry) != 2 or not all(side.strip() for side in entry)]:
+            raise InputError(
+                f"The dictionary entry {one_sided[0]} is one-sided",
+                value=one_sided[0],
+                expected="a word and its translation",
+            )
+
+    def _left_out(self, count: int) -> str:
+        lines = "line that is no entry" if count == 1 else "lines that are no entries"
+        return f"{count} {lines} left out of the dictionary"
+
+
+Read = TypeVar("Read", bound=Translations)
+
+
+@checked
+def read_parallel(
+    source: str | Path | Sequence[str | Path] | ParallelText,
+    target: str | Path | None = None,
+    columns: tuple[int, int] | None = None,
+) -> ParallelText:
+    """Read sentence pairs; what is left out of a file is logged.
+
+    Args:
+        source: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
+            columns, or several of these, read one after the other; or, with `target`, a file of source sentences. What
+            has been read already is handed back.
+        target: A file of their translations, with as many lines.
+        columns: Positions of source and target in a table without a header row. None: the two columns of texts, as
+            `find_columns` finds them; a first row of names is left out.
+
+    Raises:
+        InputError: If no file or one twice is named, one is missing, damaged or not UTF-8, the two files have different
+            numbers of lines, the header row lacks a column or a line its cell, there are not two columns of texts, or
+            more lines have to be left out than can be read.
+    """
+    if isinstance(source, ParallelText):
+        return source
+    if target is not None and isinstance(source, str | Path):
+        return _paired(_with_columns(_side_by_side(source, target), source, None), source)
+    return _joined(source, "file of translation pairs", lambda path: _read_parallel(path, columns), ParallelText)
+
+
+def _read_parallel(source: str | Path, columns: tuple[int, int] | None) -> ParallelText:
+    place = Place.at(source)
+    if place.columns:
+        return _paired(_Columns(((number, [*cells]) for number, cells in place.rows(2))), source)
+    table = Table.of(source)
+    if columns is None:
+        return _paired(_with_columns(table.rows(), source, table), source)
+    if min(columns) < 0 or columns[0] == columns[1]:
+        raise InputError(f"columns is {columns}", value=columns, expected="two different positions from 0")
+    return _paired(_Columns(table.rows(), columns), source)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Rows, which of their cells translate each other, how many cells most rows have, and how that was found."""
+
+    rows: Iterable[Row]
+    places: tuple[int, int] = (0, 1)
+    width: int | None = None
+    reading: str = ""
+
+
+def _with_columns(rows: Iterable[Row], path: str | Path, table: Table | None) -> _Columns:
+    """Rows whose columns are found by looking at the first."""
+    rows = iter(rows)
+    first = list(islice(rows, SEEN))
+    seen = [(number, cells) for number, cells in first if any(cell.strip() for cell in cells)]
+    if not seen:
+        raise _no_pair(path, len(first))
+    found = find_columns(seen, path, () if table is None else table.keys)
+    body = (row for row in chain(first, rows) if not (found.headed and row[0] == seen[0][0]))
+    return _Columns(body, (found.source, found.target), found.width, found.notice)
+
+
+def _paired(columns: _Columns, path: str | Path) -> ParallelText:
+    pairs, lines, skipped = [], [], []
+    for number, cells in columns.rows:
+        first, second = (cells[place].strip() if place < len(cells) else "" for place in columns.places)
+        if first and second and (columns.width is None or len(cells) <= columns.width):
+            pairs.append((first, second))
+            lines.append(number)
+        else:
+            skipped.append(number)
+    if not pairs:
+        raise _no_pair(path, len(skipped))
+    _check_skipped(path, skipped, len(pairs), "have an empty side or a cell too many")
+    return ParallelText(tuple(pairs), tuple(skipped), tuple(lines), columns.reading)
+
+
+def _side_by_side(source: str | Path, target: str | Path) -> list[Row]:
+    sources, targets = list(text_lines(source)), list(text_lines(target))
+    if len(sources) != len(targets):
+        raise InputError(
+            f"{source} has {len(sources)} lines and {target} has {len(targets)}",
+            value=(len(sources), len(targets)),
+            expected="equal numbers, line by line translations of each other",
+            path=target,
+        )
+    return [(number, list(pair)) for number, pair in enumerate(zip(sources, targets, strict=True), start=1)]
+
+
+def _no_pair(path: str | Path, skipped: int) -> InputError:
+    return InputError(
+        f"{path} holds no sentence pair ({skipped} lines with an empty side)",
+        expected="two columns separated by a tab, or a second file",
+        path=path,
+    )
+
+
+@checked
+def read_dictionary(path: str | Path | Sequence[str | Path] | Dictionary, source_column: int = 0) -> Dictionary:
+    """Read a dictionary: an entry a line, a word in each of two columns; lines left out are logged.
+
+    Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
+    entries; further columns, such as the split of the MUSE dictionaries, are ignored), or, on lines without such, by a
+    space (MUSE: exactly two words). Columns of numbers, and a first row of names, are left out.
+
+    Args:
+        path: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
+            columns; or several of these. A dictionary that has been read already is handed back.
+        source_column: 0 if the words of the source language come first, 1 if they come second.
+
+    Raises:
+        InputError: If no file or one twice is named, one cannot be read, the column is neither, no line has a word on
+            both sides, or more lines have to be left out than can be read.
+    """
+    if source_column not in (0, 1):
+        raise InputError(
+            f"source_column is {source_column}", value=source_column, expected="0 or 1, one of the first two columns"
+        )
+    if isinstance(path, Dictionary):
+        return path
+    return _joined(path, "dictionary", lambda each: _read_dictionary(each, source_column), Dictionary)
+
+
+def _read_dictionary(path: str | Path, source_column: int) -> Dictionary:
+    rows, reading = _words(path)
+    entries: dict[tuple[str, str], int] = {}
+    skipped = []
+    for number, pair in rows:
+        if all(pair):
+            entries.setdefault((pair[source_column], pair[1 - source_column]), number)
+        else:
+            skipped.append(number)
+    if not entries:
+        raise _no_entry(path, len(skipped))
+    _check_skipped(path, skipped, len(rows) - len(skipped), "have no word on both sides")
+    return Dictionary(tuple(entries), tuple(skipped), tuple(entries.values()), reading)
+
+
+def _words(path: str | Path) -> tuple[list[tuple[int, tuple[str, str]]], str]:
+    """Line number and both words of each line that is not blank, empty where one is missing; and what is to be told."""
+    place = Place.at(path)
+    if place.columns:
+        return [(number, (first.strip(), second.strip())) for number, (first, second) in place.rows(2)], ""
+    table = Table.of(path, _SEPARATORS)
+    numbered = ((number, _cells(cells)) for number, cells in table.rows())
+    rows = [(number, cells) for number, cells in numbered if any(cells)]
+    if all(len(cells) < 2 for _, cells in rows):
+        raise _no_entry(path, len(rows))
+    if table.keys and len(rows) == 1:
+        raise InputError(
+            f"{path} is one object",
+            expected="one for each entry, on a line of its own, or a table with tabs",
+            path=path,
+        )
+    found = find_columns([row for row in rows[:SEEN] if len(row[1]) > 1], path, table.keys, alike_from=SEEN)
+    return [
+        (number, (cells[found.source], cells[found.target]) if len(cells) > found.target else ("", ""))
+        for number, cells in rows[found.headed :]
+    ], found.notice
+
+
+def _cells(cells: Sequence[str]) -> list[str]:
+    """The cells of a line, stripped; its two words, if it is no comment and lacks the table's separator."""
+    stripped = [cell.strip() for cell in cells]
+    words = _SPACED.fullmatch(stripped[0]) if len(stripped) == 1 else None
+    return stripped if words is None else [*words.groups()]
+
+
+def _no_entry(path: str | Path, skipped: int) -> InputError:
+    return InputError(
+        f"{path} holds no dictionary entry ({skipped} lines without a word on both sides)",
+        expected="a word, a tab and its translation on each line",
+        path=path,
+    )
+
+
+def _joined(paths: Places, what: str, read: Callable[[str | Path], Read], kind: type[Read]) -> Read:
+    """What one or several files hold, one after the other, each entry of a dictionary once; notices are logged."""
+    parts = {path: read(Path(path).expanduser()) for path in several(paths, what)}
+    for path, part in parts.items():
+        if part.notice:
+            _tell(str(path), part.notice)
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    pairs = chain.from_iterable(part.pairs for part in parts.values())
+    return kind(tuple(dict.fromkeys(pairs) if kind is Dictionary else pairs))
+
+
+@cache
+def _tell(path: str, notice: str) -> None:
+    """Log what was not plain in a file, once however often it is read."""
+    logger.warning(f"{path}: {notice}")
+
+
+def _check_skipped(path: str | Path, skipped: Sequence[int], kept: int, fault: str) -> None:
+    """Refuse a file of which more was left out than read."""
+    if len(skipped) > kept and len(skipped) >= _MANY:
+        raise InputError(
+            f"{path}: {len(skipped)} of {len(skipped) + kept} lines {fault} (lines {first_numbers(skipped)})",
+            value=len(skipped),
+            expected="a file of which most can be read",
+            hint="Check what separates its columns, or take those lines out.",
+            path=path,
+            line=skipped[0],
+        )
