@@ -1,9 +1,73 @@
 """Give any Hugging Face checkpoint a new language."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hf_xlt import trelm as trelm  # registers its models with the Auto classes
+from hf_xlt import trelm as trelm  # makes its models known to the Auto classes
+
+if TYPE_CHECKING:
+    from hf_xlt.checkpoint import Checkpoint as Checkpoint
+    from hf_xlt.checkpoint import revocabulary as revocabulary
+    from hf_xlt.data.frequency import frequency_order as frequency_order
+    from hf_xlt.data.joint_tokenizer import train_joint_tokenizer as train_joint_tokenizer
+    from hf_xlt.data.objectives import DataCollatorForCdLM as DataCollatorForCdLM
+    from hf_xlt.data.objectives import DataCollatorForDistillation as DataCollatorForDistillation
+    from hf_xlt.data.objectives import DataCollatorForMultilingualMLM as DataCollatorForMultilingualMLM
+    from hf_xlt.data.objectives import DataCollatorForTLM as DataCollatorForTLM
+    from hf_xlt.data.pairs import aligned_pairs as aligned_pairs
+    from hf_xlt.data.pairs import tokenized as tokenized
+    from hf_xlt.data.sampling import language_probabilities as language_probabilities
+    from hf_xlt.errors import InputError as InputError
+    from hf_xlt.evaluation.compare import compare_results as compare_results
+    from hf_xlt.evaluation.evaluate import Examination as Examination
+    from hf_xlt.evaluation.evaluate import evaluate_model as evaluate_model
+    from hf_xlt.evaluation.structure import CKA as CKA
+    from hf_xlt.evaluation.structure import Structure as Structure
+    from hf_xlt.evaluation.structure import structure as structure
+    from hf_xlt.evaluation.tasks.budget import Budget as Budget
+    from hf_xlt.evaluation.tasks.direct import ModelAsked as ModelAsked
+    from hf_xlt.evidence.alignment import WordAligner as WordAligner
+    from hf_xlt.evidence.parallel import read_parallel as read_parallel
+    from hf_xlt.geometry.align import align_spaces as align_spaces
+    from hf_xlt.geometry.callback import AdversarialAlignmentCallback as AdversarialAlignmentCallback
+    from hf_xlt.initializers import AdversarialInitializer as AdversarialInitializer
+    from hf_xlt.initializers import CLPInitializer as CLPInitializer
+    from hf_xlt.initializers import DictionaryInitializer as DictionaryInitializer
+    from hf_xlt.initializers import Evidence as Evidence
+    from hf_xlt.initializers import FocusInitializer as FocusInitializer
+    from hf_xlt.initializers import Initializer as Initializer
+    from hf_xlt.initializers import MeanInitializer as MeanInitializer
+    from hf_xlt.initializers import OFAInitializer as OFAInitializer
+    from hf_xlt.initializers import OMPInitializer as OMPInitializer
+    from hf_xlt.initializers import PooledInitializer as PooledInitializer
+    from hf_xlt.initializers import RamenInitializer as RamenInitializer
+    from hf_xlt.initializers import RamenVectorsInitializer as RamenVectorsInitializer
+    from hf_xlt.initializers import RandomInitializer as RandomInitializer
+    from hf_xlt.initializers import SubtokenMeanInitializer as SubtokenMeanInitializer
+    from hf_xlt.initializers import WechselInitializer as WechselInitializer
+    from hf_xlt.initializers import initializer_for as initializer_for
+    from hf_xlt.initializers.health import Health as Health
+    from hf_xlt.recipes import Recipe as Recipe
+    from hf_xlt.recipes import Stage as Stage
+    from hf_xlt.recipes import load_recipe as load_recipe
+    from hf_xlt.runs import Results as Results
+    from hf_xlt.runs import run_recipe as run_recipe
+    from hf_xlt.study import Study as Study
+    from hf_xlt.study import load_study as load_study
+    from hf_xlt.study import run_study as run_study
+    from hf_xlt.tokenizers.extension import extend_tokenizer as extend_tokenizer
+    from hf_xlt.tokenizers.train import train_tokenizer as train_tokenizer
+    from hf_xlt.tokenizers.train import train_tokenizer_like as train_tokenizer_like
+    from hf_xlt.tokenizers.vocabulary import Overlap as Overlap
+    from hf_xlt.tokenizers.vocabulary import Vocabulary as Vocabulary
+    from hf_xlt.tokenizers.vocabulary import overlap as overlap
+    from hf_xlt.transport.transport import Transport as Transport
+    from hf_xlt.trelm import TreLMConfig as TreLMConfig
+    from hf_xlt.trelm import TreLMForMaskedLM as TreLMForMaskedLM
+    from hf_xlt.trelm import TreLMForQuestionAnswering as TreLMForQuestionAnswering
+    from hf_xlt.trelm import TreLMForSequenceClassification as TreLMForSequenceClassification
+    from hf_xlt.trelm import TreLMForTokenClassification as TreLMForTokenClassification
+    from hf_xlt.trelm import TreLMModel as TreLMModel
 
 __version__ = "0.1.0"
 
