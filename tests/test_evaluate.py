@@ -16,11 +16,11 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from hf_xlt import cli
+from hf_xlt.device import PRECISIONS
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.compare import compare_results
 from hf_xlt.evaluation.evaluate import Examination, evaluate_model, metric_of, result_file
 from hf_xlt.evaluation.metrics.accuracy import TagAccuracy
-from hf_xlt.evaluation.precision import PRECISIONS
 from hf_xlt.evaluation.tasks.batch import Collator, Features, by_length
 from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.classification import Classification

@@ -13,7 +13,8 @@ import tiny
 from safetensors import SafetensorError
 from test_cli import call, places  # noqa: F401
 
-from hf_xlt.cli import app, transfer
+from hf_xlt import demo
+from hf_xlt.cli import app
 from hf_xlt.cli.failures import told
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
@@ -58,7 +59,7 @@ def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transfer, "run_demo", interrupted)
+    monkeypatch.setattr(demo, "run_demo", interrupted)
     code, _, err = call(monkeypatch, capsys, "demo", "--output", tmp_path / "out")
     assert (code, err) == (app.INTERRUPTED, "hf-xlt: Interrupted.\n")
 

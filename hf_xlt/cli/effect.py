@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.direct import DirectTask
-from hf_xlt.evaluation.tasks.registry import TASKS
 
 Options = Mapping[str, Any]
 
@@ -35,15 +33,21 @@ def _without(option: str) -> Condition:
 
 
 def _asked(options: Options) -> list[Any]:
+    from hf_xlt.evaluation.tasks.registry import TASKS
+
     return [TASKS[name] for name in (options["tasks"] or "").split(",") if name in TASKS]
 
 
 def _learns(options: Options) -> bool:
+    from hf_xlt.evaluation.tasks.direct import DirectTask
+
     asked = _asked(options)
     return not asked or any(not isinstance(task, DirectTask) for task in asked)
 
 
 def _reads_the_source_language(options: Options) -> bool:
+    from hf_xlt.evaluation.tasks.direct import DirectTask
+
     asked = _asked(options)
     learned = any(not isinstance(task, DirectTask) for task in asked) and options["zero_shot"]
     return not asked or learned or any(task.name in ("retrieval", "word-translation") for task in asked)

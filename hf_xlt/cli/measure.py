@@ -4,40 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.cli.app import command, console, say
 from hf_xlt.cli.effect import check_settings
-from hf_xlt.cli.options import Trust
+from hf_xlt.cli.options import TASKS, PrecisionName, Trust, several_of
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
-from hf_xlt.evaluation.compare import compare_results
-from hf_xlt.evaluation.evaluate import Examination, check_results_folder, evaluate_model, metric_of
-from hf_xlt.evaluation.neighbours import nearest_tokens
-from hf_xlt.evaluation.precision import PRECISIONS
-from hf_xlt.evaluation.structure import Structure
-from hf_xlt.evaluation.structure import structure as compare_structure
-from hf_xlt.evaluation.structure import tables as structure_tables
-from hf_xlt.evaluation.tables import comparison_table, results_card_table
-from hf_xlt.evaluation.tasks.budget import Budget
-from hf_xlt.evaluation.tasks.data import read_data
-from hf_xlt.evaluation.tasks.direct import ModelAsked
-from hf_xlt.evaluation.tasks.registry import TASKS
-from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.evidence.skipped import told
-from hf_xlt.files.place import file_of
-from hf_xlt.files.whole import check_file, write_whole
-from hf_xlt.report.page import check_report, write_report
-from hf_xlt.report.page.comparison import comparison_report, curves_of
-from hf_xlt.report.tables import text_table
-from hf_xlt.study import load_study, pictures, run_study
-from hf_xlt.study import tables as study_tables
-from hf_xlt.trelm import TreLMConfig
 
-Tasks = Annotated[str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.")]
+if TYPE_CHECKING:
+    from hf_xlt.evaluation.evaluate import Examination
+    from hf_xlt.evaluation.tasks.budget import Budget
+    from hf_xlt.evaluation.tasks.direct import ModelAsked
+
+Tasks = Annotated[
+    str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.", autocompletion=several_of(TASKS))
+]
 DataOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -59,9 +42,7 @@ Seeds = Annotated[str, typer.Option(help="Seeds of supervised tasks, comma betwe
 Quick = Annotated[bool, typer.Option("--quick", help="A small budget: fewer examples and epochs.")]
 Probe = Annotated[bool, typer.Option("--probe", help="Train only the heads, on the frozen encoder.")]
 Layer = Annotated[int | None, typer.Option(help="Whose states heads get, 0 for the embeddings; the last by default.")]
-Precision = Annotated[
-    str, typer.Option(help=f"What the encoder computes in while a task is learned: {' or '.join(PRECISIONS)}.")
-]
+Precision = Annotated[PrecisionName, typer.Option(help="What the encoder computes in while a task is learned.")]
 Dropout = Annotated[
     float | None,
     typer.Option(help="Of the encoder while it learns; as its configuration says by default. 0 is faster on a CPU."),
@@ -99,6 +80,12 @@ def evaluate(
     --data retrieval.test=en-de.tsv --data upos.train=en-train.conllu --data upos.dev=en-dev.conllu
     --data upos.test=de-test.conllu
     """
+    from hf_xlt.evaluation.checkpoint import evaluate_checkpoint
+    from hf_xlt.evaluation.evaluate import evaluate_model
+    from hf_xlt.evaluation.tables import results_card_table
+    from hf_xlt.evaluation.tasks.direct import ModelAsked
+    from hf_xlt.report.tables import text_table
+
     if corpus is not None:
         if tasks is not None:
             raise InputError("Give --corpus or --tasks, not both: --tasks language-model measures on a text as well.")
@@ -150,6 +137,17 @@ def compare(
 
     Example: hf-xlt compare minilm-german minilm-german-random --tasks classification --data sib.yaml --output compared
     """
+    from hf_xlt.evaluation.compare import compare_results
+    from hf_xlt.evaluation.evaluate import check_results_folder, evaluate_model, metric_of
+    from hf_xlt.evaluation.neighbours import nearest_tokens
+    from hf_xlt.evaluation.structure import structure as compare_structure
+    from hf_xlt.evaluation.tables import comparison_table
+    from hf_xlt.evidence.parallel import read_parallel
+    from hf_xlt.evidence.skipped import told
+    from hf_xlt.report.page import check_report, write_report
+    from hf_xlt.report.page.comparison import comparison_report, curves_of
+    from hf_xlt.report.tables import text_table
+
     if len(set(models)) != len(models) or len(models) < 2:
         raise InputError(f"Nothing to compare in {', '.join(models)}; name two or more different models.")
     page = output / "report.html"
@@ -206,6 +204,15 @@ def structure(
 
     Example: hf-xlt structure google-bert/bert-base-cased google-bert/bert-base-german-cased --parallel en-de.tsv
     """
+    from hf_xlt.evaluation.structure import Structure
+    from hf_xlt.evaluation.structure import structure as compare_structure
+    from hf_xlt.evaluation.structure import tables as structure_tables
+    from hf_xlt.evidence.parallel import read_parallel
+    from hf_xlt.evidence.skipped import told
+    from hf_xlt.files.place import file_of
+    from hf_xlt.files.whole import check_file, write_whole
+    from hf_xlt.report.tables import text_table
+
     if output is not None:
         read = (model_a, model_b, file_of(parallel))
         check_file(output, overwrite=overwrite, ours=Structure.is_file, sources=read)
@@ -248,6 +255,10 @@ def study(
 
     Example: hf-xlt study --corpus en=en.txt.gz --corpus de=de.txt.gz --parallel en-de.tsv --output study
     """
+    from hf_xlt.report.tables import text_table
+    from hf_xlt.study import load_study, pictures, run_study
+    from hf_xlt.study import tables as study_tables
+
     check_settings(settings, [f"corpora.{text.partition('=')[0]}" for text in corpus or []])
     given = [f"corpora.{language}" for language in corpus or []]
     given += [f"{name}={value}" for name, value in (("parallel", parallel), ("dictionary", dictionary)) if value]
@@ -262,6 +273,10 @@ def _asked(
     models: list[str], source: str | None, languages: tuple[str, str] | None, trust_remote_code: bool
 ) -> list[ModelAsked]:
     """The models to compare, all of them there before one is measured; languages are those of models of several."""
+    from hf_xlt.checkpoint import Checkpoint
+    from hf_xlt.evaluation.tasks.direct import ModelAsked
+    from hf_xlt.trelm import TreLMConfig
+
     configs = [Checkpoint.open(model, trust_remote_code=trust_remote_code).config for model in models]
     several = [isinstance(config, TreLMConfig) for config in configs]
     if languages and not any(several):
@@ -273,11 +288,16 @@ def _asked(
 
 
 def _budget(quick: bool, probe: bool) -> Budget:
+    from hf_xlt.evaluation.tasks.budget import Budget
+
     budget = Budget().probe() if probe else Budget()
     return budget.quick() if quick else budget
 
 
 def _examination(tasks: str | None, data: list[str] | None, zero_shot: bool, seeds: str, budget: Budget) -> Examination:
+    from hf_xlt.evaluation.evaluate import Examination
+    from hf_xlt.evaluation.tasks.data import read_data
+
     try:
         numbers = tuple(int(seed) for seed in seeds.split(","))
     except ValueError as error:

@@ -10,8 +10,8 @@ from transformers import SchedulerType
 from hf_xlt.arguments import MOST, checked, require_number, require_positive, require_share
 from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import DISTILLATION, OBJECTIVES, PAIR_OBJECTIVES
+from hf_xlt.device import PRECISIONS
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.precision import PRECISIONS
 from hf_xlt.recipes.schema import check_name, one_of, require
 
 TRAINS = ("all", "embeddings", "lora", "new-rows")

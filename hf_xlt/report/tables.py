@@ -6,21 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle, product
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unicodedata import category
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hf_xlt.evaluation.curves import Curve, mean_curve
-from hf_xlt.evaluation.summary import MethodSummary
 from hf_xlt.files.printable import one_line, shortened
 from hf_xlt.hub.card import CardTable
 from hf_xlt.transport import Part, Transport
+
+if TYPE_CHECKING:
+    from hf_xlt.evaluation.curves import Curve
+    from hf_xlt.evaluation.summary import MethodSummary
 
 METHOD_COLOURS = ("#1f5fa8", "#b8372f", "#2e8b57", "#7a4fa3", "#00838f")
 BASELINE_COLOURS = ("#8a8a8a", "#c9a227")
@@ -31,6 +31,8 @@ LONGEST_LABEL = 60
 @contextmanager
 def plain_text() -> Iterator[None]:
     """Draw text as it is: dollar signs are no formulas."""
+    from matplotlib import rc_context  # a second, and most commands draw nothing
+
     with rc_context({"text.parse_math": False}):
         yield
 
@@ -86,6 +88,11 @@ def plot_learning_curves(
         title: Above the picture.
         path: Where the PNG goes.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from hf_xlt.evaluation.curves import mean_curve
+
     with plain_text():
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         FigureCanvasAgg(figure)

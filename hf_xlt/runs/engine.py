@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint import atomic_folder, check_output, check_space
+from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.generation import continuations
@@ -47,7 +48,7 @@ from hf_xlt.runs.kinds.multilingual import continued, multilingual_contest, read
 from hf_xlt.runs.kinds.transfer import transfer_contest
 from hf_xlt.runs.kinds.trelm import trelm_contest
 from hf_xlt.runs.languages import LanguagePoint, LanguagesText
-from hf_xlt.runs.processes import best_device, by_main, main_first, processes
+from hf_xlt.runs.processes import by_main, main_first, processes
 from hf_xlt.runs.results import Results, Run, hardware
 from hf_xlt.runs.retrieval_picture import plot_retrieval
 from hf_xlt.runs.source import chat_for, check_source

@@ -19,8 +19,8 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.budget import Budget
 from hf_xlt.evaluation.tasks.run import ROLES
 from hf_xlt.files import plain_yaml
+from hf_xlt.files.plain_yaml import plain_data
 from hf_xlt.hub.card import check_language
-from hf_xlt.recipes.load import plain_data
 from hf_xlt.recipes.recipe import NewTokenizer
 from hf_xlt.recipes.schema import build, check_name, one_of, require
 from hf_xlt.recipes.stage import Stage

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hf_xlt.arguments import MOST, checked, require_positive, require_share, require_whole
+from hf_xlt.device import PRECISIONS
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.precision import PRECISIONS
 
 
 @checked

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from hf_xlt.device import computing
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.precision import computing
 from hf_xlt.evaluation.tasks.batch import Collator, Features, by_length, to_device
 from hf_xlt.evaluation.tasks.task import TaskHead
 
