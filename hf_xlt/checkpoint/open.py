@@ -14,7 +14,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint.contents import transformer_path
+from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
 from hf_xlt.checkpoint.layout import Layout
 from hf_xlt.checkpoint.names import places
@@ -25,7 +25,6 @@ from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 from hf_xlt.files.revision import split_revision
 
-ADAPTERS = "adapter_config.json"
 COUNTS = {
     "vocab_size": 1,
     "hidden_size": 1,

@@ -85,6 +85,6 @@ class _AfterImport:
         return spec
 
 
-sys.meta_path.insert(0, _AfterImport())  # type: ignore[arg-type]
+sys.meta_path.insert(0, _AfterImport())
 for _name in [name for name in _AfterImport.waiting if name in sys.modules]:
     _AfterImport.waiting.pop(_name)(sys.modules[_name])
