@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from hf_xlt import trelm as trelm  # makes its models known to the Auto classes
 
 if TYPE_CHECKING:
-    from hf_xlt.checkpoint import Checkpoint as Checkpoint
-    from hf_xlt.checkpoint import revocabulary as revocabulary
+    from hf_xlt.checkpoint.open import Checkpoint as Checkpoint
+    from hf_xlt.checkpoint.rewrite import revocabulary as revocabulary
     from hf_xlt.data.frequency import frequency_order as frequency_order
     from hf_xlt.data.joint_tokenizer import train_joint_tokenizer as train_joint_tokenizer
     from hf_xlt.data.objectives import DataCollatorForCdLM as DataCollatorForCdLM
@@ -79,7 +79,7 @@ _HOME = {
     "Budget": "hf_xlt.evaluation.tasks.budget",
     "CKA": "hf_xlt.evaluation.structure",
     "CLPInitializer": "hf_xlt.initializers",
-    "Checkpoint": "hf_xlt.checkpoint",
+    "Checkpoint": "hf_xlt.checkpoint.open",
     "DataCollatorForCdLM": "hf_xlt.data.objectives",
     "DataCollatorForDistillation": "hf_xlt.data.objectives",
     "DataCollatorForMultilingualMLM": "hf_xlt.data.objectives",
@@ -128,7 +128,7 @@ _HOME = {
     "load_study": "hf_xlt.study",
     "overlap": "hf_xlt.tokenizers.vocabulary",
     "read_parallel": "hf_xlt.evidence.parallel",
-    "revocabulary": "hf_xlt.checkpoint",
+    "revocabulary": "hf_xlt.checkpoint.rewrite",
     "run_recipe": "hf_xlt.runs",
     "run_study": "hf_xlt.study",
     "structure": "hf_xlt.evaluation.structure",

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.checkpoint.kind import KINDS
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors

@@ -12,7 +12,7 @@ from test_registry import OPTIONS, german, needed, places  # noqa: F401
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
 from hf_xlt.initializers import METHODS, MeanInitializer, RandomInitializer, SubtokenMeanInitializer, initializer_for

@@ -9,8 +9,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from hf_xlt import CLPInitializer, FocusInitializer, MeanInitializer, OMPInitializer, PooledInitializer
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, revocabulary
+from hf_xlt.checkpoint.fit import FittedTokenizer
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.renumber import exchanged, without_ids_from
+from hf_xlt.checkpoint.rewrite import revocabulary
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import ParallelText
 from hf_xlt.initializers import SubtokenMeanInitializer

@@ -4,7 +4,7 @@ import pytest
 import tiny
 
 from hf_xlt import TreLMForMaskedLM
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import SOURCE_TOKENIZER, require_languages, tokenizer_of
 from hf_xlt.evaluation.tasks.direct import ModelAsked

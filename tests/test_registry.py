@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import dictionary_counts
 from hf_xlt.evidence.parallel import read_parallel

@@ -273,7 +273,7 @@ def _asked(
     models: list[str], source: str | None, languages: tuple[str, str] | None, trust_remote_code: bool
 ) -> list[ModelAsked]:
     """The models to compare, all of them there before one is measured; languages are those of models of several."""
-    from hf_xlt.checkpoint import Checkpoint
+    from hf_xlt.checkpoint.open import Checkpoint
     from hf_xlt.evaluation.tasks.direct import ModelAsked
     from hf_xlt.trelm import TreLMConfig
 

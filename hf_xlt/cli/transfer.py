@@ -91,8 +91,10 @@ def initialize(
     hf-xlt initialize auto --source google-bert/bert-base-cased --tokenizer google-bert/bert-base-german-cased
     --parallel en-de.tsv --dictionary en-de.txt --output bert-base-german
     """
-    from hf_xlt.checkpoint import chat_of, check_output, open_tokenizer
     from hf_xlt.checkpoint.contents import left_behind
+    from hf_xlt.checkpoint.rewrite import chat_of
+    from hf_xlt.checkpoint.tokenizer import open_tokenizer
+    from hf_xlt.files.folders import check_output
     from hf_xlt.files.plain_yaml import set_value
     from hf_xlt.initializers import METHODS as KNOWN
     from hf_xlt.initializers import Evidence, choose, initializer_for
@@ -210,7 +212,7 @@ def run(
         raise InputError(f"--languages is for recipes of two languages, such as trelm and ramen; {recipe} is none.")
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
 
-    from hf_xlt.checkpoint import open_tokenizer
+    from hf_xlt.checkpoint.tokenizer import open_tokenizer
     from hf_xlt.report.tables import results_table, text_table
     from hf_xlt.runs import run_recipe
     from hf_xlt.runs.card import retrieval_tables
@@ -247,7 +249,7 @@ def explain(
 
     Example: hf-xlt explain bert-large-german --text "Der Hund schläft."
     """
-    from hf_xlt.checkpoint import open_tokenizer
+    from hf_xlt.checkpoint.tokenizer import open_tokenizer
     from hf_xlt.initializers import TRANSPORT_FILE
     from hf_xlt.report.tables import explanation_table
     from hf_xlt.transport import Transport
@@ -301,9 +303,10 @@ def tokenizer(
 
     Example: hf-xlt tokenizer --extend google-bert/bert-base-cased --added 5000 --corpus de.txt.gz --output bert-german
     """
-    from hf_xlt.checkpoint import atomic_folder, open_tokenizer
+    from hf_xlt.checkpoint.tokenizer import open_tokenizer
     from hf_xlt.evidence.dictionary import read_dictionaries
     from hf_xlt.files.corpora import Corpus
+    from hf_xlt.files.folders import atomic_folder
     from hf_xlt.tokenizers.extension import extend_tokenizer
     from hf_xlt.tokenizers.train import check_numbers, train_tokenizer, train_tokenizer_like
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hf_xlt.arguments import checked, require_seeds
-from hf_xlt.checkpoint import checkpoint_content
+from hf_xlt.checkpoint.fetch import checkpoint_content
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
 from hf_xlt.evaluation.tasks.budget import Budget

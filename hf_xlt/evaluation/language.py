@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, open_tokenizer
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.trelm import TreLMConfig
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.similarity import unit_rows
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.contents import check_modules
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.sentences import MEAN, SentenceModules, foreign_module
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.pooling import mean_pooled

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import require_finite, require_ids
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.align import align_spaces

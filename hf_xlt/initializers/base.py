@@ -19,23 +19,16 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_seed, require_whole
-from hf_xlt.checkpoint import (
-    Checkpoint,
-    FittedTokenizer,
-    assemble,
-    auto_class_name,
-    chat_of,
-    check_output,
-    kind_of,
-    revocabulary,
-    target_settings,
-    tokens_without_row,
-)
-from hf_xlt.checkpoint.fit import check_opens
+from hf_xlt.checkpoint.assemble import assemble
+from hf_xlt.checkpoint.fit import FittedTokenizer, check_opens
+from hf_xlt.checkpoint.kind import auto_class_name, kind_of
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.renumber import without_ids_from
-from hf_xlt.checkpoint.rewrite import TargetSettings
+from hf_xlt.checkpoint.rewrite import TargetSettings, chat_of, revocabulary, target_settings
+from hf_xlt.checkpoint.rows import tokens_without_row
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.folders import check_output
 from hf_xlt.hub.card import EvidenceFacts
 from hf_xlt.hub.push import CardFacts, RowCounts, installed_versions, push, write_card
 from hf_xlt.initializers.health import Health, health, health_tables

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_xlt.checkpoint import Checkpoint, check_finite, rows_of_ids
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rows import check_finite, rows_of_ids
 from hf_xlt.geometry.weighting import Weighting
 from hf_xlt.initializers.base import open_checkpoint, tell, unknown_tokens
 from hf_xlt.initializers.overlap import OverlapInitializer

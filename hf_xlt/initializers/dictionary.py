@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.dictionary import Dictionary, dictionary_counts
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.dictionary import Dictionary, read_dictionaries

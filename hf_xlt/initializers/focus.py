@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import require_device, require_finite
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.weighting import Weighting
 from hf_xlt.initializers.missing import missing_evidence

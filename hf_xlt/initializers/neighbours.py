@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, check_finite, rows_of_ids, tokens_without_row
+from hf_xlt.checkpoint.fit import FittedTokenizer
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rows import check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.similarity import sparsemax, top_k_softmax
 from hf_xlt.initializers.evidence import Evidence

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import require_device
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors.subword import TextVectors
 from hf_xlt.geometry.weighting import Weighting

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from hf_xlt.arguments import require_device
-from hf_xlt.checkpoint import Checkpoint, check_finite, rows_of_ids
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rows import check_finite, rows_of_ids
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
 from hf_xlt.initializers.base import open_checkpoint, tell, unknown_tokens

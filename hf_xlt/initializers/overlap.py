@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary, kept_pairs, match

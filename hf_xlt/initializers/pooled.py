@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import refused
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer
+from hf_xlt.checkpoint.fit import FittedTokenizer
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.evidence.counts import TokenCounts

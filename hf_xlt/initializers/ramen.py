@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import require_finite
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import MODELS, SYMMETRIZATIONS, WordAligner
 from hf_xlt.evidence.counts import TokenCounts

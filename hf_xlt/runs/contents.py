@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hf_xlt import checkpoint
+from hf_xlt.checkpoint.fetch import pinned
 from hf_xlt.files.content import content_of
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.place import file_of
@@ -25,7 +25,7 @@ def with_commits(recipe: Recipe) -> Recipe:
     Raises:
         InputError: If a checkpoint or tokenizer is neither here nor on the Hub.
     """
-    checkpoints = {name: each(checkpoint.pinned, getattr(recipe, name)) for name in CHECKPOINTS}
+    checkpoints = {name: each(pinned, getattr(recipe, name)) for name in CHECKPOINTS}
     corpora = {name: each(pinned_corpus, getattr(recipe.data, name)) for name in CORPORA}
     return replace(recipe, **checkpoints, data=replace(recipe.data, **corpora))
 

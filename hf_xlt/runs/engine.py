@@ -16,7 +16,6 @@ from peft import LoraModel
 from transformers import PreTrainedModel
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint import atomic_folder, check_output, check_space
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
@@ -24,6 +23,7 @@ from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.language import SOURCE_TOKENIZER
 from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
+from hf_xlt.files.folders import atomic_folder, check_output, check_space
 from hf_xlt.files.place import several
 from hf_xlt.files.whole import write_whole
 from hf_xlt.hub.card import public_name

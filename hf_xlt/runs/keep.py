@@ -12,8 +12,11 @@ import torch
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, ModelKind, auto_class_name, fetch, write_tokenizer
 from hf_xlt.checkpoint.contents import carried_files, modules, transformer_path
+from hf_xlt.checkpoint.fetch import fetch
+from hf_xlt.checkpoint.kind import ModelKind, auto_class_name
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import write_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.runs.source import chat_for, source_checkpoint

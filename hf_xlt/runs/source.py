@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import TRAINED, Checkpoint, chat_of, check_body, has_other_head, kind_of
+from hf_xlt.checkpoint.body import check_body
 from hf_xlt.checkpoint.chat import Chat
+from hf_xlt.checkpoint.kind import TRAINED, has_other_head, kind_of
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import chat_of
 from hf_xlt.errors import InputError
 from hf_xlt.recipes.recipe import Recipe
 

@@ -12,11 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import assemble, atomic_folder, open_tokenizer
+from hf_xlt.checkpoint.assemble import assemble
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
+from hf_xlt.files.folders import atomic_folder
 from hf_xlt.files.tensors import write_tensors
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer

@@ -17,10 +17,11 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint import atomic_folder, open_tokenizer
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.evidence.skipped import told
+from hf_xlt.files.folders import atomic_folder
 from hf_xlt.files.whole import write_whole
 from hf_xlt.recipes import Recipe
 from hf_xlt.runs.contents import contents_of, each, pinned_corpus

@@ -9,7 +9,9 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, auto_class_name, check_body
+from hf_xlt.checkpoint.body import check_body
+from hf_xlt.checkpoint.kind import auto_class_name
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import tokenizer_of
 from hf_xlt.evaluation.sentence_encoder import LayerPooling

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, check_body, kind_of
+from hf_xlt.checkpoint.body import check_body
+from hf_xlt.checkpoint.kind import kind_of
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import refuse_languages, require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hf_xlt.checkpoint import ENCODER
+from hf_xlt.checkpoint.kind import ENCODER
 from hf_xlt.data.objectives import IGNORED, objective_for, special_ids
 from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, ModelKind, check_body, kind_of
+from hf_xlt.checkpoint.body import check_body
+from hf_xlt.checkpoint.kind import ModelKind, kind_of
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language import refuse_languages, require_languages, tokenizer_of
 from hf_xlt.evaluation.positions import positions

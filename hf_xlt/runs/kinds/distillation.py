@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import ENCODER, kind_of
+from hf_xlt.checkpoint.kind import ENCODER, kind_of
 from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.pairs import tokenized
 from hf_xlt.data.stream import ShuffledStream

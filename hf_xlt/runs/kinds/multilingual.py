@@ -15,10 +15,11 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import atomic_folder, open_tokenizer
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.data.anchors import SeparateIds, TokenIds, token_ids
 from hf_xlt.data.multilingual import MultilingualText
 from hf_xlt.errors import InputError
+from hf_xlt.files.folders import atomic_folder
 from hf_xlt.recipes.recipe import Multilingual, NewTokenizer, Recipe
 from hf_xlt.recipes.schema import one_of, require
 from hf_xlt.recipes.stage import Stage

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hf_xlt.checkpoint import open_tokenizer
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers import Evidence, Initializer, RandomInitializer, check_initializer, initializer_for

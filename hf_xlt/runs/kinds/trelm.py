@@ -13,11 +13,14 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, atomic_folder, fetch, open_tokenizer
+from hf_xlt.checkpoint.fetch import fetch
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
+from hf_xlt.files.folders import atomic_folder
 from hf_xlt.initializers import TRANSPORT_FILE, AdversarialInitializer, Initializer, RandomInitializer
 from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe, TreLMOptions
