@@ -1,6 +1,6 @@
 """How long the first contact takes: importing the package, help, the version.
 
-Each is timed in fresh processes beside `python -c pass` and `python -c "import torch"`, in turns, and given as the median.
+Each is timed in fresh processes beside `python -c pass` and `python -c "import torch"`, in turns; figures are medians.
 
     python benchmarks/first_impressions.py --json results.json
 """

@@ -13,9 +13,7 @@ ROOT = Path(hf_xlt.__file__).parent
 
 def test_rewriting_a_checkpoint_imports_nothing_that_trains_reads_datasets_or_plots():
     unneeded = {"datasets", "hf_xlt.recipes", "matplotlib", "peft"}
-    program = (
-        f"import sys, hf_xlt.initializers; print(*{unneeded}.intersection(sys.modules))"
-    )
+    program = f"import sys, hf_xlt.initializers; print(*{unneeded}.intersection(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert result.stdout.split() == []
 

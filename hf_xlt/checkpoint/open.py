@@ -23,7 +23,7 @@ from hf_xlt.checkpoint.skeleton import skeleton
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
-from hf_xlt.files.revision import split_revision
+from hf_xlt.files.place import split_revision
 
 COUNTS = {
     "vocab_size": 1,

@@ -209,8 +209,8 @@ def structure(
     from hf_xlt.evaluation.structure import tables as structure_tables
     from hf_xlt.evidence.parallel import read_parallel
     from hf_xlt.evidence.skipped import told
+    from hf_xlt.files.folders import check_file, write_whole
     from hf_xlt.files.place import file_of
-    from hf_xlt.files.whole import check_file, write_whole
     from hf_xlt.report.tables import text_table
 
     if output is not None:

@@ -1,16 +1,15 @@
-"""Write a folder that appears whole or not at all."""
+"""Files and folders that appear whole or not at all, and the refusal of places where they cannot."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.modes import ordinary_modes
 from hf_xlt.files.ours import foreign_files, is_marked, mark, some
 
 LONGEST_NAME = 255  # bytes, of the file systems in use
@@ -41,7 +40,7 @@ def atomic_folder(
         partial.mkdir()
         try:
             yield partial
-            ordinary_modes(partial)
+            _ordinary_modes(partial)
             mark(partial)
             check_output(output, overwrite=overwrite, sources=sources)  # it may have appeared meanwhile
             with put_aside(output):
@@ -72,6 +71,27 @@ def folder_in_place(
         except BaseException:
             shutil.rmtree(output, ignore_errors=True)
             raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A hidden path beside `path` to write to; it takes the place of `path` at the end, and is removed on an error."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
+        yield unfinished
+        unfinished.chmod(mode)  # safetensors leaves files that only their owner may read
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -107,6 +127,43 @@ def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterab
     if os.path.lexists(output):
         _check_replaceable(output, overwrite)
     check_writable(output)
+
+
+def check_file(
+    path: str | Path,
+    *,
+    overwrite: bool,
+    ours: Callable[[Path], bool] = lambda path: True,
+    sources: Iterable[str | Path | None] = (),
+) -> None:
+    """Refuse a file that cannot be written, before work starts.
+
+    Args:
+        path: The file to make.
+        overwrite: Whether it may replace a file that hf_xlt wrote.
+        ours: Whether a file is one of that kind.
+        sources: Files and folders that are read, which it may not touch.
+
+    Raises:
+        InputError: If it exists and `overwrite` is not set or it is not ours, if it is one of `sources` or lies in one,
+            if its folder does not exist, or if no file can be made there.
+    """
+    file = absolute(path)
+    check_apart(file, sources)
+    if os.path.lexists(file):
+        if not overwrite:
+            raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.", path=file)
+        if file.is_symlink() or not file.is_file():
+            raise InputError(f"{path} is no ordinary file, so it is not overwritten. Choose another name.", path=file)
+        if not ours(file):
+            raise InputError(
+                f"{path} was not written by hf-xlt, so it is not overwritten. Choose another name.", path=file
+            )
+    if not file.parent.is_dir():
+        raise InputError(
+            f"{file.parent} is not a folder; expected one to write {file.name} to. Make it first.", path=file
+        )
+    check_writable(file)
 
 
 def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
@@ -224,6 +281,17 @@ def _resolved(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):  # links in a circle
         return path
+
+
+def _ordinary_modes(folder: Path) -> None:
+    """Give all files and folders inside a folder the permissions that the umask gave the folder itself.
+
+    safetensors writes files that only their owner may read, and copies keep the permissions of what they are of.
+    """
+    mode = folder.stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 @contextmanager

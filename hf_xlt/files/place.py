@@ -1,4 +1,4 @@
-"""Where the examples of a task are: a file, and of a table which columns and which rows."""
+"""What a name stands for: a file, columns and rows of a table, a repository on the Hub at a revision."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from hf_xlt.errors import InputError
 from hf_xlt.files.table import Table
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^:@=/\\]+)=(?P<value>[^@/\\]*))?")
 
 
@@ -35,6 +36,28 @@ def several(places: str | Path | Sequence[str | Path], what: str) -> tuple[str |
 def file_of(place: str | Path) -> Path:
     """The file of a place: `FILE` of `FILE:column,column`, unless there is a file of that very name."""
     return Path(Place.at(os.path.expanduser(place)).path)
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """A Hub id and the branch, tag or commit that `@` adds to it, None where there is none.
+
+    A file or folder here whose name has an `@` is taken as it is.
+    """
+    if os.path.exists(os.path.expanduser(name)):
+        return name, None
+    repository, at, revision = name.rpartition("@")
+    return (repository, revision) if at and repository and revision else (name, None)
+
+
+def commit_in(name: str) -> str | None:
+    """The commit that a Hub id names by its whole hash."""
+    revision = split_revision(name)[1]
+    return revision if revision is not None and is_commit(revision) else None
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision is the whole hash of a commit, which never stands for anything else."""
+    return _COMMIT.fullmatch(revision) is not None
 
 
 @dataclass(frozen=True)

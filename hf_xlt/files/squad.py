@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.json_text import json_value
-from hf_xlt.files.text import text_lines
+from hf_xlt.files.text import json_value, text_lines
 
 _PLACE = re.compile(r"(?P<path>[^#]+)(?:#(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}))?")
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.json_text import json_lines
-from hf_xlt.files.text import check_text, suffix_of, text_lines
+from hf_xlt.files.text import check_text, json_lines, suffix_of, text_lines
 
 SEEN = 1000
 """How many lines are looked at to find out how a file is written."""

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.whole import check_file, whole_file
+from hf_xlt.files.folders import check_file, whole_file
 
 
 def write_tensors(

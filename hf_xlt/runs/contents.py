@@ -10,8 +10,7 @@ from typing import Any
 from hf_xlt.checkpoint.fetch import pinned
 from hf_xlt.files.content import content_of
 from hf_xlt.files.corpora import Corpus
-from hf_xlt.files.place import file_of
-from hf_xlt.files.revision import commit_in
+from hf_xlt.files.place import commit_in, file_of
 from hf_xlt.recipes.recipe import Recipe
 
 CHECKPOINTS = ("source", "helper", "donor", "target_tokenizer")

@@ -23,9 +23,8 @@ from hf_xlt.evaluation.generation import continuations
 from hf_xlt.evaluation.language import SOURCE_TOKENIZER
 from hf_xlt.evaluation.language_model import HeldOut, Quality, measure
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
-from hf_xlt.files.folders import atomic_folder, check_output, check_space
+from hf_xlt.files.folders import atomic_folder, check_output, check_space, write_whole
 from hf_xlt.files.place import several
-from hf_xlt.files.whole import write_whole
 from hf_xlt.hub.card import public_name
 from hf_xlt.hub.push import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE

@@ -15,7 +15,7 @@ from hf_xlt.evaluation.tasks.result import scored
 from hf_xlt.evaluation.tasks.run import Material, Supervised
 from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.parallel import read_parallel
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import write_whole
 from hf_xlt.recipes import Data, Recipe
 from hf_xlt.recipes.recipe import Multilingual
 from hf_xlt.runs import Results, run_recipe

@@ -21,8 +21,7 @@ from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.parallel import read_parallel
 from hf_xlt.evidence.skipped import told
-from hf_xlt.files.folders import atomic_folder
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import atomic_folder, write_whole
 from hf_xlt.recipes import Recipe
 from hf_xlt.runs.contents import contents_of, each, pinned_corpus
 from hf_xlt.runs.kinds.multilingual import check_model, languages_config

@@ -13,7 +13,7 @@ import numpy as np
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics.counted import CountedMetric
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import write_whole
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined, Template
 
+from hf_xlt.files.place import split_revision
 from hf_xlt.files.printable import one_line, printable
-from hf_xlt.files.revision import split_revision
 from hf_xlt.hub.card.facts import (
     HEADS,
     KINDS,

@@ -33,7 +33,7 @@ from hf_xlt.evaluation.sentence_encoder import (
     sentence_head,
 )
 from hf_xlt.evidence.skipped import told
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import write_whole
 from hf_xlt.recipes.recipe import Data, Recipe
 from hf_xlt.recipes.schema import require
 from hf_xlt.recipes.stage import Stage
