@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import hf_xlt
@@ -33,6 +34,16 @@ def test_public_names_exist_are_sorted_and_are_what_type_checkers_see():
     (typed,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.asname: node.module for node in typed.body for alias in node.names}
     assert seen == hf_xlt._HOME
+
+
+def test_the_oldest_versions_that_are_claimed_are_those_that_ci_tries():
+    checkout = ROOT.parent
+    claimed = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    tried = (checkout / ".ci" / "lowest.txt").read_text(encoding="utf-8").splitlines()
+    for name in ("transformers", "huggingface_hub"):
+        (version,) = (line.partition(">=")[2] for line in claimed if line.startswith(f"{name}>="))
+        (pinned,) = (line.partition("==")[2] for line in tried if line.startswith(f"{name}=="))
+        assert pinned.startswith(version)
 
 
 def test_nothing_unpickles():
