@@ -79,7 +79,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def hub(online, monkeypatch):
+def hub(online, monkeypatch):  # noqa: F811
     """A Hub here; models are looked for in folders all the same."""
     with HubServer() as server:
         online(server)
