@@ -75,9 +75,6 @@ def demo_recipe(name: str, text: Path, seeds: int) -> Recipe:
         name: One of `DEMONSTRATIONS`.
         text: Folder with the files that `write_text` writes.
         seeds: How many seeds to train.
-
-    Raises:
-        InputError: If there is no such demonstration.
     """
     if name not in DEMONSTRATIONS:
         raise InputError(f"No demonstration of {name!r}; choose one of {', '.join(DEMONSTRATIONS)}.")
@@ -110,9 +107,6 @@ def run_demo(
         command: What to write on the card.
         seeds: How often to train each method.
         overwrite: Whether the output may be replaced.
-
-    Raises:
-        InputError: If there is no such demonstration or the output cannot be written.
     """
     text, model = output / "text", output / "model"
     recipe = demo_recipe(name, text, seeds)

@@ -49,12 +49,7 @@ class Command(TyperCommand):
     """A command that refuses what it would not heed: an option given twice, or one without effect beside the others."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line.
-
-        Raises:
-            InputError: If an argument is empty, an option that takes one value is given twice, or a value is none that
-                the option takes.
-        """
+        """Read the command line."""
         if "" in args:
             before = args[args.index("") - 1] if args.index("") else self.name
             raise InputError(f"There is an empty argument after {before}. Give it a value, or leave the option out.")
@@ -68,11 +63,7 @@ class Command(TyperCommand):
             raise InputError(error.format_message().replace("Value error, ", "")) from error
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command.
-
-        Raises:
-            InputError: If an option has no effect beside the others; and as the command does.
-        """
+        """Run the command."""
         given = {name for name in ctx.params if ctx.get_parameter_source(name).name == "COMMANDLINE"}
         check_effect(str(self.name), ctx.params, given)
         try:

@@ -91,9 +91,6 @@ def check_effect(command: str, options: Options, given: Collection[str]) -> None
         command: The command.
         options: All its options, by the names of its parameters.
         given: Those that the user gave.
-
-    Raises:
-        InputError: If there is one.
     """
     for option, conditions in EFFECT.get(command, {}).items():
         for condition in conditions if option in given else ():
@@ -111,9 +108,6 @@ def check_settings(settings: Sequence[str] | None, flags: Iterable[str] = ()) ->
     Args:
         settings: `key=value` each.
         flags: Keys that options of their own have set.
-
-    Raises:
-        InputError: If there is one.
     """
     seen: set[str] = set()
     for key in (*flags, *(setting.partition("=")[0] for setting in settings or ())):

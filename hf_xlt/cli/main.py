@@ -48,11 +48,7 @@ def main() -> None:
 
 
 def check_words(words: list[str]) -> None:
-    """Refuse what cannot be printed, on a card or here: bytes that are not UTF-8.
-
-    Raises:
-        InputError: If a word of the command line holds some.
-    """
+    """Refuse what cannot be printed, on a card or here: bytes that are not UTF-8."""
     for word in words:
         if not word.isascii() and word != word.encode("utf-8", "replace").decode():
             raise InputError(f"{word!r} is not UTF-8. Rename the file, or give the name in UTF-8.", value=word)

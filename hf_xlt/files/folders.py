@@ -28,9 +28,6 @@ def atomic_folder(
         output: The folder to make.
         overwrite: Whether an existing folder that hf_xlt wrote may be replaced, once the new one is complete.
         sources: Files and folders that are read meanwhile, which the output may not touch.
-
-    Raises:
-        InputError: As `check_output` does.
     """
     output, sources = absolute(output), tuple(sources)
     _recover(output)
@@ -56,9 +53,6 @@ def folder_in_place(
     """The folder `output` itself to write into, for what must know its own place; removed if the block raises.
 
     What it replaces is put aside meanwhile, and comes back if the block raises.
-
-    Raises:
-        InputError: As `check_output` does.
     """
     output, sources = absolute(output), tuple(sources)
     _recover(output)
@@ -117,10 +111,6 @@ def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterab
         output: A folder to make.
         overwrite: Whether it may replace one that hf_xlt wrote.
         sources: Files and folders that are read; those that do not exist, such as ids on the Hub, do not count.
-
-    Raises:
-        InputError: If `output` exists without `overwrite`, is no folder, holds files that hf_xlt did not write or the
-            working directory, if it is, holds or lies in one of `sources`, or if no folder can be made there.
     """
     output = absolute(output)
     check_apart(output, sources)
@@ -143,10 +133,6 @@ def check_file(
         overwrite: Whether it may replace a file that hf_xlt wrote.
         ours: Whether a file is one of that kind.
         sources: Files and folders that are read, which it may not touch.
-
-    Raises:
-        InputError: If it exists and `overwrite` is not set or it is not ours, if it is one of `sources` or lies in one,
-            if its folder does not exist, or if no file can be made there.
     """
     file = absolute(path)
     check_apart(file, sources)
@@ -167,11 +153,7 @@ def check_file(
 
 
 def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
-    """Refuse an output that is, holds or lies in something that is read.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse an output that is, holds or lies in something that is read."""
     place = _resolved(output)
     for source in sources:
         if source is None or not _exists(source):
@@ -187,11 +169,7 @@ def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
 
 
 def check_writable(output: Path) -> None:
-    """Refuse a place where no file or folder can be made, by making one.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse a place where no file or folder can be made, by making one."""
     place = next(parent for parent in output.parents if os.path.lexists(parent))
     if not place.is_dir():
         raise InputError(
@@ -217,11 +195,7 @@ def check_writable(output: Path) -> None:
 
 
 def check_space(output: str | Path, needed: int) -> None:
-    """Refuse to start writing `needed` bytes to `output` where they do not fit.
-
-    Raises:
-        InputError: If the disk has fewer bytes free.
-    """
+    """Refuse to start writing `needed` bytes to `output` where they do not fit."""
     place = next(parent for parent in absolute(output).parents if parent.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
@@ -232,11 +206,7 @@ def check_space(output: str | Path, needed: int) -> None:
 
 
 def absolute(output: str | Path) -> Path:
-    """The path with its parents resolved, so that two spellings compare equal; a link itself is not followed.
-
-    Raises:
-        InputError: If it is empty, or no name that a file can have everywhere.
-    """
+    """The path with its parents resolved, so that two spellings compare equal; a link itself is not followed."""
     text = os.fspath(output)
     if not text or "\0" in text or text != text.encode("utf-8", "replace").decode():
         raise InputError(f"The output {text!r} is no name of a file", value=text, expected="a path in UTF-8")

@@ -21,9 +21,6 @@ def several(places: str | Path | Sequence[str | Path], what: str) -> tuple[str |
     Args:
         places: One, or a list.
         what: What messages call one of them.
-
-    Raises:
-        InputError: If there is none, or one is named twice.
     """
     named = (places,) if isinstance(places, str | Path) else tuple(places)
     if not named:
@@ -70,9 +67,6 @@ class Place:
             no header row and columns go by position.
         column: Only rows that have `value` in this column; None for all.
         value: See `column`.
-
-    Raises:
-        InputError: If a column is named twice.
     """
 
     path: str
@@ -90,20 +84,12 @@ class Place:
 
     @classmethod
     def at(cls, text: str | Path) -> Place:
-        """The file of that very name, if there is one; else as `parse` reads it.
-
-        Raises:
-            InputError: As from `parse`.
-        """
+        """The file of that very name, if there is one; else as `parse` reads it."""
         return cls(str(text)) if os.path.isfile(text) else cls.parse(str(text))
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """`PATH`, `PATH:column,column` or `PATH:column,column@column=value`, e.g. `topics.tsv.gz:de,topic@split=test`.
-
-        Raises:
-            InputError: If rows are chosen without naming columns.
-        """
+        """`PATH`, `PATH:column,column` or `PATH:column,column@column=value`, e.g. `topics.tsv:de,topic@split=test`."""
         match = _PLACE.fullmatch(text)
         if match is None or (match["column"] and not match["columns"]):
             raise InputError(f"{text!r} is no place of a table; expected PATH:column,column@column=value.")
@@ -115,10 +101,6 @@ class Place:
 
         Args:
             count: How many cells are expected: the columns named, or the first so many.
-
-        Raises:
-            InputError: If the file cannot be read, the header row lacks a column or has it twice, as many columns as
-                expected are not named, or a line has too few cells.
         """
         table = Table.of(self.path)
         if self.columns:

@@ -41,11 +41,7 @@ for _class in (_Loader, _Dumper):
 
 
 def load(text: str) -> Any:
-    """Plain data of a YAML text.
-
-    Raises:
-        yaml.YAMLError: If it is none, a key is given twice, or it is nested too deeply or repeats itself too often.
-    """
+    """Plain data of a YAML text."""
     try:
         data = yaml.load(text, Loader=_Loader)
         size = _size(data, {})
@@ -65,9 +61,6 @@ def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str
         path: The file.
         what: What messages call it.
         overrides: `dotted.key=value` each, the value in YAML: `stages.0.steps=500`.
-
-    Raises:
-        InputError: If it is not YAML or no mapping, or an override leads nowhere.
     """
     try:
         data = load(path.read_text(encoding="utf-8"))
@@ -86,9 +79,6 @@ def set_value(data: Any, override: str) -> None:
     Args:
         data: Mappings and lists.
         override: `dotted.key=value`, the value in YAML.
-
-    Raises:
-        InputError: If it is of another form, or leads to no place in the data.
     """
     key, equals, text = override.partition("=")
     if not equals:

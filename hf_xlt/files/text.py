@@ -47,12 +47,7 @@ def suffix_of(path: str | Path) -> str:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked if it is gzip, bzip2 or xz, which its first bytes tell.
-
-    Raises:
-        InputError: If the file is missing, unreadable or damaged, packed in another way, or not in the way its name
-            says.
-    """
+    """The bytes of a file, unpacked if it is gzip, bzip2 or xz, which its first bytes tell."""
     path = Path(path)
     try:
         if not os.path.isfile(path):  # which is False, too, where a path cannot be
@@ -69,10 +64,6 @@ def text_lines(path: str | Path) -> Iterator[str]:
     r"""The lines of a UTF-8 text file, packed or not, without line ends.
 
     Lines end with `\n` or `\r\n`, and with nothing else.
-
-    Raises:
-        InputError: As from `opened`; or at the first line that is not UTF-8 or holds a NUL character, or if carriage
-            returns stand alone where lines should end.
     """
     path = Path(path)
     with opened(path) as file:
@@ -88,11 +79,7 @@ def text_lines(path: str | Path) -> Iterator[str]:
 
 
 def check_text(text: str, path: str | Path, line: int, unit: str = "line") -> str:
-    """The text itself, if it can be written as UTF-8 and has no NUL.
-
-    Raises:
-        InputError: If it holds a NUL character or half of a surrogate pair.
-    """
+    """The text itself, if it can be written as UTF-8 and has no NUL."""
     if "\0" in text:
         raise InputError(
             f"{path} holds a NUL character at {unit} {line}; expected text. Remove it.", path=path, line=line
@@ -110,11 +97,7 @@ def check_text(text: str, path: str | Path, line: int, unit: str = "line") -> st
 
 
 def json_value(text: str, path: str | Path, line: int = 1) -> Any:
-    """The value of a JSON text that begins at a line of a file.
-
-    Raises:
-        InputError: If it is not JSON, is nested too deeply, or an object has a key twice.
-    """
+    """The value of a JSON text that begins at a line of a file."""
     try:
         return json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
@@ -129,11 +112,7 @@ def json_value(text: str, path: str | Path, line: int = 1) -> Any:
 
 
 def json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
-    """Line number, from 1, and value of each line that is not blank.
-
-    Raises:
-        InputError: If the file cannot be read, or as from `json_value`.
-    """
+    """Line number, from 1, and value of each line that is not blank."""
     for number, line in enumerate(text_lines(path), start=1):
         if line.strip():
             yield number, json_value(line, path, number)
