@@ -49,26 +49,22 @@ def _parquet_lines(path: Path) -> Iterator[str]:
 
 
 def _hub_lines(name: str) -> Iterator[str]:
-    repository, _, configuration = name.partition(":")
-    repository, revision = split_revision(repository)
-    return _dataset_lines(name, repository, name=configuration or None, revision=revision)
+    for number, row in enumerate(_hub_rows(name), start=1):
+        yield from _lines_of(row, name, number, "row")
 
 
-def _dataset_lines(corpus: str, builder: str, **kwargs: Any) -> Iterator[str]:
-    for number, row in enumerate(_dataset_rows(corpus, builder, **kwargs), start=1):
-        yield from _lines_of(row, corpus, number, "row")
-
-
-def _dataset_rows(corpus: str, builder: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
+def _hub_rows(name: str) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset  # large, and most corpora are text
     from datasets.exceptions import DatasetsError
 
+    repository, _, configuration = name.partition(":")
+    repository, revision = split_revision(repository)
     try:
-        yield from load_dataset(builder, split="train", streaming=True, **kwargs)
+        yield from load_dataset(repository, configuration or None, split="train", streaming=True, revision=revision)
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"Corpus {corpus} cannot be read ({reason}). Give a file or a Hub dataset id with a `train` split."
+            f"Corpus {name} cannot be read ({reason}). Give a file or a Hub dataset id with a `train` split."
         ) from error
 
 

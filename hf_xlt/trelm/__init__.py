@@ -25,16 +25,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "TRILayer",
-    "TreLMConfig",
-    "TreLMForMaskedLM",
-    "TreLMForQuestionAnswering",
-    "TreLMForSequenceClassification",
-    "TreLMForTokenClassification",
-    "TreLMModel",
-    "TreLMPreTrainedModel",
-    "reorder",
-]
+    "TRILayer", "TreLMConfig", "TreLMForMaskedLM", "TreLMForQuestionAnswering", "TreLMForSequenceClassification",
+    "TreLMForTokenClassification", "TreLMModel", "TreLMPreTrainedModel", "reorder",
+]  # fmt: skip
 _CONFIG, _MODELS = f"{__name__}.configuration_trelm", f"{__name__}.modeling_trelm"
 
 
