@@ -373,6 +373,7 @@ revocabulary(checkpoint, Waiting(), checkpoint.tokenizer(), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_no_folder_that_looks_complete(sharded, tok, tmp_path):
     command = [sys.executable, "-c", KILLED, sharded, tmp_path / "target"]
     root = Path(__file__).parents[1]

@@ -114,6 +114,7 @@ def test_an_initializer_takes_a_tokenizer_with_code_that_was_allowed(name, custo
     assert type(open_tokenizer(new.build(tmp_path / "out"), trust_remote_code=True)).__name__ == name
 
 
+@pytest.mark.slow
 def test_no_question_is_asked(custom):
     program = f"from hf_xlt.checkpoint.tokenizer import open_tokenizer; open_tokenizer({str(custom)!r})"
     asked = subprocess.run([sys.executable, "-c", program], input="y\n", capture_output=True, text=True, check=False)

@@ -83,6 +83,7 @@ def test_help_imports_next_to_nothing(words):
     assert not imported & {"torch", "transformers", "numpy", "datasets", "huggingface_hub", "yaml", "matplotlib"}
 
 
+@pytest.mark.slow
 def test_no_command_imports_what_it_does_not_use(monkeypatch, capsys, places):
     given = ("--source", places / "source", "--tokenizer", places / "helper", "--output", places / "o")
     training = {"transformers.trainer", "datasets", "evaluate", "matplotlib", "sentence_transformers", "peft"}
@@ -132,6 +133,7 @@ def test_a_dry_run_says_what_would_be_made_and_makes_nothing(monkeypatch, capsys
     assert sorted(places.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
     given = ("--source", places / "source", "--helper", places / "helper")
     text = ("--corpus", places / "de.txt")
@@ -291,6 +293,7 @@ def test_refusals_are_one_line_with_exit_code_2(monkeypatch, capsys, places, wor
     assert not list(places.glob(".x*"))
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback(monkeypatch, places):
     monkeypatch.setenv("HF_XLT_DEBUG", "1")
     code = "import sys; from hf_xlt.cli import main; sys.argv = ['hf-xlt', 'run', 'nonsense', '--output', 'x']; main()"

@@ -6,12 +6,15 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import hf_xlt
 from hf_xlt.sample import LANGUAGES, sentences
 
 ROOT = Path(hf_xlt.__file__).parent
 
 
+@pytest.mark.slow
 def test_rewriting_a_checkpoint_imports_nothing_that_trains_reads_datasets_or_plots():
     unneeded = {"datasets", "hf_xlt.recipes", "matplotlib", "peft"}
     program = f"import sys, hf_xlt.initializers; print(*{unneeded}.intersection(sys.modules))"

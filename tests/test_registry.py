@@ -86,6 +86,7 @@ BUILT = [
 
 @pytest.mark.parametrize(("method", "options"), BUILT)
 @pytest.mark.parametrize(("kind", "dtype"), [("bert", torch.float32), ("llama", torch.bfloat16)])
+@pytest.mark.slow
 def test_the_transport_beside_a_model_makes_its_rows(method, options, dtype, kind, places, tmp_path, monkeypatch):
     monkeypatch.setattr("hf_xlt.geometry.align.CONFIDENCE", -1.0)  # random vectors do not align well
     english = tiny.tokenizer("en", "wordpiece")
@@ -101,6 +102,7 @@ def test_the_transport_beside_a_model_makes_its_rows(method, options, dtype, kin
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_each_method_is_built_of_the_evidence_it_needs(method, places, german):
     initializer = initializer_for({"method": method, "seed": 7} | OPTIONS.get(method, {}), needed(method, places))
     assert type(initializer) is INITIALIZERS[method]
@@ -198,6 +200,7 @@ def test_the_helpers_tokenizer_serves_where_none_is_named(places, german):
     assert METHODS["clp"].unused(evidence) == ("dictionary",)
 
 
+@pytest.mark.slow
 def test_pooled_takes_vectors_as_similarities(places):
     one = initializer_for(
         {"method": "pooled"}, Evidence(places["source"], places["tokenizer"], vectors=places["vectors"])
@@ -242,6 +245,7 @@ def test_the_transport_tells_the_evidence_behind_each_source_token(places, tmp_p
         replace(transport, evidence={"links": torch.ones(3)})
 
 
+@pytest.mark.slow
 def test_pooled_tells_links_and_entries_as_they_were_counted(places):
     evidence = Evidence(**{name: places[name] for name in ("source", "tokenizer", "dictionary", "parallel", "vectors")})
     seen, weighed = ({} for _ in range(2))

@@ -161,6 +161,7 @@ class TestWithoutTheLibrary:
                 refuse(checkpoint)
             assert "pip install 'hf-xlt[sentence]'" in refused.value.hint
 
+    @pytest.mark.slow
     def test_nothing_of_it_is_imported_where_it_is_not_needed(self, tmp_path):
         folder = saved(tmp_path / "model", None)
         program = (

@@ -142,6 +142,7 @@ def test_the_code_that_travels_needs_nothing_of_this_package_but_where_it_says_s
         "import hf_xlt.trelm.modeling_trelm",
     ],
 )
+@pytest.mark.slow
 def test_a_folder_opens_whichever_package_is_imported_first(imports, folder):
     program = f"""{imports}
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
@@ -171,6 +172,7 @@ def test_entries_of_another_repository_are_replaced_and_a_users_own_are_kept(tmp
     assert auto_map["AutoModelForCTC"] == "mine.Speech"
 
 
+@pytest.mark.slow
 def test_a_folder_opens_saves_and_opens_again_without_this_package(elsewhere):
     found, said = elsewhere
     given = {name: found[name] for name in ("input_ids", "attention_mask")}

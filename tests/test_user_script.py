@@ -28,6 +28,7 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_at_the_same_global_batch(work):
     one = [sys.executable, str(DISTRIBUTED), "one", "8"]
     # accelerate starts several processes on one machine only as "multi_gpu"; use_cpu makes them meet by gloo
