@@ -219,7 +219,7 @@ def vectors(folder: Path, name: str) -> list[np.ndarray]:
 def focus(arguments: argparse.Namespace) -> None:
     import torch
 
-    from hf_xlt.checkpoint import Checkpoint
+    from hf_xlt.checkpoint.open import Checkpoint
     from hf_xlt.initializers.focus import FocusInitializer
 
     torch.set_num_threads(arguments.threads)
@@ -242,7 +242,7 @@ def mapping(given: list[np.ndarray]) -> np.ndarray:
 def wechsel_ours(arguments: argparse.Namespace) -> None:
     import torch
 
-    from hf_xlt.checkpoint import Checkpoint
+    from hf_xlt.checkpoint.open import Checkpoint
     from hf_xlt.evidence.translations import Dictionary
     from hf_xlt.evidence.vectors.subword import TextVectors
     from hf_xlt.initializers.wechsel import WechselInitializer

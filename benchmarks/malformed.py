@@ -463,7 +463,7 @@ def commands() -> dict[str, list[str]]:
 
 def constructors(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """Public name → what is called, and arguments that it takes."""
-    from hf_xlt.checkpoint import Checkpoint
+    from hf_xlt.checkpoint.open import Checkpoint
     from hf_xlt.evidence.translations import read_dictionary
     from hf_xlt.files.corpora import Corpus, Split
 

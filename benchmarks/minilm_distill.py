@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from transformers import AutoTokenizer
 from zero_training_retrieval import default_tokenizer, precision, read_pairs, target_text
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.evaluation.sentence_encoder import sentence_encoder
 from hf_xlt.evidence.translations import read_dictionary
 from hf_xlt.initializers import initializer

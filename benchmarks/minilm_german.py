@@ -20,7 +20,7 @@ import typer
 from huggingface_hub import metadata_load, metadata_save
 from rich.console import Console
 
-from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.files.folders import atomic_folder
 from hf_xlt.recipes import load_recipe
 from hf_xlt.report.tables import results_table
 from hf_xlt.runs import run_recipe

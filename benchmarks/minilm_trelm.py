@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModel, AutoTokenizer
 
-from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.evaluation.retrieval import Retrieval, retrieval, sentence_vectors
 from hf_xlt.evidence.translations import read_parallel
+from hf_xlt.files.folders import atomic_folder
 from hf_xlt.recipes import Recipe, load_recipe
 from hf_xlt.runs import run_recipe
 from hf_xlt.sample import FOLDER

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.evaluation.sentence_encoder import BodyEncoder, sentence_encoder, sentence_head
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint import open_tokenizer
 from hf_xlt.checkpoint.kind import KINDS
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import continuations
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
@@ -75,9 +75,6 @@ def demo_recipe(name: str, text: Path, seeds: int) -> Recipe:
         name: One of `DEMONSTRATIONS`.
         text: Folder with the files that `write_text` writes.
         seeds: How many seeds to train.
-
-    Raises:
-        InputError: If there is no such demonstration.
     """
     if name not in DEMONSTRATIONS:
         raise InputError(f"No demonstration of {name!r}; choose one of {', '.join(DEMONSTRATIONS)}.")
@@ -110,9 +107,6 @@ def run_demo(
         command: What to write on the card.
         seeds: How often to train each method.
         overwrite: Whether the output may be replaced.
-
-    Raises:
-        InputError: If there is no such demonstration or the output cannot be written.
     """
     text, model = output / "text", output / "model"
     recipe = demo_recipe(name, text, seeds)

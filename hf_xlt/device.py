@@ -11,8 +11,8 @@ PRECISIONS = ("float32", "bfloat16")
 """What a model may compute in while its weights stay float32."""
 
 
-def accelerator() -> torch.device:
-    """The accelerator, or else the CPU."""
+def best_device() -> torch.device:
+    """The accelerator where there is one, else the processor."""
     import torch
 
     return torch.accelerator.current_accelerator() or torch.device("cpu")

@@ -7,6 +7,10 @@ from hypothesis import settings
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# As the command does, whose error output tests read; the libraries look at these when they are imported.
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 # Several processes of tests share out the cores; torch counts its threads when it is imported.
 workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

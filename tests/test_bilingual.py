@@ -289,6 +289,7 @@ def test_a_languages_part_is_its_words_and_its_bias():
 
 
 @pytest.mark.parametrize("per_token", [True, False])
+@pytest.mark.slow
 def test_the_compiled_encoder_is_one_graph(per_token):
     model, batch = make(TreLMModel, position_offset=4), texts(9, 6, 2)
     if per_token:
@@ -297,6 +298,7 @@ def test_the_compiled_encoder_is_one_graph(per_token):
     assert_close(compiled(**batch).last_hidden_state, model(**batch).last_hidden_state)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_has_the_same_loss():
     model = make()
     compiled = torch.compile(model, backend="eager")
@@ -497,6 +499,7 @@ save_file({name: tensor.detach().clone() for name, tensor in found.items()}, out
 )
 
 
+@pytest.mark.slow
 def test_a_folder_opens_and_saves_without_this_package_and_what_it_exports_needs_no_code(tmp_path):
     model = saved(tmp_path / "model")
     env = os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1"}

@@ -53,6 +53,7 @@ def shipped(places, *more, kind="bert"):
 
 
 @pytest.mark.parametrize(("kind", "stock"), [("bert", BertForMaskedLM), ("roberta", RobertaForMaskedLM)])
+@pytest.mark.slow
 def test_a_run_leaves_a_model_of_two_vocabularies_that_comes_apart(kind, stock, places, tmp_path):
     results = run_recipe(shipped(places, kind=kind), tmp_path / "out", "x", compare=True)
     assert results.methods == (RAMEN, RANDOM_ROWS, FROM_SCRATCH)
@@ -88,6 +89,7 @@ def test_a_run_leaves_a_model_of_two_vocabularies_that_comes_apart(kind, stock, 
     assert Transport.load(tmp_path / "out" / "transport.safetensors").counts.mixed > 0
 
 
+@pytest.mark.slow
 def test_first_only_the_new_words_learn_and_then_everything(places, tmp_path):
     source = AutoModelForMaskedLM.from_pretrained(places / "bert")
     alone = shipped(places, "stages=[{name: embeddings, trains: embeddings, languages: [target], steps: 2, "
@@ -111,6 +113,7 @@ def test_first_only_the_new_words_learn_and_then_everything(places, tmp_path):
             assert any(not torch.equal(one, other) for one, other in zip(part, start[name], strict=True)), name
 
 
+@pytest.mark.slow
 def test_quality_is_measured_on_the_target(places, tmp_path):
     lines = sentences("de", "train")[300:340]
     (tmp_path / "held_out.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -120,6 +123,7 @@ def test_quality_is_measured_on_the_target(places, tmp_path):
     assert results.runs[0].curve.points[-1].bits_per_byte == pytest.approx(quality.bits_per_byte, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_any_initializer_begins_a_bilingual_model(places, tmp_path):
     given = tiny.tokenizer("de", "wordpiece", 500)
     given.save_pretrained(tmp_path / "tokenizer")
@@ -143,6 +147,7 @@ def test_any_initializer_begins_a_bilingual_model(places, tmp_path):
     assert not torch.equal(model.trelm.layers[0].output.weight, source.bert.encoder.layer[0].output.dense.weight)
 
 
+@pytest.mark.slow
 def test_the_weights_are_of_the_sources_type(places, tmp_path):
     tok = tiny.tokenizer("en", "wordpiece")
     tiny.save(tiny.model("bert", tok).to(torch.bfloat16), tok, tmp_path / "half")
@@ -166,6 +171,7 @@ def test_texts_are_masked_by_the_tokenizer_of_their_language():
     assert batch["input_ids"][1::2].max() < 40 <= batch["input_ids"][::2].max()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_between_stages_ends_as_if_it_had_not_been(places, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     recipe = shipped(places)

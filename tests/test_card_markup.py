@@ -93,6 +93,7 @@ def outline(card: str) -> dict:
 @settings(max_examples=40, deadline=None)
 @given(anything)
 @example("plain")
+@pytest.mark.slow
 def test_markdown_of_a_card_is_what_was_meant(text):
     assert outline(str(render_card(card_of(text)))) == outline(str(render_card(card_of("plain"))))
 

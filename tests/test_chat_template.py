@@ -6,8 +6,10 @@ import pytest
 import tiny
 from test_checkpoint import permuting
 
-from hf_xlt.checkpoint import Checkpoint, open_tokenizer, revocabulary
 from hf_xlt.checkpoint.chat import Chat
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 
 TURNS = "{{ bos_token }}{% for m in messages %}<|turn|>{{ m['role'] }}\n{{ m['content'] }}<|end|>{% endfor %}"

@@ -22,7 +22,9 @@ from transformers import (
     EncoderDecoderModel,
 )
 
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, revocabulary
+from hf_xlt.checkpoint.fit import FittedTokenizer
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
 from hf_xlt.errors import InputError
 from hf_xlt.transport import Transport
 

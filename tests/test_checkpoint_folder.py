@@ -18,18 +18,14 @@ from safetensors.torch import load_file, save_file
 from test_checkpoint import copying, permuting
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint import (
-    Checkpoint,
-    atomic_folder,
-    check_body,
-    check_output,
-    check_space,
-    fetch,
-    open_tokenizer,
-    revocabulary,
-)
+from hf_xlt.checkpoint.checks import check_body
 from hf_xlt.checkpoint.contents import left_behind
+from hf_xlt.checkpoint.fetch import fetch
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.files.folders import atomic_folder, check_output, check_space
 
 fetching = importlib.import_module("hf_xlt.checkpoint.fetch")
 
@@ -365,7 +361,8 @@ def test_a_failed_build_leaves_the_old_output(source, tok, tmp_path):
 
 KILLED = """
 import sys, time
-from hf_xlt.checkpoint import Checkpoint, revocabulary
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
 class Waiting:
     source_size = target_size = 600
     def blocks(self, matrix):
@@ -376,6 +373,7 @@ revocabulary(checkpoint, Waiting(), checkpoint.tokenizer(), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_no_folder_that_looks_complete(sharded, tok, tmp_path):
     command = [sys.executable, "-c", KILLED, sharded, tmp_path / "target"]
     root = Path(__file__).parents[1]

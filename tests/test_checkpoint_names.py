@@ -23,7 +23,9 @@ from transformers import (
     T5EncoderModel,
 )
 
-from hf_xlt.checkpoint import Checkpoint, auto_class_name, has_other_head, kind_of, revocabulary
+from hf_xlt.checkpoint.kind import auto_class_name, has_other_head, kind_of
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
 from hf_xlt.errors import InputError
 
 ROWS = 600

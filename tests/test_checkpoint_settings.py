@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from hf_xlt import MeanInitializer
-from hf_xlt.checkpoint import Checkpoint, revocabulary
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
 from hf_xlt.checkpoint.settings import SpecialIds, recounted, renumbered, token_ids
 from hf_xlt.initializers.health import Health
 

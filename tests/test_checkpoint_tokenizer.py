@@ -8,7 +8,9 @@ import pytest
 import tiny
 from test_checkpoint import permuting
 
-from hf_xlt.checkpoint import Checkpoint, open_tokenizer, revocabulary
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.initializers.baselines import MeanInitializer
 
@@ -112,8 +114,9 @@ def test_an_initializer_takes_a_tokenizer_with_code_that_was_allowed(name, custo
     assert type(open_tokenizer(new.build(tmp_path / "out"), trust_remote_code=True)).__name__ == name
 
 
+@pytest.mark.slow
 def test_no_question_is_asked(custom):
-    program = f"from hf_xlt.checkpoint import open_tokenizer; open_tokenizer({str(custom)!r})"
+    program = f"from hf_xlt.checkpoint.tokenizer import open_tokenizer; open_tokenizer({str(custom)!r})"
     asked = subprocess.run([sys.executable, "-c", program], input="y\n", capture_output=True, text=True, check=False)
     assert "brings its own code" in asked.stderr
     assert "[y/N]" not in asked.stdout + asked.stderr

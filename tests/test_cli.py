@@ -1,17 +1,36 @@
 """The command line: what it writes, and one line with the next step where it refuses."""
 
+import inspect
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_xlt import cli
+import hf_xlt
+from hf_xlt import cli, initializers
 from hf_xlt.cli.app import console
-from hf_xlt.initializers import METHODS
+from hf_xlt.cli.options import (
+    METHODS,
+    RECIPES,
+    TASKS,
+    Demonstration,
+    Family,
+    PrecisionName,
+    Weighting,
+    one_of,
+    several_of,
+)
+from hf_xlt.demo import DEMONSTRATIONS
+from hf_xlt.device import PRECISIONS
+from hf_xlt.evaluation.tasks import registry
+from hf_xlt.geometry import WEIGHTINGS
+from hf_xlt.recipes import shipped_recipes
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY
 
 COMMANDS = (
     "demo", "initialize", "run", "evaluate", "compare", "structure", "study", "explain", "tokenizer", "push",
@@ -39,11 +58,82 @@ def call(monkeypatch, capsys, *words) -> tuple[int, str, str]:
 def test_help_of_each_command_explains_every_option(monkeypatch, capsys, command):
     code, out, _ = call(monkeypatch, capsys, command, "--help")
     assert code == 0
-    options = [line for line in out.splitlines() if re.match(r"\s*-", line.lstrip("│ "))]
+    options = re.split(r"\n  (?=-)", out.partition("\nOptions:")[2])[1:]
     assert len(options) >= 1
-    assert all(len(line.split()) > 2 for line in options), out
+    assert all(len(option.split()) > 2 for option in options), out
 
 
+def run_program(*words) -> tuple[subprocess.CompletedProcess, set[str]]:
+    """The command in a process of its own, and the modules it has imported."""
+    program = """import atexit, sys
+atexit.register(lambda: print("imported:", *sys.modules, file=sys.stderr))
+sys.argv[0] = "hf-xlt"
+from hf_xlt.cli import main
+main()"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    return done, set(done.stderr.rpartition("imported:")[2].split())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), *((command, "--help") for command in COMMANDS)])
+def test_help_imports_next_to_nothing(words):
+    done, imported = run_program(*words)
+    assert done.returncode == 0
+    assert not imported & {"torch", "transformers", "numpy", "datasets", "huggingface_hub", "yaml", "matplotlib"}
+
+
+@pytest.mark.slow
+def test_no_command_imports_what_it_does_not_use(monkeypatch, capsys, places):
+    given = ("--source", places / "source", "--tokenizer", places / "helper", "--output", places / "o")
+    training = {"transformers.trainer", "datasets", "evaluate", "matplotlib", "sentence_transformers", "peft"}
+    done, imported = run_program("initialize", "mean", *given)
+    assert done.returncode == 0, done.stderr
+    assert not imported & training, imported & training
+    done, imported = run_program("explain", places / "o", "a")
+    assert done.returncode == 0, done.stderr
+    assert not imported & training
+    done, imported = run_program("push", places / "o", "me/x")
+    assert "Could not upload" in done.stderr
+    assert not imported & (training | {"torch", "transformers"})
+
+
+def test_names_in_help_are_those_there_are():
+    assert tuple(initializers.METHODS) == METHODS
+    assert tuple(registry.TASKS) == TASKS
+    assert shipped_recipes() == RECIPES
+    assert get_args(Demonstration) == tuple(DEMONSTRATIONS)
+    assert get_args(Family) == tuple(FAMILIES)
+    assert get_args(Weighting) == WEIGHTINGS
+    assert get_args(PrecisionName) == PRECISIONS
+    options = inspect.signature(cli.transfer.tokenizer).parameters
+    assert options["min_frequency"].default == MIN_FREQUENCY
+
+
+def test_version_and_completion(monkeypatch, capsys):
+    assert call(monkeypatch, capsys, "--version") == (0, f"hf-xlt {hf_xlt.__version__}\n", "")
+    assert several_of(TASKS)("retrieval,po") == ["retrieval,pos"]
+    assert one_of(RECIPES)("meta") == ["meta_pretraining"]
+
+
+def test_a_closed_output_is_no_error():
+    command = f"{sys.executable} -m hf_xlt run --help | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage:")
+    assert done.stderr == ""
+
+
+def test_a_dry_run_says_what_would_be_made_and_makes_nothing(monkeypatch, capsys, places):
+    given = ("--source", places / "source", "--helper", places / "helper", "--corpus", places / "de.txt")
+    before = sorted(places.rglob("*"))
+    code, out, _ = call(monkeypatch, capsys, "run", "clp", *given, "--output", places / "trained", "--dry-run")
+    assert code == 0
+    for told in ("Rows: method clp", "Stage 1, target", "Seeds: 0", str(places / "de.txt"), "is not made"):
+        assert told in out
+    assert sorted(places.rglob("*")) == before
+
+
+@pytest.mark.slow
 def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
     given = ("--source", places / "source", "--helper", places / "helper")
     text = ("--corpus", places / "de.txt")
@@ -188,8 +278,8 @@ def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys
         (("initialize", "clp", "--set", "seed", "--output", "{}/x"), "'seed' is not of the form key=value"),
         (("initialize", "magic", "--output", "{}/x"), "Unknown initializer 'magic'"),
         (("explain", "{}/source", "Hund"), "transport.safetensors is not a file"),
-        (("demo", "--recipe", "nothing", "--output", "{}/x"), "No demonstration of 'nothing'; choose one of clp"),
-        (("tokenizer", "--corpus", "{}/de.txt", "--family", "morse", "--output", "{}/x"), "tokenizer family 'morse'"),
+        (("demo", "--recipe", "nothing", "--output", "{}/x"), "'nothing' is not one of 'clp', 'trelm'"),
+        (("tokenizer", "--corpus", "{}/de.txt", "--family", "morse", "--output", "{}/x"), "'morse' is not one of"),
         (("push", "{}/source", "not a name"), "'not a name' is not a repository id|has no model card"),
     ],
 )  # fmt: skip
@@ -203,6 +293,7 @@ def test_refusals_are_one_line_with_exit_code_2(monkeypatch, capsys, places, wor
     assert not list(places.glob(".x*"))
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback(monkeypatch, places):
     monkeypatch.setenv("HF_XLT_DEBUG", "1")
     code = "import sys; from hf_xlt.cli import main; sys.argv = ['hf-xlt', 'run', 'nonsense', '--output', 'x']; main()"

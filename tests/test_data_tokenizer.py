@@ -3,7 +3,7 @@
 import pytest
 import tiny
 
-from hf_xlt.checkpoint import open_tokenizer
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import FAMILIES, train_tokenizer, train_tokenizer_like

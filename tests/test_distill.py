@@ -177,6 +177,7 @@ class TestRecipe:
     @pytest.mark.parametrize(
         ("trains", "precision"), [("embeddings", "float32"), ("new-rows", "float32"), ("lora", "bfloat16")]
     )
+    @pytest.mark.slow
     def test_sentences_move_nearer_to_their_translations_vectors(self, tmp_path, parallel, trains, precision):
         source = bare_encoder(tmp_path)
         more = [f"stages.0.trains={trains}", f"stages.0.precision={precision}", "stages.0.steps=60"]
@@ -210,6 +211,7 @@ class TestRecipe:
         assert curves_of(str(tmp_path / "out")) == []  # its head is not trained
         assert not list(tmp_path.glob(".*"))
 
+    @pytest.mark.slow
     def test_only_the_embeddings_change(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel)
         run_recipe(recipe, tmp_path / "out", "x")
@@ -218,6 +220,7 @@ class TestRecipe:
         changed = {name for name in before if not torch.equal(before[name], after[name])}
         assert changed == {"embeddings.word_embeddings.weight"}
 
+    @pytest.mark.slow
     def test_the_pairs_are_all_the_text_it_needs(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel, "target_tokenizer=null", "tokenizer.vocab_size=400")
         results = run_recipe(recipe, tmp_path / "out", "x")
@@ -228,12 +231,14 @@ class TestRecipe:
         assert resolved == recipe.replace(data=recipe.data.replace(corpus=str(parallel)))
         assert str(tmp_path) not in (tmp_path / "out" / "results.json").read_text(encoding="utf-8")
 
+    @pytest.mark.slow
     def test_a_comparison_is_on_equal_terms(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel, "stages.0.steps=2", "stages.0.trains=new-rows")
         results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
         assert results.methods[1:] == (RANDOM_ROWS, FROM_SCRATCH)
         assert {tuple(point.step for point in run.retrieval) for run in results.runs} == {(0, 2)}
 
+    @pytest.mark.slow
     def test_the_vectors_are_the_models_own_and_the_student_is_pooled_alike(self, tmp_path, parallel):
         library = pytest.importorskip("sentence_transformers")
         source = sentence_encoder(tmp_path, {"word_embedding_dimension": 16, "pooling_mode_cls_token": True})
@@ -267,6 +272,7 @@ class TestRecipe:
         Distillation(Distillation.resolved(distill_recipe(tmp_path, parallel))).check_inputs()
         assert "The validation set has 12 pairs; P@1 among fewer than 200 says little" in caplog.text
 
+    @pytest.mark.slow
     def test_other_stages_come_before_and_after(self, tmp_path, parallel):
         corpus = tmp_path / "de.txt"
         corpus.write_text("\n".join(sentences("de", "train")), encoding="utf-8")
@@ -280,6 +286,7 @@ class TestRecipe:
         model, info = AutoModelForMaskedLM.from_pretrained(tmp_path / "out", output_loading_info=True)
         assert not info["missing_keys"], "the head that was trained is kept"
 
+    @pytest.mark.slow
     def test_a_stopped_run_does_not_ask_the_teacher_again_nor_show_held_out_pairs(
         self, tmp_path, parallel, monkeypatch
     ):
@@ -298,6 +305,7 @@ class TestRecipe:
         run_recipe(recipe, tmp_path / "out", "x")
         assert (tmp_path / "out" / "config.json").exists()
 
+    @pytest.mark.slow
     def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(self, tmp_path, parallel):
         settings = ("stages.0.steps=40", "stages.0.checkpoints=20", "stages.0.evaluations=1", "stages.0.trains=all",
                     "initializer.method=random")  # fmt: skip
@@ -325,6 +333,7 @@ class TestRecipe:
 
 
 class TestKeptFolder:
+    @pytest.mark.slow
     def test_it_is_a_sentence_transformers_model_where_the_source_is_one(self, tmp_path, parallel):
         source = sentence_encoder(tmp_path)
         run_recipe(distill_recipe(tmp_path, parallel, source=source), tmp_path / "out", "x")
@@ -340,6 +349,7 @@ class TestKeptFolder:
         assert "AutoModel.from_pretrained" in card
         assert "An English model" not in card
 
+    @pytest.mark.slow
     def test_sentence_transformers_opens_it(self, tmp_path, parallel):
         library = pytest.importorskip("sentence_transformers")
         source = sentence_encoder(tmp_path)
@@ -350,6 +360,7 @@ class TestKeptFolder:
         expected = torch.nn.functional.normalize(sentence_vectors(model, tokenizer, texts)[-1])
         torch.testing.assert_close(encoded.cpu(), expected, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.slow
     def test_a_head_that_a_stage_trained_stays_and_the_folder_is_still_one(self, tmp_path, parallel):
         source = sentence_encoder(tmp_path)
         recipe = distill_recipe(tmp_path, parallel, f"data.corpus={parallel}", source=source)
@@ -359,6 +370,7 @@ class TestKeptFolder:
         assert not info["missing_keys"]
         assert "AutoModelForMaskedLM.from_pretrained" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
+    @pytest.mark.slow
     def test_a_transformer_in_a_folder_of_its_own_stays_there(self, tmp_path, parallel):
         source = sentence_encoder(tmp_path)
         (source / "0_Transformer").mkdir()

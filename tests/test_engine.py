@@ -60,6 +60,7 @@ def clp_recipe(folder: Path, corpus: Path, *more: str, kind: str = "gpt2", famil
         ("bart", "byte-level-bpe", AutoModelForSeq2SeqLM),
     ],
 )
+@pytest.mark.slow
 def test_a_run_leaves_a_whole_folder_and_compares_on_equal_terms(tmp_path, corpus, kind, family, auto_class):
     recipe = clp_recipe(tmp_path, corpus, "seeds=[0, 1]", kind=kind, family=family)
     results = run_recipe(recipe, tmp_path / "out", "hf-xlt run clp", compare=True)
@@ -86,6 +87,7 @@ def test_a_run_leaves_a_whole_folder_and_compares_on_equal_terms(tmp_path, corpu
     assert not list(tmp_path.glob(".*")), "work in progress is cleared away"
 
 
+@pytest.mark.slow
 def test_training_is_the_same_every_time_and_lowers_the_loss(tmp_path, corpus):
     recipe = clp_recipe(tmp_path, corpus, "stages.0.steps=40", "stages.0.learning_rate=0.01")
     first, second = (run_recipe(recipe, tmp_path / name, "x").runs[0].curve for name in ("a", "b"))
@@ -93,6 +95,7 @@ def test_training_is_the_same_every_time_and_lowers_the_loss(tmp_path, corpus):
     assert first.final.bits_per_byte < 0.9 * first.points[0].bits_per_byte
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(tmp_path, corpus):
     recipe = clp_recipe(tmp_path, corpus, "stages.0.steps=60", "stages.0.checkpoints=20")
     whole = run_recipe(recipe, tmp_path / "whole", "x")
@@ -128,6 +131,7 @@ def test_scratch_makes_a_model_and_its_tokenizer(tmp_path, corpus):
 
 
 @pytest.mark.parametrize("trains", ["embeddings", "lora"])
+@pytest.mark.slow
 def test_stages_train_what_they_say(tmp_path, corpus, trains):
     recipe = clp_recipe(tmp_path, corpus, f"stages.0.trains={trains}", "stages.0.learning_rate=0.01")
     source = AutoModelForCausalLM.from_pretrained(tmp_path / "source").state_dict()
@@ -140,6 +144,7 @@ def test_stages_train_what_they_say(tmp_path, corpus, trains):
     assert not any("ln_" in name or "bias" in name or "wpe" in name for name in changed)
 
 
+@pytest.mark.slow
 def test_stages_follow_one_another_on_one_axis(tmp_path, corpus):
     recipe = clp_recipe(tmp_path, corpus)
     stage = recipe.stages[0]
@@ -148,12 +153,14 @@ def test_stages_follow_one_another_on_one_axis(tmp_path, corpus):
     assert [point.step for point in points] == [0, 2, 4, 6, 8, 10, 12]
 
 
+@pytest.mark.slow
 def test_dtype_of_the_saved_model_is_the_sources_or_as_asked(tmp_path, corpus):
     recipe = clp_recipe(tmp_path, corpus, "dtype=bfloat16")
     run_recipe(recipe, tmp_path / "out", "x")
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_positions_that_roberta_counts_from_its_padding_id_are_not_promised_twice(tmp_path, corpus):
     longest = 80 - tiny.tokenizer("de", "byte-level-bpe", 500).pad_token_id - 1
     too_long, fits = (
@@ -165,6 +172,7 @@ def test_positions_that_roberta_counts_from_its_padding_id_are_not_promised_twic
     run_recipe(fits, tmp_path / "out", "x")
 
 
+@pytest.mark.slow
 def test_refusals_come_before_work_and_leave_nothing(tmp_path, corpus):
     short = tmp_path / "short.txt"
     short.write_text("Ja.\nNein.\n")
@@ -230,6 +238,7 @@ def test_a_source_that_is_not_finite_is_refused_by_the_name_of_a_tensor(tmp_path
         evaluate_checkpoint(recipe.source, str(corpus), 16)
 
 
+@pytest.mark.slow
 def test_code_of_a_target_tokenizer_runs_only_where_the_recipe_says_so(tmp_path, corpus):
     recipe = clp_recipe(tmp_path, corpus, f"target_tokenizer={tmp_path / 'mine'}", "initializer.method=mean")
     recipe = recipe.replace(helper=None, initializer={"method": "mean"}, alternatives=())
@@ -245,6 +254,7 @@ def test_code_of_a_target_tokenizer_runs_only_where_the_recipe_says_so(tmp_path,
     assert len(AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=True)) == 500
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_chat_of_its_source(tmp_path, corpus):
     recipe = clp_recipe(tmp_path, corpus)
     (Path(recipe.source) / "chat_template.jinja").write_text("{{ messages[0]['content'] }}</s>")

@@ -92,6 +92,7 @@ def accuracy(outcome):
 
 
 @pytest.mark.parametrize("budget", [PROBE, FINE_TUNING])
+@pytest.mark.slow
 def test_a_task_told_by_words_is_learned(source, topics, budget):
     outcome = supervised(source, topics, budget).outcome(0)
     assert accuracy(outcome) > 0.9
@@ -106,6 +107,7 @@ def test_a_seed_makes_a_run(source, topics):
 
 
 @pytest.mark.parametrize("budget", [PROBE, FINE_TUNING])
+@pytest.mark.slow
 def test_zero_shot_reads_training_with_the_sources_rows_and_the_test_with_the_models(source, renamed, topics, budget):
     expected = supervised(renamed, topics, budget, zero_shot=True).outcome(0)  # both sides by the renamed model
     body_only = supervised(renamed, topics, budget, zero_shot=True, source=str(source)).outcome(0)
@@ -114,6 +116,7 @@ def test_zero_shot_reads_training_with_the_sources_rows_and_the_test_with_the_mo
     assert accuracy(body_only) > 0.9
 
 
+@pytest.mark.slow
 def test_what_languages_do_not_share_is_not_trained(source, renamed, topics, monkeypatch):
     opened = []
     original = Encoder.open.__func__
@@ -191,6 +194,7 @@ def test_dropout_given_takes_the_place_of_the_configurations(source):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.slow
 def test_learning_without_dropout_in_either_precision_reaches_the_labels(source, topics, precision):
     budget = replace(FINE_TUNING, dropout=0.0, precision=precision)
     assert accuracy(supervised(source, topics, budget).outcome(0)) > 0.9
@@ -262,6 +266,7 @@ class TestEvaluation:
         config = EvaluationConfig(fine_tuning=PROBE, **options)
         return {"tasks": ["classification"], "data": {"classification": topics}, "config": config}
 
+    @pytest.mark.slow
     def test_results_are_kept_and_not_made_again(self, source, topics, tmp_path, monkeypatch):
         model, asked = ModelSpec(str(source)), self.asked(topics, seeds=(0, 1))
         made = evaluate_model(model, **asked, output=tmp_path)
@@ -290,6 +295,7 @@ class TestEvaluation:
             evaluate_model(model, **asked, output=tmp_path / "results")
 
     @pytest.mark.parametrize("changes", ["model", "tokenizer", "data"])
+    @pytest.mark.slow
     def test_a_result_of_other_content_under_the_same_name_is_made_again(self, own, tmp_path, caplog, changes):
         folder, places, table = own
         model, asked = ModelSpec(str(folder)), self.asked(places)
@@ -318,6 +324,7 @@ class TestEvaluation:
     @pytest.mark.parametrize(
         "content", ["", "{", "[]", "null", '{"runs": []}', "[" * 100_000, "no run", "ragged", "not finite", "no score"]
     )
+    @pytest.mark.slow
     def test_a_damaged_result_is_made_again(self, source, topics, tmp_path, caplog, content):
         config = EvaluationConfig(seeds=(0, 1), fine_tuning=replace(PROBE, epochs=1))
         model, asked = source, self.asked(topics) | {"config": config}
@@ -411,6 +418,7 @@ def test_results_on_different_tests_are_not_compared():
         compare_results([result("a", [True]), other])
 
 
+@pytest.mark.slow
 def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, monkeypatch, capsys):
     data = [part for role, place in topics.items() for part in ("--data", f"classification.{role}={place}")]
     pairs = tmp_path / "pairs.tsv"

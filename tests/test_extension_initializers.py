@@ -12,7 +12,7 @@ from test_registry import OPTIONS, german, needed, places  # noqa: F401
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.files import plain_yaml
 from hf_xlt.initializers import METHODS, initializer
 from hf_xlt.initializers.base import OVERLAPS
@@ -62,6 +62,7 @@ def test_tables_heads_and_biases_keep_their_rows(kind, tied, tmp_path):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_every_method_keeps_them(method, places, tmp_path):  # noqa: F811
     english, more = tiny.tokenizer("en", "wordpiece"), extended("wordpiece")
     helper = tiny.save(tiny.model("gpt2", more, seed=2, width=8), more, tmp_path / "helper")
@@ -163,6 +164,7 @@ STEPS = [f"stages.{stage}.{key}={value}" for stage in (0, 1) for key, value in
          {"steps": 2, "batch_size": 4, "evaluations": 1, "checkpoints": 1, "sequence_length": 16}.items()]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_recipe_extends_the_sources_tokenizer_and_compares_with_random_rows_for_the_new_tokens(places, tmp_path):  # noqa: F811
     asked = ["tokenizer.added=40", f"source={places['source']}", f"data.corpus={places['corpus']}"]
     recipe = load_recipe("focus", [*asked, "data.held_out_every=40", *STEPS])

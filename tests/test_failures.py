@@ -13,7 +13,8 @@ import tiny
 from safetensors import SafetensorError
 from test_cli import call, places  # noqa: F401
 
-from hf_xlt.cli import app, transfer
+from hf_xlt import demo
+from hf_xlt.cli import app
 from hf_xlt.cli.failures import told
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
@@ -58,7 +59,7 @@ def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transfer, "run_demo", interrupted)
+    monkeypatch.setattr(demo, "run_demo", interrupted)
     code, _, err = call(monkeypatch, capsys, "demo", "--output", tmp_path / "out")
     assert (code, err) == (app.INTERRUPTED, "hf-xlt: Interrupted.\n")
 
@@ -89,6 +90,7 @@ def test_words_that_would_not_be_heeded_are_refused(monkeypatch, capsys, words, 
         ("a: 2020-02-31", "day is out of range"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_yaml_that_would_be_misread_or_never_end_is_refused(text, reason):
     with pytest.raises(plain_yaml.yaml.YAMLError, match=reason):
         plain_yaml.load(text)
@@ -115,6 +117,7 @@ def limited():
     return run
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_of_a_model(limited, places):  # noqa: F811
     before = sorted(places.rglob("*"))
     given = ("--source", places / "source", "--helper", places / "helper")
@@ -125,6 +128,7 @@ def test_a_full_disk_leaves_no_half_of_a_model(limited, places):  # noqa: F811
     assert sorted(places.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_there_is_room(limited, places, monkeypatch, capsys):  # noqa: F811
     short = ("steps=4", "sequence_length=16", "batch_size=2", "evaluations=2", "checkpoints=2")
     settings = [word for setting in short for word in ("--set", f"stages.0.{setting}")]

@@ -9,7 +9,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from hf_xlt import CLPInitializer, FocusInitializer, MeanInitializer, OMPInitializer, PooledInitializer
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer, revocabulary
+from hf_xlt.checkpoint.fit import FittedTokenizer
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import revocabulary
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import ParallelText
 from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer

@@ -59,6 +59,7 @@ def shipped(name, places, *more, evidence=None):
 
 
 @pytest.mark.parametrize("name", EVIDENCE)
+@pytest.mark.slow
 def test_each_runs_with_a_tokenizer_trained_on_the_corpus(name, places, tmp_path):
     results = run_recipe(shipped(name, places), tmp_path / "out", "x")
     assert results.methods == (LABELS[name],)
@@ -72,6 +73,7 @@ def test_each_runs_with_a_tokenizer_trained_on_the_corpus(name, places, tmp_path
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_comparison_is_on_one_tokenizer_with_both_baselines(places, tmp_path):
     recipe = shipped("pooled", places, f"target_tokenizer={places / 'tokenizer'}", "alternatives=[{method: focus}]")
     results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
@@ -93,6 +95,7 @@ def test_the_helpers_tokenizer_is_taken_where_there_is_one(places, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["transports"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_keeps_its_tokenizer_and_its_vectors(places, tmp_path, monkeypatch):
     recipe = shipped("focus", places)
     with monkeypatch.context() as patch:

@@ -4,7 +4,7 @@ import pytest
 import tiny
 
 from hf_xlt import TreLMForMaskedLM
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.models import SOURCE_TOKENIZER, Encoder, LanguageModel, require_languages, tokenizer_of

@@ -88,6 +88,7 @@ def test_a_mixed_batch_gives_what_each_text_gives_alone(layers, vocabulary, side
 
 @settings(max_examples=15, deadline=None)
 @given(ORDERS, st.sets(st.integers(0, 3)), st.integers(0, 1000))
+@pytest.mark.slow
 def test_a_mixed_batch_is_what_a_loop_over_texts_and_plain_models_computes(order, layers, seed):
     model = make(TreLMModel, tuple(layers), **JOINT)
     plain = [shared_by_all(model, language) for language in LANGUAGES]
@@ -330,6 +331,7 @@ def test_checkpointing_gives_the_same_gradients():
         exactly(checkpointed, plain)
 
 
+@pytest.mark.slow
 def test_a_compiled_encoder_computes_the_same():
     model, inputs = make(TreLMModel, **JOINT), batch([1, 0, 2])
     compiled = torch.compile(model, backend="eager")
@@ -414,6 +416,7 @@ save_file({name: tensor.detach().clone() for name, tensor in found.items()}, out
 )
 
 
+@pytest.mark.slow
 def test_a_folder_opens_and_saves_without_this_package(tmp_path):
     model = converted("bert", 2)
     with torch.no_grad():
@@ -494,6 +497,7 @@ def test_languages_that_are_not_there_are_refused():
             make()(**texts() | {"lang_ids": torch.tensor([0, unknown, 0])})
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_a_model_with_layers_of_each_languages_own(places, tmp_path):  # noqa: F811
     recipe = shipped(places, "trelm.language_specific_layers=1", "stages.1.frozen=[layers.en]")
     assert load_recipe(saved(recipe, tmp_path)) == recipe

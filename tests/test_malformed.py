@@ -31,6 +31,7 @@ def folder(malformed, tmp_path_factory):
     os.chdir(here)
 
 
+@pytest.mark.slow
 def test_commands(malformed, folder):
     every = malformed.commands()
     assert len(every) >= 300
@@ -38,6 +39,7 @@ def test_commands(malformed, folder):
     assert malformed.try_commands(folder, cases) == []
 
 
+@pytest.mark.slow
 def test_constructors(malformed, folder):
     tried, found = malformed.try_constructors(folder, skipped=SLOW, every=3)
     assert found == []

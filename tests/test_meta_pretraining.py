@@ -71,6 +71,7 @@ def run(places, tmp_path_factory):
 
 
 class TestARun:
+    @pytest.mark.slow
     def test_both_methods_take_as_many_steps(self, run):
         _, results, _ = run
         assert results.methods == (IN_PHASES, ONE_PHASE)
@@ -149,6 +150,7 @@ class TestPhases:
         assert [variant.name for variant in plan.comparison.variants] == [ONE_PHASE]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_between_phases_ends_as_if_it_had_not_been(shipped, tmp_path, monkeypatch):
     recipe, whole, stopped = shipped(), tmp_path / "whole", tmp_path / "stopped"
 
@@ -178,6 +180,7 @@ class TestASource:
     def recipe(self, shipped, places):
         return shipped(f"source={places / 'source'}", f"data.parallel={places / 'en-de.tsv'}")
 
+    @pytest.mark.slow
     def test_only_the_second_phase_is_trained_beside_a_model_from_scratch(self, recipe, tmp_path):
         results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
         assert results.methods == (CONTINUED, FROM_SCRATCH)
@@ -227,6 +230,7 @@ class TestLanguagesThatShareNoToken:
         own = ids.of_languages(torch.arange(ids.tokens)[None], torch.tensor([number]))[0]
         torch.testing.assert_close(kept(**plain).logits, model(**inputs).logits[..., own], rtol=0, atol=1e-5)
 
+    @pytest.mark.slow
     def test_a_run_leaves_one(self, shipped, places, tmp_path):
         recipe = shipped("multilingual.anchors=none", f"data.parallel={places / 'en-de.tsv'}")
         results = run_recipe(recipe, tmp_path / "out", "x")
@@ -247,6 +251,7 @@ class TestLanguagesThatShareNoToken:
         ["multilingual.anchors=extra", "data.dictionary={places}/dictionary.tsv"],
     ],
 )
+@pytest.mark.slow
 def test_what_languages_share_is_the_models_and_the_texts(more, shipped, places, tmp_path):
     recipe = shipped(*(each.format(places=places) for each in more))
     run_recipe(recipe, tmp_path / "out", "x")

@@ -7,9 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hf_xlt.checkpoint import atomic_folder
+from hf_xlt.files.folders import atomic_folder, write_whole
 from hf_xlt.files.tensors import write_tensors
-from hf_xlt.files.whole import write_whole
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])

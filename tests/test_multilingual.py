@@ -139,6 +139,7 @@ def trelm(**overrides) -> TreLMForMaskedLM:
     return model.eval()
 
 
+@pytest.mark.slow
 def test_trainer_resumes_where_it_stopped(packed, tmp_path):
     def trained(name: str, resume: str | None = None) -> TreLMForMaskedLM:
         args = TrainingArguments(

@@ -154,6 +154,7 @@ def swapped_difference(model, folder, pad=0):
 
 
 @pytest.mark.parametrize("name", sorted(architectures()))
+@pytest.mark.slow
 def test_the_same_tokens_under_other_ids_make_the_same_model(name, tmp_path):
     if name in HEAVY:
         pytest.skip(HEAVY[name])
@@ -176,6 +177,7 @@ def test_all_that_is_not_tried_exists():
 
 @pytest.mark.parametrize("pad", [0, 2, 9, len(SOURCE) - 1])
 @pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.slow
 def test_positions_are_counted_from_the_same_id_wherever_padding_was(name, pad, tmp_path):
     assert swapped_difference(source_model(name), tmp_path, pad) == 0
 
@@ -183,6 +185,7 @@ def test_positions_are_counted_from_the_same_id_wherever_padding_was(name, pad, 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("rows", [len(SOURCE), ROWS])
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_tied_or_not_and_padded_or_not(name, rows, tied, tmp_path):
     model = source_model(name, vocab_size=rows, tie_word_embeddings=tied)
     assert swapped_difference(model, tmp_path) == 0
@@ -207,6 +210,7 @@ def test_an_extended_vocabulary_says_the_same_of_the_old_tokens(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.slow
 def test_a_text_of_full_length_is_read(name, tmp_path):
     model = source_model(name)
     target = MeanInitializer(saved(model, tmp_path / "source"), permuted(SOURCE, len(SOURCE) - 1)).build(tmp_path / "t")
@@ -225,6 +229,7 @@ def _reads(model, ids):
 
 
 @pytest.mark.parametrize("name", sorted({*FAMILIES, *NEEDING_PAD, "ModernBertForMaskedLM"}))
+@pytest.mark.slow
 def test_a_tokenizer_without_padding_is_refused_or_works(name, tmp_path):
     model = source_model(name)
     folder = saved(model, tmp_path / "source")

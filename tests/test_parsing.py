@@ -52,6 +52,7 @@ def arc_scores(draw, longest=8):
 
 @settings(max_examples=60)
 @given(arc_scores())
+@pytest.mark.slow
 def test_the_best_tree_is_that_of_networkx(scores):
     words = range(1, len(scores) + 1)
     any_roots, one_root = maximum_arborescence(scores), maximum_tree(scores)
@@ -62,6 +63,7 @@ def test_the_best_tree_is_that_of_networkx(scores):
     assert total(scores, one_root) == max(networkx_total(scores, [word]) for word in words)
 
 
+@pytest.mark.slow
 def test_cycles_within_cycles_are_taken_apart():
     scores = np.random.default_rng(0).normal(size=(60, 61))
     for size in (2, 4, 8, 16, 32, 60):  # ever larger groups of neighbours that would rather keep to themselves
@@ -73,6 +75,7 @@ def test_cycles_within_cycles_are_taken_apart():
 
 
 @given(st.lists(arc_scores(), min_size=1, max_size=5))
+@pytest.mark.slow
 def test_trees_of_a_batch_are_those_of_each_sentence(sentences):
     lengths = np.array([len(scores) for scores in sentences])
     batch = np.full((len(sentences), lengths.max(), lengths.max() + 1), np.nan)

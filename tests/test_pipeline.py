@@ -188,6 +188,7 @@ class TestAccents:
         cased = bert(normalizers.BertNormalizer(lowercase=False))
         assert written(train_tokenizer_like(cased, GERMAN, 600, lowercase=True), "Haus") == "haus"
 
+    @pytest.mark.slow
     def test_accents_are_stripped_where_that_is_asked(self):
         cased = bert(normalizers.BertNormalizer(lowercase=False))
         for source in (cased, bert(STRIPPING["BERT"]), llama()):
@@ -198,6 +199,7 @@ class TestAccents:
             assert written(new, "Über").strip() == "uber"
 
     @pytest.mark.parametrize("family", ["byte-level-bpe", "unigram", "wordpiece"])
+    @pytest.mark.slow
     def test_the_families_read_both_spellings_alike_and_make_whole_words_of_marked_letters(self, family):
         new = train_tokenizer(GERMAN + 60 * WORDS, 900, family)
         assert len({tuple(new(unicodedata.normalize(form, "tiếng"))["input_ids"]) for form in ("NFC", "NFD")}) == 1
@@ -216,6 +218,7 @@ class TestVocabulary:
         assert len(train_tokenizer_like(llama(), chinese, 700)) <= 700
 
     @pytest.mark.parametrize("family", ["byte-level-bpe", "unigram", "wordpiece"])
+    @pytest.mark.slow
     def test_what_is_rare_becomes_no_entry_and_a_vocabulary_smaller_than_asked_says_why(self, family, caplog):
         text = [*GERMAN[:300], "Quastenflosserforschung"]
         sizes = [len(train_tokenizer(text, 5000, family, min_frequency=times)) for times in (1, 3, 20)]

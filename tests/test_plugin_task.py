@@ -10,7 +10,7 @@ import tiny
 
 import hf_xlt
 from hf_xlt import cli
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics import TagAccuracy
 from hf_xlt.evaluation.tasks import registry

@@ -42,6 +42,7 @@ def encode(example, family="wordpiece", longest=ROOMY):
 class TestWindows:
     @settings(max_examples=40)
     @given(st.sampled_from(FAMILIES), st.integers(0, 80), st.integers(0, len(CONTEXT) - 20))
+    @pytest.mark.slow
     def test_every_token_of_the_context_is_picked_once_in_order_where_most_is_around_it(self, family, extra, start):
         example = question(context=CONTEXT[start:], end=1)
         whole = encode(example, family)
@@ -135,6 +136,7 @@ def scores_of(draw, b, n, lengths):
 
 class TestHead:
     @given(st.lists(st.integers(1, 80), min_size=1, max_size=4), st.integers(0, 10_000))
+    @pytest.mark.slow
     def test_the_best_span_is_that_of_all_pairs(self, lengths, seed):
         draw = torch.Generator().manual_seed(seed)
         scores, mask = scores_of(draw, len(lengths), max(lengths), lengths)

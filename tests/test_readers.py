@@ -68,6 +68,7 @@ READERS = {
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=CONTENT)
 @example(content=b"")
+@pytest.mark.slow
 def test_any_bytes_are_read_or_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with suppress(InputError):
@@ -96,6 +97,7 @@ PAIRS = st.lists(st.tuples(SENTENCE, SENTENCE), min_size=2, max_size=9)
 
 
 @given(PAIRS, st.sampled_from(["tsv", "csv", "jsonl", "moses"]))
+@pytest.mark.slow
 def test_pairs_that_are_written_are_read(tmp_path_factory, pairs, form):
     path = tmp_path_factory.mktemp("pairs") / f"a.{form}"
     write = {

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.counting import dictionary_counts
 from hf_xlt.evidence.translations import read_dictionary, read_parallel
@@ -100,6 +100,7 @@ BUILT = [
 
 @pytest.mark.parametrize(("method", "options"), BUILT)
 @pytest.mark.parametrize(("kind", "dtype"), [("bert", torch.float32), ("llama", torch.bfloat16)])
+@pytest.mark.slow
 def test_the_transport_beside_a_model_makes_its_rows(method, options, dtype, kind, places, tmp_path, monkeypatch):
     monkeypatch.setattr("hf_xlt.geometry.align.CONFIDENCE", -1.0)  # random vectors do not align well
     english = tiny.tokenizer("en", "wordpiece")
@@ -115,6 +116,7 @@ def test_the_transport_beside_a_model_makes_its_rows(method, options, dtype, kin
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_each_method_is_built_of_the_evidence_it_needs(method, places, german):
     made = initializer(method, seed=7, **needed(method, places), **OPTIONS.get(method, {}))
     assert type(made) is initializer_class(method)
@@ -242,6 +244,7 @@ def test_the_helpers_tokenizer_serves_where_none_is_named(places, german):
     assert unused_evidence("clp", given) == ("dictionary",)
 
 
+@pytest.mark.slow
 def test_pooled_takes_vectors_as_similarities(places):
     one = initializer("pooled", **some(places, "tokenizer", "vectors"))
     assert one.label == "pooled (similarity, overlap)"
@@ -298,6 +301,7 @@ def test_the_transport_tells_the_evidence_behind_each_source_token(places, tmp_p
         replace(transport, evidence={"links": torch.ones(3)})
 
 
+@pytest.mark.slow
 def test_pooled_tells_links_and_entries_as_they_were_counted(places):
     given = some(places, "tokenizer", "dictionary", "parallel", "vectors")
     seen, weighed = ({} for _ in range(2))

@@ -152,6 +152,7 @@ class TestPage:
 
     @settings(max_examples=50)
     @given(st.lists(st.tuples(*[st.text(st.characters())] * 3), min_size=1, max_size=4), st.text())
+    @pytest.mark.slow
     def test_any_text_comes_back_from_its_cell(self, lines, caption):
         header, *rest = lines
         report = Report("t", "", (Section("h", tables=(CardTable(caption, header, tuple(rest)),)),))
@@ -292,6 +293,7 @@ def page_of(texts):
 
 
 class TestHostileText:
+    @pytest.mark.slow
     def test_a_page_of_it_is_the_page_that_was_meant(self):
         text = page_of(HOSTILE)
         assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)

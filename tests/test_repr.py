@@ -6,7 +6,8 @@ import tiny
 import torch
 
 import hf_xlt
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer
+from hf_xlt.checkpoint.fit import FittedTokenizer
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.vectors import Vectors, WordAverages, read_vectors
 from hf_xlt.sample import sentences

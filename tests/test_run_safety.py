@@ -84,6 +84,7 @@ class TestARefusal:
         assert hidden() == []
 
     @pytest.mark.parametrize("where", ["keep_run", "save_model"])
+    @pytest.mark.slow
     def test_after_work_began_keeps_it_and_says_how_to_go_on(self, recipe, monkeypatch, where):
         with monkeypatch.context() as patched:
             patched.setattr(engine, where, raising(InputError("That will not do", value=3)))
@@ -96,6 +97,7 @@ class TestARefusal:
         run_recipe(recipe, Path("out"), "x")
         assert hidden() == []
 
+    @pytest.mark.slow
     def test_of_a_run_that_goes_on_keeps_what_was_done(self, recipe, stopped, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(engine, "check_space", raising(InputError("no room for that")))
@@ -105,6 +107,7 @@ class TestARefusal:
 
 
 class TestAnEarlyEnd:
+    @pytest.mark.slow
     def test_by_the_user_keeps_the_work_and_tells_it(self, recipe, monkeypatch, caplog):
         monkeypatch.setattr(engine, "keep_run", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
@@ -133,6 +136,7 @@ class TestAnEarlyEnd:
         ):
             raise error
 
+    @pytest.mark.slow
     def test_for_want_of_room_keeps_the_work(self, recipe, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(engine, "keep_run", raising(OSError(errno.ENOSPC, "No space left on device")))
@@ -141,11 +145,13 @@ class TestAnEarlyEnd:
         run_recipe(recipe, Path("out"), "x")
         assert hidden() == []
 
+    @pytest.mark.slow
     def test_between_training_and_its_record_is_made_up_for(self, recipe, stopped):
         (next(stopped.glob("*-seed0")) / "run.json").write_text('{"curve": ', encoding="utf-8")
         run_recipe(recipe, Path("out"), "x")
         assert Results.load(Path("out/results.json")).runs[0].curve.final.step == 6
 
+    @pytest.mark.slow
     def test_does_not_shorten_the_seconds_that_training_took(self, recipe, stopped):
         state = json.loads(
             (next(stopped.glob("*-seed0")) / "stages/target/checkpoint-6/trainer_state.json").read_text()
@@ -170,6 +176,7 @@ class TestAChangedInput:
                 Path(path).write_text(text.replace("Haus", "Maus").replace("ein", "eim"), encoding="utf-8")
                 os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # same name, same size, same time
 
+    @pytest.mark.slow
     def test_under_the_same_name_is_named_and_refused_until_it_is_restored(self, recipe, stopped):
         kept = sorted(stopped.rglob("*"))
         for what in ("source", "target_tokenizer", "data.corpus", "data.held_out", "data.dictionary"):
@@ -183,18 +190,21 @@ class TestAChangedInput:
         run_recipe(recipe, Path("out"), "x")
         assert hidden() == []
 
+    @pytest.mark.slow
     def test_is_taken_anew_with_overwrite(self, recipe, stopped):
         self.changed("data.corpus")
         begun = run_recipe(recipe, Path("out"), "x", overwrite=True)
         again = run_recipe(recipe, Path("again"), "x")
         assert begun.runs[0].curve.points == again.runs[0].curve.points
 
+    @pytest.mark.slow
     def test_of_the_recipe_is_named(self, recipe, stopped):
         with pytest.raises(InputError, match=r"stages\.0\.steps was 6 and is 7 now"):
             run_recipe(recipe.replace(stages=(recipe.stages[0].replace(max_steps=7),)), Path("out"), "x")
         with pytest.raises(InputError, match="--compare was not given"):
             run_recipe(recipe, Path("out"), "x", compare=True)
 
+    @pytest.mark.slow
     def test_cannot_be_told_from_a_broken_record(self, recipe, stopped):
         for stamp in ("", "{", "[]", "{}", '{"recipe": "another", "compare": false}', '{"processes": "x"}'):
             (stopped / "run.json").write_text(stamp, encoding="utf-8")
@@ -205,6 +215,7 @@ class TestAChangedInput:
 
 
 class TestTwoRuns:
+    @pytest.mark.slow
     def test_at_one_output_are_refused_at_once(self, recipe):
         with work_module.held(Path("out")):
             with pytest.raises(InputError) as refusal:
@@ -214,6 +225,7 @@ class TestTwoRuns:
             run_recipe(recipe, Path("other"), "x")
         run_recipe(recipe, Path("out"), "x")
 
+    @pytest.mark.slow
     def test_of_which_one_was_killed_are_one(self, recipe):
         code = "import time; from pathlib import Path; from hf_xlt.runs.work import held\n"
         code += "with held(Path('out')): print('held', flush=True); time.sleep(60)"
@@ -228,6 +240,7 @@ class TestTwoRuns:
 
 
 class TestWhatComesFromTheHub:
+    @pytest.mark.slow
     def test_goes_by_its_commit(self, recipe, tmp_path, monkeypatch):
         snapshot = tmp_path / "snapshots" / COMMIT
         snapshot.parent.mkdir()
@@ -259,6 +272,7 @@ class TestWhatComesFromTheHub:
         assert "base_model: org/model\n" in card
         assert f"org/model@{COMMIT}" in card
 
+    @pytest.mark.slow
     def test_a_folder_whose_name_has_an_at_sign_is_a_folder(self, recipe):
         Path("source").rename("model@v1")
         run_recipe(recipe.replace(source="model@v1"), Path("out"), "x")
@@ -266,6 +280,7 @@ class TestWhatComesFromTheHub:
 
 
 class TestLines:
+    @pytest.mark.slow
     def test_are_told_where_no_terminal_looks_on(self, recipe, monkeypatch, capsys):
         logger = logging.getLogger("hf_xlt")
         monkeypatch.setattr(logger, "level", logger.level)
@@ -302,6 +317,7 @@ class TestLines:
         assert 2 <= sum("bits/byte" not in line for line in told[1:]) <= 4
 
 
+@pytest.mark.slow
 def test_two_processes_run_as_one_does_at_the_same_global_batch(recipe):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     run = ["-m", "hf_xlt", "run", "recipe.yaml", "--set", "target_tokenizer=null", "--set", "tokenizer.vocab_size=450"]

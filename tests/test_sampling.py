@@ -129,6 +129,7 @@ class TestStream:
         assert abs(np.bincount(languages[:whole]) - whole * np.array(self.P)).max() < 4
 
     @pytest.mark.parametrize("position", [0, 1, BLOCK, 611])
+    @pytest.mark.slow
     def test_a_resumed_stream_equals_an_uninterrupted_one(self, position):
         whole = seen(self.stream())
         resumed = self.stream()

@@ -10,7 +10,7 @@ import tiny
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.sentences import SentenceModules
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation import sentence_encoder as module
@@ -161,10 +161,11 @@ class TestWithoutTheLibrary:
                 refuse(checkpoint)
             assert "pip install 'hf-xlt[sentence]'" in refused.value.hint
 
+    @pytest.mark.slow
     def test_nothing_of_it_is_imported_where_it_is_not_needed(self, tmp_path):
         folder = saved(tmp_path / "model", None)
         program = (
-            "import sys; from hf_xlt.checkpoint import Checkpoint\n"
+            "import sys; from hf_xlt.checkpoint.open import Checkpoint\n"
             "from hf_xlt.evaluation.sentence_encoder import sentence_encoder\n"
             f"sentence_encoder(Checkpoint.open({str(folder)!r})).vectors(['a'])\n"
             "print('sentence_transformers' in sys.modules)"

@@ -60,6 +60,7 @@ class TestNewRows:
             ("bart", {}),
         ],
     )
+    @pytest.mark.slow
     def test_only_rows_that_were_not_copied_change(self, tmp_path, corpus, kind, shape):
         settings = ("stages.0.trains=new-rows", "stages.0.weight_decay=0.5", "stages.0.accumulation=2")
         asked = recipe(tmp_path, corpus, kind, *settings, **shape)
@@ -79,6 +80,7 @@ class TestNewRows:
         assert body[0].keys() == body[1].keys()
         assert all(torch.equal(body[0][name], body[1][name]) for name in body[0])
 
+    @pytest.mark.slow
     def test_a_resumed_run_ends_where_an_unbroken_one_does(self, tmp_path, corpus, monkeypatch):
         asked = recipe(tmp_path, corpus, "bert", "stages.0.trains=new-rows", "stages.0.checkpoints=3")
         run_recipe(asked, tmp_path / "whole", "x")
@@ -97,6 +99,7 @@ class TestNewRows:
         one, other = (AutoModelForMaskedLM.from_pretrained(tmp_path / name) for name in ("whole", "killed"))
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
+    @pytest.mark.slow
     def test_in_a_comparison_each_method_trains_its_own(self, tmp_path, corpus):
         asked = recipe(tmp_path, corpus, "bert", "stages.0.trains=new-rows", "stages.0.steps=2")
         results = run_recipe(asked, tmp_path / "out", "x", compare=True)
@@ -129,6 +132,7 @@ class TestAdapters:
             return model.eval()(**inputs).logits
 
     @pytest.mark.parametrize("kind", CLASSES)
+    @pytest.mark.slow
     def test_kept_ones_lie_beside_the_model_and_give_what_merged_ones_do(self, tmp_path, corpus, kind):
         merged = recipe(tmp_path, corpus, kind, "stages.0.trains=lora", "stages.0.lora_rank=4")
         kept = merged.replace(stages=(merged.stages[0].replace(adapters="kept"),))
@@ -144,6 +148,7 @@ class TestAdapters:
         alone = {path.name for path in (tmp_path / "kept").iterdir()}
         assert {"adapter_config.json", "adapter_model.safetensors", "model.safetensors"} <= alone
 
+    @pytest.mark.slow
     def test_peft_puts_them_on_the_model_without_them(self, tmp_path, corpus):
         asked = recipe(tmp_path, corpus, "gpt2", "stages.0.trains=lora", "stages.0.adapters=kept")
         run_recipe(asked, tmp_path / "kept", "x")
@@ -160,6 +165,7 @@ class TestAdapters:
                 self.logits(PeftModel.from_pretrained(base, tmp_path / "kept"), tokenizer), wanted
             )
 
+    @pytest.mark.slow
     def test_their_settings_name_the_folder_and_no_path(self, tmp_path, corpus, monkeypatch):
         asked = recipe(tmp_path, corpus, "gpt2", "stages.0.trains=lora", "stages.0.adapters=kept", "stages.0.steps=1")
         run_recipe(asked, tmp_path / "kept", "x")
@@ -182,6 +188,7 @@ class TestAdapters:
         assert all("lora_" in name or "wte" in name or "embed_tokens" in name or "lm_head" in name for name in trained)
         assert not any("lora_" in name for name in model.state_dict())
 
+    @pytest.mark.slow
     def test_they_are_merged_before_the_next_stage(self, tmp_path, corpus):
         asked = recipe(tmp_path, corpus, "gpt2", "stages.0.trains=lora", "stages.0.steps=2")
         stages = (asked.stages[0], asked.stages[0].replace(name="last", adapters="kept"))

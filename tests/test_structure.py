@@ -432,6 +432,7 @@ class TestStructure:
         torch.testing.assert_close(states, source, rtol=1e-4, atol=1e-5)
         assert LayerEncoder.open(folder, "de").tokenizer.get_vocab() == german.get_vocab()
 
+    @pytest.mark.slow
     def test_words_that_a_model_does_not_reach_are_left_out(self, places):
         lengths = [i for i in range(1, 200) if not 10 < i < 90]
         pairs = [(f"{'yes ' * i}w{i}", f"x {'ja ' * i}w{i}") for i in lengths]

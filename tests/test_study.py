@@ -118,6 +118,7 @@ class TestWhatACellTrains:
 
 
 class TestARun:
+    @pytest.mark.slow
     def test_cells_that_are_done_are_not_done_again(self, study, places, tmp_path, monkeypatch):
         asked, out = study("private=[nothing, everything]", *treebanks(places)), tmp_path / "out"
         shared, apart = asked.cells
@@ -153,6 +154,7 @@ class TestARun:
             run_study(asked.replace(seeds=(5,)), out)
 
     @pytest.mark.timeout(600)
+    @pytest.mark.slow
     def test_cells_of_two_vocabularies_are_measured_alike_in_processes_of_their_own(self, study, places, tmp_path):
         asked = study("private=[nothing, embeddings+layers-1]", "anchors=[none]", "words=0", *treebanks(places))
         results = run_study(asked, tmp_path / "out", workers=2)

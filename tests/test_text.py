@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.json_text import json_lines, json_value
-from hf_xlt.files.text import check_text, opened, suffix_of, text_lines
+from hf_xlt.files.text import check_text, json_lines, json_value, opened, suffix_of, text_lines
 
 PACKED = {".gz": partial(gzip.compress, mtime=0), ".bz2": bz2.compress, ".xz": lzma.compress}
 

@@ -134,6 +134,7 @@ def test_forms_of_byte_fallback_bpe_spell_any_text(style, text):
 @pytest.mark.parametrize("language", ["de", "zh"])
 @without_deadline
 @given(data=st.data())
+@pytest.mark.slow
 def test_forms_of_unigram_spell_the_normalised_text(language, data):
     tokenizer = tiny.tokenizer(language, "unigram", 3000 if language == "zh" else 600)
     text = data.draw(trained_text(language))
@@ -152,6 +153,7 @@ def test_forms_of_characters_spell_the_text(text):
 @pytest.mark.parametrize("language", ["de", "zh"])
 @settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much])  # much of what is drawn is unknown
 @given(data=st.data())
+@pytest.mark.slow
 def test_forms_of_wordpiece_spell_the_text_without_its_spaces(language, data):
     text = data.draw(trained_text(language))
     spelled = spell_out(tiny.tokenizer(language, "wordpiece", 3000 if language == "zh" else 600), text)
@@ -287,6 +289,7 @@ def test_special_tokens_have_no_form():
 # Overlap
 
 
+@pytest.mark.slow
 def test_german_umlaut_words_are_shared_by_byte_level_bpe_and_unigram():
     bpe, unigram = tiny.tokenizer("de", "byte-level-bpe", 3000), tiny.tokenizer("de", "unigram", 3000)
 

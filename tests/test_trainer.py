@@ -84,6 +84,7 @@ def assert_same_weights(one, other, tolerance):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_gradient_accumulation_changes_neither_loss_nor_weights(name, tmp_path):
     models, losses = [], []
     for batch, accumulation in ((8, 1), (2, 4)):
@@ -102,6 +103,7 @@ def test_gradient_accumulation_changes_neither_loss_nor_weights(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_it_takes_the_steps_of_plain_trainer(name, tmp_path):
     ours, plain = dropout_free(name), dropout_free(name)
     args = arguments(tmp_path, max_steps=3, optim="sgd", learning_rate=0.1, train_sampling_strategy="sequential")
@@ -115,6 +117,7 @@ def test_it_takes_the_steps_of_plain_trainer(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mlm", "clm"])
+@pytest.mark.slow
 def test_an_interrupted_run_resumed_ends_where_an_unbroken_one_does(name, tmp_path):
     kind, family = CASES[name]
 
@@ -136,6 +139,7 @@ def test_an_interrupted_run_resumed_ends_where_an_unbroken_one_does(name, tmp_pa
     assert logged(rest) == pytest.approx(logged(whole), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_dropout_is_on_in_training(tmp_path):
     kind, family = CASES["mlm"]
     with_dropout = tiny.model(kind, tiny.tokenizer("de", family))
@@ -146,6 +150,7 @@ def test_dropout_is_on_in_training(tmp_path):
         assert_same_weights(with_dropout, without, tolerance=1e-7)
 
 
+@pytest.mark.slow
 def test_another_seed_sees_the_text_in_another_order(tmp_path):
     losses = []
     for seed in (0, 1):
@@ -158,6 +163,7 @@ def test_another_seed_sees_the_text_in_another_order(tmp_path):
     assert losses[0] != losses[1]
 
 
+@pytest.mark.slow
 def test_evaluation_logs_held_out_quality_and_leaves_training_as_it_was(tmp_path):
     plain, measured = dropout_free("mlm"), dropout_free("mlm")
     trainer("mlm", plain, arguments(tmp_path)).train()
@@ -172,6 +178,7 @@ def test_evaluation_logs_held_out_quality_and_leaves_training_as_it_was(tmp_path
     assert_same_weights(plain, measured, tolerance=0)
 
 
+@pytest.mark.slow
 def test_the_loss_falls(tmp_path):
     run = trainer("clm", dropout_free("clm"), arguments(tmp_path, max_steps=30))
     run.train()
@@ -185,6 +192,7 @@ def test_nothing_is_printed_where_no_terminal_looks_on(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_the_progress_bar_starts_at_the_step_a_resumed_run_goes_on_from(tmp_path, monkeypatch):
     bars = []
 

@@ -330,6 +330,7 @@ def cdlm_pairs() -> list[dict]:
         (TreLMForTokenClassification, label_tokens, {}),
     ],
 )
+@pytest.mark.slow
 def test_accumulated_gradients_train_as_one_batch_does(kind, examples, overrides, tmp_path):
     without_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     start, *ends = (make(kind, **overrides | without_dropout) for _ in range(3))
@@ -365,6 +366,7 @@ def test_bfloat16_stays_near_float32():
 
 
 @pytest.mark.parametrize("offset", [0, 2])
+@pytest.mark.slow
 def test_the_compiled_encoder_is_one_graph(offset):
     model, inputs = make(TreLMModel, position_offset=offset), pairs()
     inputs["attention_mask"][1, 5:] = 0
@@ -373,6 +375,7 @@ def test_the_compiled_encoder_is_one_graph(offset):
     assert_close(compiled(**inputs).last_hidden_state, model(**inputs).last_hidden_state)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_has_the_same_loss():
     model, labels = make(), some_labels(3, 12)
     compiled = torch.compile(model, backend="eager")

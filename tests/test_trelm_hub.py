@@ -131,6 +131,29 @@ def test_the_code_that_travels_needs_nothing_of_this_package_but_where_it_says_s
     assert needed == {"huggingface_hub", "torch", "transformers"}
 
 
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import hf_xlt",
+        "import hf_xlt, transformers",
+        "import transformers, hf_xlt",
+        "from transformers import AutoConfig; import hf_xlt",
+        "from transformers import AutoModelForMaskedLM; import hf_xlt",
+        "import hf_xlt.trelm.modeling_trelm",
+    ],
+)
+@pytest.mark.slow
+def test_a_folder_opens_whichever_package_is_imported_first(imports, folder):
+    program = f"""{imports}
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
+assert AutoTokenizer.from_pretrained({str(folder)!r}).mask_token == "[MASK]"
+print(AutoConfig.from_pretrained({str(folder)!r}).__class__.__module__)
+print(AutoModelForMaskedLM.from_pretrained({str(folder)!r}).__class__.__module__)
+print(AutoModel.from_pretrained({str(folder)!r}).__class__.__name__)"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["hf_xlt.trelm.configuration_trelm", "hf_xlt.trelm.modeling_trelm", "TreLMModel"]
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_auto_classes_open_a_saved_masked_lm_here(head, folder):
     auto = getattr(transformers, f"AutoModel{head}")
@@ -149,6 +172,7 @@ def test_entries_of_another_repository_are_replaced_and_a_users_own_are_kept(tmp
     assert auto_map["AutoModelForCTC"] == "mine.Speech"
 
 
+@pytest.mark.slow
 def test_a_folder_opens_saves_and_opens_again_without_this_package(elsewhere):
     found, said = elsewhere
     given = {name: found[name] for name in ("input_ids", "attention_mask")}

@@ -40,6 +40,7 @@ def given(tmp_path):
             "initializer={method: random}", *STEPS, *LENGTH]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_model_that_opens_and_compares_on_equal_terms(given, tmp_path, caplog):
     results = run_recipe(load_recipe("trelm", given), tmp_path / "out", "hf-xlt run trelm", compare=True)
     assert results.methods == ("TreLM", RANDOM_ROWS, FROM_SCRATCH)
@@ -59,6 +60,7 @@ def test_a_run_leaves_a_model_that_opens_and_compares_on_equal_terms(given, tmp_
     assert "trust_remote_code=True" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_translation_pairs_alone_make_rows_for_both_languages(given, tmp_path):
     run_recipe(load_recipe("trelm", [*given, "initializer={method: pooled}"]), tmp_path / "out", "x")
     transport = Transport.load(tmp_path / "out" / "transport.safetensors")
@@ -80,6 +82,7 @@ def source_whose_rows_mean_something(folder):
     return tiny.save(model, tokenizer, folder)
 
 
+@pytest.mark.slow
 def test_the_shipped_recipe_runs_end_to_end_with_its_own_initializer(tmp_path):
     for language in ("en", "de"):
         lines = sentences(language, "train") * 8
@@ -116,6 +119,7 @@ def test_a_missing_extra_is_named_before_anything_is_learned(given, tmp_path, mo
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_between_stages_ends_as_if_it_had_not_been(given, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     recipe = load_recipe("trelm", given)

@@ -1,7 +1,6 @@
-"""TreLM inside a user's own Trainer script: the README's, and one under accelerate with two processes."""
+"""TreLM inside a user's own Trainer script, under accelerate with two processes; test_readme.py runs the README's."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +9,9 @@ import pytest
 import tiny
 from safetensors.torch import load_file
 from torch.testing import assert_close
-from transformers import AutoModelForMaskedLM
 
 from hf_xlt.sample import sentences
-from hf_xlt.trelm import TreLMForMaskedLM
 
-README = Path(__file__).parents[1] / "README.md"
 DISTRIBUTED = Path(__file__).parent / "data" / "distributed_trelm.py"
 
 
@@ -32,23 +28,7 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_script_of_the_readme_trains_a_model_that_opens(work):
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    (script,) = (block for block in blocks if "TreLMForMaskedLM.from_encoder" in block)
-    for shown, used in (
-        ("google-bert/bert-base-cased", "source"),
-        ("max_length=128", "max_length=32"),
-        ("max_steps=1000", "max_steps=3, use_cpu=True, report_to='none', disable_tqdm=True"),
-    ):
-        assert shown in script
-        script = script.replace(shown, used)
-    exec(compile(script, "README.md", "exec"), {})
-    opened = AutoModelForMaskedLM.from_pretrained(work / "trelm-en-de")
-    assert isinstance(opened, TreLMForMaskedLM)
-    assert opened.config.languages == ["en", "de"]
-    assert (work / "trelm-en-de" / "modeling_trelm.py").is_file()
-
-
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_at_the_same_global_batch(work):
     one = [sys.executable, str(DISTRIBUTED), "one", "8"]
     # accelerate starts several processes on one machine only as "multi_gpu"; use_cpu makes them meet by gloo

@@ -10,10 +10,10 @@ from evidence.languages import Language, Prepared
 from minilm_trelm import trelm_recipe
 from zero_training_retrieval import default_tokenizer
 
-from hf_xlt.checkpoint import atomic_folder
 from hf_xlt.evidence.translations import read_dictionary
 from hf_xlt.evidence.vectors.train import train_vectors
 from hf_xlt.evidence.vectors.vectors import Vectors
+from hf_xlt.files.folders import atomic_folder
 from hf_xlt.files.text import text_lines
 from hf_xlt.recipes import Recipe, load_recipe
 from hf_xlt.runs import run_recipe

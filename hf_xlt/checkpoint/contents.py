@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hf_xlt.errors import InputError
 
+ADAPTERS = "adapter_config.json"
 CODE = ("*.py",)
 TERMS = ("licen[sc]e*", "*licen[sc]e", "*licen[sc]e.*", "notice*", "copying*", "use_policy*", "copyright*")
 SETTINGS = (

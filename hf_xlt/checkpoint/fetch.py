@@ -10,7 +10,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationE
 
 from hf_xlt.errors import InputError
 from hf_xlt.files.content import content_of
-from hf_xlt.files.revision import is_commit, split_revision
+from hf_xlt.files.place import is_commit, split_revision
 
 DOWNLOADED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "*.py", "*.md")
 NOT_DOWNLOADED = ("onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*")

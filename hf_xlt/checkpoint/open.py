@@ -14,17 +14,16 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hf_xlt.arguments import checked, short
-from hf_xlt.checkpoint.contents import transformer_path
+from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
 from hf_xlt.checkpoint.kind import skeleton
 from hf_xlt.checkpoint.layout import Layout, places
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
-from hf_xlt.files.revision import split_revision
+from hf_xlt.files.place import split_revision
 from hf_xlt.tokenizers.renumber import without_ids_from
 
-ADAPTERS = "adapter_config.json"
 COUNTS = {
     "vocab_size": 1,
     "hidden_size": 1,

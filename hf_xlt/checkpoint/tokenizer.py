@@ -14,7 +14,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
 from hf_xlt.checkpoint.fetch import local_folder
 from hf_xlt.errors import InputError
-from hf_xlt.files.revision import split_revision
+from hf_xlt.files.place import split_revision
 
 SHOWN = 300  # characters of a library's own words
 # What reads a file, where there is no tokenizer.json: the libraries' own messages name another package, or none.

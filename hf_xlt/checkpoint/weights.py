@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from hf_xlt.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -57,7 +59,7 @@ class Shard:
     def open(cls, path: Path) -> Shard:
         """Read and check the header."""
         try:
-            with safe_open(path, framework="pt"):  # checks the header, and that the file is as long as it says
+            with safe_open(path, framework="np"):  # checks header and length; "pt" imports torch
                 pass
             with path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
@@ -213,6 +215,8 @@ def _copy_through_memory(source: BinaryIO, target: BinaryIO, count: int) -> int:
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:
+    import torch  # what only looks at a checkpoint does without
+
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 

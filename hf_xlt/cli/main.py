@@ -6,9 +6,6 @@ import logging
 import os
 import sys
 
-import datasets
-from transformers.utils import logging as transformers_logging
-
 from hf_xlt.cli import measure as measure  # registers its commands
 from hf_xlt.cli import transfer as transfer
 from hf_xlt.cli.app import IS_MAIN, app
@@ -18,12 +15,15 @@ from hf_xlt.files.printable import one_line
 
 
 def quiet_libraries() -> None:
-    """Leave the screen to our own progress bars; without a terminal there are plain lines in their place."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    """Leave the screen to our own progress bars; without a terminal there are plain lines in their place.
+
+    The libraries read these variables when they are imported, which no command does before it must.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.basicConfig(format="%(message)s")
     if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         logging.getLogger("hf_xlt").setLevel(logging.INFO)
     if not IS_MAIN:
         logging.getLogger("hf_xlt").setLevel(logging.ERROR)
@@ -48,11 +48,7 @@ def main() -> None:
 
 
 def check_words(words: list[str]) -> None:
-    """Refuse what cannot be printed, on a card or here: bytes that are not UTF-8.
-
-    Raises:
-        InputError: If a word of the command line holds some.
-    """
+    """Refuse what cannot be printed, on a card or here: bytes that are not UTF-8."""
     for word in words:
         if not word.isascii() and word != word.encode("utf-8", "replace").decode():
             raise InputError(f"{word!r} is not UTF-8. Rename the file, or give the name in UTF-8.", value=word)

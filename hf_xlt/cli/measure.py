@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hf_xlt.cli.app import command, console, say
 from hf_xlt.cli.effect import check_settings
-from hf_xlt.cli.options import Trust
-from hf_xlt.device import PRECISIONS
+from hf_xlt.cli.options import TASKS, PrecisionName, Trust, several_of
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.config import EvaluationConfig, FineTuningConfig, ModelSpec
-from hf_xlt.evaluation.evaluate import evaluate_model
-from hf_xlt.evaluation.language_model import evaluate_checkpoint
-from hf_xlt.evaluation.structure import structure as compare_structure
-from hf_xlt.evaluation.tasks.data import parse_data
-from hf_xlt.evaluation.tasks.registry import task_names
-from hf_xlt.report.comparison import PAGE, compare_models
-from hf_xlt.report.tables import text_table
-from hf_xlt.study import load_study, run_study
 
-Tasks = Annotated[str | None, typer.Option(help=f"Comma between them: {', '.join(task_names())}.")]
+if TYPE_CHECKING:
+    from hf_xlt.evaluation.config import EvaluationConfig
+
+Tasks = Annotated[
+    str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.", autocompletion=several_of(TASKS))
+]
 DataOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -46,9 +41,7 @@ Seeds = Annotated[str, typer.Option(help="Seeds of supervised tasks, comma betwe
 Quick = Annotated[bool, typer.Option("--quick", help="A small budget: fewer examples and epochs.")]
 Probe = Annotated[bool, typer.Option("--probe", help="Train only the heads, on the frozen encoder.")]
 Layer = Annotated[int | None, typer.Option(help="Whose states heads get, 0 for the embeddings; the last by default.")]
-Precision = Annotated[
-    str, typer.Option(help=f"What the encoder computes in while a task is learned: {' or '.join(PRECISIONS)}.")
-]
+Precision = Annotated[PrecisionName, typer.Option(help="What the encoder computes in while a task is learned.")]
 Dropout = Annotated[
     float | None,
     typer.Option(help="Of the encoder while it learns; as its configuration says by default. 0 is faster on a CPU."),
@@ -86,6 +79,12 @@ def evaluate(
     --data retrieval.test=en-de.tsv --data upos.train=en-train.conllu --data upos.dev=en-dev.conllu
     --data upos.test=de-test.conllu
     """
+    from hf_xlt.evaluation.config import ModelSpec
+    from hf_xlt.evaluation.evaluate import evaluate_model
+    from hf_xlt.evaluation.language_model import evaluate_checkpoint
+    from hf_xlt.evaluation.tasks.data import parse_data
+    from hf_xlt.report.tables import text_table
+
     if corpus is not None:
         if tasks is not None:
             raise InputError("Give --corpus or --tasks, not both: --tasks language-model measures on a text as well.")
@@ -137,6 +136,10 @@ def compare(
 
     Example: hf-xlt compare minilm-german minilm-german-random --tasks classification --data sib.yaml --output compared
     """
+    from hf_xlt.evaluation.tasks.data import parse_data
+    from hf_xlt.report.comparison import PAGE, compare_models
+    from hf_xlt.report.tables import text_table
+
     comparison = compare_models(
         models,
         _list(tasks),
@@ -176,6 +179,9 @@ def structure(
 
     Example: hf-xlt structure google-bert/bert-base-cased google-bert/bert-base-german-cased --parallel en-de.tsv
     """
+    from hf_xlt.evaluation.structure import structure as compare_structure
+    from hf_xlt.report.tables import text_table
+
     found = compare_structure(
         model_a,
         model_b,
@@ -215,6 +221,9 @@ def study(
 
     Example: hf-xlt study --corpus en=en.txt.gz --corpus de=de.txt.gz --parallel en-de.tsv --output study
     """
+    from hf_xlt.report.tables import text_table
+    from hf_xlt.study import load_study, run_study
+
     check_settings(settings, [f"corpora.{text.partition('=')[0]}" for text in corpus or []])
     given = [f"corpora.{language}" for language in corpus or []]
     given += [f"{name}={value}" for name, value in (("parallel", parallel), ("dictionary", dictionary)) if value]
@@ -233,6 +242,8 @@ def _list(text: str | None) -> list[str]:
 def _config(
     zero_shot: bool, seeds: str, quick: bool, probe: bool, layer: int | None, precision: str, dropout: float | None
 ) -> EvaluationConfig:
+    from hf_xlt.evaluation.config import EvaluationConfig, FineTuningConfig
+
     try:
         numbers = tuple(int(seed) for seed in seeds.split(","))
     except ValueError as error:

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from hf_xlt.evaluation.tasks.registry import task_names
+from hf_xlt.initializers import METHODS as INITIALIZERS
+
+METHODS = tuple(INITIALIZERS)
+TASKS = task_names()
+RECIPES = tuple(sorted(path.stem for path in Path(__file__).parents[1].glob("recipes/*.yaml")))
+Demonstration = Literal["clp", "trelm"]
+Family = Literal["byte-level-bpe", "unigram", "wordpiece"]
+Weighting = Literal["paper", "positive", "top-k", "sparsemax"]
+PrecisionName = Literal["float32", "bfloat16"]
+
+
+def one_of(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """What a shell offers for an argument that may be one of these names, or something else."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+def several_of(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """The same for names with commas between."""
+
+    def offered(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in names if name.startswith(last) and name not in before.split(",")]
+
+    return offered
+
 
 Source = Annotated[str | None, typer.Option(help="Checkpoint to start from: a Hub id or a folder.")]
 Helper = Annotated[str | None, typer.Option(help="Small model of the target language: a Hub id or a folder.")]

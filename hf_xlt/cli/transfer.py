@@ -11,15 +11,17 @@ from typing import Annotated
 
 import typer
 
-from hf_xlt.checkpoint import atomic_folder, chat_of, check_output, open_tokenizer
-from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.cli.app import command, command_line, console, say
 from hf_xlt.cli.effect import check_settings
 from hf_xlt.cli.options import (
+    METHODS,
+    RECIPES,
     ChatTemplate,
     CorpusFiles,
+    Demonstration,
     DictionaryFiles,
     Donor,
+    Family,
     Helper,
     Output,
     Overwrite,
@@ -29,40 +31,33 @@ from hf_xlt.cli.options import (
     Tokenizer,
     Trust,
     VectorsFile,
+    Weighting,
+    one_of,
 )
-from hf_xlt.demo import run_demo
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.translations import read_dictionary
-from hf_xlt.files.corpora import Corpus
-from hf_xlt.hub.push import plan_upload
-from hf_xlt.initializers import METHODS
-from hf_xlt.initializers.base import TRANSPORT_FILE
-from hf_xlt.initializers.evidence import check_files, evidence_facts, read_places
-from hf_xlt.initializers.health import Health, health_tables
-from hf_xlt.initializers.registry import AUTO, choose, initializer, unused_evidence, used_evidence
-from hf_xlt.recipes import load_recipe, set_value, shipped_recipes
-from hf_xlt.report.tables import example_token, explanation_table, results_table, text_table
-from hf_xlt.runs import run_recipe
-from hf_xlt.runs.kinds import kind_of_run
-from hf_xlt.tokenizers.extend import extend_tokenizer
-from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, check_numbers, train_tokenizer, train_tokenizer_like
-from hf_xlt.transport import Transport
 
 
 @command
 def demo(
-    recipe: Annotated[str, typer.Option(help="Which recipe to show.")] = "clp",
+    recipe: Annotated[Demonstration, typer.Option(help="Which recipe to show.")] = "clp",
     output: Output = Path("hf-xlt-demo"),
     overwrite: Overwrite = False,
     seeds: Annotated[int, typer.Option(help="How often to train each method.", min=1)] = 1,
 ) -> None:
     """Teach German to the embedded English model, offline, in about three minutes, and show what was saved."""
+    from hf_xlt.demo import run_demo
+
     run_demo(recipe, output, console, command=command_line(), seeds=seeds, overwrite=overwrite)
 
 
 @command
 def initialize(
-    method: Annotated[str, typer.Argument(help=f"How target rows are made: {', '.join(METHODS)}; or {AUTO}.")],
+    method: Annotated[
+        str,
+        typer.Argument(
+            help=f"How target rows are made: {', '.join(METHODS)}; or auto.", autocompletion=one_of((*METHODS, "auto"))
+        ),
+    ],
     output: Output,
     source: Source = None,
     tokenizer: Tokenizer = None,
@@ -77,9 +72,7 @@ def initialize(
         typer.Option(help="Text of the target language, to judge the rows by: files or Hub dataset ids."),
     ] = None,
     source_corpus: Annotated[str | None, typer.Option(help="Text of the source language, for adversarial.")] = None,
-    weighting: Annotated[
-        str | None, typer.Option(help="How cosines become weights: paper, positive, top-k or sparsemax.")
-    ] = None,
+    weighting: Annotated[Weighting | None, typer.Option(help="How cosines become weights.")] = None,
     k: Annotated[int | None, typer.Option(help="Source tokens in a row.", min=1)] = None,
     temperature: Annotated[float | None, typer.Option(help="What similarities are divided by, for top-k.")] = None,
     ignore_case: Annotated[bool, typer.Option("--ignore-case", help="Match tokens that differ in case only.")] = False,
@@ -98,6 +91,15 @@ def initialize(
     hf-xlt initialize auto --source google-bert/bert-base-cased --tokenizer google-bert/bert-base-german-cased
     --parallel en-de.tsv --dictionary en-de.txt --output bert-base-german
     """
+    from hf_xlt.checkpoint.contents import left_behind
+    from hf_xlt.checkpoint.rewrite import chat_of
+    from hf_xlt.files.folders import check_output
+    from hf_xlt.files.plain_yaml import set_value
+    from hf_xlt.initializers.evidence import check_files, evidence_facts, read_places
+    from hf_xlt.initializers.health import Health, health_tables
+    from hf_xlt.initializers.registry import AUTO, choose, initializer, unused_evidence, used_evidence
+    from hf_xlt.report.tables import example_token, text_table
+
     given = {"source": source, "tokenizer": tokenizer, "helper": helper, "donor": donor,
              "dictionary": _named(dictionary), "parallel": _named(parallel), "vectors": vectors,
              "source_vectors": source_vectors, "corpus": _named(corpus), "source_corpus": source_corpus}  # fmt: skip
@@ -142,7 +144,12 @@ def initialize(
 
 @command
 def run(
-    recipe: Annotated[str, typer.Argument(help=f"A shipped recipe ({', '.join(shipped_recipes())}) or a .yaml file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help=f"A shipped recipe ({', '.join(RECIPES)}) or a .yaml file.", autocompletion=one_of(RECIPES)
+        ),
+    ],
     output: Output,
     source: Source = None,
     tokenizer: Annotated[
@@ -167,20 +174,23 @@ def run(
     ] = None,
     held_out: Annotated[str | None, typer.Option(help="Text to measure on; by default lines of the corpus.")] = None,
     language: Annotated[str | None, typer.Option(help="Code of the target language, for the card.")] = None,
-    license: Annotated[str | None, typer.Option(help="Licence, for the card.")] = None,
+    license: Annotated[str | None, typer.Option(help="License, for the card.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Also train the baselines on the same data.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: stages.0.steps=500.")] = None,
     chat_template: ChatTemplate = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made, and of what.")] = False,
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,
 ) -> None:
-    """Carry out a recipe: initialise, train on the target language, measure, write model, card and pictures.
+    """Carry out a recipe: initialize, train on the target language, measure, write model, card and pictures.
 
     A killed run goes on where it stopped when the same command is given again.
 
     Example: hf-xlt run clp --source google-bert/bert-large-cased --helper google-bert/bert-base-german-cased
     --corpus de.txt.gz --output bert-large-german --compare
     """
+    from hf_xlt.recipes import load_recipe
+
     given = {"source": source, "target_tokenizer": tokenizer, "helper": helper, "donor": donor,
              "language": language, "license": license,
              "data.corpus": _named(corpus), "data.source_corpus": source_corpus, "data.parallel": _named(parallel),
@@ -193,6 +203,18 @@ def run(
     if languages and load_recipe(recipe).trelm is None:
         raise InputError(f"--languages is for recipes of two languages, such as trelm and ramen; {recipe} is none.")
     loaded = load_recipe(recipe, [*overrides, *(settings or [])])
+
+    from hf_xlt.checkpoint.tokenizer import open_tokenizer
+    from hf_xlt.files.folders import check_output
+    from hf_xlt.report.tables import results_table, text_table
+    from hf_xlt.runs import plan_run, run_recipe
+    from hf_xlt.runs.kinds import kind_of_run
+
+    if dry_run:
+        check_output(output, overwrite=overwrite, sources=loaded.places)
+        console.print(text_table(plan_run(loaded, compare=compare).table()))
+        say(f"Nothing was made. Without --dry-run it would be in {output}.")
+        return
     results = run_recipe(loaded, output, command_line(), compare=compare, overwrite=overwrite)
     kind = kind_of_run(loaded)(loaded)
     if kind.result_rows(results):
@@ -219,6 +241,11 @@ def explain(
 
     Example: hf-xlt explain bert-large-german --text "Der Hund schläft."
     """
+    from hf_xlt.checkpoint.tokenizer import open_tokenizer
+    from hf_xlt.initializers.base import TRANSPORT_FILE
+    from hf_xlt.report.tables import explanation_table
+    from hf_xlt.transport import Transport
+
     transport = Transport.load(folder / TRANSPORT_FILE)
     asked = list(tokens or [])
     if text is not None:
@@ -244,17 +271,13 @@ def tokenizer(
         str | None, typer.Option(help="Model whose tokenizer to keep and add tokens to: a Hub id or a folder.")
     ] = None,
     added: Annotated[int, typer.Option(help="With --extend: tokens to add.")] = 5000,
-    family: Annotated[str, typer.Option(help=f"Without --like or --extend: {', '.join(FAMILIES)}.")] = next(
-        iter(FAMILIES)
-    ),
+    family: Annotated[Family, typer.Option(help="Without --like or --extend.")] = "byte-level-bpe",
     vocab_size: Annotated[int, typer.Option(help="Entries wanted, but for --extend.")] = 32000,
     dictionary: Annotated[
         list[str] | None,
         typer.Option(help="Words and translations, source first: translations are text too. May be given again."),
     ] = None,
-    min_frequency: Annotated[
-        int, typer.Option(help="Text seen less often becomes no entry; not for --extend.")
-    ] = MIN_FREQUENCY,
+    min_frequency: Annotated[int, typer.Option(help="Text seen less often becomes no entry; not for --extend.")] = 1,
     lowercase: Annotated[
         bool | None,
         typer.Option("--lowercase/--cased", help="Make capital letters small; unless given, as --like does, or not."),
@@ -272,6 +295,13 @@ def tokenizer(
 
     Example: hf-xlt tokenizer --extend google-bert/bert-base-cased --added 5000 --corpus de.txt.gz --output bert-german
     """
+    from hf_xlt.checkpoint.tokenizer import open_tokenizer
+    from hf_xlt.evidence.translations import read_dictionary
+    from hf_xlt.files.corpora import Corpus
+    from hf_xlt.files.folders import atomic_folder
+    from hf_xlt.tokenizers.extend import extend_tokenizer
+    from hf_xlt.tokenizers.train import check_numbers, train_tokenizer, train_tokenizer_like
+
     if like is not None and extend is not None:
         raise InputError("--like trains a new tokenizer and --extend keeps the old one; give one of them.")
     words = () if not dictionary else (target for _, target in read_dictionary(dictionary).pairs)
@@ -312,6 +342,8 @@ def push(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be uploaded and deleted.")] = False,
 ) -> None:
     """Upload a model folder to the Hub in one commit, and delete there what an earlier model has left."""
+    from hf_xlt.hub.push import plan_upload
+
     upload = plan_upload(folder, repo_id, private=private or None, token=token)
     for path in upload.files if dry_run else ():
         say(f"upload {path}")

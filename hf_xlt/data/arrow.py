@@ -12,7 +12,7 @@ from datasets import Dataset, Features
 from datasets.arrow_writer import ArrowWriter
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.files.whole import whole_file
+from hf_xlt.files.folders import whole_file
 
 
 def memory_mapped(

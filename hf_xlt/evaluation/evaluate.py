@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint import checkpoint_content
+from hf_xlt.checkpoint.fetch import checkpoint_content
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
 from hf_xlt.evaluation.metrics import Metric

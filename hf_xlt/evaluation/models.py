@@ -12,8 +12,11 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import logging as transformers_logging
 
-from hf_xlt.checkpoint import Checkpoint, ModelKind, check_body, kind_of, open_tokenizer
-from hf_xlt.device import accelerator
+from hf_xlt.checkpoint.checks import check_body
+from hf_xlt.checkpoint.kind import ModelKind, kind_of
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
+from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.trelm import TreLMConfig, TreLMPreTrainedModel
@@ -72,7 +75,7 @@ class Encoder:
         elif spec.source is not None:
             own = cast(nn.Embedding, model.get_input_embeddings())
             setups = {"source": _rows_of(spec, own.embedding_dim), "target": LanguageSetup(tokenizer, own)}
-        model.to(device=accelerator())  # type: ignore[call-arg]
+        model.to(device=best_device())  # type: ignore[call-arg]
         return cls(spec.name, model.eval(), setups)
 
     @property
@@ -127,7 +130,7 @@ class LanguageModel:
             require_languages(checkpoint, spec.languages[1:])
             tokenizer = tokenizer_of(checkpoint, spec.languages[1])
             model.set_language(spec.languages[1])
-        return cls(spec.name, kind, model.to(accelerator()).eval(), tokenizer)
+        return cls(spec.name, kind, model.to(best_device()).eval(), tokenizer)
 
     @property
     def max_length(self) -> int:

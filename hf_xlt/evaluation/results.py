@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import write_whole
 from hf_xlt.hub.card import CardTable
 
 # Scores that are no shares: shown as they are, not in per cent.

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.contents import check_modules
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.sentences import MEAN, SentenceModules, foreign_module
-from hf_xlt.device import accelerator
+from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.models import positions, quiet
 from hf_xlt.evaluation.retrieval import BATCH, in_batches, mean_pooled
@@ -169,7 +169,7 @@ def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
             checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
         )
     tokenizer = checkpoint.tokenizer()
-    return BodyEncoder(body.to(accelerator()).eval(), tokenizer, SentenceHead(declared, tokenizer))
+    return BodyEncoder(body.to(best_device()).eval(), tokenizer, SentenceHead(declared, tokenizer))
 
 
 def sentence_head(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> SentenceHead:
@@ -246,7 +246,7 @@ def _opened(checkpoint: Checkpoint, declared: SentenceModules) -> Any:
         with quiet(), _library_quiet():
             return SentenceTransformer(
                 str(checkpoint.folder),
-                device=str(accelerator()),
+                device=str(best_device()),
                 trust_remote_code=checkpoint.trust_remote_code,
                 local_files_only=True,
                 model_kwargs={"dtype": torch.float32},

@@ -15,10 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
-from hf_xlt.files.json_text import json_lines
-from hf_xlt.files.place import several
-from hf_xlt.files.revision import commit_in, split_revision
-from hf_xlt.files.text import COMPRESSED, check_text, opened, suffix_of, text_lines
+from hf_xlt.files.place import commit_in, several, split_revision
+from hf_xlt.files.text import COMPRESSED, check_text, json_lines, opened, suffix_of, text_lines
 
 TEXT_COLUMN = "text"
 

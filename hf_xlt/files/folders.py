@@ -1,16 +1,15 @@
-"""Write a folder that appears whole or not at all."""
+"""Files and folders that appear whole or not at all, and the refusal of places where they cannot."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.modes import ordinary_modes
 from hf_xlt.files.ours import foreign_files, is_marked, mark, some
 
 LONGEST_NAME = 255  # bytes, of the file systems in use
@@ -29,9 +28,6 @@ def atomic_folder(
         output: The folder to make.
         overwrite: Whether an existing folder that hf_xlt wrote may be replaced, once the new one is complete.
         sources: Files and folders that are read meanwhile, which the output may not touch.
-
-    Raises:
-        InputError: As `check_output` does.
     """
     output, sources = absolute(output), tuple(sources)
     _recover(output)
@@ -41,7 +37,7 @@ def atomic_folder(
         partial.mkdir()
         try:
             yield partial
-            ordinary_modes(partial)
+            _ordinary_modes(partial)
             mark(partial)
             check_output(output, overwrite=overwrite, sources=sources)  # it may have appeared meanwhile
             with put_aside(output):
@@ -57,9 +53,6 @@ def folder_in_place(
     """The folder `output` itself to write into, for what must know its own place; removed if the block raises.
 
     What it replaces is put aside meanwhile, and comes back if the block raises.
-
-    Raises:
-        InputError: As `check_output` does.
     """
     output, sources = absolute(output), tuple(sources)
     _recover(output)
@@ -72,6 +65,27 @@ def folder_in_place(
         except BaseException:
             shutil.rmtree(output, ignore_errors=True)
             raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A hidden path beside `path` to write to; it takes the place of `path` at the end, and is removed on an error."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
+        yield unfinished
+        unfinished.chmod(mode)  # safetensors leaves files that only their owner may read
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -97,10 +111,6 @@ def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterab
         output: A folder to make.
         overwrite: Whether it may replace one that hf_xlt wrote.
         sources: Files and folders that are read; those that do not exist, such as ids on the Hub, do not count.
-
-    Raises:
-        InputError: If `output` exists without `overwrite`, is no folder, holds files that hf_xlt did not write or the
-            working directory, if it is, holds or lies in one of `sources`, or if no folder can be made there.
     """
     output = absolute(output)
     check_apart(output, sources)
@@ -109,12 +119,41 @@ def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterab
     check_writable(output)
 
 
-def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
-    """Refuse an output that is, holds or lies in something that is read.
+def check_file(
+    path: str | Path,
+    *,
+    overwrite: bool,
+    ours: Callable[[Path], bool] = lambda path: True,
+    sources: Iterable[str | Path | None] = (),
+) -> None:
+    """Refuse a file that cannot be written, before work starts.
 
-    Raises:
-        InputError: Likewise.
+    Args:
+        path: The file to make.
+        overwrite: Whether it may replace a file that hf_xlt wrote.
+        ours: Whether a file is one of that kind.
+        sources: Files and folders that are read, which it may not touch.
     """
+    file = absolute(path)
+    check_apart(file, sources)
+    if os.path.lexists(file):
+        if not overwrite:
+            raise InputError(f"{path} exists; expected a new file. Choose another name or overwrite it.", path=file)
+        if file.is_symlink() or not file.is_file():
+            raise InputError(f"{path} is no ordinary file, so it is not overwritten. Choose another name.", path=file)
+        if not ours(file):
+            raise InputError(
+                f"{path} was not written by hf-xlt, so it is not overwritten. Choose another name.", path=file
+            )
+    if not file.parent.is_dir():
+        raise InputError(
+            f"{file.parent} is not a folder; expected one to write {file.name} to. Make it first.", path=file
+        )
+    check_writable(file)
+
+
+def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
+    """Refuse an output that is, holds or lies in something that is read."""
     place = _resolved(output)
     for source in sources:
         if source is None or not _exists(source):
@@ -130,11 +169,7 @@ def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
 
 
 def check_writable(output: Path) -> None:
-    """Refuse a place where no file or folder can be made, by making one.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse a place where no file or folder can be made, by making one."""
     place = next(parent for parent in output.parents if os.path.lexists(parent))
     if not place.is_dir():
         raise InputError(
@@ -160,11 +195,7 @@ def check_writable(output: Path) -> None:
 
 
 def check_space(output: str | Path, needed: int) -> None:
-    """Refuse to start writing `needed` bytes to `output` where they do not fit.
-
-    Raises:
-        InputError: If the disk has fewer bytes free.
-    """
+    """Refuse to start writing `needed` bytes to `output` where they do not fit."""
     place = next(parent for parent in absolute(output).parents if parent.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
@@ -175,11 +206,7 @@ def check_space(output: str | Path, needed: int) -> None:
 
 
 def absolute(output: str | Path) -> Path:
-    """The path with its parents resolved, so that two spellings compare equal; a link itself is not followed.
-
-    Raises:
-        InputError: If it is empty, or no name that a file can have everywhere.
-    """
+    """The path with its parents resolved, so that two spellings compare equal; a link itself is not followed."""
     text = os.fspath(output)
     if not text or "\0" in text or text != text.encode("utf-8", "replace").decode():
         raise InputError(f"The output {text!r} is no name of a file", value=text, expected="a path in UTF-8")
@@ -224,6 +251,17 @@ def _resolved(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):  # links in a circle
         return path
+
+
+def _ordinary_modes(folder: Path) -> None:
+    """Give all files and folders inside a folder the permissions that the umask gave the folder itself.
+
+    safetensors writes files that only their owner may read, and copies keep the permissions of what they are of.
+    """
+    mode = folder.stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 @contextmanager

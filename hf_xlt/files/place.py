@@ -1,4 +1,4 @@
-"""Where the examples of a task are: a file, and of a table which columns and which rows."""
+"""What a name stands for: a file, columns and rows of a table, a repository on the Hub at a revision."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from hf_xlt.errors import InputError
 from hf_xlt.files.table import Table
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^:@=/\\]+)=(?P<value>[^@/\\]*))?")
 
 
@@ -20,9 +21,6 @@ def several(places: str | Path | Sequence[str | Path], what: str) -> tuple[str |
     Args:
         places: One, or a list.
         what: What messages call one of them.
-
-    Raises:
-        InputError: If there is none, or one is named twice.
     """
     named = (places,) if isinstance(places, str | Path) else tuple(places)
     if not named:
@@ -37,6 +35,28 @@ def file_of(place: str | Path) -> Path:
     return Path(Place.at(os.path.expanduser(place)).path)
 
 
+def split_revision(name: str) -> tuple[str, str | None]:
+    """A Hub id and the branch, tag or commit that `@` adds to it, None where there is none.
+
+    A file or folder here whose name has an `@` is taken as it is.
+    """
+    if os.path.exists(os.path.expanduser(name)):
+        return name, None
+    repository, at, revision = name.rpartition("@")
+    return (repository, revision) if at and repository and revision else (name, None)
+
+
+def commit_in(name: str) -> str | None:
+    """The commit that a Hub id names by its whole hash."""
+    revision = split_revision(name)[1]
+    return revision if revision is not None and is_commit(revision) else None
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision is the whole hash of a commit, which never stands for anything else."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
 @dataclass(frozen=True)
 class Place:
     """A file, and of a table which columns and which rows.
@@ -47,9 +67,6 @@ class Place:
             no header row and columns go by position.
         column: Only rows that have `value` in this column; None for all.
         value: See `column`.
-
-    Raises:
-        InputError: If a column is named twice.
     """
 
     path: str
@@ -67,20 +84,12 @@ class Place:
 
     @classmethod
     def at(cls, text: str | Path) -> Place:
-        """The file of that very name, if there is one; else as `parse` reads it.
-
-        Raises:
-            InputError: As from `parse`.
-        """
+        """The file of that very name, if there is one; else as `parse` reads it."""
         return cls(str(text)) if os.path.isfile(text) else cls.parse(str(text))
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """`PATH`, `PATH:column,column` or `PATH:column,column@column=value`, e.g. `topics.tsv.gz:de,topic@split=test`.
-
-        Raises:
-            InputError: If rows are chosen without naming columns.
-        """
+        """`PATH`, `PATH:column,column` or `PATH:column,column@column=value`, e.g. `topics.tsv:de,topic@split=test`."""
         match = _PLACE.fullmatch(text)
         if match is None or (match["column"] and not match["columns"]):
             raise InputError(f"{text!r} is no place of a table; expected PATH:column,column@column=value.")
@@ -92,10 +101,6 @@ class Place:
 
         Args:
             count: How many cells are expected: the columns named, or the first so many.
-
-        Raises:
-            InputError: If the file cannot be read, the header row lacks a column or has it twice, as many columns as
-                expected are not named, or a line has too few cells.
         """
         table = Table.of(self.path)
         if self.columns:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from hf_xlt.errors import InputError
 
 BOOL = "tag:yaml.org,2002:bool"
 FLOAT = "tag:yaml.org,2002:float"
@@ -38,11 +41,7 @@ for _class in (_Loader, _Dumper):
 
 
 def load(text: str) -> Any:
-    """Plain data of a YAML text.
-
-    Raises:
-        yaml.YAMLError: If it is none, a key is given twice, or it is nested too deeply or repeats itself too often.
-    """
+    """Plain data of a YAML text."""
     try:
         data = yaml.load(text, Loader=_Loader)
         size = _size(data, {})
@@ -55,9 +54,61 @@ def load(text: str) -> Any:
     return data
 
 
+def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The mapping in a YAML file, with overrides.
+
+    Args:
+        path: The file.
+        what: What messages call it.
+        overrides: `dotted.key=value` each, the value in YAML: `stages.0.steps=500`.
+    """
+    try:
+        data = load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{what} {path} must be a mapping with a `name`; see the shipped ones.")
+    for override in overrides:
+        set_value(data, override)
+    return data
+
+
+def set_value(data: Any, override: str) -> None:
+    """Set one value in plain data, in place.
+
+    Args:
+        data: Mappings and lists.
+        override: `dotted.key=value`, the value in YAML.
+    """
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise InputError(f"Override {override!r} is not of the form key=value, e.g. stages.0.steps=500.")
+    try:
+        value = load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"Override {override!r}: the value is not YAML; put it in quotes.") from error
+    *parents, last = key.split(".")
+    for parent in parents:
+        data = _child(data, parent, override)
+    _child(data, last, override)
+    data[int(last) if isinstance(data, list) else last] = value
+
+
 def dump(data: Any) -> str:
     """YAML text that `load` reads back equal; tuples become lists."""
     return yaml.dump(_plain(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _child(data: Any, key: str, override: str) -> Any:
+    if isinstance(data, list):
+        if not key.isdigit() or int(key) >= len(data):
+            raise InputError(f"Override {override!r}: there is no item {key}; the list has {len(data)}.")
+        return data[int(key)]
+    if not isinstance(data, dict):
+        raise InputError(f"Override {override!r}: {data!r} has no part {key}.")
+    if data.get(key) is None:
+        data[key] = {}
+    return data[key]
 
 
 def _size(value: Any, known: dict[int, int | None]) -> int:

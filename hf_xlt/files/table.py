@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.json_text import json_lines
-from hf_xlt.files.text import check_text, suffix_of, text_lines
+from hf_xlt.files.text import check_text, json_lines, suffix_of, text_lines
 
 SEEN = 1000
 """How many lines are looked at to find out how a file is written."""
@@ -53,9 +52,6 @@ class Table:
             path: `.jsonl` has an object a line, `.csv` commas or semicolons; any other has the first of the separators
                 that most of its lines hold, or an object a line where the first line is one.
             separators: Those that are looked for.
-
-        Raises:
-            InputError: If the file cannot be read, or is no table of its kind.
         """
         path = Path(path)
         suffix = suffix_of(path)
@@ -73,11 +69,7 @@ class Table:
         return cls(path, "\t")
 
     def rows(self) -> Iterator[Row]:
-        """Number and cells of each line: of objects the cells of `keys`, empty where one has none.
-
-        Raises:
-            InputError: If the file cannot be read, with the line.
-        """
+        """Number and cells of each line: of objects the cells of `keys`, empty where one has none."""
         if self.separator == _JSON:
             return self._objects()
         if self.quoted and self.separator != "\t":

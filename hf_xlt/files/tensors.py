@@ -13,17 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.whole import check_file, whole_file
+from hf_xlt.files.folders import check_file, whole_file
 
 
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, overwrite: bool = False
 ) -> Path:
-    """Write tensors to one file.
-
-    Raises:
-        InputError: As `check_file` does; only a file of the same format is overwritten.
-    """
+    """Write tensors to one file."""
     path = Path(path)
     content_format = metadata.get("format")
     check_file(path, overwrite=overwrite, ours=lambda old: _format(old) == content_format)
@@ -42,9 +38,6 @@ def read_tensors(
         kind: What it should hold, for messages.
         content_format: What its metadata must give as `format`.
         writer: What writes such files, for messages.
-
-    Raises:
-        InputError: If the file is missing, unreadable, or holds something else.
     """
     path = Path(path)
     if not path.is_file():

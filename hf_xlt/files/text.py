@@ -1,13 +1,15 @@
-"""Files of text: their bytes, whatever they are compressed with, and their lines."""
+"""Files of text: their bytes, whatever they are compressed with, their lines, and the JSON in them."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,12 +47,7 @@ def suffix_of(path: str | Path) -> str:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked if it is gzip, bzip2 or xz, which its first bytes tell.
-
-    Raises:
-        InputError: If the file is missing, unreadable or damaged, packed in another way, or not in the way its name
-            says.
-    """
+    """The bytes of a file, unpacked if it is gzip, bzip2 or xz, which its first bytes tell."""
     path = Path(path)
     try:
         if not os.path.isfile(path):  # which is False, too, where a path cannot be
@@ -67,10 +64,6 @@ def text_lines(path: str | Path) -> Iterator[str]:
     r"""The lines of a UTF-8 text file, packed or not, without line ends.
 
     Lines end with `\n` or `\r\n`, and with nothing else.
-
-    Raises:
-        InputError: As from `opened`; or at the first line that is not UTF-8 or holds a NUL character, or if carriage
-            returns stand alone where lines should end.
     """
     path = Path(path)
     with opened(path) as file:
@@ -86,11 +79,7 @@ def text_lines(path: str | Path) -> Iterator[str]:
 
 
 def check_text(text: str, path: str | Path, line: int, unit: str = "line") -> str:
-    """The text itself, if it can be written as UTF-8 and has no NUL.
-
-    Raises:
-        InputError: If it holds a NUL character or half of a surrogate pair.
-    """
+    """The text itself, if it can be written as UTF-8 and has no NUL."""
     if "\0" in text:
         raise InputError(
             f"{path} holds a NUL character at {unit} {line}; expected text. Remove it.", path=path, line=line
@@ -105,6 +94,28 @@ def check_text(text: str, path: str | Path, line: int, unit: str = "line") -> st
             line=line,
         ) from error
     return text
+
+
+def json_value(text: str, path: str | Path, line: int = 1) -> Any:
+    """The value of a JSON text that begins at a line of a file."""
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply at line {line} to be read.", path=path, line=line) from error
+    except json.JSONDecodeError as error:
+        at = line + error.lineno - 1
+        raise InputError(
+            f"{path} is not JSON at line {at} ({error.msg}, character {error.colno}).", path=path, line=at
+        ) from error
+    except ValueError as error:  # a key twice, or a number of thousands of digits
+        raise InputError(f"{path} cannot be read at line {line} ({error}).", path=path, line=line) from error
+
+
+def json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
+    """Line number, from 1, and value of each line that is not blank."""
+    for number, line in enumerate(text_lines(path), start=1):
+        if line.strip():
+            yield number, json_value(line, path, number)
 
 
 def first_numbers(numbers: Sequence[int]) -> str:
@@ -154,3 +165,12 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
             path=path,
             line=number,
         ) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object with each key once."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice!r} is there twice")
+    return made

@@ -16,8 +16,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Mo
 from huggingface_hub.errors import HfHubHTTPError
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint.contents import transformer_path
-from hf_xlt.checkpoint.open import ADAPTERS
+from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml

@@ -19,25 +19,15 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_one_of, require_seed, require_whole, short
-from hf_xlt.checkpoint import (
-    Checkpoint,
-    FittedTokenizer,
-    assemble,
-    auto_class_name,
-    chat_of,
-    check_finite,
-    check_output,
-    kind_of,
-    open_tokenizer,
-    revocabulary,
-    rows_of_ids,
-    target_settings,
-    tokens_without_row,
-)
-from hf_xlt.checkpoint.fit import check_opens
-from hf_xlt.checkpoint.rewrite import TargetSettings
+from hf_xlt.checkpoint.checks import check_finite, rows_of_ids, tokens_without_row
+from hf_xlt.checkpoint.fit import FittedTokenizer, check_opens
+from hf_xlt.checkpoint.kind import auto_class_name, kind_of
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import TargetSettings, assemble, chat_of, revocabulary, target_settings
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.folders import check_output
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
 from hf_xlt.hub.push import push
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of

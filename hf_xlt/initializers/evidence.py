@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import require_finite, require_ids
-from hf_xlt.checkpoint import Checkpoint, FittedTokenizer
+from hf_xlt.checkpoint.fit import FittedTokenizer
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.data.frequency import frequency_order
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import read_dictionary, read_parallel

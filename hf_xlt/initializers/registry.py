@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from hf_xlt.arguments import checked, require_type
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.base import Initializer

@@ -42,6 +42,14 @@ OWN = {
 }
 
 
+_FORMER_KEY = re.compile(rf"((?:stages\.\d+|training)\.)({'|'.join(FORMER)})(?==)")
+
+
+def of_today(override: str) -> str:
+    """An override `stages.0.steps=7` by the name that the setting has today."""
+    return _FORMER_KEY.sub(lambda match: match[1] + FORMER[match[2]], override, count=1)
+
+
 class Halves(Settings):
     """Two earlier stages that were trained apart: one gives the lower layers, the other the upper ones."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.compare import SAMPLES, ComparedResult, compare_results, comparison_table
 from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec

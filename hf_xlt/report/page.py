@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.folders import check_file, write_whole
 from hf_xlt.files.printable import printable
-from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.hub.card import CardTable
 
 METHOD_COLORS = ("#1f5fa8", "#b8372f", "#2e8b57", "#7a4fa3", "#00838f")

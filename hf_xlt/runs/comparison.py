@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import assemble
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
+from hf_xlt.checkpoint.rewrite import assemble
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
 from hf_xlt.recipes.stage import Stage

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_xlt import checkpoint
+from hf_xlt.checkpoint.fetch import pinned
 from hf_xlt.files.content import content_of
 from hf_xlt.files.corpora import Corpus
-from hf_xlt.files.place import file_of
-from hf_xlt.files.revision import commit_in
+from hf_xlt.files.place import commit_in, file_of
 from hf_xlt.recipes.recipe import Recipe
 
 CHECKPOINTS = ("source", "helper", "donor", "target_tokenizer")
@@ -24,7 +23,7 @@ def with_commits(recipe: Recipe) -> Recipe:
     Raises:
         InputError: If a checkpoint or tokenizer is neither here nor on the Hub.
     """
-    checkpoints = {name: each(checkpoint.pinned, getattr(recipe, name)) for name in CHECKPOINTS}
+    checkpoints = {name: each(pinned, getattr(recipe, name)) for name in CHECKPOINTS}
     corpora = {name: each(pinned_corpus, getattr(recipe.data, name)) for name in CORPORA}
     return recipe.replace(**checkpoints, data=recipe.data.replace(**corpora))
 

@@ -17,12 +17,12 @@ from peft import LoraModel
 from transformers import PreTrainedModel, TrainerCallback
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint import atomic_folder, check_output, check_space
+from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.language_model import Quality, ValidationSet, continuations, measure
 from hf_xlt.evaluation.models import SOURCE_TOKENIZER
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import atomic_folder, check_output, check_space, write_whole
 from hf_xlt.hub.card import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.recipe import Recipe
@@ -32,7 +32,7 @@ from hf_xlt.runs.contents import contents, with_commits
 from hf_xlt.runs.keep import ADAPTERS, save_kept
 from hf_xlt.runs.kinds import Kind
 from hf_xlt.runs.plan import check_length, check_recipe, training_bytes
-from hf_xlt.runs.processes import best_device, by_main, main_first, processes
+from hf_xlt.runs.processes import by_main, main_first, processes
 from hf_xlt.runs.results import Results, Run, hardware
 from hf_xlt.runs.text import Measured, Text
 from hf_xlt.runs.training.adapters import write_adapters

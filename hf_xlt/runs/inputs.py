@@ -11,14 +11,18 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import TRAINED, Checkpoint, atomic_folder, chat_of, check_body, has_other_head, kind_of
-from hf_xlt.checkpoint import open_tokenizer as opened_tokenizer
 from hf_xlt.checkpoint.chat import Chat
+from hf_xlt.checkpoint.checks import check_body
 from hf_xlt.checkpoint.contents import modules
+from hf_xlt.checkpoint.kind import TRAINED, has_other_head, kind_of
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import chat_of
+from hf_xlt.checkpoint.tokenizer import open_tokenizer as opened_tokenizer
 from hf_xlt.data.target_side import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
 from hf_xlt.files.corpora import Corpus, Split
+from hf_xlt.files.folders import atomic_folder
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, Data, NewTokenizer, Recipe
 from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.tokenizers.train import train_tokenizer, train_tokenizer_like

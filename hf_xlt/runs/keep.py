@@ -12,8 +12,10 @@ import torch
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, ModelKind, write_tokenizer
 from hf_xlt.checkpoint.contents import carried_files, transformer_path
+from hf_xlt.checkpoint.kind import ModelKind
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.rewrite import write_tokenizer
 from hf_xlt.runs.kinds import Kind
 
 ADAPTERS = "adapters"

@@ -6,21 +6,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
+from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 
 T = TypeVar("T")
 
 # How long processes wait for one another: preparing the text of a large corpus takes hours.
 PATIENCE = timedelta(days=7)
-
-
-def best_device() -> torch.device:
-    """The accelerator where there is one, else the processor."""
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
 def processes() -> PartialState:

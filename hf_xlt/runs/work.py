@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import write_whole
 
 LOCK = "lock"
 STAMP = "run.json"

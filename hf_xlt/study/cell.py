@@ -13,7 +13,7 @@ from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
 from hf_xlt.evaluation.evaluate import evaluate_model
 from hf_xlt.evaluation.structure import Structure, structure
 from hf_xlt.evidence.translations import read_parallel
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import write_whole
 from hf_xlt.recipes import Data, Recipe
 from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.runs import Results, run_recipe

@@ -16,12 +16,12 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint import atomic_folder, open_tokenizer
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.fine_tuning import TaskExamples
 from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.translations import read_parallel
-from hf_xlt.files.whole import write_whole
+from hf_xlt.files.folders import atomic_folder, write_whole
 from hf_xlt.recipes import Recipe
 from hf_xlt.runs.contents import contents_of, each, pinned_corpus
 from hf_xlt.runs.inputs import Inputs, trained

@@ -19,10 +19,10 @@ from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import FineTuningConfig
 from hf_xlt.files import plain_yaml
-from hf_xlt.recipes.load import plain_data
+from hf_xlt.files.plain_yaml import plain_data
 from hf_xlt.recipes.recipe import Code, NewTokenizer
 from hf_xlt.recipes.settings import MOST, Count, Name, Seed, SettingError, Settings, Several, Share, one_of, unknown
-from hf_xlt.recipes.stage import Stage
+from hf_xlt.recipes.stage import Stage, of_today
 
 DEFAULT = Path(__file__).with_name("study.yaml")
 NOTHING, EVERYTHING, EMBEDDINGS = "nothing", "everything", "embeddings"
@@ -243,4 +243,4 @@ def load_study(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
     chosen = DEFAULT if path is None else Path(path)
     if not chosen.is_file():
         raise InputError(f"No study {str(path)!r}: expected a .yaml file; leave it out for the shipped one.")
-    return Study(**plain_data(chosen, "Study", overrides))
+    return Study(**plain_data(chosen, "Study", tuple(map(of_today, overrides))))

@@ -12,8 +12,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, auto_class_name, check_body
-from hf_xlt.device import accelerator
+from hf_xlt.checkpoint.checks import check_body
+from hf_xlt.checkpoint.kind import auto_class_name
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.models import positions, tokenizer_of
 from hf_xlt.evaluation.sentence_encoder import LayerPooling
@@ -160,7 +162,7 @@ class LayerEncoder:
         if self.language is not None:
             model.set_language(self.language)
         body = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model.base_model
-        return cast(PreTrainedModel, body.to(accelerator()))
+        return cast(PreTrainedModel, body.to(best_device()))
 
 
 def _check_language(checkpoint: Checkpoint, language: str | None) -> None:

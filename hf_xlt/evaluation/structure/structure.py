@@ -24,8 +24,8 @@ from hf_xlt.evaluation.structure.cka import cka_map
 from hf_xlt.evaluation.structure.sample import Sample, check_parts
 from hf_xlt.evaluation.structure.states import LayerEncoder, States
 from hf_xlt.evidence.translations import ParallelText, read_parallel
+from hf_xlt.files.folders import check_file, write_whole
 from hf_xlt.files.place import file_of
-from hf_xlt.files.whole import check_file, write_whole
 from hf_xlt.geometry.csls import matches
 from hf_xlt.geometry.maps import procrustes
 from hf_xlt.geometry.similarity import unit_rows

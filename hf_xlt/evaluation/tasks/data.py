@@ -21,9 +21,8 @@ from hf_xlt.evidence.translations import ParallelText, read_parallel
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.content import content_of
 from hf_xlt.files.corpora import Corpus, dataset_rows
-from hf_xlt.files.json_text import json_lines
 from hf_xlt.files.place import Place, file_of
-from hf_xlt.files.text import check_text, suffix_of
+from hf_xlt.files.text import check_text, json_lines, suffix_of
 
 Data = Mapping[str, Mapping[str, str | Path]]
 """Task → role → file or dataset."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hf_xlt.checkpoint import ENCODER
+from hf_xlt.checkpoint.kind import ENCODER
 from hf_xlt.data.objectives import IGNORED, objective_for
 from hf_xlt.data.objectives.objective import evaluate_losses
 from hf_xlt.data.token_stream import Frame

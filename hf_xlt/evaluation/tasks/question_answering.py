@@ -17,8 +17,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics import HAN, AnswerOverlap, Reference
 from hf_xlt.evaluation.tasks.data import Records
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, SupervisedTask, TaskHead
-from hf_xlt.files.json_text import json_value
-from hf_xlt.files.text import text_lines
+from hf_xlt.files.text import json_value, text_lines
 
 LONGEST_ANSWER = 30  # tokens, as in BERT's run_squad
 BATCH = 1000

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hf_xlt.checkpoint import Checkpoint
 from hf_xlt.checkpoint.contents import modules
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.metrics import PrecisionAt1

@@ -19,8 +19,8 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined, Template
 
+from hf_xlt.files.place import split_revision
 from hf_xlt.files.printable import one_line, printable
-from hf_xlt.files.revision import split_revision
 from hf_xlt.hub.card.codes import public_code
 from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, CardTable, EvidenceFacts, ResultRow, RowCounts, Score, parsed
 from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_name, without_paths

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint import Checkpoint, check_finite
+from hf_xlt.checkpoint.checks import check_finite
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.printable import html_table

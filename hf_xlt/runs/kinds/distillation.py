@@ -18,8 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import AutoModel, PreTrainedModel
 
-from hf_xlt.checkpoint import ENCODER, auto_class_name, kind_of
-from hf_xlt.checkpoint.kind import ModelKind
+from hf_xlt.checkpoint.kind import ENCODER, ModelKind, auto_class_name, kind_of
 from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting
 from hf_xlt.data.pairs import tokenized

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from hf_xlt.checkpoint import open_tokenizer
+from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers import METHODS

@@ -15,12 +15,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 
 from hf_xlt.data.objectives import Objective
 from hf_xlt.data.stream import Stream
+from hf_xlt.device import best_device
 from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.language_model import Quality, ValidationSet
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.runs.processes import best_device, processes
+from hf_xlt.runs.processes import processes
 from hf_xlt.runs.training.adapters import add_adapters
 from hf_xlt.runs.training.new_rows import rows_kept
 from hf_xlt.runs.training.progress import ProgressLines, Stopwatch
