@@ -1,6 +1,7 @@
 """The command line: what it writes, and one line with the next step where it refuses."""
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import hf_xlt
-from hf_xlt import cli, initializers
+from hf_xlt import cli
 from hf_xlt.cli.app import console
 from hf_xlt.cli.options import (
     METHODS,
@@ -26,9 +27,8 @@ from hf_xlt.cli.options import (
 )
 from hf_xlt.demo import DEMONSTRATIONS
 from hf_xlt.device import PRECISIONS
-from hf_xlt.evaluation.tasks import registry
 from hf_xlt.geometry import WEIGHTINGS
-from hf_xlt.recipes import shipped_recipes
+from hf_xlt.recipes import load_recipe, shipped_recipes
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY
 
@@ -99,8 +99,6 @@ def test_no_command_imports_what_it_does_not_use(monkeypatch, capsys, places):
 
 
 def test_names_in_help_are_those_there_are():
-    assert tuple(initializers.METHODS) == METHODS
-    assert tuple(registry.TASKS) == TASKS
     assert shipped_recipes() == RECIPES
     assert get_args(Demonstration) == tuple(DEMONSTRATIONS)
     assert get_args(Family) == tuple(FAMILIES)
@@ -123,12 +121,43 @@ def test_a_closed_output_is_no_error():
     assert done.stderr == ""
 
 
+class TestRecipeCommands:
+    def test_a_shipped_recipe_is_one_to_start_from(self, monkeypatch, capsys, tmp_path):
+        code, out, _ = call(monkeypatch, capsys, "recipe", "show", "trelm")
+        (tmp_path / "mine.yaml").write_text(out, encoding="utf-8")
+        assert code == 0
+        assert load_recipe(tmp_path / "mine.yaml") == load_recipe("trelm")
+
+    def test_what_a_recipe_will_do_is_told_and_not_done(self, monkeypatch, capsys, places):
+        given = {"source": places / "source", "helper": places / "helper", "data.corpus": places / "de.txt"}
+        given["stages.0.sequence_length"] = 16
+        settings = [part for key, value in given.items() for part in ("--set", f"{key}={value}")]
+        before = sorted(places.rglob("*"))
+        code, out, _ = call(monkeypatch, capsys, "recipe", "check", "clp", *settings, "--compare")
+        assert code == 0
+        assert "3 × 1 trained (clp, random rows, from scratch)" in " ".join(out.split())
+        assert sorted(places.rglob("*")) == before
+
+    def test_what_cannot_work_is_refused(self, monkeypatch, capsys):
+        code, _, err = call(monkeypatch, capsys, "recipe", "check", "clp", "--set", "stages.0.steps=0")
+        assert (code, len(err.strip().splitlines())) == (2, 1)
+
+    def test_the_schema_knows_every_key_of_every_shipped_recipe(self, monkeypatch, capsys):
+        code, out, _ = call(monkeypatch, capsys, "recipe", "schema")
+        stage = json.loads(out)["$defs"]["Stage"]
+        assert code == 0
+        assert not stage["additionalProperties"]
+        assert {"max_steps", "steps", "gradient_checkpointing", "objective"} <= stage["properties"].keys()
+        assert "output_dir" not in stage["properties"]
+
+
 def test_a_dry_run_says_what_would_be_made_and_makes_nothing(monkeypatch, capsys, places):
     given = ("--source", places / "source", "--helper", places / "helper", "--corpus", places / "de.txt")
+    given += ("--set", "stages.0.sequence_length=16")
     before = sorted(places.rglob("*"))
     code, out, _ = call(monkeypatch, capsys, "run", "clp", *given, "--output", places / "trained", "--dry-run")
     assert code == 0
-    for told in ("Rows: method clp", "Stage 1, target", "Seeds: 0", str(places / "de.txt"), "is not made"):
+    for told in ("transfer: decoder of", "1 × 1 trained (clp)", "Nothing was made", str(places / "trained")):
         assert told in out
     assert sorted(places.rglob("*")) == before
 
@@ -262,10 +291,10 @@ def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("run", "nonsense", "--output", "{}/x"), "No recipe 'nonsense': expected one of clp, .*scratch"),
-        (("run", "clp", "--output", "{}/x"), "No corpus given; name one with --corpus"),
-        (("run", "clp", "--output", "{}/x", "--set", "stages.0.stesp=3"), "Unknown key 'stesp'.*did you mean 'steps'"),
-        (("run", "clp", "--output", "{}/x", "--set", "stages.0.steps=0"), "steps is 0; expected a number > 0"),
+        (("run", "nonsense", "--output", "{}/x"), "There is no recipe 'nonsense'; expected one of clp, .*scratch"),
+        (("run", "clp", "--output", "{}/x"), "There is no corpus.*--corpus"),
+        (("run", "clp", "--output", "{}/x", "--set", "stages.0.stesp=3"), "stages.0.stesp is no .*'steps'"),
+        (("run", "clp", "--output", "{}/x", "--set", "stages.0.steps=0"), "max_steps is 0; expected a number > 0"),
         (("run", "clp", "--output", "{}/x", "--corpus", "{}/none.txt"), "none.txt is not a file"),
         (("initialize", "clp", "--output", "{}/x"), "clp needs a source checkpoint"),
         (("initialize", "auto", "--output", "{}/x"), "auto needs something of the target language. Give --tokenizer"),

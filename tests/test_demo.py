@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 from hf_xlt.demo import DEMONSTRATIONS, demo_recipe, write_text
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import evaluate_checkpoint
+from hf_xlt.runs.inputs import Inputs
 from hf_xlt.sample import FOLDER, sentences
 
 
@@ -15,14 +16,14 @@ def test_every_file_a_recipe_names_is_there(name, tmp_path):
     write_text(tmp_path / "text")
     recipe = demo_recipe(name, tmp_path / "text", seeds=2)
     assert recipe.seeds == (0, 1)
-    recipe.data.split()
+    Inputs(recipe).split  # noqa: B018
     assert all(
         (DEMONSTRATIONS[name].recipe.parent / folder).is_dir() for folder in DEMONSTRATIONS[name].models.values()
     )
     if name == "trelm":
-        assert recipe.data.pairs().pairs == tuple(zip(sentences("en", "train"), sentences("de", "train"), strict=True))
+        assert Inputs(recipe).pairs.pairs == tuple(zip(sentences("en", "train"), sentences("de", "train"), strict=True))
         held_out = set(sentences("de", "held_out"))
-        assert not held_out & {target for _, target in recipe.data.pairs().pairs}
+        assert not held_out & {target for _, target in Inputs(recipe).pairs.pairs}
 
 
 def test_an_unknown_demonstration_is_refused_with_the_known_ones(tmp_path):

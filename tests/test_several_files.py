@@ -13,6 +13,8 @@ from hf_xlt.initializers import evidence_facts, read_places
 from hf_xlt.initializers.evidence import check_files
 from hf_xlt.recipes import load_recipe
 from hf_xlt.recipes.load import recipe_from
+from hf_xlt.runs.inputs import Inputs
+from hf_xlt.runs.kinds.transfer import Transfer
 
 CLP = ["source=a", "helper=b"]
 
@@ -67,15 +69,17 @@ def test_evidence_tells_of_each_file(files):
 
 def test_a_recipe_names_one_or_several_and_comes_back_from_yaml(files):
     several = load_recipe("clp", [*CLP, f"data.corpus={files('txt')}", f"data.parallel={files('tsv')}"])
-    assert several.data.trained_on == tuple(files("txt"))
-    assert len(several.data.pairs()) == 3
+    assert Transfer(several).trained_on == tuple(files("txt"))
+    assert len(Inputs(several).pairs) == 3
     assert recipe_from(plain_yaml.load(several.to_yaml())) == several
-    assert load_recipe("clp", [*CLP, f"data.corpus={files('txt')[0]}"]).data.trained_on == tuple(files("txt")[:1])
+    one = load_recipe("clp", [*CLP, f"data.corpus={files('txt')[0]}"])
+    assert Transfer(one).trained_on == tuple(files("txt")[:1])
 
 
 def test_a_new_tokenizer_of_a_run_learns_the_words_of_the_dictionary(files):
     given = [*CLP, f"data.corpus={files('txt')}", f"data.dictionary={files('tsv')[1]}"]
-    assert list(load_recipe("clp", [*given, "data.held_out_every=2"]).data.tokenizer_lines()) == ["zwei", "drei"]
+    inputs = Inputs(load_recipe("clp", [*given, "data.held_out_every=2"]))
+    assert list(inputs.tokenizer_lines()) == ["zwei", "drei"]
 
 
 def test_no_output_lies_in_any_of_several_that_are_read(files, tmp_path):

@@ -14,8 +14,8 @@ from transformers import (
     AutoTokenizer,
 )
 
-from hf_xlt.errors import InputError
 from hf_xlt.recipes import Stage, load_recipe, recipe_from
+from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import run_recipe
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.runs.training.new_rows import rows_kept
@@ -202,21 +202,21 @@ class TestRefusals:
 
     def test_adapters_kept_before_the_last_stage(self):
         stages = [{"name": "a", "trains": "lora", "adapters": "kept"}, {"name": "b"}]
-        with pytest.raises(
-            InputError, match="stage 'a' keeps its adapters; only the last stage can. Let it merge them"
-        ):
+        with pytest.raises(SettingError) as raised:
             recipe_from(self.RECIPE | {"stages": stages})
+        assert raised.value.key == "stages.0.adapters"
 
     @pytest.mark.parametrize(
-        ("stage", "message"),
+        ("stage", "expected"),
         [
-            ({"adapters": "kept"}, "adapters is 'kept'; expected 'merged', as it trains all, not lora"),
-            ({"adapters": "dropped"}, "adapters is 'dropped'; expected one of merged, kept"),
-            ({"trains": "rows"}, "trains is 'rows'; expected one of all, embeddings, lora, new-rows"),
-            ({"temperature": 0}, "temperature is 0.0; expected a finite number > 0"),
-            ({"objective": "distil"}, "objective is 'distil'; expected one of .*distill"),
+            ({"adapters": "kept"}, "'merged', as it trains all, not lora"),
+            ({"adapters": "dropped"}, "'merged' or 'kept'"),
+            ({"trains": "rows"}, "'all', 'embeddings', 'lora' or 'new-rows'"),
+            ({"temperature": 0}, "a number > 0"),
+            ({"objective": "distil"}, "one of auto, clm, mlm, denoise, cdlm, tlm, distill"),
         ],
     )
-    def test_values_that_mean_nothing(self, stage, message):
-        with pytest.raises(InputError, match=message):
+    def test_values_that_mean_nothing(self, stage, expected):
+        with pytest.raises(SettingError) as raised:
             recipe_from(self.RECIPE | {"stages": [stage]})
+        assert raised.value.expected == expected

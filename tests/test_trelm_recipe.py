@@ -12,7 +12,6 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from hf_xlt.data.token_stream import token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.recipes import load_recipe
-from hf_xlt.recipes.recipe import NewTokenizer
 from hf_xlt.runs import run_recipe
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
 from hf_xlt.runs.vectors import token_vectors
@@ -106,7 +105,7 @@ def test_a_missing_extra_is_named_before_anything_is_learned(given, tmp_path, mo
     for name in [name for name in sys.modules if name.split(".")[0] == "gensim"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gensim", None)
-    monkeypatch.setattr(NewTokenizer, "trained", None)
+    monkeypatch.setattr("hf_xlt.runs.inputs.trained", None)
     corpus = next(item for item in given if item.startswith("data.corpus="))
     source = next(item for item in given if item.startswith("source="))
     for recipe in (
@@ -148,14 +147,17 @@ def interrupt(*_: object) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (["trelm.tri_layer_index=none"], "part is 'lower'; expected one of embeddings, layers, head"),
-        (["stages.0.frozen=[top]"], "part is 'top'; expected one of embeddings, lower, tri_layer, upper, head"),
-        (["initializer={method: clp}"], "initializer is 'clp'; expected one of adversarial, pooled, random"),
-        (["initializer={method: adversarial, epoch: 3}"], "option is 'epoch'; expected one of width, epochs, start"),
-        (["data.source_corpus=null"], "No corpus of the source language given"),
+        (["trelm.tri_layer_index=none"], "frozen is 'lower'; expected one of embeddings, layers, head"),
+        (["stages.0.frozen=[top]"], "frozen is 'top'; expected one of embeddings, lower, tri_layer, upper, head"),
+        (["initializer={method: clp}"], "initializer.method is 'clp'; expected one of adversarial, pooled, random"),
+        (
+            ["initializer={method: adversarial, epoch: 3}"],
+            "adversarial is 'epoch'; expected one of width, epochs",
+        ),
+        (["data.source_corpus=null"], "There is no corpus of the source language"),
         (["trelm.tri_layer_index=9"], "cannot become a TreLM: .*tri_layer_index is 9; expected from 0 to below"),
-        (["data.parallel=null"], "trains on translation pairs; name a file of them with --parallel"),
-        (["source=null"], "needs a source checkpoint; name one with --source"),
+        (["data.parallel=null"], "There are no translation pairs"),
+        (["source=null"], "needs a source checkpoint"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(given, changed, message, tmp_path):

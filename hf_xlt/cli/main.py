@@ -7,6 +7,7 @@ import os
 import sys
 
 from hf_xlt.cli import measure as measure  # registers its commands
+from hf_xlt.cli import recipe as recipe
 from hf_xlt.cli import transfer as transfer
 from hf_xlt.cli.app import IS_MAIN, app
 from hf_xlt.cli.failures import told
