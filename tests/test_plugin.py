@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from markdown_it import MarkdownIt
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel
 
 from hf_xlt.data.objectives import OBJECTIVES, Example, Objective, register_objective
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.tasks import registry
+from hf_xlt.initializers import METHODS
 from hf_xlt.recipes import Recipe, load_recipe
 from hf_xlt.runs import check_recipe, register_kind, run_recipe
 from hf_xlt.runs.kinds import KINDS
@@ -88,6 +91,16 @@ def test_a_kind_checks_its_recipes_like_any_other(registered):
     with pytest.raises(InputError) as raised:
         check_recipe(load_recipe("scratch", ["kind=doubled", "helper=x"]))
     assert raised.value.key == "helper"
+
+
+def test_the_examples_of_contributing_run():
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = [token.content for token in MarkdownIt().parse(text) if token.type == "fence" and token.info == "python"]
+    tables = {"first-token": METHODS, "even-states": OBJECTIVES, "known-words": registry._REGISTERED,
+              "large_vocabulary": KINDS}  # fmt: skip
+    for block, (name, table) in zip(blocks, tables.items(), strict=True):
+        exec(compile(block, name, "exec"), {})
+        assert table.pop(name) is not None
 
 
 def test_a_name_is_given_once(registered):

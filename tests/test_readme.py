@@ -13,6 +13,7 @@ from test_hub import online  # noqa: F401
 from test_study import GRID, SMALL, treebank
 from transformers import AutoModelForMaskedLM
 
+from hf_xlt.recipes.load import recipe_file
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import train_tokenizer
 from hf_xlt.trelm import TreLMForMaskedLM
@@ -98,6 +99,7 @@ def test_the_commands_run_one_after_the_other(folder, hub, monkeypatch, capsys):
         "evaluate",
         "compare",
         "push",
+        "recipe",
     }
     for words in COMMANDS:
         if words[1] == "compare":  # the README's other model
@@ -105,8 +107,11 @@ def test_the_commands_run_one_after_the_other(folder, hub, monkeypatch, capsys):
             assert call(monkeypatch, capsys, "initialize", "random", *given, "--output", words[3])[0] == 0
         briefly = [word for setting in BRIEFLY.get(words[1], ()) for word in ("--set", setting)]
         quickly = QUICKLY.get(words[1], []) if "--tasks" in words else []
-        code, _, err = call(monkeypatch, capsys, *words[1:], *briefly, *quickly)
+        words, target = (words[: words.index(">")], words[-1]) if ">" in words else (words, None)
+        code, out, err = call(monkeypatch, capsys, *words[1:], *briefly, *quickly)
         assert code == 0, f"{shlex.join(words)}\n{err}"
+        if target is not None:
+            (folder / target).write_text(out, encoding="utf-8")
     assert hub.repositories["me/bert-large-german"].files["model.safetensors"]
     assert (folder / "compared" / "report.html").is_file()
 
@@ -117,7 +122,8 @@ def test_the_scripts_run(script, folder, hub, tmp_path, monkeypatch):
     for path in folder.iterdir():
         if path.name != "bert-large-german":
             (tmp_path / path.name).symlink_to(path)
-    script = script.replace("max_length=128", "max_length=32")
+    (tmp_path / "mine.yaml").write_text(recipe_file("pooled").read_text(encoding="utf-8"), encoding="utf-8")
+    script = script.replace("max_length=128", "max_length=32").replace("max_steps=500", "max_steps=2")
     script = script.replace("max_steps=1000", "max_steps=3, use_cpu=True, report_to='none', disable_tqdm=True")
     exec(compile(script, "README.md", "exec"), {})
     if "TreLMForMaskedLM" in script:
@@ -125,6 +131,8 @@ def test_the_scripts_run(script, folder, hub, tmp_path, monkeypatch):
         assert isinstance(opened, TreLMForMaskedLM)
         assert opened.config.languages == ["en", "de"]
         assert (tmp_path / "trelm-en-de" / "modeling_trelm.py").is_file()
+    elif "run_recipe" in script:
+        assert AutoModelForMaskedLM.from_pretrained(tmp_path / "bert-base-german").config.hidden_size == 16
     else:
         assert AutoModelForMaskedLM.from_pretrained(tmp_path / "bert-large-german").config.vocab_size == 2000
         assert hub.repositories["me/bert-large-german"].files["model.safetensors"]
