@@ -636,7 +636,7 @@ OPTIONAL = {
     "Evidence": {"source", "tokenizer", "helper", "dictionary", "parallel", "vectors"},
     "FineTuningConfig": {"train_examples", "dev_examples", "layer", "dropout"},
     "ModelSpec": {"source", "languages"},
-    "Recipe": {"source"},
+    "Recipe": {"source", "initializer"},
     "PooledInitializer": {"dictionary", "parallel", "weights"},
     "Transport": {"mixture"},
     "align_spaces": {"dictionary"},

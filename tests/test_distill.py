@@ -299,8 +299,8 @@ class TestRecipe:
             patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(recipe, tmp_path / "out", "x")
-        counted = (tmp_path / ".out.work" / "pairs.tsv").read_text(encoding="utf-8").splitlines()
-        assert counted == ["\t".join(pair) for i, pair in enumerate(PAIRS) if i % 20]
+        counted = Distillation(Distillation.resolved(recipe)).evidence["parallel"].pairs
+        assert counted == tuple(pair for i, pair in enumerate(PAIRS) if i % 20)
         monkeypatch.setattr("hf_xlt.runs.kinds.distillation.sentence_encoder", interrupt)
         run_recipe(recipe, tmp_path / "out", "x")
         assert (tmp_path / "out" / "config.json").exists()

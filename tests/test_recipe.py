@@ -128,6 +128,11 @@ class TestOverrides:
             Stage(**{former: value, name: value})
         assert raised.value.key == former
 
+    def test_an_override_replaces_a_setting_that_a_file_has_by_its_former_name(self, tmp_path):
+        path = written(tmp_path, "{name: mine, initializer: {method: clp}, stages: [{steps: 3, warmup: 0.5}]}")
+        stage = load_recipe(path, ["stages.0.steps=7", "stages.0.warmup_ratio=0.2"]).stages[0]
+        assert (stage.max_steps, stage.warmup_ratio) == (7, 0.2)
+
     def test_a_stage_knows_its_precision_by_its_former_name_too(self):
         assert Stage(precision="bfloat16").bf16
         assert not Stage(precision="float32").bf16

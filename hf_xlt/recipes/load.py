@@ -11,9 +11,9 @@ from transformers import TrainingArguments
 
 from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
-from hf_xlt.files.plain_yaml import plain_data
+from hf_xlt.files.plain_yaml import plain_data, set_value
 from hf_xlt.recipes.recipe import Recipe
-from hf_xlt.recipes.stage import FORMER, OWN, of_today
+from hf_xlt.recipes.stage import FORMER, OWN, of_today, renamed
 
 FOLDER = Path(__file__).parent
 
@@ -34,7 +34,12 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         InputError: If it does not exist, is not YAML, or has unknown keys or values out of range.
     """
-    return recipe_from(plain_data(recipe_file(name_or_path), "Recipe", tuple(map(of_today, overrides))))
+    data = plain_data(recipe_file(name_or_path), "Recipe")
+    if isinstance(stages := data.get("stages"), list):
+        data["stages"] = [renamed(stage) if isinstance(stage, dict) else stage for stage in stages]
+    for override in overrides:
+        set_value(data, of_today(override))
+    return recipe_from(data)
 
 
 def recipe_file(name_or_path: str | Path) -> Path:

@@ -50,6 +50,24 @@ def of_today(override: str) -> str:
     return _FORMER_KEY.sub(lambda match: match[1] + FORMER[match[2]], override, count=1)
 
 
+def renamed(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a stage by the names that they have today.
+
+    Raises:
+        InputError: If one is given under two names.
+    """
+    named = dict(stage)
+    for former, name in FORMER.items():
+        if former in named:
+            if name in named:
+                raise SettingError(former, f"is another name of {name}", hint="Give one of them.")
+            named[name] = named.pop(former)
+    if (precision := named.pop("precision", None)) is not None:
+        one_of("precision", precision, ("float32", "bfloat16"))
+        named["bf16"] = precision == "bfloat16"
+    return named
+
+
 class Halves(Settings):
     """Two earlier stages that were trained apart: one gives the lower layers, the other the upper ones."""
 
@@ -137,18 +155,7 @@ class Stage(Settings):
     @classmethod
     def _renamed(cls, given: Any) -> Any:
         """The keys by their names of today."""
-        if not isinstance(given, Mapping):
-            return given
-        named = dict(given)
-        for former, name in FORMER.items():
-            if former in named:
-                if name in named:
-                    raise SettingError(former, f"is another name of {name}", hint="Give one of them.")
-                named[name] = named.pop(former)
-        if (precision := named.pop("precision", None)) is not None:
-            one_of("precision", precision, ("float32", "bfloat16"))
-            named["bf16"] = precision == "bfloat16"
-        return named
+        return renamed(given) if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
     def _checked(self) -> Stage:
