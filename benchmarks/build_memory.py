@@ -105,11 +105,16 @@ def build(folder: Path) -> None:
 
     from hf_xlt.initializers.base import Initializer
     from hf_xlt.transport import Transport
+    from hf_xlt.transport.mixture import Mixture
 
     class Given(Initializer):
         """Rows by the transport that was prepared."""
 
-        method = label = "given"
+        label = "given"
+
+        def mixture(self, rows: object) -> Mixture | None:
+            """As it was prepared."""
+            return given.mixture
 
         def transport(self) -> Transport:
             """As it was prepared."""

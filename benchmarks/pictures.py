@@ -25,22 +25,22 @@ DRAWN = ("pooled", "pooled, everything", "RAMEN rows", "WECHSEL", "FOCUS", "CLP"
 
 def main() -> None:
     """Draw both."""
-    quality_after_initialisation(RESULTS / "quality_after_initialisation.png")
+    quality_after_initialization(RESULTS / "quality_after_initialization.png")
     steps_saved(RESULTS / "steps_saved.png")
 
 
-def quality_after_initialisation(path: Path) -> None:
+def quality_after_initialization(path: Path) -> None:
     """Retrieval without any training, by method and language."""
     found = {code: by_method(code) for code in LANGUAGES}
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    rows = (*ROWS, OURS)
+    rows = [method for method in (*ROWS, OURS) if any(method in measured for measured in found.values())]
     places, height = np.arange(len(rows)), 0.8 / len(LANGUAGES)
-    for index, (code, (name, colour)) in enumerate(LANGUAGES.items()):
+    for index, (code, (name, color)) in enumerate(LANGUAGES.items()):
         offset = (index - (len(LANGUAGES) - 1) / 2) * height
         values = [found[code].get(method, np.nan) for method in rows]
-        bars = axes.barh(places + offset, values, height=0.9 * height, color=colour, label=name)
+        bars = axes.barh(places + offset, values, height=0.9 * height, color=color, label=name)
         axes.bar_label(bars, ["" if np.isnan(value) else f"{value:.0f}" for value in values], padding=2, fontsize=7)
     axes.set_yticks(places, rows)
     axes.invert_yaxis()
