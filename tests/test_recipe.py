@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.recipes import Data, NewTokenizer, Recipe, Stage, load_recipe, recipe_from, shipped_recipes
 from hf_xlt.recipes.settings import SettingError
-from hf_xlt.runs import check_recipe
+from hf_xlt.runs import Results, Run, check_recipe
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds import kind_of_run
 
@@ -37,6 +38,28 @@ class TestShipped:
             name, ["language=no", "stages.0.learning_rate=1e-5", "seeds=[0, 1]", "prompts=['1e5', 'no']"]
         )
         assert load_recipe(written(tmp_path, recipe.to_yaml())) == recipe
+
+
+class TestShown:
+    @pytest.mark.parametrize("name", shipped_recipes())
+    def test_a_recipe_is_one_short_line(self, name):
+        recipe = load_recipe(name, [f"description={'x' * 500}", "source=me/model"])
+        assert len(repr(recipe)) < 200
+        assert name in repr(recipe)
+        assert "me/model" in repr(recipe)
+
+    def test_a_part_of_one_shows_what_is_not_as_by_default(self):
+        assert repr(Stage(max_steps=7, optim="sgd")) == "Stage(max_steps=7, optim='sgd')"
+        assert repr(Data()) == "Data()"
+
+    def test_results_are_one_line_and_a_table_in_a_notebook(self):
+        point = {"step": 1, "loss": 1.0, "perplexity": 2.0, "bits_per_byte": 3.0}
+        runs = tuple(Run(Curve(name, 0, (Point(**point),), 1.0), None, 10, {}) for name in ("CLP", "<b>"))
+        results = Results({}, "x", "decoder", "CLP", runs, {}, {}, "x")
+        assert repr(results) == "Results(CLP, <b>; 1 seed)"
+        assert repr(runs[0]) == "Run('CLP', seed 0, 10 parameters)"
+        assert "<td>CLP</td>" in results._repr_html_()
+        assert "<b>" not in results._repr_html_()
 
 
 class TestYaml:

@@ -64,6 +64,13 @@ class RunPlan:
     stages: tuple[StagePlan, ...]
     disk: int
 
+    def __repr__(self) -> str:
+        steps = sum(stage.steps for stage in self.stages)
+        return f"RunPlan({self.kind}, {len(self.variants)} × {self.seeds} trained, {steps:,} steps each)"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
     def table(self) -> CardTable:
         """The stages, a line each."""
         lines = []

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from hf_xlt.evaluation.curves import Curve, Point, summarize
+from hf_xlt.files.printable import html_table
 from hf_xlt.hub.card import ResultRow, public_command, without_paths
 
 RANDOM_ROWS = "random rows"
@@ -68,6 +69,9 @@ class Run:
     retrieval: tuple[RetrievalPoint, ...] = ()
     languages: tuple[LanguagePoint, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Run({self.curve.method!r}, seed {self.curve.seed}, {self.parameters:,} parameters)"[:199]
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Run:
         """Inverse of `dataclasses.asdict`."""
@@ -102,6 +106,18 @@ class Results:
     versions: Mapping[str, str]
     hardware: str
     pooling: str | None = None
+
+    def __repr__(self) -> str:
+        seeds = len({run.curve.seed for run in self.runs})
+        return f"Results({', '.join(self.methods)}; {seeds} {'seed' if seeds == 1 else 'seeds'})"[:199]
+
+    def _repr_html_(self) -> str:
+        lines = [
+            (row.method, f"{row.start_bits_per_byte:.3f}", f"{row.bits_per_byte:.3f}", f"{row.perplexity:,.1f}")
+            for row in self.summaries
+        ]
+        header = ("method", "bits per byte at the start", "in the end", "perplexity")
+        return html_table(header, lines, "Quality on the validation set, means over seeds")
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.printable import printable
+from hf_xlt.files.printable import html_table
 from hf_xlt.hub.card.codes import OTHER, check_language, check_license
 
 KINDS = {
@@ -79,12 +78,7 @@ class CardTable:
         return f"CardTable({self.caption[:100]!r}, {len(self.lines)} lines of {len(self.header)})"
 
     def _repr_html_(self) -> str:
-        lines = [_html_line("th", self.header), *(_html_line("td", line) for line in self.lines)]
-        return f"<table><caption>{escape(printable(self.caption))}</caption>{''.join(lines)}</table>"
-
-
-def _html_line(tag: str, cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(printable(cell))}</{tag}>' for cell in cells)}</tr>"
+        return html_table(self.header, self.lines, self.caption)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from hf_xlt.checkpoint.checks import check_finite
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
-from hf_xlt.files.printable import html_table
 from hf_xlt.hub.card import CardTable
 from hf_xlt.initializers.health.rows import Isotropy, Lengths, nearest_names
 from hf_xlt.initializers.health.text import CountedText, Fertility, count_text, whole_words
@@ -110,7 +109,7 @@ class Health:
         return f"Health({origins} rows; mean cosine {cosines}; {len(self.neighbors)} words with neighbors)"
 
     def _repr_html_(self) -> str:
-        return "".join(html_table(table.header, table.lines, table.caption) for table in health_tables(self))
+        return "".join(table._repr_html_() for table in health_tables(self))
 
     def save(self, folder: str | Path) -> Path:
         """Write `health.json` into a folder, over the one that is there, and return its path."""
