@@ -63,6 +63,7 @@ def test_the_built_folder_equals_the_model_in_memory(source, german, given, tmp_
         assert torch.equal(opened.state_dict()[name], tensor), name
 
 
+@pytest.mark.slow
 def test_a_token_without_a_vector_is_drawn(source, german, given):
     arguments = given[0]
     missing = AdversarialInitializer(source, german, **arguments).overlap().missing_ids

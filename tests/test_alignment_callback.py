@@ -59,6 +59,7 @@ def rotated(table: torch.Tensor) -> torch.Tensor:
     return vectors
 
 
+@pytest.mark.slow
 def test_before_training_the_aligned_rows_are_written(tokenizer, packed, tmp_path):
     made = model(tokenizer)
     before = made.get_input_embeddings().weight.detach().clone()
@@ -72,6 +73,7 @@ def test_before_training_the_aligned_rows_are_written(tokenizer, packed, tmp_pat
     assert made.get_output_embeddings().weight is made.get_input_embeddings().weight
 
 
+@pytest.mark.slow
 def test_during_training_rows_of_the_target_alone_are_turned(tokenizer, packed, tmp_path):
     made = model(tokenizer)
     before = made.get_input_embeddings().weight.detach().clone()
@@ -90,6 +92,7 @@ def test_during_training_rows_of_the_target_alone_are_turned(tokenizer, packed, 
     assert all(entry["alignment_discriminators"] > 0 for entry in logged)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_the_game(tokenizer, packed, tmp_path):
     def run(folder, **how):
         target, source = ids(tokenizer)

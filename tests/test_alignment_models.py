@@ -201,6 +201,7 @@ def test_padding_changes_nothing(distortion):
             torch.testing.assert_close(ours.log_likelihoods[k], theirs.log_likelihoods[k])
 
 
+@pytest.mark.slow
 def test_long_sentences_give_what_short_ones_do_and_in_another_way(monkeypatch):
     draw = np.random.default_rng(0)
     pairs = [(draw.integers(0, 50, m), draw.integers(0, 50, n)) for m, n in ((150, 140), (149, 160), (150, 3))]

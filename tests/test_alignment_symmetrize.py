@@ -57,6 +57,7 @@ def test_every_method_agrees_with_a_loop_over_links(method, pairs):
     assert combine(pairs, method) == [looped(forward, backward, method) for forward, backward in pairs]
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(pairs=PAIRS)
 def test_each_method_contains_the_one_before(pairs):

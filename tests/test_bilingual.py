@@ -136,6 +136,7 @@ def test_a_language_may_be_given_for_each_token():
     assert torch.equal(embedded[0, 4:], words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("items", [None, 100])
 @pytest.mark.parametrize("return_logits", [True, False])
 def test_the_loss_is_over_each_texts_own_vocabulary(items, return_logits):
@@ -335,6 +336,7 @@ def test_checkpointing_gives_the_same_gradients():
         assert_close(checkpointed, plain)
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_train_as_one_batch_does(tmp_path):
     whole = texts() | {"labels": own_labels()}
     order = (0, 1, 2, 1)
@@ -347,6 +349,7 @@ def test_accumulated_gradients_train_as_one_batch_does(tmp_path):
     assert_close(accumulated, one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TreLMForSequenceClassification, TreLMForQuestionAnswering])
 def test_a_task_is_learned_in_one_language_and_done_in_another(kind, tmp_path):
     labels = {"labels": torch.tensor([0, 1, 1])}

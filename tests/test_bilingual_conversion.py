@@ -65,6 +65,7 @@ def german(pad: int, side: str) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
+@pytest.mark.slow
 @ALL_BODIES
 @BOTH_SIDES
 def test_the_source_language_computes_what_the_source_does(kind, side):
@@ -147,6 +148,7 @@ def test_tokenizers_that_do_not_fit_are_refused(given, match):
         TreLMForMaskedLM.from_encoder(source("bert"), **{"languages": LANGUAGES} | given)
 
 
+@pytest.mark.slow
 @ALL_BODIES
 @BOTH_SIDES
 @pytest.mark.parametrize("pad", [0, 1, 3])
@@ -201,6 +203,7 @@ def test_an_exported_model_is_one_of_its_own():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BODIES)
 def test_what_is_exported_becomes_bilingual_again(kind):
     model = bilingual(kind)

@@ -243,6 +243,7 @@ def test_recipes_that_two_vocabularies_cannot_serve_are_refused(changes, message
         check_recipe(recipe_from(given))
 
 
+@pytest.mark.slow
 def test_the_command_line_runs_it(places, tmp_path, monkeypatch, capsys):
     given = {"source": "bert", "corpus": "de.txt", "source-corpus": "en.txt", "parallel": "pairs.tsv"}
     files = [part for name, file in given.items() for part in (f"--{name}", str(places / file))]

@@ -98,6 +98,7 @@ def test_markdown_of_a_card_is_what_was_meant(text):
     assert outline(str(render_card(card_of(text)))) == outline(str(render_card(card_of("plain"))))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(anything)
 def test_front_matter_of_a_card_has_the_intended_keys(text):

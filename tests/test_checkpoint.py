@@ -91,6 +91,7 @@ def max_shard_size(request):
     return {"single file": "1GB", "shards": "20KB"}[request.param]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_logits_are_permuted_as_the_vocabulary_is(kind, max_shard_size, tmp_path):
     tok = tiny.tokenizer("en", FAMILY[kind])
@@ -136,6 +137,7 @@ def test_the_identity_keeps_every_byte_of_the_weights(kind, max_shard_size, tmp_
     assert all((source / name).read_bytes() == (target / name).read_bytes() for name in files)
 
 
+@pytest.mark.slow
 def test_the_index_counts_the_new_size(tmp_path):
     tok, german = tiny.tokenizer("en", "unigram"), tiny.tokenizer("de", "unigram", 400)
     source = tiny.save(tiny.model("llama", tok), tok, tmp_path / "source", max_shard_size="20KB")

@@ -82,6 +82,7 @@ def test_other_weightings_stay_within_the_hull_of_the_overlap(tmp_path, weightin
     assert (target >= shared.min(0).values - 1e-5).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AUTO)
 @pytest.mark.parametrize("helper_kind", ["gpt2", "bert"])
 def test_streamed_and_assembled_models_agree_for_every_kind(tmp_path, kind, helper_kind):
@@ -104,6 +105,7 @@ def test_streamed_and_assembled_models_agree_for_every_kind(tmp_path, kind, help
         assert reopened.generation_config.to_dict() == assembled.generation_config.to_dict()
 
 
+@pytest.mark.slow
 def test_special_ids_follow_the_new_tokenizer_in_both_configurations(tmp_path):
     clp = CLPInitializer(source=source(tmp_path, "bart"), helper=helper(tmp_path, "t5"))
     tokenizer = clp.tokenizer
@@ -115,6 +117,7 @@ def test_special_ids_follow_the_new_tokenizer_in_both_configurations(tmp_path):
             assert settings.decoder_start_token_id == tokenizer.eos_token_id
 
 
+@pytest.mark.slow
 def test_an_untied_head_and_its_bias_are_transferred_with_the_same_weights(tmp_path):
     clp = CLPInitializer(source=source(tmp_path, "llama"), helper=helper(tmp_path, "llama"), weighting="top-k")
     model, before = clp.build_model(), AutoModelForCausalLM.from_pretrained(clp.source.body)
@@ -131,6 +134,7 @@ def test_an_untied_head_and_its_bias_are_transferred_with_the_same_weights(tmp_p
     assert torch.allclose(bert.build_model().cls.predictions.bias, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_dtype_is_kept_unless_another_is_asked_for(tmp_path, dtype):
     tok = tiny.tokenizer("en", "byte-level-bpe")
@@ -155,6 +159,7 @@ def test_padded_source_and_helper_tables_do_not_enter(tmp_path):
     assert eights.transport().counts.drawn == model.config.vocab_size - len(german)
 
 
+@pytest.mark.slow
 def test_a_base_checkpoint_without_a_head_gets_a_fresh_one_in_memory_and_none_on_disk(tmp_path):
     tok = tiny.tokenizer("en", "wordpiece")
     bare = tiny.save(tiny.model("bert", tok).bert, tok, tmp_path / "bare")
@@ -191,6 +196,7 @@ def test_random_rows_keep_special_tokens_and_draw_the_rest(tmp_path):
     assert torch.equal(table[tok.cls_token_id], start)
 
 
+@pytest.mark.slow
 def test_same_seed_same_rows(tmp_path):
     tok = tiny.tokenizer("de", "byte-level-bpe", 500)
     src = source(tmp_path)

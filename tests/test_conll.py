@@ -19,6 +19,7 @@ def read(tmp_path, text):
     return read_conll(path)
 
 
+@pytest.mark.slow
 @given(tagged, st.sampled_from([" ", "\t"]), st.sampled_from(["\n", "\n\n\n", "\n-DOCSTART- -X- O\n\n"]))
 def test_what_is_written_is_read(tmp_path_factory, sentences, separator, between):
     text = between.join("".join(f"{word}{separator}{tag}\n" for word, tag in sentence) for sentence in sentences)

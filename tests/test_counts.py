@@ -69,6 +69,7 @@ def test_no_tables_make_an_empty_one():
     assert len(TokenCounts.empty(SHAPE) + TokenCounts.empty(SHAPE)) == 0
 
 
+@pytest.mark.slow
 @given(observations)
 def test_the_mixture_is_relative_frequencies_of_the_rows_asked_for(rows):
     counts = counted([(target, source, value + 1) for target, source, value in rows])
@@ -80,6 +81,7 @@ def test_the_mixture_is_relative_frequencies_of_the_rows_asked_for(rows):
     assert mixture.finite.tolist() == (sums[:, 0] > 0).tolist()
 
 
+@pytest.mark.slow
 @given(observations, st.permutations(range(5)))
 def test_permuting_ids_permutes_rows(rows, order):
     rows = [(target, source, value + 1) for target, source, value in rows]

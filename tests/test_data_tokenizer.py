@@ -33,6 +33,7 @@ class TestFamilies:
         assert opened(GERMAN[:50])["input_ids"] == tokenizer(GERMAN[:50])["input_ids"]
         assert opened.special_tokens_map == tokenizer.special_tokens_map
 
+    @pytest.mark.slow
     def test_one_like_it_keeps_its_roles_and_learns_the_other_language(self, family):
         english = tiny.tokenizer("en", family)
         german = train_tokenizer_like(english, iter(GERMAN), 600)

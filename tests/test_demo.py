@@ -31,6 +31,7 @@ def test_an_unknown_demonstration_is_refused_with_the_known_ones(tmp_path):
         demo_recipe("ramen", tmp_path, seeds=1)
 
 
+@pytest.mark.slow
 def test_the_samples_encoder_has_left_the_unigram_plateau(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(FOLDER / "encoder")
     ids = [

@@ -164,6 +164,7 @@ def test_a_file_of_phrases_that_are_not_separated_is_refused(tmp_path):
     assert refused.value.path == tmp_path / "d.txt"
 
 
+@pytest.mark.slow
 def test_exchanged_sides_are_refused_where_they_are_many():
     english, german = tiny.tokenizer("en", "unigram", 2000), tiny.tokenizer("de", "unigram", 2000)
     entries = list(dict.fromkeys(zip(sentences("en", "train")[:120], sentences("de", "train")[:120], strict=True)))

@@ -120,6 +120,7 @@ def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(tmp_path,
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_scratch_makes_a_model_and_its_tokenizer(tmp_path, corpus):
     shape = ["model.hidden_size=16", "model.intermediate_size=32", "model.num_hidden_layers=1"]
     recipe = load_recipe("scratch", [*SMALL, *shape, "tokenizer.vocab_size=400", f"data.corpus={corpus}"])

@@ -100,6 +100,7 @@ def test_a_task_told_by_words_is_learned(source, topics, budget):
     assert outcome.notes["windowed"] == 0
 
 
+@pytest.mark.slow
 def test_a_seed_makes_a_run(source, topics):
     runs = [supervised(source, topics).outcome(seed) for seed in (3, 3)]
     assert np.array_equal(runs[0].counts, runs[1].counts)
@@ -181,6 +182,7 @@ def test_an_encoder_computes_in_either_precision_and_its_head_in_float32(source)
     assert torch.allclose(full, half, atol=0.1)
 
 
+@pytest.mark.slow
 def test_dropout_given_takes_the_place_of_the_configurations(source):
     def trained(dropout):
         model = Encoder.open(ModelSpec(str(source)), dropout).model.train()
@@ -286,6 +288,7 @@ class TestEvaluation:
         assert {file.parent.parent for file in files} == {tmp_path}
         assert all(len(os.fsencode(file.parent.name)) < 256 for file in files)
 
+    @pytest.mark.slow
     def test_a_model_that_is_not_there_is_refused_though_results_are(self, own, tmp_path):
         folder, places, _ = own
         model, asked = ModelSpec(str(folder)), self.asked(places)
@@ -314,6 +317,7 @@ class TestEvaluation:
         evaluate_model(model, **asked, output=tmp_path / "results")
         assert caplog.text == ""
 
+    @pytest.mark.slow
     def test_results_inside_the_models_folder_do_not_count_as_the_model(self, own, monkeypatch):
         folder, places, _ = own
         model, asked = ModelSpec(str(folder)), self.asked(places)
@@ -456,6 +460,7 @@ def test_the_commands_evaluate_and_compare(source, renamed, topics, tmp_path, mo
     assert set(metric_of(results[0]).of_counts(results[0].counts()[0].sum(0))) == set(results[0].runs[0].scores)
 
 
+@pytest.mark.slow
 def test_models_are_compared_from_python(source, renamed, topics):
     config = EvaluationConfig(fine_tuning=replace(PROBE, epochs=2))
     asked = {"tasks": ["classification"], "data": {"classification": topics}, "config": config}

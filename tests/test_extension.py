@@ -204,6 +204,7 @@ class TestWhatIsNew:
             own = extended(name).backend_tokenizer.model.tokenize(token)
             assert id_ in used or [piece.id for piece in own] == [id_] or len(token.removeprefix("##")) == 1
 
+    @pytest.mark.slow
     def test_what_the_source_has_is_not_added_again(self, name):
         forms = Vocabulary.of(extended(name)).forms
         new = [forms[id_] for id_ in new_tokens(name).values()]

@@ -66,6 +66,7 @@ def mapped(ids, first, second):
     return [{first: second, second: first}.get(id_, id_) for id_ in ids]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
 @pytest.mark.parametrize("places", [(0, 1), (1, -1), (2, 3)])
 def test_exchanged_ids_change_nothing_else(name, places, tmp_path):
@@ -239,6 +240,7 @@ def rowless(tmp_path):
     return tiny.save(tiny.model("gpt2", tokenizer, rows=599), tokenizer, tmp_path / "rowless")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mean", "subtoken-mean", "pooled", "extended"])
 def test_source_tokens_without_a_row_are_never_used(method, rowless, tmp_path):
     german, own = tiny.tokenizer("de", "unigram", 500), AutoTokenizer.from_pretrained(rowless)

@@ -93,6 +93,7 @@ def test_maps_stay_near_the_orthogonal_ones(widths):
     assert not torch.allclose(game.maps[0], torch.eye(k, d), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_discriminators_learn_and_maps_answer():
     shifted = unit_rows(rows(6, 2) + 1)
     game = AdversarialGame(torch.eye(6), replace(SMALL, map_rate=1e-9), seed=0)

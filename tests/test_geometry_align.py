@@ -66,6 +66,7 @@ def test_a_game_that_diverges_is_refused():
         aligned(space(), rotated(space()), start="identity", game=settings)
 
 
+@pytest.mark.slow
 def test_a_narrower_or_wider_target_is_recovered_too():
     for rows, images in ((space(), rotated(space(), width=WIDTH + 8)), (rotated(space(), width=WIDTH + 8), space())):
         assert precision(aligned(rows, images)) > 0.99
@@ -98,6 +99,7 @@ def test_a_dictionary_of_pairs_that_are_none_is_refused_by_the_entries_held_out(
         aligned(space(), unrelated, dictionary=dictionary(300))
 
 
+@pytest.mark.slow
 def test_the_game_goes_on_from_its_start_and_refinement_from_the_game():
     rows = space()
     slightly = torch.linalg.matrix_exp(0.06 * torch.randn(WIDTH, WIDTH, generator=draw(3)).triu(1))
@@ -125,12 +127,14 @@ def test_the_order_decides_and_not_the_ids():
     assert torch.equal(shuffled.source.order[:5], of_source[:5])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_map():
     first, again = (aligned(space(), rotated(space()), seed=4) for _ in range(2))
     assert torch.equal(first.map, again.map)
     assert (first.criterion, first.chance) == (again.criterion, again.chance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["similarity", "identity"])
 def test_unrelated_spaces_are_refused(start):
     source, target = (torch.randn(WORDS, WIDTH, generator=draw(seed)) for seed in (1, 2))
@@ -138,11 +142,13 @@ def test_unrelated_spaces_are_refused(start):
         aligned(source, target, start=start)
 
 
+@pytest.mark.slow
 def test_a_start_that_leads_nowhere_is_refused():
     with pytest.raises(InputError, match="could not be aligned"):
         aligned(space(), rotated(space()), start="identity", refinements=2)
 
 
+@pytest.mark.slow
 def test_a_word_without_a_vector_takes_no_part():
     source, target = space(), rotated(space())
     target[[3, 50]] = 1e-8
@@ -154,6 +160,7 @@ def test_a_word_without_a_vector_takes_no_part():
     assert alignment.projection(torch.tensor([2, 3, 50])).finite.tolist() == [True, False, False]
 
 
+@pytest.mark.slow
 def test_projected_rows_lie_where_the_sources_do():
     source = space()
     alignment = aligned(source, rotated(source))
@@ -165,6 +172,7 @@ def test_projected_rows_lie_where_the_sources_do():
     torch.testing.assert_close(alignment.projection(some).apply(torch.empty(0, WIDTH)), rows[some])
 
 
+@pytest.mark.slow
 def test_ids_outside_the_order_are_mapped_as_the_rarest():
     source = space()
     alignment = aligned(source, rotated(source), target_order=order()[:500])

@@ -247,6 +247,7 @@ class TestHealth:
 
 
 class TestTold:
+    @pytest.mark.slow
     def test_a_built_folder_holds_the_health_of_what_was_saved(self, clp, places, tmp_path):
         out = clp.build(tmp_path / "out", corpus=places / "de.txt")
         assert Health.load(out) == clp.health(places / "de.txt")
@@ -289,6 +290,7 @@ class TestTold:
         assert ("tokens a word" in shown) is weighted
         assert ("share of the text's tokens" in shown) is weighted
 
+    @pytest.mark.slow
     def test_a_recipe_tells_how_its_kept_method_began(self, places, tmp_path):
         given = [f"source={places / 'source'}", f"helper={places / 'helper'}", f"data.corpus={places / 'de.txt'}"]
         small = ["steps=1", "sequence_length=16", "batch_size=2", "evaluations=1"]

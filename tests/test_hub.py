@@ -545,6 +545,7 @@ def test_push_offline_says_so(folder):
         push(folder, "me/german", token=TOKEN)
 
 
+@pytest.mark.slow
 def test_push_follows_the_usual_environment(folder, tmp_path):
     script = "import sys; from hf_xlt.hub.push import push; print(push(sys.argv[1], 'me/german'))"
     with HubServer() as server:

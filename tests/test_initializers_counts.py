@@ -51,6 +51,7 @@ def all_of(source, german):
     ]
 
 
+@pytest.mark.slow
 def test_rows_are_finite_specials_copied_and_weights_sum_to_one(source, german):
     english = tiny.tokenizer("en", "wordpiece")
     for initializer in all_of(source, german):
@@ -138,6 +139,7 @@ def test_a_helper_of_another_vocabulary_is_no_evidence(source, german, tmp_path)
         PooledInitializer(source, german, helper=helper)
 
 
+@pytest.mark.slow
 def test_pooled_rows_keep_the_length_of_their_parts(source, german):
     pooled = PooledInitializer(source, german, dictionary=WORDS, parallel=TEXT)
     plain = PooledInitializer(source, german, dictionary=WORDS, parallel=TEXT, keep_length=False)

@@ -105,6 +105,7 @@ def test_a_column_of_a_table_is_a_text_too(tmp_path, text):
     assert measured(LanguageModeling(), folder, table)[0] == measured(LanguageModeling(), folder, text)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "family"), KINDS[:2])
 def test_pseudo_perplexity_is_that_of_a_loop_that_masks_one_token_at_a_time(tmp_path, text, kind, family):
     folder, tokenizer = saved(tmp_path, kind, family)
@@ -165,6 +166,7 @@ def test_an_encoder_without_a_trained_head_is_refused(tmp_path, text, task):
         measured(task, str(classifier), text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "family"), [("gpt2", "byte-level-bpe"), ("bart", "unigram")])
 def test_a_head_tied_to_the_embeddings_lacks_nothing_where_only_the_body_was_saved(tmp_path, text, kind, family):
     folder, tokenizer = saved(tmp_path, kind, family)

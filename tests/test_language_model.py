@@ -31,6 +31,7 @@ def uniform(model):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_uniform_causal_model_needs_log2_of_the_vocabulary_a_token(family):
     model, held_out, tokenizer, objective = case("llama", family, "clm")
@@ -74,6 +75,7 @@ def test_the_mask_is_the_same_at_every_measurement():
     assert measure(model, held_out, tokenizer) == measure(model, again, tokenizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "family", "name"),
     [("gpt2", "byte-level-bpe", "clm"), ("bert", "wordpiece", "mlm"), ("bart", "unigram", "denoise")],

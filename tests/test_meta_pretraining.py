@@ -78,6 +78,7 @@ class TestARun:
         assert {run.curve.final.step for run in results.runs} == {6}
         assert len({run.parameters for run in results.runs}) == 1
 
+    @pytest.mark.slow
     def test_both_begin_alike(self, run):
         _, results, _ = run
         starts = {(run.curve.seed, run.curve.points[0]) for run in results.runs}

@@ -87,6 +87,7 @@ def test_factorized_rows_are_rows_of_the_best_approximation(source, rank):
     torch.testing.assert_close(made, whole.transport().apply(coordinates) @ primitives, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_bias_is_factorized_without_a_loss(source):
     bias = torch.randn(600)
     whole, factorized = (OFAInitializer(source, german(), vectors=vectors(), factorized=r) for r in (None, 4))
@@ -98,6 +99,7 @@ def test_dtype_is_kept(source):
     assert transport.apply(torch.randn(600, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_the_built_folder_equals_the_model_in_memory(source, tmp_path):
     ofa = OFAInitializer(source, german(), vectors=vectors(), factorized=6)
     out = ofa.build(tmp_path / "out")

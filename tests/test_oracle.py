@@ -191,6 +191,7 @@ def test_tied_or_not_and_padded_or_not(name, rows, tied, tmp_path):
     assert swapped_difference(model, tmp_path) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_model_in_memory_is_the_one_that_is_written(name, tmp_path):
     model = source_model(name)

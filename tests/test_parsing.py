@@ -180,6 +180,7 @@ def test_relations_that_training_lacks_cost_nothing_in_the_loss():
     torch.testing.assert_close(head.loss(scores, mask, unseen), arcs)
 
 
+@pytest.mark.slow
 def test_a_head_learns_a_few_trees_by_heart():
     lengths, width = [5, 3, 6], 32
     states, mask = batch(lengths, width)

@@ -151,6 +151,7 @@ class TestAround:
         assert (new.model_max_length, new.model_input_names) == (77, source.model_input_names)
         assert new("ja", padding="max_length", max_length=6)["input_ids"][-1] == new.pad_token_id
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("family", ["byte-level-bpe", "unigram", "wordpiece"])
     def test_a_family_puts_around_a_text_what_the_source_does(self, family):
         source = tiny.tokenizer("en", "wordpiece")

@@ -74,6 +74,7 @@ def corpus(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_objective_with_a_loss_of_its_own_trains_a_stage(registered, corpus, tmp_path):
     recipe = load_recipe("scratch", [*SMALL, "stages.0.objective=even", f"data.corpus={corpus}"])
     before = EvenStates.calls
@@ -81,6 +82,7 @@ def test_an_objective_with_a_loss_of_its_own_trains_a_stage(registered, corpus, 
     assert EvenStates.calls == before + 2
 
 
+@pytest.mark.slow
 def test_a_kind_of_run_is_named_by_a_recipe(registered, corpus, tmp_path):
     recipe = load_recipe("scratch", [*SMALL, "kind=doubled", f"data.corpus={corpus}"])
     run_recipe(recipe, tmp_path / "out")

@@ -64,6 +64,7 @@ def test_a_registered_task_is_evaluated(model, tmp_path):
     assert (tmp_path / "out").is_dir()
 
 
+@pytest.mark.slow
 def test_a_registered_task_is_one_of_the_command_line(model, tmp_path, monkeypatch, capsys):
     lines = [f"the {word}\t{label}\n" for word, label in (("dog", "good"), ("table", "bad")) for _ in range(4)]
     table = tmp_path / "table.tsv"

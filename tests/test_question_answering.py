@@ -167,6 +167,7 @@ class TestHead:
         none = {name: torch.full((3,), IGNORED) for name in gold}
         assert SpanHead(4).loss(scores, mask, none) == 0
 
+    @pytest.mark.slow
     def test_it_learns_given_states_by_heart(self):
         torch.manual_seed(0)
         states, mask = torch.randn(5, 20, 32), torch.arange(20) < torch.tensor([[20], [12], [18], [9], [20]])

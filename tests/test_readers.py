@@ -75,6 +75,7 @@ def test_any_bytes_are_read_or_refused(tmp_path, name, content):
         READERS[name](tmp_path / name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("beginning", BEGINNINGS, ids=range(len(BEGINNINGS)))
 def test_every_beginning_is_read_or_refused(tmp_path, name, beginning):

@@ -116,6 +116,7 @@ def test_the_commands_run_one_after_the_other(folder, hub, monkeypatch, capsys):
     assert (folder / "compared" / "report.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.splitlines()[0])
 def test_the_scripts_run(script, folder, hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

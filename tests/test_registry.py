@@ -134,6 +134,7 @@ def test_each_method_is_built_of_the_evidence_it_needs(method, places, german):
         assert transport.counts.mixed > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_paths_and_opened_objects_make_the_same_rows(method, places, german, tmp_path, monkeypatch):
     monkeypatch.setattr("hf_xlt.geometry.align.CONFIDENCE", -1.0)  # random vectors do not align well

@@ -72,6 +72,7 @@ def test_methods_are_drawn_in_colors_and_baselines_muted(tmp_path: Path):
     assert paths[0].read_bytes() != paths[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_methods_beyond_the_colors_get_lines_of_another_style(tmp_path: Path):
     curves = {f"method {i}": [curve(f"method {i}", 4, 3 - i / 10)] for i in range(len(METHOD_COLORS) + 1)}
     few = dict(list(curves.items())[:-1])

@@ -28,6 +28,7 @@ def test_lengths_do_not_matter_and_a_shift_misses_all():
     assert retrieval(vectors, vectors.roll(1, 0)).forward == 0
 
 
+@pytest.mark.slow
 def test_vectors_are_means_over_tokens_whatever_the_batch():
     tokenizer = tiny.tokenizer("en", "wordpiece")
     model = tiny.model("bert", tokenizer).bert.eval()

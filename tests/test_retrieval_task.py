@@ -65,6 +65,7 @@ def assert_hits(hits, scores):
     assert not hits[gold < best_other - 1e-5].any()
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(0, 999))
 def test_what_is_found_is_what_all_pairs_tell_whatever_the_blocks(n, m, rows_a_block, seed):
     draw = torch.Generator().manual_seed(seed)
@@ -138,6 +139,7 @@ def test_identical_sides_are_all_found(tmp_path):
     assert found["p@1"] == found["forward"] == found["backward"] == 1
 
 
+@pytest.mark.slow
 def test_the_layer_is_the_best_on_dev_and_the_test_file_has_no_say(tmp_path):
     folder, _ = saved(tmp_path / "model")
     dev, test = PAIRS[:20], PAIRS[20:]
@@ -157,6 +159,7 @@ def test_of_equally_good_layers_the_last_is_taken():
     assert task_module._best_layer(one, worse_later) == slice(1, 2)
 
 
+@pytest.mark.slow
 def test_a_source_encodes_its_side_itself_with_its_last_layer(tmp_path):
     english, _ = saved(tmp_path / "en", "en", seed=1)
     german, _ = saved(tmp_path / "de", "de", seed=2)
@@ -172,6 +175,7 @@ def test_a_source_encodes_its_side_itself_with_its_last_layer(tmp_path):
     assert with_dev.counts[:, 1:].tolist() == expected(sources, vectors(german, targets, layer))
 
 
+@pytest.mark.slow
 def test_a_model_that_is_its_own_source_is_measured_alike(tmp_path):
     folder, _ = saved(tmp_path / "model")
     test = {"test": table(tmp_path / "p.tsv", PAIRS)}

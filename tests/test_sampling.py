@@ -142,6 +142,7 @@ class TestStream:
     def test_keys_tell_positions_apart(self):
         assert len({key for _, _, key in seen(self.stream())}) == self.LENGTH
 
+    @pytest.mark.slow
     def test_corpora_of_equal_length_are_read_in_different_orders(self):
         orders = [
             [int(example["input_ids"][1]) for example in self.stream() if example["lang_ids"] == language][:40]
@@ -150,6 +151,7 @@ class TestStream:
         assert sorted(orders[0]) == sorted(orders[1])
         assert orders[0] != orders[1]
 
+    @pytest.mark.slow
     def test_seeds_differ(self):
         assert seen(self.stream(0)) != seen(self.stream(1))
 

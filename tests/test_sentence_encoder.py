@@ -73,6 +73,7 @@ def own(folder, texts=TEXTS):
 
 
 class TestVectors:
+    @pytest.mark.slow
     @pytest.mark.parametrize("make", MAKES)
     def test_they_are_those_of_the_library(self, tmp_path, make):
         checkpoint = Checkpoint.open(saved(tmp_path / "model", make))
@@ -291,6 +292,7 @@ def test_nearness_is_that_of_a_dense_computation():
     assert (found.cosine, found.margin) == pytest.approx((float(cosines.diagonal().mean()), float(margin)), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_structure_pools_each_layer_as_the_model_does(tmp_path):
     first, mean = str(saved(tmp_path / "first", "first")), str(saved(tmp_path / "mean", None))
     pairs = [(english, english) for english in dict.fromkeys(sentences("en", "held_out")[:60])]

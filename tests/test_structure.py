@@ -385,6 +385,7 @@ class TestStructure:
         assert Structure.from_json(found.to_json()) == found
         assert json.loads(found.to_json())["sentences"]["precision"]["orthogonal"][2]["csls"]["forward"] >= 0
 
+    @pytest.mark.slow
     def test_the_whole_is_its_parts(self, places):
         found = structure(places["english"], places["english"], PAIRS, words=0, test_share=0.5, seed=3)
         sample = Sample.of(PAIRS, words=0, test_share=0.5, seed=3)
@@ -398,11 +399,13 @@ class TestStructure:
             np.testing.assert_allclose(level.debiased_cka, found.sentences.debiased_cka, atol=1e-5)
             assert (level.learned, level.tested) == (40, 40)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["gpt2", "t5"])
     def test_other_kinds_of_models_are_read_too(self, places, kind):
         found = structure(places[kind], places["english"], same(sentences("en", "train")[:60]), words=50)
         assert len(found.sentences.cka) >= 3
 
+    @pytest.mark.slow
     def test_a_trelm_reads_each_side_in_its_language(self, places):
         sample = Sample.of(PAIRS, words=0)
         states = LayerEncoder.open(places["trelm"], "en").encode(sample.sides[1])
@@ -443,6 +446,7 @@ class TestStructure:
         with pytest.raises(InputError, match="There are 0 word pairs within the models' lengths"):
             structure(places["english"], places["english"], pairs[10:], links=links[10:])
 
+    @pytest.mark.slow
     def test_tables_show_every_pair_of_layers(self, places):
         found = structure(places["english"], places["german"], PAIRS, words=60)
         of_sentences, of_words = found.tables()

@@ -73,6 +73,7 @@ def test_the_built_folder_equals_the_model_in_memory(folders, kind, method, tmp_
         assert torch.equal(reopened.state_dict()[name], tensor), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [SubtokenMeanInitializer, MeanInitializer])
 @settings(max_examples=10)
 @given(seed=st.integers(0, 1000))

@@ -44,6 +44,7 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("weighting", WEIGHTS)
 def test_a_token_is_the_weighted_mean_of_its_words(family, weighting):

@@ -43,6 +43,7 @@ def sentence(*tags, line=1):
     return TaggedSentence(tuple(f"word{i}" for i in range(len(tags))), tags, line)
 
 
+@pytest.mark.slow
 @given(tagged)
 def test_accuracy_is_the_share_of_all_words_that_are_right(sentences):
     predictions = [[tag for tag, _ in sentence] for sentence in sentences]
@@ -147,6 +148,7 @@ def test_padding_changes_nothing():
     assert [len(answer) for answer in results[0][1]] == [4, 2, 5]
 
 
+@pytest.mark.slow
 def test_a_head_learns_a_handful_of_states():
     head, states, mask, gold = batch(width=16)
     adam = torch.optim.Adam(head.parameters(), lr=0.1)

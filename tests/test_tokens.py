@@ -432,6 +432,7 @@ def test_characters_match_characters_and_the_space_matches_the_space_marker():
     assert {("ä", "ä"), (",", ","), (" ", "▁")} <= found
 
 
+@pytest.mark.slow
 def test_punctuation_and_cjk_match_across_families():
     assert {(",", ","), (".", ".")} <= pairs(tiny.tokenizer("en", "byte-level-bpe"), tiny.tokenizer("de", "wordpiece"))
     found = pairs(tiny.tokenizer("zh", "unigram", 3000), tiny.tokenizer("zh", "wordpiece", 3000))

@@ -185,6 +185,7 @@ def test_the_loss_falls(tmp_path):
     assert np.mean(logged(run)[-5:]) < logged(run)[0] - 0.3
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_where_no_terminal_looks_on(tmp_path, capfd):
     run = trainer("mlm", dropout_free("mlm"), arguments(tmp_path, logging_strategy="no"), ProgressBar("clp · target"))
     run.train()
@@ -223,6 +224,7 @@ def test_the_progress_bar_starts_at_the_step_a_resumed_run_goes_on_from(tmp_path
     assert bar.text.endswith("bits/byte")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1e30, float("inf")])
 def test_a_training_whose_loss_is_not_finite_is_stopped_at_its_step(rate, tmp_path):
     args = arguments(tmp_path, learning_rate=rate, max_grad_norm=0.0, eval_strategy="no")

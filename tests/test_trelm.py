@@ -109,6 +109,7 @@ def test_a_link_out_of_range_is_refused_and_named(wrong):
         reorder(torch.zeros(2, 4, 3), alignment, torch.zeros(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [-2, 4, 5])
 def test_compiled_code_does_not_read_a_neighbour_through_a_wrong_link(wrong):
     compiled = torch.compile(reorder, backend="eager", fullgraph=True)
@@ -421,6 +422,7 @@ def test_languages_start_at_zero_and_the_unaligned_vector_does_not(tmp_path):
     assert torch.equal(again.embeddings.word_embeddings.weight, fresh.embeddings.word_embeddings.weight)
 
 
+@pytest.mark.slow
 def test_embeddings_in_place_of_ids_compute_the_same():
     model, text = make(embedding_size=8), ids(2, 6)
     assert torch.equal(model(inputs_embeds=model.get_input_embeddings()(text)).logits, model(text).logits)

@@ -60,6 +60,7 @@ def assert_same_logits(model: PreTrainedModel, original: PreTrainedModel, inputs
     torch.testing.assert_close(model(**inputs).logits, original(**inputs).logits, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @ALL_BODIES
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_without_a_tri_layer_the_logits_are_the_sources(kind, side):
@@ -105,6 +106,7 @@ def test_the_languages_start_alike_and_disturb_nothing():
     assert torch.equal(german, english)
 
 
+@pytest.mark.slow
 @ALL_BODIES
 def test_a_folder_converts_as_the_open_model_does(kind, tmp_path):
     original = source(kind)

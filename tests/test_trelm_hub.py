@@ -189,6 +189,7 @@ def test_a_folder_opens_saves_and_opens_again_without_this_package(elsewhere):
     assert said["german"] == 1
 
 
+@pytest.mark.slow
 def test_fill_mask_works_without_this_package(elsewhere):
     local = pipeline("fill-mask", model=model(), tokenizer=tiny.tokenizer("de", "wordpiece"))
     assert local("Der [MASK] schläft.", top_k=1)[0]["token_str"] == elsewhere[1]["filled"]

@@ -123,6 +123,7 @@ def test_words_that_are_rotated_find_their_counterparts(source):
     assert np.mean(np.array(own) == np.array(nearest)) > 0.8
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(st.integers(1, 30), st.floats(0.05, 2))
 def test_weights_sum_to_one_and_rows_are_finite(source, k, temperature):

@@ -67,6 +67,7 @@ def scores(outcome):
     return {name: float(score) for name, score in TASK.metric().of_counts(outcome.counts.sum(0)).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "family", "space"),
     [("bert", "wordpiece", ""), ("roberta", "byte-level-bpe", " "), ("bert", "unigram", "")],

@@ -49,6 +49,7 @@ def content(windows, tokenizer):
     return [int(i) for window in windows for i in window[len(frame.prefix) : len(window) - len(frame.suffix)]]
 
 
+@pytest.mark.slow
 @every_tokenizer
 @given(st.lists(st.lists(st.sampled_from(WORDS + ODD), max_size=25), min_size=1, max_size=4), st.integers(4, 40))
 def test_each_word_is_picked_once_at_its_first_piece_over_all_windows(tokenizer, texts, longest):
