@@ -15,7 +15,7 @@ NEEDED = (
     "hf_xlt/recipes/meta_pretraining.yaml",
     "hf_xlt/recipes/scratch.yaml",
     "hf_xlt/recipes/trelm.yaml",
-    "hf_xlt/report/page/template.html.j2",
+    "hf_xlt/report/page.html.j2",
     "hf_xlt/sample/demo_clp.yaml",
     "hf_xlt/study/study.yaml",
     "hf_xlt/sample/demo_trelm.yaml",
