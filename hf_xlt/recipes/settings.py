@@ -80,6 +80,9 @@ class Settings(BaseModel):
                 yield name, value
         yield from (self.model_extra or {}).items()
 
+    def __str__(self) -> str:
+        return repr(self)
+
     def replace(self, **changes: Any) -> Self:
         """The same with other values, checked like the first."""
         return type(self)(**(dict(self) | changes))
