@@ -42,7 +42,11 @@ def _checked(asked: Any, annotated: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not hints:
             hints.update(get_type_hints(annotated))
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return asked(*args, **kwargs)  # Python names the function
+        for name, value in given.items():
             kind = signature.parameters[name].kind
             if name in hints and kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
                 require_type(name, value, hints[name])

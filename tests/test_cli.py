@@ -142,6 +142,21 @@ class TestRecipeCommands:
         code, _, err = call(monkeypatch, capsys, "recipe", "check", "clp", "--set", "stages.0.steps=0")
         assert (code, len(err.strip().splitlines())) == (2, 1)
 
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            (["initializer.methd=clp"], "no option 'methd'"),
+            ([], "clp needs a helper checkpoint"),
+            (["initializer={method: pooled}"], "pooled needs evidence"),
+        ],
+    )
+    def test_so_is_what_a_run_would_refuse(self, monkeypatch, capsys, places, settings, message):
+        given = [f"source={places / 'source'}", f"data.corpus={places / 'de.txt'}", "stages.0.sequence_length=16"]
+        words = [word for setting in (*given, *settings) for word in ("--set", setting)]
+        code, _, err = call(monkeypatch, capsys, "recipe", "check", "clp", *words)
+        assert (code, len(err.strip().splitlines())) == (2, 1)
+        assert message in err
+
     def test_the_schema_knows_every_key_of_every_shipped_recipe(self, monkeypatch, capsys):
         code, out, _ = call(monkeypatch, capsys, "recipe", "schema")
         stage = json.loads(out)["$defs"]["Stage"]

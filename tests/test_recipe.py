@@ -159,6 +159,12 @@ class TestOverrides:
     def test_a_stage_knows_its_precision_by_its_former_name_too(self):
         assert Stage(precision="bfloat16").bf16
         assert not Stage(precision="float32").bf16
+        assert Stage().replace(precision="bfloat16", steps=7) == Stage(bf16=True, max_steps=7)
+        assert load_recipe("clp", ["stages.0.bf16=false", "stages.0.precision=bfloat16"]).stages[0].bf16
+        assert not load_recipe("clp", ["stages.0.precision=bfloat16", "stages.0.bf16=false"]).stages[0].bf16
+        with pytest.raises(SettingError) as raised:
+            Stage(bf16=True, precision="float32")
+        assert raised.value.key == "precision"
 
 
 class TestWrongValues:
@@ -269,6 +275,24 @@ class TestTrainingArguments:
             check_recipe(recipe)
         assert raised.value.key == "stages.0"
 
+    @pytest.mark.parametrize(
+        ("key", "value", "expected"),
+        [
+            ("max_grad_norm", "abc", "a number"),
+            ("adam_beta1", True, "a number"),
+            ("log_on_each_node", 1, "true or false"),
+        ],
+    )
+    def test_a_value_of_another_type_is_refused_by_its_key(self, key, value, expected):
+        with pytest.raises(SettingError) as raised:
+            Stage(**{key: value})
+        assert (raised.value.key, raised.value.expected) == (key, expected)
+
+    def test_what_cannot_be_opened_is_refused_too(self):
+        with pytest.raises(SettingError) as raised:
+            check_recipe(recipe_from(CLP | {"stages": [{"accelerator_config": "none.json"}]}))
+        assert raised.value.key == "stages.0"
+
     def test_the_warmup_is_a_share_of_the_steps(self):
         assert Stage(max_steps=50, warmup_ratio=0.1).training_arguments["warmup_steps"] == 5
 
@@ -345,6 +369,10 @@ class TestStagesOfTwoLanguages:
 
     def stages(self, index: int, **changed: object) -> list[dict]:
         return [stage | (changed if i == index else {}) for i, stage in enumerate(self.STAGES)]
+
+    def test_a_combination_has_no_sequences(self):
+        stages = [stage if "combine" in stage else stage | {"sequence_length": 16} for stage in self.STAGES]
+        assert self.recipe(stages=stages).stages[0].sequence_length == 16
 
     def test_a_combination_takes_no_steps(self):
         recipe = self.recipe()

@@ -251,7 +251,7 @@ class Recipe(Settings):
             key, earlier = f"stages.{number}", names[:number]
             if stage.name in earlier:
                 raise SettingError(f"{key}.name", f"is {stage.name!r}", value=stage.name, expected="a name of its own")
-            if stage.sequence_length != self.stages[0].sequence_length:
+            if stage.combine is None and stage.sequence_length != self.stages[0].sequence_length:
                 length = self.stages[0].sequence_length
                 raise SettingError(
                     f"{key}.sequence_length",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from transformers import SchedulerType, TrainingArguments
@@ -44,9 +44,12 @@ OWN = {
 
 _FORMER_KEY = re.compile(rf"((?:stages\.\d+|training)\.)({'|'.join(FORMER)})(?==)")
 
+_FORMER_PRECISION = re.compile(r"((?:stages\.\d+|training)\.)precision=(float32|bfloat16)$")
+
 
 def of_today(override: str) -> str:
     """An override `stages.0.steps=7` by the name that the setting has today."""
+    override = _FORMER_PRECISION.sub(lambda match: f"{match[1]}bf16={str(match[2] == 'bfloat16').lower()}", override)
     return _FORMER_KEY.sub(lambda match: match[1] + FORMER[match[2]], override, count=1)
 
 
@@ -64,6 +67,8 @@ def renamed(stage: Mapping[str, Any]) -> dict[str, Any]:
             named[name] = named.pop(former)
     if (precision := named.pop("precision", None)) is not None:
         one_of("precision", precision, ("float32", "bfloat16"))
+        if "bf16" in named:
+            raise SettingError("precision", "is another name of bf16", hint="Give one of them.")
         named["bf16"] = precision == "bfloat16"
     return named
 
@@ -73,6 +78,14 @@ class Halves(Settings):
 
     lower: str
     upper: str
+
+
+# What a setting that is passed on must be, by the type of its default.
+_KINDS: dict[type, str] = {bool: "true or false", int: "a number", float: "a number"}
+
+
+def _is_a(value: object, kind: type) -> bool:
+    return isinstance(value, bool) if kind is bool else isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _stage_name(name: str) -> str:
@@ -159,13 +172,17 @@ class Stage(Settings):
 
     @model_validator(mode="after")
     def _checked(self) -> Stage:
-        known = {field.name for field in fields(TrainingArguments)}
-        for key in self.model_extra or {}:
+        defaults = {field.name: field.default for field in fields(TrainingArguments)}
+        known = defaults.keys()
+        for key, value in (self.model_extra or {}).items():
             if key in OWN:
-                hint = f"Set {OWN[key]} in its place." if OWN[key] else "Leave it out."
+                hint = f"Use {OWN[key]} in its place." if OWN[key] else "Leave it out."
                 raise SettingError(key, "is set by the run", value=key, hint=hint)
             if key not in known:
                 raise unknown(key, (*type(self).model_fields, *FORMER, *(known - OWN.keys())))
+            for kind, expected in _KINDS.items():
+                if type(defaults[key]) is kind and not _is_a(value, kind):
+                    raise SettingError(key, f"is {value!r}", value=value, expected=expected)
         if self.lora_rank != 16 and self.trains != "lora":
             raise SettingError("lora_rank", f"is {self.lora_rank}", expected="it only where trains is 'lora'")
         if self.temperature != 0.05 and not self.distils:
@@ -182,6 +199,10 @@ class Stage(Settings):
             why = "as a sentence encoder keeps none" if self.distils else f"as it trains {self.trains}, not lora"
             raise SettingError("adapters", "is 'kept'", value="kept", expected=f"'merged', {why}")
         return self
+
+    def replace(self, **changes: Any) -> Self:
+        """The same with other settings, by their names of today or by former ones."""
+        return super().replace(**renamed(changes))
 
     @property
     def on_pairs(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.kind import kind_of
 from hf_xlt.errors import InputError
 from hf_xlt.hub.card import CardTable
@@ -86,6 +87,7 @@ class RunPlan:
         return CardTable(title, header, tuple(lines))
 
 
+@checked
 def check_recipe(recipe: Recipe, *, compare: bool = False) -> Kind:
     """Refuse a recipe that asks for what is never done; nothing is opened for it.
 
@@ -102,6 +104,7 @@ def check_recipe(recipe: Recipe, *, compare: bool = False) -> Kind:
     return made
 
 
+@checked
 def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
     """What a recipe will do; the checkpoints and texts that it names are opened, and nothing is learned or written.
 

@@ -97,6 +97,7 @@ class Transfer(Kind):
     def check_inputs(self) -> None:
         """See `Kind.check_inputs`."""
         self.inputs.split  # noqa: B018  opened
+        self._check_initializer(self.recipe.initializer or {})
         super().check_inputs()
 
     def shape(self, rows: int) -> PreTrainedConfig:
@@ -122,8 +123,7 @@ class Transfer(Kind):
         if self.recipe.data.vectors is None and any(map(learns_vectors, methods)):
             check_gensim()
         for options in methods:
-            learned = ("vectors",) if learns_vectors(options) else ()
-            check_initializer(options["method"], self._arguments(options, self.named), ("tokenizer", *learned))
+            self._check_initializer(options)
         evidence = self.evidence
         if self.trains_tokenizer:
             lines, folder = self.inputs.tokenizer_lines(), work / "tokenizer"
@@ -159,6 +159,11 @@ class Transfer(Kind):
         if self.recipe.data.parallel is not None:
             opened["parallel"] = inputs.pairs
         return self.named | {name: value for name, value in opened.items() if value is not None}
+
+    def _check_initializer(self, options: Mapping[str, Any]) -> None:
+        """Refuse an initializer that lacks evidence or an option that it does not have, before anything is learned."""
+        learned = ("vectors",) if learns_vectors(options) else ()
+        check_initializer(options["method"], self._arguments(options, self.named), ("tokenizer", *learned))
 
     def _arguments(self, options: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str, Any]:
         """What an initializer is built of."""

@@ -108,8 +108,9 @@ def train_stage(
 
 
 def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
+    logs = any(name.startswith("logging_") for name in stage.training_arguments)
     ours: dict[str, Any] = {
-        "logging_strategy": "no",
+        "logging_strategy": "steps" if logs else "no",
         "report_to": "none",
         "dataloader_num_workers": 0,
     }
@@ -137,7 +138,7 @@ def check_arguments(recipe: Recipe) -> None:
     for number, stage in enumerate(recipe.stages):
         try:
             _arguments(stage, recipe.seeds[0], Path(stage.name))
-        except (ValueError, TypeError, ImportError, AttributeError) as error:
+        except (ValueError, TypeError, ImportError, AttributeError, OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise SettingError(f"stages.{number}", f"is refused by TrainingArguments: {reason}", value=stage) from error
 
