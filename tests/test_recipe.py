@@ -173,6 +173,7 @@ class TestWrongValues:
         [
             ({"stagez": []}, "stagez"),
             ({"qqq": 1}, "qqq"),
+            ({"stages[0]": 1}, "stages[0]"),
             ({"data": {"corpsu": "a"}}, "data.corpsu"),
             ({"name": 3}, "name"),
             ({"seeds": 3}, "seeds"),

@@ -114,8 +114,9 @@ def refusal(error: ValidationError, known: Collection[str]) -> InputError:
 
 
 def _key(place: tuple[int | str, ...]) -> str:
+    """Where a setting stands, without what pydantic calls the options of a union and the key of a mapping."""
     parts = (str(part) for part in place if part not in _OPTIONS_OF_A_UNION)
-    return ".".join(shortened(part, 40) for part in parts if "[" not in part)
+    return ".".join(shortened(part, 40) for part in parts if part != "[key]" and not part.startswith("tuple["))
 
 
 def _expected(complaint: ErrorDetails) -> str:
