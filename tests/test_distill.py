@@ -424,7 +424,7 @@ class TestRefusals:
 
     def test_no_source(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel, "source=null")
-        self.refused(recipe, tmp_path, "distill needs a source checkpoint")
+        self.refused(recipe, tmp_path, "needs a source checkpoint")
 
     def test_a_recipe_of_another_make(self, tmp_path, parallel):
         more = ["trelm={languages: [en, de]}", "tokenizer=null", "target_tokenizer=null"]

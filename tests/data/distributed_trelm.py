@@ -3,6 +3,7 @@
 import json
 import sys
 
+import torch
 from transformers import AutoTokenizer, Trainer, TrainingArguments, set_seed
 
 from hf_xlt import (
@@ -44,3 +45,5 @@ if trainer.is_world_process_zero():
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     with open(f"{name}.json", "w", encoding="utf-8") as file:
         json.dump({"processes": arguments.world_size, "log": log}, file)
+if torch.distributed.is_initialized():  # a process that ends with its group open may be aborted
+    torch.distributed.destroy_process_group()
