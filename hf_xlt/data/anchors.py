@@ -126,11 +126,11 @@ def token_ids(anchors: str, tokenizer: PreTrainedTokenizerBase, languages: Seque
 class DataCollatorForTokenIds(Objective):
     """Another collator's batch in the ids of each text's language.
 
-    Text stays packed in joint ids, whatever the anchors; random replacements of masked language modelling are of the
+    Text stays packed in joint ids, whatever the anchors; random replacements of masked language modeling are of the
     text's own language.
 
     Args:
-        objective: One that tells languages and whose labels stand where the inputs do: masked language modelling, also
+        objective: One that tells languages and whose labels stand where the inputs do: masked language modeling, also
             mixed with translations.
         ids: What the model reads and writes.
     """

@@ -25,7 +25,7 @@ SCORES = (
 
 
 def plot_retrieval(results: Results, path: Path) -> None:
-    """P@1 by training steps, a colour a method and a line a direction, means over seeds.
+    """P@1 by training steps, a color a method and a line a direction, means over seeds.
 
     Args:
         results: Of a recipe that distils.
@@ -35,12 +35,12 @@ def plot_retrieval(results: Results, path: Path) -> None:
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        for method, colour in zip(results.methods, cycle(METHOD_COLORS), strict=False):
+        for method, color in zip(results.methods, cycle(METHOD_COLORS), strict=False):
             runs = [run.retrieval for run in results.runs if run.curve.method == method]
             for way, (name, line) in WAYS.items():
                 values = [100 * fmean(getattr(point, way) for point in points) for points in zip(*runs, strict=True)]
                 steps = [point.step for point in runs[0]]
-                axes.plot(steps, values, line, color=colour, marker="o", markersize=4, label=label(f"{method}, {name}"))
+                axes.plot(steps, values, line, color=color, marker="o", markersize=4, label=label(f"{method}, {name}"))
         axes.set_xlabel("training steps")
         axes.set_ylabel("P@1 in per cent (higher is better)")
         axes.set_title("Retrieval of held-out translations")

@@ -106,9 +106,9 @@ def trade_off(results: Results) -> tuple[Panel, ...]:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     """A bar a method, the mean over its seeds; each seed a dot."""
-    for place, (values, colour) in enumerate(zip(panel.values.values(), METHOD_COLORS, strict=False)):
-        axes.bar(place, fmean(values), width=0.6, color=colour, alpha=0.6)
-        axes.plot([place] * len(values), values, "o", color=colour, markersize=4)
+    for place, (values, color) in enumerate(zip(panel.values.values(), METHOD_COLORS, strict=False)):
+        axes.bar(place, fmean(values), width=0.6, color=color, alpha=0.6)
+        axes.plot([place] * len(values), values, "o", color=color, markersize=4)
         axes.annotate(f"{fmean(values):.3g}", (place, fmean(values) / 2), ha="center", va="center", fontsize=9)
     axes.set_xticks(range(len(panel.values)), list(map(label, panel.values)))
     axes.margins(y=0.15)

@@ -55,7 +55,7 @@ class TreLMConfig(PreTrainedConfig):
         num_attention_heads: Attention heads a layer; a divisor of `hidden_size`.
         intermediate_size: Width inside the feed-forward part of a layer.
         hidden_act: Activation of the feed-forward part.
-        head_act: Activation of the masked language modelling head.
+        head_act: Activation of the masked language modeling head.
         hidden_dropout_prob: Dropout of embeddings and of each sublayer's output.
         attention_probs_dropout_prob: Dropout of attention weights.
         classifier_dropout: Dropout of the task heads; None stands for `hidden_dropout_prob`.

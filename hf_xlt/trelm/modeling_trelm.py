@@ -187,7 +187,7 @@ class TreLMEmbeddings(nn.Module):
 
     Both use the same language and position tables, as in the paper. Language rows start at zero: an untrained model
     with several languages computes what one without them does. Positions added before the TRILayer start as those of
-    the input; beside normalised states they are small.
+    the input; beside normalized states they are small.
     """
 
     def __init__(self, config: TreLMConfig) -> None:
@@ -366,7 +366,7 @@ class TreLMAttention(nn.Module):
 
 
 class TreLMLayer(GradientCheckpointingLayer):
-    """An encoder layer as BERT's: attention and feed-forward, each added to its input and then normalised."""
+    """An encoder layer as BERT's: attention and feed-forward, each added to its input and then normalized."""
 
     def __init__(self, config: TreLMConfig) -> None:
         super().__init__()
@@ -446,7 +446,7 @@ def reorder(hidden_states: Tensor, alignment: Tensor, unaligned: Tensor) -> Tens
 
     Raises:
         ValueError: If an entry is below -1 or not below s. On an accelerator, where looking would make the host wait,
-            and in compiled code, such an entry makes the gather itself fail: it never reads a neighbour's states.
+            and in compiled code, such an entry makes the gather itself fail: it never reads a neighbor's states.
     """
     batch, length, width = hidden_states.shape
     in_range = (alignment >= 0) & (alignment < length)
@@ -905,7 +905,7 @@ def first_token(states: Tensor, attention_mask: Tensor | None) -> Tensor:
 
 
 class TreLMForMaskedLM(TreLMPreTrainedModel):
-    """The encoder with a masked language modelling head, for CdLM as for MLM."""
+    """The encoder with a masked language modeling head, for CdLM as for MLM."""
 
     _tied_weights_keys = {"decoder.weight": "trelm.embeddings.word_embeddings.weight"}
 

@@ -48,7 +48,7 @@ class DataCollatorForCdLM(_OnPairs):
     """TreLM's cross-lingual objective: read one language, write the other (CdLM).
 
     The input is the source sentence, unmasked; the label of every target position is the translation's token there,
-    special tokens included. For each pair the batch also holds its translation as a masked-language-modelling
+    special tokens included. For each pair the batch also holds its translation as a masked-language-modeling
     example, aligned with itself: without it the model would never read the language that it writes.
 
     Args:
@@ -89,7 +89,7 @@ class DataCollatorForCdLM(_OnPairs):
 @checked
 @dataclass(frozen=True)
 class DataCollatorForTLM(_OnPairs):
-    """Translation language modelling: both sentences in one row, masked alike (Lample & Conneau 2019, §3.4).
+    """Translation language modeling: both sentences in one row, masked alike (Lample & Conneau 2019, §3.4).
 
     Positions begin anew with the translation, and every token carries its own language.
 
