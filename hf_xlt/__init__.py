@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from hf_xlt.initializers.registry import register_initializer as register_initializer
     from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer as SubtokenMeanInitializer
     from hf_xlt.initializers.wechsel import WechselInitializer as WechselInitializer
+    from hf_xlt.merge import merge_models as merge_models
     from hf_xlt.recipes import Recipe as Recipe
     from hf_xlt.recipes import Stage as Stage
     from hf_xlt.recipes import load_recipe as load_recipe
@@ -157,6 +158,7 @@ _HOME = {
     "language_probabilities": "hf_xlt.data.sampling",
     "load_recipe": "hf_xlt.recipes",
     "load_study": "hf_xlt.study",
+    "merge_models": "hf_xlt.merge",
     "open_tokenizer": "hf_xlt.checkpoint.tokenizer",
     "overlap": "hf_xlt.tokenizers.vocabulary",
     "plan_run": "hf_xlt.runs",

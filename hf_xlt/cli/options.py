@@ -17,6 +17,7 @@ RECIPES = tuple(sorted(path.stem for path in Path(__file__).parents[1].glob("rec
 Demonstration = Literal["clp", "trelm"]
 Family = Literal["byte-level-bpe", "unigram", "wordpiece"]
 Weighting = Literal["paper", "positive", "top-k", "sparsemax"]
+MergeName = Literal["elchat", "chat-vector", "linear"]
 PrecisionName = Literal["float32", "bfloat16"]
 
 

@@ -23,6 +23,7 @@ from hf_xlt.cli.options import (
     Donor,
     Family,
     Helper,
+    MergeName,
     Output,
     Overwrite,
     ParallelFiles,
@@ -227,6 +228,44 @@ def run(
     pictures = ", ".join(sorted(path.name for path in output.glob("*.png")))
     say(f"{output}: model, README.md (card), results.json, {pictures}, recipe.yaml")
     say(f"Next: hf-xlt push {output} YOUR-NAME/{output.name}")
+
+
+@command
+def merge(
+    adapted: Annotated[str, typer.Argument(help="The model that learned a language: a Hub id or a folder.")],
+    original: Annotated[str, typer.Argument(help="The model it comes from; for chat-vector the chat model.")],
+    output: Output,
+    recipe: Annotated[
+        MergeName,
+        typer.Option(help="elchat: the outer layers; chat-vector: what chat training added to --base; linear: a mean."),
+    ] = "elchat",
+    base: Annotated[str | None, typer.Option(help="For chat-vector: the model that both come from.")] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Scales the original's part; by default 1, for linear a share of 0.5.")
+    ] = None,
+    chat_template: ChatTemplate = None,
+    overwrite: Overwrite = False,
+    trust_remote_code: Trust = False,
+) -> None:
+    """Give an adapted model back what it lost of its original, such as chat; nothing is trained.
+
+    Example: hf-xlt merge smollm2-german HuggingFaceTB/SmolLM2-135M-Instruct --output smollm2-german-chat
+    """
+    from hf_xlt.merge import merge_models
+
+    merged = merge_models(
+        adapted,
+        original,
+        output,
+        recipe=recipe,
+        base=base,
+        weight=weight,
+        overwrite=overwrite,
+        chat_template=chat_template,
+        command=command_line(),
+        trust_remote_code=trust_remote_code,
+    )
+    say(f"{merged}: the model and its card. Next: hf-xlt evaluate --help")
 
 
 @command
