@@ -46,10 +46,7 @@ COLORS = (*PAGE, *LINES)
 
 TEMPLATE = "page.html.j2"
 # What tells a report of ours, and one from before they named their generator.
-_SIGNS = (
-    '<meta name="generator" content="hf-xlt">',
-    '<meta name="color-scheme" content="light dark">\n<title>',
-)
+_SIGNS = ('<meta name="generator" content="hf-xlt">', '<meta name="color-scheme" content="light dark">\n<title>')
 _NUMBER = re.compile(r"[-+±−]?\d|[–—-]?$")
 
 
