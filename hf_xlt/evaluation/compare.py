@@ -37,17 +37,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class ComparedResult:
-    """A model's result beside that of the first one.
+    """A model's result beside that of the first one."""
 
-    Args:
-        result: Its result.
-        score: Mean over seeds.
-        difference: To the first model on the same resampled examples; None for the first itself, and where the models
-            do not have the same examples, as with texts cut by different tokenizers.
-    """
-
-    result: TaskResult
-    score: Interval
+    result: TaskResult  # its result
+    score: Interval  # mean over seeds
+    # to the first model on the same resampled examples; None for the first itself, and where the models do not have the
+    # same examples, as with texts cut by different tokenizers
     difference: Interval | None
 
     def __repr__(self) -> str:

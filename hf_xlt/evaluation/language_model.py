@@ -29,20 +29,15 @@ NEW_TOKENS = 16
 class ValidationSet:
     """A validation text, cut so that each of its tokens is seen once.
 
-    For causal models neighboring sequences share one token, so that every token is a target (but for the first,
-    where the tokenizer has no special token to begin with).
-
-    Attributes:
-        examples: Sequences with a fixed masking key; all of one length but the last.
-        text_bytes: Bytes of UTF-8 the text has, one line end a line included.
-        text_tokens: Ordinary tokens in it: neither separators nor unknown ones.
-        objective: What the text was cut for, and is measured by.
+    For causal models neighboring sequences share one token, so that every token is a target (but for the first, where
+    the tokenizer has no special token to begin with).
     """
 
+    # sequences with a fixed masking key; all of one length but the last
     examples: tuple[Example, ...] = field(repr=False)
-    text_bytes: int
-    text_tokens: int
-    objective: Objective
+    text_bytes: int  # bytes of UTF-8 the text has, one line end a line included
+    text_tokens: int  # ordinary tokens in it: neither separators nor unknown ones
+    objective: Objective  # what the text was cut for, and is measured by
 
     @classmethod
     def cut(

@@ -26,19 +26,12 @@ def format_score(value: float, score: str) -> str:
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One run.
+    """One run."""
 
-    Args:
-        seed: Of the run.
-        scores: By name.
-        counts: What each test example adds to the metric, `(n, k)`.
-        notes: What was chosen or left out on the way.
-    """
-
-    seed: int
-    scores: Mapping[str, float]
-    counts: Sequence[Sequence[float]]
-    notes: Mapping[str, str | int | float]
+    seed: int  # of the run
+    scores: Mapping[str, float]  # by name
+    counts: Sequence[Sequence[float]]  # what each test example adds to the metric, `(n, k)`
+    notes: Mapping[str, str | int | float]  # what was chosen or left out on the way
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {format_score(score, name)}" for name, score in self.scores.items())
@@ -47,23 +40,14 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """A task on a model, over seeds.
+    """A task on a model, over seeds."""
 
-    Args:
-        model: Name of the checkpoint.
-        task: Name of the task.
-        headline: Name of the score to show first.
-        lower_is_better: Whether the headline is.
-        settings: Everything else that the figures depend on: files, budget, languages.
-        runs: One a seed.
-    """
-
-    model: str
-    task: str
-    headline: str
-    lower_is_better: bool
-    settings: Mapping[str, Any]
-    runs: tuple[SeedResult, ...]
+    model: str  # name of the checkpoint
+    task: str  # name of the task
+    headline: str  # name of the score to show first
+    lower_is_better: bool  # whether the headline is
+    settings: Mapping[str, Any]  # everything else that the figures depend on: files, budget, languages
+    runs: tuple[SeedResult, ...]  # one a seed
 
     def __repr__(self) -> str:
         return f"TaskResult({self.model!r}, {self.task}: {self.headline} {self.shown()}, seeds={len(self.runs)})"

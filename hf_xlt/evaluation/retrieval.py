@@ -118,15 +118,11 @@ def in_batches(sentences: Sequence[str], batch_size: int, encode: Callable[[list
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near translations are to each other, where P@1 alone no longer tells models apart.
+    """How near translations are to each other, where P@1 alone no longer tells models apart."""
 
-    Attributes:
-        cosine: The mean cosine of a sentence and its translation.
-        margin: By how much a sentence's translation is nearer to it than the nearest other sentence, in cosines: the
-            mean over the sentences of both sides.
-    """
-
-    cosine: float
+    cosine: float  # the mean cosine of a sentence and its translation
+    # by how much a sentence's translation is nearer to it than the nearest other sentence, in cosines: the mean over
+    # the sentences of both sides
     margin: float
 
 

@@ -22,19 +22,12 @@ EVERY = 10
 
 @dataclass(frozen=True, eq=False)
 class SeedDictionary:
-    """Translations with a vector on both sides.
+    """Translations with a vector on both sides."""
 
-    Attributes:
-        source: The space that is led to.
-        target: The space that is mapped.
-        learned: int64 `(p, 2)`, target and source ids that the first map is learned from.
-        held_out: int64 `(q, 2)`, every tenth entry; none of fewer than ten.
-    """
-
-    source: Space
-    target: Space
-    learned: Tensor
-    held_out: Tensor
+    source: Space  # the space that is led to
+    target: Space  # the space that is mapped
+    learned: Tensor  # int64 `(p, 2)`, target and source ids that the first map is learned from
+    held_out: Tensor  # int64 `(q, 2)`, every tenth entry; none of fewer than ten
 
     @classmethod
     def of(cls, source: Space, target: Space, dictionary: Tensor) -> Self:

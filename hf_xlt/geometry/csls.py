@@ -18,17 +18,11 @@ NEIGHBORS = 10
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Each row's best match in the other space under CSLS.
+    """Each row's best match in the other space under CSLS."""
 
-    Attributes:
-        forward: int64 `(n,)`, the key of each query.
-        backward: int64 `(m,)`, the query of each key.
-        cosines: float32 `(n,)`, of each query and its key.
-    """
-
-    forward: Tensor
-    backward: Tensor
-    cosines: Tensor
+    forward: Tensor  # int64 `(n,)`, the key of each query
+    backward: Tensor  # int64 `(m,)`, the query of each key
+    cosines: Tensor  # float32 `(n,)`, of each query and its key
 
     @property
     def mutual(self) -> Tensor:

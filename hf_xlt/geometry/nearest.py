@@ -20,15 +20,10 @@ _LEAST_SAVING = 32  # keys a candidate; with fewer, screening costs more than it
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """Finds the keys with the largest cosines to queries.
+    """Finds the keys with the largest cosines to queries."""
 
-    Attributes:
-        keys: Unit rows, float32 `(o, d)`.
-        k: Number of keys wanted; all of them where there are fewer.
-    """
-
-    keys: Tensor
-    k: int
+    keys: Tensor  # unit rows, float32 `(o, d)`
+    k: int  # number of keys wanted; all of them where there are fewer
 
     def find(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest keys of each query, nearest first.

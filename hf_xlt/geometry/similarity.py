@@ -165,21 +165,15 @@ WEIGHTINGS = ("paper", "positive", "top-k", "sparsemax")
 
 @dataclass(frozen=True)
 class Weighting:
-    """A way to weigh the tokens a row is mixed from by their cosines to it.
+    """A way to weigh the tokens a row is mixed from by their cosines to it."""
 
-    Attributes:
-        name: `paper`: the cosines as they are, over all tokens (CLP-Transfer's paper), in closed form; `positive`: the
-            same with negative ones set to zero; `top-k`: softmax of the k largest over a temperature (WECHSEL, OFA);
-            `sparsemax`: their sparsemax (FOCUS, CLP+, RAMEN).
-        k: Number of tokens in a row, for `top-k`.
-        temperature: What cosines are divided by, for `top-k`.
-        device: Where the work is done, such as `cuda`.
-    """
-
+    # `paper`: the cosines as they are, over all tokens (CLP-Transfer's paper), in closed form; `positive`: the same
+    # with negative ones set to zero; `top-k`: softmax of the k largest over a temperature (WECHSEL, OFA); `sparsemax`:
+    # their sparsemax (FOCUS, CLP+, RAMEN)
     name: str
-    k: int = 10
-    temperature: float = 0.1
-    device: str = "cpu"
+    k: int = 10  # number of tokens in a row, for `top-k`
+    temperature: float = 0.1  # what cosines are divided by, for `top-k`
+    device: str = "cpu"  # where the work is done, such as `cuda`
 
     def __post_init__(self) -> None:
         require_one_of("weighting", self.name, WEIGHTINGS)

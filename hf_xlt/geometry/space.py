@@ -20,21 +20,13 @@ NO_VECTOR = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Rows scaled to length one, centered, and scaled to length one again.
+    """Rows scaled to length one, centered, and scaled to length one again."""
 
-    Attributes:
-        rows: float32 `(V, d)`; zero where the table has no vector.
-        order: int64 `(n,)`, the rows to learn from, most frequent first; all have a vector.
-        lengths: float32 `(n,)`, lengths of those rows in the table.
-        mean: float32 `(d,)`, what centering took away.
-        distances: float32 `(V,)`, how far each row was from the mean, as a unit row.
-    """
-
-    rows: Tensor
-    order: Tensor
-    lengths: Tensor
-    mean: Tensor
-    distances: Tensor
+    rows: Tensor  # float32 `(V, d)`; zero where the table has no vector
+    order: Tensor  # int64 `(n,)`, the rows to learn from, most frequent first; all have a vector
+    lengths: Tensor  # float32 `(n,)`, lengths of those rows in the table
+    mean: Tensor  # float32 `(d,)`, what centering took away
+    distances: Tensor  # float32 `(V,)`, how far each row was from the mean, as a unit row
 
     @classmethod
     def of(cls, name: str, vectors: Tensor, order: Tensor) -> Self:

@@ -60,19 +60,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """Part of a report: plain text, then tables, then pictures.
+    """Part of a report: plain text, then tables, then pictures."""
 
-    Args:
-        heading: One line.
-        text: Paragraphs, an empty line between them.
-        tables: Of text.
-        pictures: Drawn.
-    """
-
-    heading: str
-    text: str = field(default="", repr=False)
-    tables: tuple[CardTable, ...] = field(default=(), repr=False)
-    pictures: tuple[Picture, ...] = field(default=(), repr=False)
+    heading: str  # one line
+    text: str = field(default="", repr=False)  # paragraphs, an empty line between them
+    tables: tuple[CardTable, ...] = field(default=(), repr=False)  # of text
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)  # drawn
 
     def __post_init__(self) -> None:
         for table in self.tables:
@@ -85,17 +78,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A report, all of it plain text but for the pictures.
+    """A report, all of it plain text but for the pictures."""
 
-    Args:
-        title: One line.
-        intro: Paragraphs, an empty line between them.
-        sections: In order.
-    """
-
-    title: str
-    intro: str = field(repr=False)
-    sections: tuple[Section, ...] = field(repr=False)
+    title: str  # one line
+    intro: str = field(repr=False)  # paragraphs, an empty line between them
+    sections: tuple[Section, ...] = field(repr=False)  # in order
 
 
 def write_report(path: str | Path, report: Report, *, overwrite: bool = False) -> Path:

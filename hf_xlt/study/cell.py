@@ -25,24 +25,16 @@ COMMAND = "hf-xlt study"
 
 @dataclass(frozen=True)
 class CellResult:
-    """What was measured of a cell.
+    """What was measured of a cell."""
 
-    Args:
-        cell: Which one.
-        bits_per_byte: Language → held-out bits per byte after training.
-        structure: The states of translations, layer by layer, before and after alignment.
-        transfer: Share of the second language's words whose part of speech is told, learned in the first; None where
-            it was not measured.
-        learned: The same of the first language's development sentences.
-        seconds: What the cell took.
-    """
-
-    cell: Cell
-    bits_per_byte: Mapping[str, float]
-    structure: Structure
+    cell: Cell  # which one
+    bits_per_byte: Mapping[str, float]  # language → held-out bits per byte after training
+    structure: Structure  # the states of translations, layer by layer, before and after alignment
+    # share of the second language's words whose part of speech is told, learned in the first; None where it was not
+    # measured
     transfer: float | None
-    learned: float | None
-    seconds: float
+    learned: float | None  # the same of the first language's development sentences
+    seconds: float  # what the cell took
 
     def __repr__(self) -> str:
         bits = ", ".join(f"{language} {bits:.3f}" for language, bits in self.bits_per_byte.items())

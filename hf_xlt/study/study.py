@@ -31,13 +31,10 @@ _PRIVATE = re.compile(r"(?:(embeddings)\+)?layers-(\d+)")
 
 @dataclass(frozen=True)
 class Private:
-    """What each language has for itself.
+    """What each language has for itself."""
 
-    Args:
-        name: `nothing`, `embeddings`, `layers-2` for its own two lowest layers, `embeddings+layers-2`, or `everything`:
-            two models, each trained on one language.
-    """
-
+    # `nothing`, `embeddings`, `layers-2` for its own two lowest layers, `embeddings+layers-2`, or `everything`: two
+    # models, each trained on one language
     name: str
 
     def __post_init__(self) -> None:
@@ -59,19 +56,12 @@ class Private:
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid, trained once.
+    """One point of the grid, trained once."""
 
-    Args:
-        private: What each language has for itself, see `Private`.
-        anchors: Which tokens the languages share, one of `ANCHORS`.
-        domain: Whether both languages' texts are of the `same` kind or of `different` ones.
-        seed: Of the weights and of the order of the text.
-    """
-
-    private: str
-    anchors: str
-    domain: str
-    seed: int
+    private: str  # what each language has for itself, see `Private`
+    anchors: str  # which tokens the languages share, one of `ANCHORS`
+    domain: str  # whether both languages' texts are of the `same` kind or of `different` ones
+    seed: int  # of the weights and of the order of the text
 
     @property
     def name(self) -> str:

@@ -79,15 +79,10 @@ class CKA:
 
 @dataclass(frozen=True, eq=False)
 class CKAMap:
-    """CKA of every layer of one model with every layer of another.
+    """CKA of every layer of one model with every layer of another."""
 
-    Attributes:
-        plain: float64 `(L1, L2)`.
-        debiased: float64 `(L1, L2)`.
-    """
-
-    plain: Tensor
-    debiased: Tensor
+    plain: Tensor  # float64 `(L1, L2)`
+    debiased: Tensor  # float64 `(L1, L2)`
 
     def __repr__(self) -> str:
         return f"CKAMap({' × '.join(map(str, self.plain.shape))} layers)"

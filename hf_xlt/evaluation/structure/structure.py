@@ -38,15 +38,10 @@ Grid = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Precision:
-    """P@1: the share of rows whose translation is their nearest neighbor, in either direction.
+    """P@1: the share of rows whose translation is their nearest neighbor, in either direction."""
 
-    Attributes:
-        cosine: Nearest by cosine.
-        csls: Nearest by CSLS, which takes hubs back (Conneau et al., 2018).
-    """
-
-    cosine: Retrieval
-    csls: Retrieval
+    cosine: Retrieval  # nearest by cosine
+    csls: Retrieval  # nearest by CSLS, which takes hubs back (Conneau et al., 2018)
 
 
 def precision(queries: Tensor, keys: Tensor) -> Precision:
@@ -103,21 +98,14 @@ def layer_precisions(
 
 @dataclass(frozen=True)
 class Level:
-    """What was measured on one kind of pairs: sentences, or words.
+    """What was measured on one kind of pairs: sentences, or words."""
 
-    Attributes:
-        learned: Pairs that maps were learned from.
-        tested: Other pairs, among which translations were looked for.
-        cka: CKA of each layer of the first model (rows) with each of the second (columns), on all pairs.
-        debiased_cka: The same of unbiased estimates.
-        precision: `unaligned` (where both models are of one width), `orthogonal` and `least_squares` → P@1 of each
-            pair of layers that `Structure.layers` names.
-    """
-
-    learned: int
-    tested: int
-    cka: Grid
-    debiased_cka: Grid
+    learned: int  # pairs that maps were learned from
+    tested: int  # other pairs, among which translations were looked for
+    cka: Grid  # CKA of each layer of the first model (rows) with each of the second (columns), on all pairs
+    debiased_cka: Grid  # the same of unbiased estimates
+    # `unaligned` (where both models are of one width), `orthogonal` and `least_squares` → P@1 of each pair of layers
+    # that `Structure.layers` names
     precision: Mapping[str, tuple[Precision, ...]]
 
     def __repr__(self) -> str:

@@ -84,15 +84,11 @@ class Encoded:
 
     A text longer than the encoder's positions is cut into windows; the states picked from each are joined again in the
     order of the windows, so that a head never knows of windows.
-
-    Args:
-        windows: Token ids of each window, special tokens included.
-        picks: Per window, the positions whose states the head gets.
-        gold: What the head learns: name → int64 array, of any shape; padded to the batch's with `IGNORED`.
     """
 
-    windows: tuple[np.ndarray, ...]
-    picks: tuple[np.ndarray, ...]
+    windows: tuple[np.ndarray, ...]  # token ids of each window, special tokens included
+    picks: tuple[np.ndarray, ...]  # per window, the positions whose states the head gets
+    # what the head learns: name → int64 array, of any shape; padded to the batch's with `IGNORED`
     gold: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
