@@ -39,7 +39,7 @@ class Interval:
 class ComparedResult:
     """A model's result beside that of the first one."""
 
-    result: TaskResult  # its result
+    result: TaskResult
     score: Interval  # mean over seeds
     # to the first model on the same resampled examples; None for the first itself, and where the models do not have the
     # same examples, as with texts cut by different tokenizers

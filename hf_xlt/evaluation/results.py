@@ -28,8 +28,8 @@ def format_score(value: float, score: str) -> str:
 class SeedResult:
     """One run."""
 
-    seed: int  # of the run
-    scores: Mapping[str, float]  # by name
+    seed: int
+    scores: Mapping[str, float]
     counts: Sequence[Sequence[float]]  # what each test example adds to the metric, `(n, k)`
     notes: Mapping[str, str | int | float]  # what was chosen or left out on the way
 
@@ -42,8 +42,8 @@ class SeedResult:
 class TaskResult:
     """A task on a model, over seeds."""
 
-    model: str  # name of the checkpoint
-    task: str  # name of the task
+    model: str
+    task: str
     headline: str  # name of the score to show first
     lower_is_better: bool  # whether the headline is
     settings: Mapping[str, Any]  # everything else that the figures depend on: files, budget, languages

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.models import positions
-from hf_xlt.geometry.csls import local_means
+from hf_xlt.geometry.csls import best_both_ways, local_means
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.transport.mixture import NEAR_ZERO, row_blocks
 
@@ -65,7 +65,7 @@ def nearest(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
     Of equally near ones the first is taken.
     """
-    return _best(unit_rows(sources), unit_rows(targets), lambda cosines, _: cosines)
+    return best_both_ways(unit_rows(sources), unit_rows(targets), lambda cosines, _: cosines)
 
 
 def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBORS) -> tuple[Tensor, Tensor]:
@@ -77,10 +77,7 @@ def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBOR
     a, b = unit_rows(sources), unit_rows(targets)
     of_a, of_b = local_means(a, b, k)
 
-    def margin(cosines: Tensor, rows: slice) -> Tensor:
-        return cosines / ((of_a[rows, None] + of_b) / 2).clamp_(min=NEAR_ZERO)
-
-    return _best(a, b, margin)
+    return best_both_ways(a, b, lambda cosines, rows: cosines / ((of_a[rows, None] + of_b) / 2).clamp_(min=NEAR_ZERO))
 
 
 @torch.inference_mode()
@@ -137,23 +134,6 @@ def nearness(sources: Tensor, targets: Tensor) -> Nearness:
         of_row[rows] = others.amax(1)
         of_column = torch.maximum(of_column, others.amax(0))
     return Nearness(float(own.mean()), float((own - (of_row + of_column) / 2).mean()))
-
-
-def _best(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
-    """The best of `b` `(m, d)` for each of `a` `(n, d)`, both unit rows, and the other way round, in one pass.
-
-    `score` makes scores of the cosines `(rows, m)` of some rows of `a`.
-    """
-    forward = torch.empty(len(a), dtype=torch.int64, device=a.device)
-    backward = torch.zeros(len(b), dtype=torch.int64, device=b.device)
-    highest = torch.full((len(b),), -torch.inf, device=b.device)
-    for rows in row_blocks(len(a), len(b)):
-        scores = score(a[rows] @ b.T, rows)
-        forward[rows] = scores.argmax(1)
-        best, places = scores.max(0)
-        better = best > highest
-        highest[better], backward[better] = best[better], places[better] + rows.start
-    return forward, backward
 
 
 def nearest_tokens(

@@ -23,14 +23,8 @@ LEAK = 0.2
 class Discriminators(nn.Module):
     """One network a restart: input dropout, two hidden layers with leaky ReLU, one logit (Conneau et al., 2018).
 
-    Every parameter has a leading dimension `(restarts, …)`; layers are batched products. No restart sees another's
-    rows or draws: each has its own generator, so that a batch plays as its restarts would play alone.
-
-    Args:
-        width: Width of the rows.
-        hidden: Width of the hidden layers.
-        dropout: Probability that an input is dropped in training mode.
-        draws: A generator a restart, for the first weights and the dropout.
+    Every parameter has a leading dimension `(restarts, …)`; layers are batched products. No restart sees another's rows
+    or draws: each has its own generator, so that a batch plays as its restarts would play alone.
     """
 
     def __init__(self, width: int, hidden: int, dropout: float, draws: Sequence[torch.Generator]) -> None:
@@ -136,13 +130,9 @@ class GameSettings:
 class AdversarialGame:
     """Maps, discriminators and their optimizers; every restart plays as it would play alone.
 
-    Rows come as batches `(restarts, batch, width)`, target rows of width `k` and source rows of width `d`. They are
-    multiplied by `√d` before they meet a discriminator, so that the entries of unit rows have variance one.
-
-    Args:
-        start: `(k, d)`, the map all restarts begin with.
-        settings: How the game is played.
-        seed: Seed of the first restart; each further one has the next.
+    All begin with the map `start` `(k, d)`; the first has the seed given, each further one the next. Rows come as
+    batches `(restarts, batch, width)`, target rows of width `k` and source rows of width `d`. They are multiplied by
+    `√d` before they meet a discriminator, so that the entries of unit rows have variance one.
     """
 
     def __init__(self, start: Tensor, settings: GameSettings, seed: int = 0) -> None:
@@ -158,11 +148,9 @@ class AdversarialGame:
         self._optimizer = optimizer(self.discriminators.parameters(), lr=settings.discriminator_rate)
 
     def batches(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """What one `step` needs, drawn uniformly from rows `(m, d)` and `(n, k)`.
+        """What a `step` needs, drawn uniformly from `(m, d)` and `(n, k)`: each `(steps + 1, restarts, batch, width)`.
 
-        Returns:
-            `(steps + 1, restarts, batch, d)` and `(steps + 1, restarts, batch, k)`, a batch for each step of the
-            discriminators and the last for the maps.
+        There is a batch for each step of the discriminators, and the last is for the maps.
         """
         return self._draw(source), self._draw(target)
 
@@ -174,8 +162,7 @@ class AdversarialGame:
     def step(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """A few steps of the discriminators and one of the maps, on batches as `batches` draws them.
 
-        Returns:
-            The last losses `(restarts,)` of the discriminators and of the maps, by these names.
+        Returns the last losses `(restarts,)`, of `discriminators` and `maps`.
         """
         for images, rows in zip(source[:-1], target[:-1], strict=True):
             discriminator_loss = self._discriminator_step(images, rows)
@@ -246,12 +233,7 @@ class AdversarialGame:
 def play(images: Tensor, rows: Tensor, start: Tensor, settings: GameSettings, seed: int = 0) -> Tensor:
     """The map with the best criterion of all restarts and rounds.
 
-    Args:
-        images: Unit rows `(m, d)` of the source's frequent words.
-        rows: Unit rows `(n, k)` of the target's.
-        start: `(k, d)`, the map every restart begins with.
-        settings: How the game is played.
-        seed: Seed of the first restart; each further one has the next.
+    Images `(m, d)` and rows `(n, k)` are unit rows of the source's and the target's frequent words.
     """
     game = AdversarialGame(start, settings, seed)
     best, best_criterion = start, -torch.inf

@@ -30,12 +30,9 @@ class Space:
 
     @classmethod
     def of(cls, name: str, vectors: Tensor, order: Tensor) -> Self:
-        """Normalize a table.
+        """Normalize a table `(V, d)` of any float dtype, named so in messages; rows of no length have no vector.
 
-        Args:
-            name: What the table is called in messages.
-            vectors: `(V, d)`, of any float dtype; rows of no length have no vector.
-            order: int64, ids by falling frequency, each once; those to learn from, so without special tokens.
+        The order is int64, ids by falling frequency, each once: those to learn from, so without special tokens.
         """
         require_finite(name, vectors)
         vectors = vectors.detach().to(torch.float32)
@@ -121,12 +118,9 @@ class Alignment:
         """Rows for the source model: normalization undone in the source's way, lengths as the source's.
 
         A mapped row is moved as far from the source's mean as it was from the target's, relative to what is usual in
-        either, and made as long as the source's rows of the same relative frequency are on average: in many models
-        rare words are longer than frequent ones. Words outside the target's order count as the rarest. The mean is the
-        last row of the mixture's map.
-
-        Args:
-            ids: int64 `(n,)`, target ids; one without a vector gets a zero row, which is not `finite`.
+        either, and made as long as the source's rows of the same relative frequency are on average: in many models rare
+        words are longer than frequent ones. Words outside the target's order count as the rarest. The mean is the last
+        row of the mixture's map. An id without a vector gets a zero row, which is not `finite`.
         """
         usual_source, usual_target = (space.distances[space.order].mean() for space in (self.source, self.target))
         rows = self.target.rows[ids] * self.target.distances[ids, None] * (usual_source / usual_target)

@@ -62,10 +62,10 @@ class Picture:
 class Section:
     """Part of a report: plain text, then tables, then pictures."""
 
-    heading: str  # one line
+    heading: str
     text: str = field(default="", repr=False)  # paragraphs, an empty line between them
-    tables: tuple[CardTable, ...] = field(default=(), repr=False)  # of text
-    pictures: tuple[Picture, ...] = field(default=(), repr=False)  # drawn
+    tables: tuple[CardTable, ...] = field(default=(), repr=False)
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for table in self.tables:
@@ -80,9 +80,9 @@ class Section:
 class Report:
     """A report, all of it plain text but for the pictures."""
 
-    title: str  # one line
+    title: str
     intro: str = field(repr=False)  # paragraphs, an empty line between them
-    sections: tuple[Section, ...] = field(repr=False)  # in order
+    sections: tuple[Section, ...] = field(repr=False)
 
 
 def write_report(path: str | Path, report: Report, *, overwrite: bool = False) -> Path:

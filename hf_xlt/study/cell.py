@@ -27,14 +27,14 @@ COMMAND = "hf-xlt study"
 class CellResult:
     """What was measured of a cell."""
 
-    cell: Cell  # which one
+    cell: Cell
     bits_per_byte: Mapping[str, float]  # language → held-out bits per byte after training
     structure: Structure  # the states of translations, layer by layer, before and after alignment
     # share of the second language's words whose part of speech is told, learned in the first; None where it was not
     # measured
     transfer: float | None
     learned: float | None  # the same of the first language's development sentences
-    seconds: float  # what the cell took
+    seconds: float
 
     def __repr__(self) -> str:
         bits = ", ".join(f"{language} {bits:.3f}" for language, bits in self.bits_per_byte.items())
