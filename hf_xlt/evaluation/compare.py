@@ -53,15 +53,7 @@ class ComparedResult:
 
 @checked
 def compare_results(results: Sequence[TaskResult], seed: int = 0) -> list[ComparedResult]:
-    """Results of one task, the first the one to compare with.
-
-    Args:
-        results: One a model.
-        seed: Of the resampling.
-
-    Raises:
-        InputError: If they are of several tasks or test files.
-    """
+    """Results of one task and test file, one a model and the first the one to compare with, resampled with a seed."""
     if not results:
         raise refused("results", results, "one or more")
     require_seed("seed", seed)

@@ -119,16 +119,10 @@ def measure(
 
 @checked
 def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_remote_code: bool = False) -> Quality:
-    """Open a language model and measure it on a text, with the objective its kind was made for.
+    """Open a language model, a Hub id or a folder, and measure it on a text with the objective its kind was made for.
 
-    Args:
-        name_or_folder: A Hub id or a folder.
-        corpus: A file or a Hub dataset id.
-        length: Tokens a sequence.
-        trust_remote_code: Run code that the checkpoint brings.
-
-    Raises:
-        InputError: If the checkpoint or the text cannot be used, or the checkpoint has no trained head.
+    The text is a file or a Hub dataset, cut into sequences of `length` tokens. A checkpoint or text that cannot be
+    used, and a checkpoint without a trained head, raise InputError.
     """
     lines = Corpus(corpus).lines()
     opened = LanguageModel.open(ModelSpec(name_or_folder, trust_remote_code=trust_remote_code))

@@ -78,11 +78,7 @@ class TaskResult:
 
     @classmethod
     def load(cls, path: Path) -> TaskResult:
-        """Read a file that `save` wrote.
-
-        Raises:
-            InputError: If it is not one.
-        """
+        """Read a file that `save` wrote; any other raises InputError."""
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             result = cls(**{**fields, "runs": tuple(SeedResult(**run) for run in fields["runs"])})

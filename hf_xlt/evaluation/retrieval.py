@@ -41,15 +41,7 @@ class Retrieval:
 
 
 def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
-    """P@1 of parallel sentences among all given.
-
-    Args:
-        sources: Sentence vectors `(n, d)`.
-        targets: Of their translations, `(n, d)`, in the same order.
-
-    Raises:
-        InputError: If the shapes differ or there is no sentence.
-    """
+    """P@1 of sentence vectors `(n, d)` and those of their translations, in the same order, among all given."""
     if sources.shape != targets.shape or not len(sources):
         raise InputError(
             f"Sentence vectors of shapes {tuple(sources.shape)}, {tuple(targets.shape)}",
@@ -139,18 +131,9 @@ def nearness(sources: Tensor, targets: Tensor) -> Nearness:
 def nearest_tokens(
     name: str, words: Sequence[str], k: int = 5, *, trust_remote_code: bool = False
 ) -> dict[str, tuple[tuple[str, float], ...]]:
-    """Word → the tokens whose input embeddings are nearest to its own by cosine, itself left out.
+    """Word → the `k` tokens whose input embeddings are nearest to its own by cosine, itself left out.
 
-    A word of several tokens stands at their mean.
-
-    Args:
-        name: A Hub id or a folder.
-        words: Which words.
-        k: Neighbors of each.
-        trust_remote_code: Run code that the checkpoint brings.
-
-    Raises:
-        InputError: If the checkpoint cannot be opened or the tokenizer does not know a word.
+    A word of several tokens stands at their mean; one that the tokenizer does not know raises InputError.
     """
     checkpoint = Checkpoint.open(name, trust_remote_code=trust_remote_code)
     tokenizer = checkpoint.tokenizer()

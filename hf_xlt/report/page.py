@@ -86,11 +86,7 @@ class Report:
 
 
 def write_report(path: str | Path, report: Report, *, overwrite: bool = False) -> Path:
-    """Write a report as one file, whole or not at all.
-
-    Raises:
-        InputError: As `check_report` does.
-    """
+    """Write a report as one file, whole or not at all; refused as by `check_report`."""
     path = Path(path)
     check_report(path, overwrite=overwrite)
     write_whole(path, render_report(report))

@@ -92,11 +92,10 @@ class StudyResults(tuple[CellResult, ...]):
         return (_table(told, by_setting, learned), _table(shown, by_setting, alike))
 
     def pictures(self, folder: Path) -> tuple[Path, ...]:
-        """Draw what the cells that are done show, of which there is at least one.
+        """Draw what the cells that are done show, of which there is at least one, and return the files.
 
-        Returns:
-            The files: transfer by setting, or retrieval without alignment where no task was given; CKA by layer;
-            retrieval by layer after an orthogonal alignment, of sentences and, where asked for, of words.
+        They are transfer by setting, or retrieval without alignment where no task was given; CKA by layer; retrieval by
+        layer after an orthogonal alignment, of sentences and, where asked for, of words.
         """
         settings = self.by_setting()
         alike = {"CKA of translated sentences": _lines(settings, lambda result: result.structure.sentences, cka)}

@@ -122,8 +122,7 @@ def trained_labels(
 ) -> tuple[str, ...]:
     """The labels of training examples, sorted; others may have no more. `labels_of` gives each with its line.
 
-    Raises:
-        InputError: If there are fewer than two, or at a label of the others that training examples never have.
+    Fewer than two labels, and a label of the others that training examples never have, raise InputError.
     """
     known = tuple(sorted({label for example in train for label, _ in labels_of(example)}))
     for role, examples in others.items():

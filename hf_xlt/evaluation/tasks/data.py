@@ -34,14 +34,10 @@ _HUB = re.compile(
 
 
 def parse_data(given: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Task → role → file or dataset.
+    """Task → role → file or dataset, from `TASK.ROLE=FILE`, each once, and paths of YAML files.
 
-    Args:
-        given: `TASK.ROLE=FILE`, each once, or the path of a YAML file with roles and their files under the names of
-            tasks; what comes later rules over such a file. Files that a YAML file names count from its folder.
-
-    Raises:
-        InputError: If one is neither, or the YAML file is not as expected.
+    A YAML file has roles and their files under the names of tasks; its files count from its folder, and what comes
+    later rules over it. What is neither, and a YAML file of another form, raise InputError.
     """
     data: dict[str, dict[str, str]] = {}
     seen: set[str] = set()
@@ -150,8 +146,7 @@ class Records:
 def text_rows(place: str, *columns: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Line or row number, from 1, and the texts of the wanted columns of each.
 
-    Raises:
-        InputError: If the table cannot be read, has other columns, or a cell that is no text.
+    A table that cannot be read or has other columns, and a cell that is no text, raise InputError.
     """
     records = Records.at(place)
     if records is None or records.builder == "jsonl":
@@ -176,11 +171,7 @@ def text_lines_of(place: str) -> Iterator[str]:
 
 
 def read_pairs(place: str) -> ParallelText:
-    """Texts that translate each other, source first: of two columns of a table or dataset.
-
-    Raises:
-        InputError: If the place or the file cannot be read, or there are fewer than two pairs.
-    """
+    """Texts that translate each other, source first: of two columns of a table or dataset, two pairs at least."""
     records = Records.at(place)
     if records is None or records.builder == "jsonl":
         text = read_parallel(place)

@@ -181,17 +181,13 @@ def _gold(answer: Answer, offsets: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def read_questions(place: str) -> list[Question]:
-    """The questions of a file or dataset.
+    """The questions at `PATH` or `PATH#FIRST-LAST`, of which only some paragraphs count, from 1 over the whole file.
 
-    Args:
-        place: `PATH` or `PATH#FIRST-LAST`: a JSON file of SQuAD 1.1, packed or not, or rows with `question`, `context`
-            and `answers` (.jsonl, .parquet, a dataset of the Hub); and of these only some paragraphs, counted from 1
-            over the whole file. Files of XQuAD hold translations of the same paragraphs, so paragraphs to learn
-            from and to be asked about are told apart by their numbers.
-
-    Raises:
-        InputError: If the file cannot be read, is no SQuAD 1.1, lacks the paragraphs asked for or has no questions, or
-            an answer is not at its place in the context; with article, paragraph (in its article) and question.
+    The path is a JSON file of SQuAD 1.1, packed or not, or rows with `question`, `context` and `answers` (.jsonl,
+    .parquet, a dataset of the Hub). Files of XQuAD hold translations of the same paragraphs, so paragraphs to learn
+    from and to be asked about are told apart by their numbers. What is no such file, lacks the paragraphs or has no
+    questions, and an answer that is not at its place in the context raise InputError, with article, paragraph (in its
+    article) and question.
     """
     match = _PLACE.fullmatch(place)
     if match is None:
