@@ -6,7 +6,8 @@ import pytest
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import Retrieval
-from hf_xlt.evaluation.structure import Level, Precision, Structure
+from hf_xlt.evaluation.structure import Level, Structure
+from hf_xlt.evaluation.structure.structure import Precision
 from hf_xlt.runs.kinds.multilingual import Multilingual
 from hf_xlt.sample import sentences
 from hf_xlt.study import Cell, CellResult, StudyResults, load_study, run_study

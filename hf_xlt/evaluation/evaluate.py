@@ -20,7 +20,7 @@ from hf_xlt.evaluation.results import Evaluation, SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.data import Data, content_at
 from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, TaskExamples
 from hf_xlt.evaluation.tasks.registry import task_named
-from hf_xlt.evaluation.tasks.task import Outcome, SupervisedTask, Task, TrainingFreeTask
+from hf_xlt.evaluation.tasks.task import SupervisedTask, Task, TrainingFreeTask
 from hf_xlt.files.folders import absolute, check_writable
 
 DEFAULT = EvaluationConfig()
@@ -155,7 +155,13 @@ def _found(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) 
 def _evaluated(
     task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig, content: Mapping[str, str]
 ) -> TaskResult:
-    labels, outcomes = _outcomes(task, spec, places, config)
+    labels: Sequence[str] = ()
+    if isinstance(task, SupervisedTask):
+        examples = TaskExamples.read(task, places, config.zero_shot).limited(config.fine_tuning)
+        labels, tuning = examples.labels, FineTuning(examples, spec, config.fine_tuning)
+        outcomes = [(seed, tuning.outcome(seed)) for seed in config.seeds]
+    else:
+        outcomes = [(0, cast(TrainingFreeTask, task).measure(spec, places))]
     settings = settings_of(task, spec, places, config) | {"content": dict(content), "labels": list(labels)}
     metric = task.metric(labels)
     runs = (
@@ -163,14 +169,3 @@ def _evaluated(
         for seed, outcome in outcomes
     )
     return TaskResult(spec.name, task.name, task.headline, task.lower_is_better, settings, tuple(runs))
-
-
-def _outcomes(
-    task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig
-) -> tuple[Sequence[str], list[tuple[int, Outcome]]]:
-    """The labels told apart, and the outcome of each seed."""
-    if not isinstance(task, SupervisedTask):
-        return (), [(0, cast(TrainingFreeTask, task).measure(spec, places))]
-    examples = TaskExamples.read(task, places, config.zero_shot).limited(config.fine_tuning)
-    tuning = FineTuning(examples, spec, config.fine_tuning)
-    return examples.labels, [(seed, tuning.outcome(seed)) for seed in config.seeds]

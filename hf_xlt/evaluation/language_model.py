@@ -142,22 +142,21 @@ def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pr
     """
     if kind_of(model.config) is not DECODER:
         return {}
+
     training = model.training
     model.eval()
-    written = {prompt: _continuation(model, tokenizer, prompt) for prompt in prompts}
+    generate: Any = model.generate
+    written = {}
+    for prompt in prompts:
+        text = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([[*Frame.of(tokenizer).opening, *text]], device=model.device)
+        found = generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        written[prompt] = " ".join(str(tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)).split())
     model.train(training)
     return written
-
-
-def _continuation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    text = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    ids = torch.tensor([[*Frame.of(tokenizer).opening, *text]], device=model.device)
-    generate: Any = model.generate
-    written = generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=NEW_TOKENS,
-        do_sample=False,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return " ".join(str(tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)).split())

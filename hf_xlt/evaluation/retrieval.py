@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -39,6 +40,17 @@ class Retrieval:
     forward: float
     backward: float
 
+    @classmethod
+    def of(cls, forward: Tensor, backward: Tensor) -> Self:
+        """Of the places found for the vectors of either side, int64 `(n,)`; each one's own place is the right one."""
+        gold = torch.arange(len(forward), device=forward.device)
+        return cls(*(float((found == gold).double().mean()) for found in (forward, backward)))
+
+    @property
+    def mean(self) -> float:
+        """Of both directions."""
+        return (self.forward + self.backward) / 2
+
 
 def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
     """P@1 of sentence vectors `(n, d)` and those of their translations, in the same order, among all given."""
@@ -47,9 +59,7 @@ def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
             f"Sentence vectors of shapes {tuple(sources.shape)}, {tuple(targets.shape)}",
             expected="the same number of sentences, one or more, and the same width on both sides",
         )
-    gold = torch.arange(len(sources), device=sources.device)
-    forward, backward = (float((found == gold).double().mean()) for found in nearest(sources, targets))
-    return Retrieval(forward, backward)
+    return Retrieval.of(*nearest(sources, targets))
 
 
 def nearest(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

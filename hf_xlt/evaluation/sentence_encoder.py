@@ -5,12 +5,10 @@ Those of a sentence-transformers folder come from that library; of any other fol
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,20 +26,6 @@ from hf_xlt.evaluation.retrieval import BATCH, in_batches, mean_pooled
 LIBRARY = "sentence_transformers"
 
 
-class SentenceEncoder(Protocol):
-    """What makes vectors of sentences."""
-
-    @property
-    def pooling(self) -> str:
-        """How, in a few words."""
-
-    def vectors(self, sentences: Sequence[str]) -> Tensor:
-        """float32 `(n, d)` on the CPU."""
-
-    def truncated(self, sentences: Sequence[str]) -> int:
-        """How many sentences are longer than what is read of one."""
-
-
 class SentenceHead(nn.Module):
     """What makes one vector of a body's states, as a model does: its pooling and all that follows; it does not learn.
 
@@ -54,7 +38,10 @@ class SentenceHead(nn.Module):
         super().__init__()
         self.declared = declared
         self.steps = nn.ModuleList(steps)
-        self.prompt_length = _prompt_length(declared, tokenizer)
+        self.prompt_length = 0
+        if declared is not None and declared.prompt:  # with what stands before it and without what ends a sentence
+            ids = tokenizer(declared.prepared([""])[0])["input_ids"]
+            self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> SentenceHead:
@@ -81,13 +68,13 @@ class SentenceHead(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             if not self.steps:
                 mean = mean_pooled(states, inputs["attention_mask"])
-                return (
-                    normalize(mean, dim=-1)
-                    if self.declared is not None and "Normalize" in self.declared.kinds
-                    else mean
-                )
-            features: dict[str, Any] = {**inputs, "token_embeddings": states.float()}
-            features["prompt_length"] = self.prompt_length
+                scaled = self.declared is not None and "Normalize" in self.declared.kinds
+                return normalize(mean, dim=-1) if scaled else mean
+            features: dict[str, Any] = {
+                **inputs,
+                "token_embeddings": states.float(),
+                "prompt_length": self.prompt_length,
+            }
             if getattr(output, "hidden_states", None) is not None:
                 features["all_layer_embeddings"] = [layer.float() for layer in output.hidden_states]
             for step in self.steps:
@@ -157,6 +144,10 @@ class LibraryEncoder:
         """How many sentences are longer than what is read of one."""
         longest = self.model.max_seq_length or self.model.tokenizer.model_max_length
         return longer(self.model.tokenizer, self.declared.prepared(sentences), longest)
+
+
+SentenceEncoder = BodyEncoder | LibraryEncoder
+"""What makes vectors of sentences."""
 
 
 def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
@@ -243,7 +234,7 @@ def _opened(checkpoint: Checkpoint, declared: SentenceModules) -> Any:
     from sentence_transformers import SentenceTransformer
 
     try:
-        with quiet(), _library_quiet():
+        with quiet():
             return SentenceTransformer(
                 str(checkpoint.folder),
                 device=str(best_device()),
@@ -257,25 +248,6 @@ def _opened(checkpoint: Checkpoint, declared: SentenceModules) -> Any:
             hint="Save the model again.",
             path=checkpoint.folder,
         ) from error
-
-
-@contextmanager
-def _library_quiet() -> Iterator[None]:
-    logger = logging.getLogger(LIBRARY)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _prompt_length(declared: SentenceModules | None, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens of the prompt, with what stands before it and without what ends a sentence."""
-    if declared is None or not declared.prompt:
-        return 0
-    ids = tokenizer(declared.prepared([""])[0])["input_ids"]
-    return len(ids) - (ids[-1] in tokenizer.all_special_ids)
 
 
 def longer(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], longest: int) -> int:

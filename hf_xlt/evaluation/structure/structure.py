@@ -46,11 +46,8 @@ class Precision:
 
 def precision(queries: Tensor, keys: Tensor) -> Precision:
     """P@1 of rows `(n, d)` and their translations `(n, d)`, in the same order, among all given."""
-    cosine = retrieval(queries, keys)
     found = matches(unit_rows(queries), unit_rows(keys))
-    own = torch.arange(len(queries), device=queries.device)
-    forward, backward = (float((match == own).double().mean()) for match in (found.forward, found.backward))
-    return Precision(cosine, Retrieval(forward, backward))
+    return Precision(retrieval(queries, keys), Retrieval.of(found.forward, found.backward))
 
 
 def least_squares(rows: Tensor, images: Tensor) -> Tensor:
@@ -87,15 +84,6 @@ def aligned_precision(a: Tensor, b: Tensor, test: Tensor) -> dict[str, Precision
     return found
 
 
-def layer_precisions(
-    a: Tensor, b: Tensor, layers: tuple[tuple[int, int], ...], test: Tensor
-) -> dict[str, tuple[Precision, ...]]:
-    """`aligned_precision` of each pair of layers of states `(L1, n, d1)` and `(L2, n, d2)`."""
-    bar = tqdm(layers, desc="alignment", unit="layer", disable=None, leave=False)
-    found = [aligned_precision(a[i], b[j], test) for i, j in bar]
-    return {name: tuple(of_layer[name] for of_layer in found) for name in found[0]}
-
-
 @dataclass(frozen=True)
 class Level:
     """What was measured on one kind of pairs: sentences, or words."""
@@ -116,9 +104,16 @@ class Level:
         maps = [name for name in (UNALIGNED, *MAPS) if name in self.precision]
         lines = []
         for at, (i, j) in enumerate(structure.layers):
-            cells = [cell for name in maps for cell in _cells(self.precision[name][at])]
+            found = [way for name in maps for way in (self.precision[name][at].cosine, self.precision[name][at].csls)]
             layer = ("embeddings" if i == 0 else str(i)) if i == j else f"{i} / {j}"
-            lines.append((layer, f"{self.cka[i][j]:.3f}", f"{self.debiased_cka[i][j]:.3f}", *cells))
+            lines.append(
+                (
+                    layer,
+                    f"{self.cka[i][j]:.3f}",
+                    f"{self.debiased_cka[i][j]:.3f}",
+                    *(f"{way.mean:.1%}" for way in found),
+                )
+            )
         precisions = [f"P@1 {name.replace('_', ' ')}, {by}" for name in maps for by in ("cosine", "CSLS")]
         caption = (
             f"{structure.model_a} against {structure.model_b}, {kind} pairs: CKA of all "
@@ -132,13 +127,11 @@ class Level:
         """Compare states of every layer of either model, `(L1, n, d1)` and `(L2, n, d2)`; bool `test` is `(n,)`."""
         check_parts(test, "pairs")
         found = cka_map(a, b)
-        return cls(
-            learned=int((~test).sum()),
-            tested=int(test.sum()),
-            cka=_grid(found.plain),
-            debiased_cka=_grid(found.debiased),
-            precision=layer_precisions(a, b, paired_layers(len(a), len(b)), test),
-        )
+        cka, debiased = (tuple(map(tuple, values.tolist())) for values in (found.plain, found.debiased))
+        bar = tqdm(paired_layers(len(a), len(b)), desc="alignment", unit="layer", disable=None, leave=False)
+        of_layers = [aligned_precision(a[i], b[j], test) for i, j in bar]
+        precisions = {name: tuple(of_layer[name] for of_layer in of_layers) for name in of_layers[0]}
+        return cls(int((~test).sum()), int(test.sum()), cka, debiased, precisions)
 
 
 @dataclass(frozen=True)
@@ -279,10 +272,6 @@ def paired_layers(first: int, second: int) -> tuple[tuple[int, int], ...]:
     return tuple((i, (2 * i * other + deepest) // (2 * deepest)) for i in range(first))
 
 
-def _grid(values: Tensor) -> Grid:
-    return tuple(map(tuple, values.tolist()))
-
-
 def _level(data: dict[str, Any]) -> Level:
     precision = {
         name: tuple(Precision(**{kind: Retrieval(**found) for kind, found in layer.items()}) for layer in layers)
@@ -290,8 +279,3 @@ def _level(data: dict[str, Any]) -> Level:
     }
     cka, debiased = (tuple(map(tuple, data.pop(name))) for name in ("cka", "debiased_cka"))
     return Level(**data, cka=cka, debiased_cka=debiased, precision=precision)
-
-
-def _cells(found: Precision) -> tuple[str, str]:
-    cosine, csls = ((way.forward + way.backward) / 2 for way in (found.cosine, found.csls))
-    return f"{cosine:.1%}", f"{csls:.1%}"
