@@ -45,6 +45,14 @@ class ComparedResult:
     # same examples, as with texts cut by different tokenizers
     difference: Interval | None
 
+    @property
+    def summary(self) -> str:
+        """The headline as it is shown, and in brackets what it differs by."""
+        if self.difference is None:
+            return self.result.shown()
+        value = self.difference.value
+        return f"{self.result.shown()} ({'+' if value > 0 else ''}{format_score(value, self.result.headline)})"
+
     def __repr__(self) -> str:
         name, score = self.result.model, self.result.headline
         difference = "" if self.difference is None else f", difference {self.difference.shown(score, sign=True)}"

@@ -30,17 +30,9 @@ class Color:
 INK = Color("ink", "#14171a", "#e8eaed")
 FAINT = Color("faint", "#5b636b", "#a3abb3")
 PAGE = (Color("paper", "#ffffff", "#15181b"), INK, FAINT, Color("line", "#d9dde1", "#3a4148"))
-LINES = tuple(
-    Color(f"line-{number}", light, dark)
-    for number, (light, dark) in enumerate(
-        zip(
-            (*METHOD_COLORS, *BASELINE_COLORS),
-            ("#6ea8ec", "#ef8379", "#5cc98e", "#b893e0", "#3fc1cc", "#a0a0a0", "#dcbf55"),
-            strict=True,
-        ),
-        start=1,
-    )
-)
+_ON_DARK = ("#6ea8ec", "#ef8379", "#5cc98e", "#b893e0", "#3fc1cc", "#a0a0a0", "#dcbf55")
+_LINES = zip(METHOD_COLORS + BASELINE_COLORS, _ON_DARK, strict=True)
+LINES = tuple(Color(f"line-{number}", light, dark) for number, (light, dark) in enumerate(_LINES, start=1))
 COLORS = (*PAGE, *LINES)
 
 
@@ -69,11 +61,9 @@ class Section:
 
     def __post_init__(self) -> None:
         for table in self.tables:
-            if uneven := [line for line in table.lines if len(line) != len(table.header)]:
-                raise InputError(
-                    f"{table.caption!r}: the line {uneven[0]} has {len(uneven[0])} cells",
-                    expected=f"{len(table.header)}",
-                )
+            for line in table.lines:
+                if len(line) != (width := len(table.header)):
+                    raise InputError(f"{table.caption!r}: the line {line} has {len(line)} cells", expected=f"{width}")
 
 
 @dataclass(frozen=True)
@@ -113,7 +103,7 @@ def render_report(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters |= {"paragraphs": _paragraphs, "picture": _picture, "numbers": _numbers}
+    page.filters |= {"paragraphs": _paragraphs, "picture": lambda picture: Markup(picture.svg), "numbers": _numbers}
     return page.get_template(TEMPLATE).render(report=report, colors=COLORS)
 
 
@@ -123,10 +113,6 @@ def _printable(value: object) -> object:
 
 def _paragraphs(text: str) -> list[str]:
     return [paragraph for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
-
-
-def _picture(picture: Picture) -> Markup:
-    return Markup(picture.svg)
 
 
 def _numbers(table: CardTable) -> list[bool]:

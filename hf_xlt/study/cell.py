@@ -60,7 +60,9 @@ def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> Cel
     models = []
     for number, recipe in enumerate(recipes_of(study, cell, tokenizer)):
         models.append(str(folder / f"model-{number}"))
-        bits |= bits_of(trained(recipe, Path(models[-1])))
+        # of several points of a language the last one counts
+        results = trained(recipe, Path(models[-1]))
+        bits |= {point.language: point.bits_per_byte for point in results.runs[0].languages}
     found = structure(
         models[0],
         models[-1],
@@ -93,11 +95,6 @@ def trained(recipe: Recipe, output: Path) -> Results:
     return Results.load(output / "results.json")
 
 
-def bits_of(results: Results) -> dict[str, float]:
-    """Language → held-out bits per byte after training; of several points of a language the last one counts."""
-    return {point.language: point.bits_per_byte for point in results.runs[0].languages}
-
-
 def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float | None]:
     """Accuracy of parts of speech, learned in the first language: in the second, and on development in the first."""
     if not study.tagging:
@@ -110,12 +107,11 @@ def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float 
 def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any], seed: int) -> Recipe:
     private = Private(cell.private)
     sharing = {"separate_embeddings": private.embeddings, "language_specific_layers": private.layers}
-    extra = len(places) == 2 and cell.anchors == "extra"
     anchors = cell.anchors if len(places) == 2 else "default"
     data = Data(
         corpora=places,
         held_out_corpora={language: place for language, place in study.held_out.items() if language in places},
-        dictionary=study.dictionary if extra else None,
+        dictionary=study.dictionary if anchors == "extra" else None,
         held_out_every=study.held_out_every,
         held_out_lines=study.held_out_lines,
         max_sequences=study.max_sequences,

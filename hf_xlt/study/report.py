@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, product
 from pathlib import Path
 from statistics import fmean, stdev
@@ -70,8 +71,8 @@ class StudyResults(tuple[CellResult, ...]):
         learned = (
             Column(f"bits/byte {first}", lambda result: result.bits_per_byte[first], ".3f"),
             Column(f"bits/byte {second}", lambda result: result.bits_per_byte[second], ".3f"),
-            Column("learned", lambda result: percent(result.learned)),
-            Column("transfer", lambda result: percent(result.transfer)),
+            Column("learned", lambda result: None if result.learned is None else 100 * result.learned),
+            Column("transfer", lambda result: None if result.transfer is None else 100 * result.transfer),
         )
         alike = (
             Column("CKA", lambda result: middle(cka(result.structure.sentences)), ".3f"),
@@ -120,7 +121,7 @@ def _table(caption: str, settings: Mapping[str, Sequence[CellResult]], columns: 
 
 def precision(level: Level, way: str) -> list[float]:
     """P@1 of each layer by CSLS in per cent, a mean of both directions; the embeddings first."""
-    return [50 * (found.csls.forward + found.csls.backward) for found in level.precision[way]]
+    return [100 * found.csls.mean for found in level.precision[way]]
 
 
 def cka(level: Level) -> list[float]:
@@ -137,11 +138,6 @@ def of_words(result: CellResult, way: str) -> float | None:
     """P@1 of words in the middle layer, where words were asked for."""
     level = result.structure.words
     return None if level is None else middle(precision(level, way))
-
-
-def percent(share: float | None) -> float | None:
-    """A share in per cent, where there is one."""
-    return None if share is None else 100 * share
 
 
 def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:
@@ -169,9 +165,7 @@ def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:
 
 
 def _retrieval(settings: Mapping[str, Sequence[CellResult]]) -> dict[str, Lines]:
-    def of(level: Level) -> list[float]:
-        return precision(level, ALIGNED)
-
+    of = partial(precision, way=ALIGNED)
     panels = {"Sentences": _lines(settings, lambda result: result.structure.sentences, of)}
     if any(result.structure.words for found in settings.values() for result in found):
         panels["Words"] = _lines(settings, lambda result: result.structure.words, of)

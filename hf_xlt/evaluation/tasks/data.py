@@ -68,15 +68,12 @@ def _read_yaml(path: Path) -> dict[str, dict[str, str]]:
         raise InputError(
             f"{path} holds no task data", path=path, expected="names of tasks, under each its roles and their files"
         )
-    return {
-        str(task): {
-            str(role): place
-            if _HUB.fullmatch(place) and not (path.parent / place).exists()
-            else str(path.parent / place)
-            for role, place in roles.items()
-        }
-        for task, roles in loaded.items()
-    }
+
+    def found(place: str) -> str:
+        local = path.parent / place
+        return place if _HUB.fullmatch(place) and not local.exists() else str(local)
+
+    return {str(task): {str(role): found(place) for role, place in roles.items()} for task, roles in loaded.items()}
 
 
 @dataclass(frozen=True)
@@ -153,13 +150,11 @@ def text_rows(place: str, *columns: str) -> Iterator[tuple[int, tuple[str, ...]]
         yield from Place.parse(os.path.expanduser(place)).rows(len(columns))
         return
     for number, cells in records.rows(*columns):
-        yield number, tuple(_text(cell, place, number) for cell in cells)
-
-
-def _text(cell: Any, place: str, number: int) -> str:
-    if isinstance(cell, list | dict):
-        raise InputError(f"{place}, row {number}: a {type(cell).__name__}", value=cell, expected="text", line=number)
-    return "" if cell is None else check_text(str(cell), place, number, "row")
+        for cell in cells:
+            if isinstance(cell, list | dict):
+                kind = type(cell).__name__
+                raise InputError(f"{place}, row {number}: a {kind}", value=cell, expected="text", line=number)
+        yield number, tuple("" if cell is None else check_text(str(cell), place, number, "row") for cell in cells)
 
 
 def text_lines_of(place: str) -> Iterator[str]:

@@ -178,14 +178,20 @@ class FineTuning:
         set_seed(seed)
         model = self._with_head(encoder)
         encoder.model.requires_grad_(not frozen)
-        if self.data.zero_shot:
-            freeze_embeddings(encoder)
+        if self.data.zero_shot and encoder.switches:
+            for each in SIDES:  # rows of the one language would move away from those of the other
+                encoder.switch_to(each)
+                encoder.model.get_input_embeddings().requires_grad_(False)
         if not frozen:
             encoder.switch_to(side)
         collator = collator_of(encoder, side)
-        learned = fine_tune(
-            model, features["train"], collator, lambda m: self._dev_score(m, features, collator), self.config, seed
-        )
+        task = self.data.task
+
+        def score(model: TaskModel) -> float:
+            counts = self._counts(model, "dev", features, collator)
+            return task.metric(self.data.labels).scores(counts)[task.headline]
+
+        learned = fine_tune(model, features["train"], collator, score, self.config, seed)
         if not frozen:
             encoder.switch_to("target")
         counts = self._counts(model, "test", features, collator_of(encoder, "target"))
@@ -217,10 +223,6 @@ class FineTuning:
         head = self.data.task.head(encoder.model.config.hidden_size, self.data.labels)
         return TaskModel(encoder.model, head.to(encoder.model.device), self.config.layer, self.config.precision)
 
-    def _dev_score(self, model: TaskModel, features: Mapping[str, list[Features]], collator: Collator) -> float:
-        counts = self._counts(model, "dev", features, collator)
-        return self.data.task.metric(self.data.labels).scores(counts)[self.data.task.headline]
-
     def _counts(
         self, model: TaskModel, role: str, features: Mapping[str, list[Features]], collator: Collator
     ) -> np.ndarray:
@@ -228,14 +230,6 @@ class FineTuning:
         found = zip(examples, features[role], predict(model, features[role], collator), strict=True)
         predictions = [task.prediction(example, row.encoded, answer, labels) for example, row, answer in found]
         return task.metric(labels).counts(predictions, [task.reference(example) for example in examples])
-
-
-def freeze_embeddings(encoder: Encoder) -> None:
-    """Leave alone what the languages do not share: rows of the one would move away from those of the other."""
-    if encoder.switches:
-        for side in SIDES:
-            encoder.switch_to(side)
-            encoder.model.get_input_embeddings().requires_grad_(False)
 
 
 def collator_of(encoder: Encoder, side: Side) -> Collator:

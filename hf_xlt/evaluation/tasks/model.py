@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
@@ -79,14 +80,6 @@ def by_length(features: Sequence[Features], size: int) -> list[list[int]]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """A batch, moved."""
-    return {
-        name: to_device(value, device) if isinstance(value, Mapping) else value.to(device)
-        for name, value in batch.items()
-    }
-
-
 def _padded(arrays: Sequence[np.ndarray], value: int | bool) -> Tensor:
     shape = np.max([array.shape for array in arrays], axis=0)
     padded = np.full((len(arrays), *shape), value, dtype=arrays[0].dtype)
@@ -109,10 +102,8 @@ class TaskModel(nn.Module):
         layers = getattr(encoder.config, "num_hidden_layers", None)
         if layer is not None and layers is not None and not 0 <= layer <= layers:
             raise InputError(f"There is no layer {layer}; the encoder has layers 0 (the embeddings) to {layers}.")
-        self.encoder = encoder
-        self.head = head
-        self.layer = layer
-        self.precision = precision
+        self.encoder, self.head = encoder, head
+        self.layer, self.precision = layer, precision
 
     def forward(self, mask: Tensor, gold: Mapping[str, Tensor], **inputs: Tensor) -> dict[str, Tensor]:
         """The loss of a batch, as `Trainer` expects it."""
@@ -164,6 +155,6 @@ def _states(
     model.eval()
     device = next(model.head.parameters()).device
     for indices in tqdm(by_length(features, BATCH), desc=name, unit="batch", disable=None, leave=False):
-        batch = to_device(collator([features[i] for i in indices]), device)
+        batch = send_to_device(collator([features[i] for i in indices]), device)
         mask, _ = batch.pop("mask"), batch.pop("gold")
         yield indices, model.states(**batch), mask

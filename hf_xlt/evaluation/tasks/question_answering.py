@@ -189,22 +189,15 @@ def read_questions(place: str) -> list[Question]:
     questions, and an answer that is not at its place in the context raise InputError, with article, paragraph (in its
     article) and question.
     """
-    match = _PLACE.fullmatch(place)
-    if match is None:
-        raise InputError(
-            f"{place!r} is no place of questions",
-            value=place,
-            expected="PATH or PATH#FIRST-LAST, e.g. xquad.json#1-192",
-        )
+    if (match := _PLACE.fullmatch(place)) is None:
+        expected = "PATH or PATH#FIRST-LAST, e.g. xquad.json#1-192"
+        raise InputError(f"{place!r} is no place of questions", value=place, expected=expected)
     path = match["path"]
     paragraphs = list(_paragraphs(path))
     first, last = int(match["first"] or 1), int(match["last"] or len(paragraphs))
     if match["first"] and not 1 <= first <= last <= len(paragraphs):
-        raise InputError(
-            f"{place!r} asks for paragraphs {first} to {last}; {path} has 1 to {len(paragraphs)}.",
-            value=place,
-            path=path,
-        )
+        problem = f"{place!r} asks for paragraphs {first} to {last}; {path} has 1 to {len(paragraphs)}."
+        raise InputError(problem, value=place, path=path)
     questions = [question for where, record in paragraphs[first - 1 : last] for question in _questions(record, where)]
     if not questions:
         raise InputError(f"{place} has no questions", expected="SQuAD 1.1", path=path)

@@ -20,8 +20,7 @@ from hf_xlt.files.conll import TaggedSentence, read_conll, read_conllu
 # The universal parts of speech (https://universaldependencies.org/u/pos).
 _OPEN = ("ADJ", "ADV", "INTJ", "NOUN", "PROPN", "VERB")
 _CLOSED = ("ADP", "AUX", "CCONJ", "DET", "NUM", "PART", "PRON", "SCONJ")
-_OTHER = ("PUNCT", "SYM", "X")
-UPOS = tuple(sorted(_OPEN + _CLOSED + _OTHER))
+UPOS = tuple(sorted((*_OPEN, *_CLOSED, "PUNCT", "SYM", "X")))
 
 _IOB = re.compile(r"O|[BI]-.+")
 
@@ -102,7 +101,10 @@ class UPOSTagging(Tagging):
 
     def read(self, place: str) -> list[TaggedSentence]:
         """Sentences of a CoNLL-U file."""
-        sentences = read_tagged(place) if Records.at(place) else _universal(place)
+        if Records.at(place):
+            sentences = read_tagged(place)
+        else:
+            sentences = [TaggedSentence(found.words, found.upos, found.line) for found in read_conllu(place)]
         for sentence in sentences:
             for word, tag in zip(sentence.words, sentence.tags, strict=True):
                 if tag not in UPOS:
@@ -181,7 +183,3 @@ def read_tagged(place: str) -> list[TaggedSentence]:
     if not sentences:
         raise InputError(f"{place} holds no sentence", value=place, expected="rows with tokens and tags")
     return sentences
-
-
-def _universal(place: str) -> list[TaggedSentence]:
-    return [TaggedSentence(sentence.words, sentence.upos, sentence.line) for sentence in read_conllu(place)]
