@@ -36,11 +36,11 @@ class SentenceHead(nn.Module):
         self, declared: SentenceModules | None, tokenizer: PreTrainedTokenizerBase, steps: Sequence[nn.Module] = ()
     ) -> None:
         super().__init__()
-        self.declared = declared
+        self.declared = declared or SentenceModules(kinds=())
         self.steps = nn.ModuleList(steps)
         self.prompt_length = 0
-        if declared is not None and declared.prompt:  # with what stands before it and without what ends a sentence
-            ids = tokenizer(declared.prepared([""])[0])["input_ids"]
+        if self.declared.prompt:  # with what stands before it and without what ends a sentence
+            ids = tokenizer(self.declared.prepared([""])[0])["input_ids"]
             self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)
         self.requires_grad_(False).eval()
 
@@ -48,28 +48,13 @@ class SentenceHead(nn.Module):
         """Stay as it is: nothing here is dropped or learned."""
         return super().train(False)
 
-    @property
-    def pooling(self) -> str:
-        """How vectors are made, in a few words."""
-        return "mean" if self.declared is None else self.declared.label
-
-    @property
-    def max_seq_length(self) -> int | None:
-        """Tokens that are read of a sentence, where the model's folder says so."""
-        return None if self.declared is None else self.declared.max_seq_length
-
-    def prepared(self, sentences: Sequence[str]) -> list[str]:
-        """Sentences as they are tokenized: after a prompt, lowered."""
-        return list(sentences) if self.declared is None else self.declared.prepared(sentences)
-
     def forward(self, output: Any, inputs: Mapping[str, Tensor]) -> Tensor:
         """Sentence vectors float32 `(b, d)` of the output of a body for a batch of inputs."""
         states = output.last_hidden_state
         with torch.autocast(states.device.type, enabled=False):
             if not self.steps:
                 mean = mean_pooled(states, inputs["attention_mask"])
-                scaled = self.declared is not None and "Normalize" in self.declared.kinds
-                return normalize(mean, dim=-1) if scaled else mean
+                return normalize(mean, dim=-1) if "Normalize" in self.declared.kinds else mean
             features: dict[str, Any] = {
                 **inputs,
                 "token_embeddings": states.float(),
@@ -93,12 +78,12 @@ class BodyEncoder:
     @property
     def pooling(self) -> str:
         """As the head says."""
-        return self.head.pooling
+        return self.head.declared.label
 
     @property
     def longest(self) -> int:
         """Tokens that are read of a sentence."""
-        limits = (self.head.max_seq_length, self.tokenizer.model_max_length, positions(self.body))
+        limits = (self.head.declared.max_seq_length, self.tokenizer.model_max_length, positions(self.body))
         return min(limit for limit in limits if limit is not None)
 
     @torch.inference_mode()
@@ -110,7 +95,7 @@ class BodyEncoder:
 
         def encode(texts: list[str]) -> Tensor:
             inputs = self.tokenizer(
-                head.prepared(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+                head.declared.prepared(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
             ).to(self.body.device)
             return head(self.body(**inputs), inputs).cpu()
 
@@ -120,7 +105,7 @@ class BodyEncoder:
 
     def truncated(self, sentences: Sequence[str]) -> int:
         """How many sentences are longer than what is read of one."""
-        return longer(self.tokenizer, self.head.prepared(sentences), self.longest)
+        return longer(self.tokenizer, self.head.declared.prepared(sentences), self.longest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
+from pydantic import TypeAdapter
+
 from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
 from hf_xlt.evaluation.evaluate import evaluate_model
 from hf_xlt.evaluation.structure import Structure, structure
@@ -18,7 +20,7 @@ from hf_xlt.recipes import Data, Recipe
 from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.runs import Results, run_recipe
 from hf_xlt.runs.kinds.multilingual import MODEL_TYPE
-from hf_xlt.study.study import EVERYTHING, Cell, Private, Study
+from hf_xlt.study.study import EVERYTHING, Cell, Study, own_parts
 
 COMMAND = "hf-xlt study"
 
@@ -42,15 +44,12 @@ class CellResult:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        data = asdict(self) | {"structure": json.loads(self.structure.to_json())}
-        write_whole(path, json.dumps(data, indent=1) + "\n")
+        write_whole(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        found = Structure.from_json(json.dumps(data["structure"]))
-        return cls(**data | {"cell": Cell(**data["cell"]), "structure": found})
+        return TypeAdapter(cls).validate_json(path.read_text(encoding="utf-8"))
 
 
 def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> CellResult:
@@ -105,8 +104,8 @@ def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float 
 
 
 def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any], seed: int) -> Recipe:
-    private = Private(cell.private)
-    sharing = {"separate_embeddings": private.embeddings, "language_specific_layers": private.layers}
+    embeddings, layers = own_parts(cell.private)
+    sharing = {"separate_embeddings": embeddings, "language_specific_layers": layers}
     anchors = cell.anchors if len(places) == 2 else "default"
     data = Data(
         corpora=places,

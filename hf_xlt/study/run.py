@@ -136,7 +136,7 @@ def kept_result(output: Path, cell: Cell) -> CellResult | None:
         return None
     try:
         return CellResult.load(file)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError):
         logger.warning("%s holds no figures of a cell; the cell is trained again.", file)
         return None
 

@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -191,18 +192,14 @@ class Structure:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
-        data = json.loads(text)
-        data["layers"] = tuple(map(tuple, data["layers"]))
-        data["pooling"] = tuple(data.get("pooling", ("mean", "mean")))
-        levels = {name: None if data[name] is None else _level(data[name]) for name in ("sentences", "words")}
-        return cls(**data | levels)
+        return TypeAdapter(cls).validate_json(text)
 
     @classmethod
     def is_file(cls, path: Path) -> bool:
         """Whether a file holds what `to_json` wrote."""
         try:
             cls.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except ValueError:
             return False
         return True
 
@@ -270,12 +267,3 @@ def paired_layers(first: int, second: int) -> tuple[tuple[int, int], ...]:
     """Each of `first` layers with the one of `second` at the same relative depth."""
     deepest, other = max(first - 1, 1), second - 1
     return tuple((i, (2 * i * other + deepest) // (2 * deepest)) for i in range(first))
-
-
-def _level(data: dict[str, Any]) -> Level:
-    precision = {
-        name: tuple(Precision(**{kind: Retrieval(**found) for kind, found in layer.items()}) for layer in layers)
-        for name, layers in data.pop("precision").items()
-    }
-    cka, debiased = (tuple(map(tuple, data.pop(name))) for name in ("cka", "debiased_cka"))
-    return Level(**data, cka=cka, debiased_cka=debiased, precision=precision)
