@@ -56,12 +56,20 @@ def evaluate_model(
         return Evaluation(_evaluated(task_named(name), spec, places[name], config, {}) for name in tasks)
     folder = Path(output)
     check_results_folder(folder)
-    checkpoints = {
-        role: checkpoint_content(name, ignoring=folder)
-        for role, name in (("model", spec.name), ("source", spec.source))
-        if name is not None
-    }
-    return Evaluation(_kept(task_named(name), spec, places[name], config, folder, checkpoints) for name in tasks)
+    checkpoints = {"model": checkpoint_content(spec.name, ignoring=folder)}
+    if spec.source is not None:
+        checkpoints["source"] = checkpoint_content(spec.source, ignoring=folder)
+    results = []
+    for name in tasks:
+        task = task_named(name)
+        content = {f"data.{role}": content_at(place) for role, place in places[name].items()}
+        path = result_file(folder, spec.name, task.name)
+        result = _kept(path, settings_of(task, spec, places[name], config), checkpoints | content)
+        if result is None:
+            result = _evaluated(task, spec, places[name], config, checkpoints | content)
+            result.save(path)
+        results.append(result)
+    return Evaluation(results)
 
 
 def check_data(tasks: Sequence[str], data: Data) -> dict[str, dict[str, str]]:
@@ -117,26 +125,10 @@ def settings_of(task: Task, spec: ModelSpec, places: Mapping[str, str], config: 
     return settings
 
 
-def _kept(
-    task: Task,
-    spec: ModelSpec,
-    places: Mapping[str, str],
-    config: EvaluationConfig,
-    folder: Path,
-    checkpoints: Mapping[str, str],
-) -> TaskResult:
-    """A result that is there if it is of the same content; else it is made and kept."""
-    content = {**checkpoints, **{f"data.{role}": content_at(place) for role, place in places.items()}}
-    path = result_file(folder, spec.name, task.name)
-    if path.exists() and (found := _found(path, settings_of(task, spec, places, config), content)) is not None:
-        return found
-    result = _evaluated(task, spec, places, config, content)
-    result.save(path)
-    return result
-
-
-def _found(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) -> TaskResult | None:
+def _kept(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) -> TaskResult | None:
     """The result in a file of the same settings; None, with a notice, if it is broken or of another content."""
+    if not path.exists():
+        return None
     try:
         found = TaskResult.load(path)
     except InputError:

@@ -49,8 +49,13 @@ class ValidationSet:
             raise InputError("The validation text is empty; give a longer corpus or a file with text in it.")
         ids = np.concatenate(list(token_stream(kept, tokenizer)))
         text_tokens = int((~np.isin(ids, special_ids(tokenizer))).sum())
-        windows = _causal_windows if isinstance(objective, CausalLM) else _framed_windows
-        rows = list(windows(ids, Frame.of(tokenizer), length))
+        frame = Frame.of(tokenizer)
+        if isinstance(objective, CausalLM):
+            whole = np.concatenate([frame.opening, ids]).astype(np.int32)
+            rows = [whole[begin : begin + length] for begin in range(0, len(whole) - 1, length - 1)]
+        else:
+            room = frame.room(length)
+            rows = [frame.around(ids[begin : begin + room]) for begin in range(0, len(ids) - 1, room)]
         if not rows or not text_tokens:
             raise InputError("The tokenizer knows no two tokens of the validation text; give more text or check both.")
         examples = tuple({"input_ids": row, "key": (MASKING_SEED, i)} for i, row in enumerate(rows))
@@ -65,18 +70,6 @@ class ValidationSet:
                 batch = []
             batch.append(example)
         yield batch
-
-
-def _causal_windows(ids: np.ndarray, frame: Frame, length: int) -> Iterator[np.ndarray]:
-    whole = np.concatenate([frame.opening, ids]).astype(np.int32)
-    for begin in range(0, len(whole) - 1, length - 1):
-        yield whole[begin : begin + length]
-
-
-def _framed_windows(ids: np.ndarray, frame: Frame, length: int) -> Iterator[np.ndarray]:
-    inner = frame.room(length)
-    for begin in range(0, len(ids) - 1, inner):
-        yield frame.around(ids[begin : begin + inner])
 
 
 @dataclass(frozen=True)
@@ -127,9 +120,8 @@ def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_rem
     lines = Corpus(corpus).lines()
     opened = LanguageModel.open(ModelSpec(name_or_folder, trust_remote_code=trust_remote_code))
     require_whole("length", length, least=2, most=opened.max_length)
-    validation = ValidationSet.cut(
-        lines, opened.tokenizer, length, objective_for(opened.kind.objective, opened.tokenizer)
-    )
+    objective = objective_for(opened.kind.objective, opened.tokenizer)
+    validation = ValidationSet.cut(lines, opened.tokenizer, length, objective)
     return measure(opened.model, validation, opened.tokenizer)
 
 
@@ -142,7 +134,6 @@ def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pr
     """
     if kind_of(model.config) is not DECODER:
         return {}
-
     training = model.training
     model.eval()
     generate: Any = model.generate

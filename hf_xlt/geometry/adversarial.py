@@ -60,40 +60,24 @@ class GameSettings:
 
     The defaults let unit rows of width 100 find each other from any rotation in some 2,000 iterations, on a processor:
     larger batches, smaller discriminators, faster maps that are kept orthogonal. `paper` has the published settings.
-
-    Attributes:
-        restarts: Games played as one batch; they begin with the same map and differ in their draws.
-        rounds: Rounds; after each, maps are judged and their learning rates fall.
-        iterations: Steps of the maps in a round.
-        discriminator_steps: Steps of the discriminators before each step of the maps.
-        batch: Rows of either side in a step.
-        hidden: Width of the discriminators' hidden layers.
-        dropout: Share of its inputs that a discriminator does not see.
-        smoothing: How far labels are from 0 and 1.
-        optimizer: Of the discriminators, `sgd` or `adam`.
-        discriminator_rate: Learning rate of the discriminators.
-        map_rate: First learning rate of the maps (plain gradient descent).
-        decay: Factor of a map's rate after each round.
-        shrink: One more factor after each round but the first whose criterion is below the map's best.
-        beta: Strength of the pull towards orthogonal maps after each step; 0.5 is Newton and Schulz's full step.
-        judged: Frequent words, on either side, that the criterion is taken over.
     """
 
-    restarts: int = 1
-    rounds: int = 10
-    iterations: int = 300
-    discriminator_steps: int = 2
-    batch: int = 256
-    hidden: int = 256
-    dropout: float = 0.1
-    smoothing: float = 0.2
-    optimizer: str = "adam"
-    discriminator_rate: float = 5e-4
-    map_rate: float = 2.0
-    decay: float = 0.98
-    shrink: float = 0.5
+    restarts: int = 1  # games played as one batch; they begin with the same map and differ in their draws
+    rounds: int = 10  # rounds; after each, maps are judged and their learning rates fall
+    iterations: int = 300  # steps of the maps in a round
+    discriminator_steps: int = 2  # steps of the discriminators before each step of the maps
+    batch: int = 256  # rows of either side in a step
+    hidden: int = 256  # width of the discriminators' hidden layers
+    dropout: float = 0.1  # share of its inputs that a discriminator does not see
+    smoothing: float = 0.2  # how far labels are from 0 and 1
+    optimizer: str = "adam"  # of the discriminators, `sgd` or `adam`
+    discriminator_rate: float = 5e-4  # learning rate of the discriminators
+    map_rate: float = 2.0  # first learning rate of the maps (plain gradient descent)
+    decay: float = 0.98  # factor of a map's rate after each round
+    shrink: float = 0.5  # one more factor after each round but the first whose criterion is below the map's best
+    # strength of the pull towards orthogonal maps after each step; 0.5 is Newton and Schulz's full step
     beta: float = 0.5
-    judged: int = 4000
+    judged: int = 4000  # frequent words, on either side, that the criterion is taken over
 
     def __post_init__(self) -> None:
         for name in ("restarts", "rounds", "iterations", "discriminator_steps", "batch", "hidden", "judged"):

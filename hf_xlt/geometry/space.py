@@ -71,27 +71,16 @@ _PARTS = 100
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """A map from the target's space into the source's.
+    """A map from the target's space into the source's."""
 
-    Attributes:
-        source: The space that is led to.
-        target: The space that is mapped, `target.rows @ map`.
-        map: float32 `(k, d)`, orthogonal (with orthonormal rows or columns where `k` and `d` differ).
-        criterion: Mean cosine of the target's frequent words, mapped, and their CSLS matches in the source.
-        chance: The same where nothing can match: what refinement makes out of a target without its structure.
-        history: The criterion before each refinement and after the last.
-        pairs: int64 `(p, 2)`, target and source ids that are each other's best match.
-        held_out: Share of dictionary entries kept from the first map whose translation the map finds; None without a
-            dictionary.
-    """
-
-    source: Space
-    target: Space
-    map: Tensor
-    criterion: float
-    chance: float
-    history: tuple[float, ...]
-    pairs: Tensor
+    source: Space  # the space that is led to
+    target: Space  # the space that is mapped, `target.rows @ map`
+    map: Tensor  # float32 `(k, d)`, orthogonal (with orthonormal rows or columns where `k` and `d` differ)
+    criterion: float  # mean cosine of the target's frequent words, mapped, and their CSLS matches in the source
+    chance: float  # the same where nothing can match: what refinement makes out of a target without its structure
+    history: tuple[float, ...]  # the criterion before each refinement and after the last
+    pairs: Tensor  # int64 `(p, 2)`, target and source ids that are each other's best match
+    # share of dictionary entries kept from the first map whose translation the map finds; None without a dictionary
     held_out: float | None = None
 
     def __repr__(self) -> str:

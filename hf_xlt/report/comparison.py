@@ -38,19 +38,13 @@ _CKA = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several models side by side.
+    """Several models side by side."""
 
-    Attributes:
-        results: Task → its models, the first the one to compare with.
-        curves: Model → learning curves, of those that were trained by a recipe.
-        structures: Models beside another, on translations.
-        neighbors: Model → word → nearest tokens.
-    """
-
-    results: Mapping[str, Sequence[ComparedResult]]
+    results: Mapping[str, Sequence[ComparedResult]]  # task → its models, the first the one to compare with
+    # model → learning curves, of those that were trained by a recipe
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
-    structures: Sequence[Structure] = ()
-    neighbors: Neighbors = field(default_factory=dict)
+    structures: Sequence[Structure] = ()  # models beside another, on translations
+    neighbors: Neighbors = field(default_factory=dict)  # model → word → nearest tokens
 
     def __repr__(self) -> str:
         return f"Comparison({', '.join(self.models)}; {', '.join(self.results)})"[:180]

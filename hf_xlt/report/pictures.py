@@ -19,8 +19,6 @@ import matplotlib
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -77,7 +75,6 @@ def plot_learning_curves(
     """
     with plain_text():
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
         axes = figure.subplots()
         ours, muted = (cycle(product(LINE_STYLES, colors)) for colors in (METHOD_COLORS, BASELINE_COLORS))
         for method, runs in curves.items():
@@ -214,7 +211,6 @@ def bars_svg(bars: Sequence[Bar], title: str, axis: str, form: str = "+.1f") -> 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with axes of a size in inches; what is written around them makes it larger when it is saved."""
     figure = Figure(figsize=(width, height))
-    FigureCanvasSVG(figure)
     return figure, figure.add_axes((0, 0, 1, 1))
 
 

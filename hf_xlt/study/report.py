@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -199,7 +198,6 @@ def _by_layer(panels: Mapping[str, Lines], axis: str, path: Path) -> Path:
 
 def _figure(panels: int, width: float) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width * panels, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     found = list(figure.subplots(1, panels, squeeze=False)[0])
     for axes in found:
         axes.grid(alpha=0.25)

@@ -31,9 +31,6 @@ class WordPairs:
     spans: tuple[np.ndarray, np.ndarray]  # int64 (w, 2) each: first character of a word, and the one after its last
     forms: np.ndarray  # int64 (w, 2), ids of the lower-case words
 
-    def __len__(self) -> int:
-        return len(self.sentences)
-
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
@@ -202,7 +199,7 @@ def _draw_words(
     found: WordPairs, test: np.ndarray, words: int, test_share: float, draw: np.random.Generator
 ) -> np.ndarray:
     """Places of so many word pairs, each pair of spellings once in either part."""
-    order = draw.permutation(len(found))
+    order = draw.permutation(len(found.forms))
     of_test = test[found.sentences]
     _, first = np.unique(np.column_stack([of_test, found.forms])[order], axis=0, return_index=True)
     order = order[np.sort(first)]

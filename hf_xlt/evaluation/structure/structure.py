@@ -41,7 +41,7 @@ Grid = tuple[tuple[float, ...], ...]
 class Precision:
     """P@1: the share of rows whose translation is their nearest neighbor, in either direction."""
 
-    cosine: Retrieval  # nearest by cosine
+    cosine: Retrieval
     csls: Retrieval  # nearest by CSLS, which takes hubs back (Conneau et al., 2018)
 
 
@@ -107,14 +107,8 @@ class Level:
         for at, (i, j) in enumerate(structure.layers):
             found = [way for name in maps for way in (self.precision[name][at].cosine, self.precision[name][at].csls)]
             layer = ("embeddings" if i == 0 else str(i)) if i == j else f"{i} / {j}"
-            lines.append(
-                (
-                    layer,
-                    f"{self.cka[i][j]:.3f}",
-                    f"{self.debiased_cka[i][j]:.3f}",
-                    *(f"{way.mean:.1%}" for way in found),
-                )
-            )
+            ckas = (f"{grid[i][j]:.3f}" for grid in (self.cka, self.debiased_cka))
+            lines.append((layer, *ckas, *(f"{way.mean:.1%}" for way in found)))
         precisions = [f"P@1 {name.replace('_', ' ')}, {by}" for name in maps for by in ("cosine", "CSLS")]
         caption = (
             f"{structure.model_a} against {structure.model_b}, {kind} pairs: CKA of all "
@@ -137,24 +131,16 @@ class Level:
 
 @dataclass(frozen=True)
 class Structure:
-    """Two models side by side; layer 0 is the embeddings.
+    """Two models side by side; layer 0 is the embeddings."""
 
-    Attributes:
-        model_a: Name of the first, whose states are mapped.
-        model_b: Name of the second.
-        layers: Layers of the first and of the second that retrieval compares: those of equal relative depth.
-        sentences: On sentence pairs, by pooled states.
-        words: On word pairs, by states of words in their sentences; None where none were asked for.
-        repeated: Sentence pairs left out, since a sentence of theirs came before.
-        pooling: How either model pools a sentence's states: by the mean, or as a sentence-transformers folder says.
-    """
-
-    model_a: str
+    model_a: str  # whose states are mapped
     model_b: str
+    # layers of the first and of the second that retrieval compares: those of equal relative depth
     layers: tuple[tuple[int, int], ...]
-    sentences: Level
-    words: Level | None = None
-    repeated: int = 0
+    sentences: Level  # on sentence pairs, by pooled states
+    words: Level | None = None  # on word pairs, by states of words in their sentences; None where none were asked for
+    repeated: int = 0  # sentence pairs left out, since a sentence of theirs came before
+    # how either model pools a sentence's states: by the mean, or as a sentence-transformers folder says
     pooling: tuple[str, str] = ("mean", "mean")
 
     def __repr__(self) -> str:
@@ -251,10 +237,8 @@ def structure(
     if isinstance(parallel, str | Path):
         parallel = read_parallel(parallel)
     pairs = parallel.pairs if isinstance(parallel, ParallelText) else parallel
-    encoders = [
-        LayerEncoder.open(name, language, trust_remote_code=trust_remote_code)
-        for name, language in zip(names, languages, strict=True)
-    ]
+    sides = zip(names, languages, strict=True)
+    encoders = [LayerEncoder.open(name, of, trust_remote_code=trust_remote_code) for name, of in sides]
     sample = Sample.of(pairs, links, sentences=sentences, words=words, test_share=test_share, seed=seed)
     a, b = (encoder.encode(side) for encoder, side in zip(encoders, sample.sides, strict=True))
     found = Structure.of(names, a, b, sample, (encoders[0].pooling.label, encoders[1].pooling.label))
