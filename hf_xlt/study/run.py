@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.tasks.classification import UPOSTagging
 from hf_xlt.evaluation.tasks.fine_tuning import TaskExamples
-from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.folders import atomic_folder, write_whole
 from hf_xlt.recipes import Recipe

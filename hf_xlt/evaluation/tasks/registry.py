@@ -23,9 +23,9 @@ _BUILT_IN = {
     "retrieval": "retrieval:SentenceRetrieval",
     "word-translation": "word_translation:WordTranslation",
     "classification": "classification:Classification",
-    "upos": "tagging:UPOSTagging",
-    "pos": "tagging:POS",
-    "ner": "tagging:NER",
+    "upos": "classification:UPOSTagging",
+    "pos": "classification:POS",
+    "ner": "classification:NER",
     "parsing": "parsing:Parsing",
     "question-answering": "question_answering:QuestionAnswering",
 }
