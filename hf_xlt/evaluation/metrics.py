@@ -223,8 +223,12 @@ class AnswerOverlap(Metric):
 
     def counts(self, predictions: Sequence[str], references: Sequence[Reference]) -> np.ndarray:
         """float64 `(n, 3)`: exact match, F1, and one for the question."""
-        pairs = zip(predictions, references, strict=True)
-        return np.array([(*_best(text, reference), 1.0) for text, reference in pairs]).reshape(-1, 3)
+        counts = np.ones((len(references), 3))
+        for row, text, reference in zip(counts, predictions, references, strict=True):
+            words = answer_words(text, reference["han"])
+            rights = [answer_words(right, reference["han"]) for right in reference["texts"]]
+            row[:2] = words in rights, max(_f1(words, right) for right in rights)
+        return counts
 
     def of_counts(self, totals: np.ndarray) -> dict[str, np.ndarray]:
         """`exact_match` and `f1`."""
@@ -235,21 +239,12 @@ def answer_words(text: str, han: bool) -> list[str]:
     """The words of an answer that are compared; see `AnswerOverlap`."""
     lower = text.lower()
     if han:
-        return HAN.sub(r" \1 ", "".join(c for c in lower if not _is_punctuation(c))).split()
+        plain = (c for c in lower if c not in string.punctuation and not unicodedata.category(c).startswith("P"))
+        return HAN.sub(r" \1 ", "".join(plain)).split()
     return _ARTICLES.sub(" ", lower.translate(_NO_PUNCTUATION)).split()
-
-
-def _best(text: str, reference: Reference) -> tuple[float, float]:
-    words = answer_words(text, reference["han"])
-    rights = [answer_words(right, reference["han"]) for right in reference["texts"]]
-    return float(words in rights), max(_f1(words, right) for right in rights)
 
 
 def _f1(words: list[str], right: list[str]) -> float:
     """Harmonic mean of precision and recall, counting repeated words; 0 where both are empty, as in SQuAD 1.1."""
     shared = (Counter(words) & Counter(right)).total()
     return 2 * shared / (len(words) + len(right)) if shared else 0.0
-
-
-def _is_punctuation(character: str) -> bool:
-    return character in string.punctuation or unicodedata.category(character).startswith("P")

@@ -49,17 +49,17 @@ def _axes(rows: Tensor) -> Tensor:
     return axes * torch.where(skewness < 0, -1.0, 1.0)
 
 
-def similarity_start(rows: Tensor, images: Tensor, k: int = 10) -> Tensor:
+def similarity_start(rows: Tensor, images: Tensor) -> Tensor:
     """Map rows `(n, k)` to images `(m, d)`, both unit rows of frequent words, whose similarity profiles match.
 
     A word's profile is its row of the square root of the similarity matrix, sorted: it does not depend on any axis of
     the space, nor on the order of words, so profiles of two spaces compare (VecMap's unsupervised initialization,
-    section 3.2). They are centered, scaled to length one, and matched under CSLS with `k` neighbors, both ways. What
+    section 3.2). They are centered, scaled to length one, and matched under CSLS, both ways. What
     one side has more than the other is left out; `n × n` similarities are formed.
     """
     size = min(len(rows), len(images))
     rows, images = rows[:size], images[:size]
-    found = matches(_profiles(rows), _profiles(images), k)
+    found = matches(_profiles(rows), _profiles(images))
     backward = torch.stack([found.backward, torch.arange(size, device=rows.device)], dim=1)
     forward = torch.stack([backward[:, 1], found.forward], dim=1)
     pairs = torch.cat([forward, backward])

@@ -58,10 +58,12 @@ def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> Cel
     bits: dict[str, float] = {}
     models = []
     for number, recipe in enumerate(recipes_of(study, cell, tokenizer)):
-        models.append(str(folder / f"model-{number}"))
-        # of several points of a language the last one counts
-        results = trained(recipe, Path(models[-1]))
-        bits |= {point.language: point.bits_per_byte for point in results.runs[0].languages}
+        output = folder / f"model-{number}"
+        models.append(str(output))
+        if not output.exists():
+            run_recipe(recipe, output, COMMAND)
+        measured = Results.load(output / "results.json").runs[0].languages
+        bits |= {point.language: point.bits_per_byte for point in measured}  # of several of a language the last counts
     found = structure(
         models[0],
         models[-1],
@@ -85,13 +87,6 @@ def recipes_of(study: Study, cell: Cell, tokenizer: Path) -> tuple[Recipe, ...]:
             for number, (language, place) in enumerate(places.items())
         )
     return (_recipe(study, cell, tokenizer, places, cell.seed),)
-
-
-def trained(recipe: Recipe, output: Path) -> Results:
-    """The results of a recipe, which is carried out if it has not been."""
-    if not output.exists():
-        run_recipe(recipe, output, COMMAND)
-    return Results.load(output / "results.json")
 
 
 def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float | None]:
