@@ -13,14 +13,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.contents import check_modules
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.sentences import MEAN, SentenceModules, foreign_module
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import positions, quiet
+from hf_xlt.evaluation.models import open_body, positions, quiet
 from hf_xlt.evaluation.retrieval import BATCH, in_batches, mean_pooled
 
 LIBRARY = "sentence_transformers"
@@ -140,10 +140,7 @@ def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
     declared = SentenceModules.of(checkpoint.folder)
     if declared is not None and (find_spec(LIBRARY) is not None or not declared.as_we_compute):
         return LibraryEncoder(_opened(checkpoint, declared), declared)
-    with quiet():
-        body = AutoModel.from_pretrained(
-            checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
-        )
+    body: Any = open_body(checkpoint)
     tokenizer = checkpoint.tokenizer()
     return BodyEncoder(body.to(best_device()).eval(), tokenizer, SentenceHead(declared, tokenizer))
 

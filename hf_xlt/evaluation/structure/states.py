@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
-import transformers
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.checks import check_body
-from hf_xlt.checkpoint.kind import auto_class_name
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import positions, tokenizer_of
+from hf_xlt.evaluation.models import open_body, positions, tokenizer_of
 from hf_xlt.evaluation.sentence_encoder import LayerPooling
 from hf_xlt.evaluation.structure.sample import Side
 from hf_xlt.trelm import TreLMConfig
@@ -144,14 +142,11 @@ class LayerEncoder:
 
     def encode(self, side: Side) -> States:
         """Load the model, in float32, and pool its states; it is let go of again."""
-        config = self.checkpoint.config
-        auto_class = getattr(transformers, auto_class_name(config))
-        model = auto_class.from_pretrained(
-            self.checkpoint.body, dtype=torch.float32, trust_remote_code=self.checkpoint.trust_remote_code
-        )
+        body: Any = open_body(self.checkpoint)
         if self.language is not None:
-            model.set_language(self.language)
-        body = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model.base_model
+            body.set_language(self.language)
+        if getattr(self.checkpoint.config, "is_encoder_decoder", False):
+            body = body.get_encoder()
         return encode(body.to(best_device()), self.tokenizer, side, self.pooling)
 
 
