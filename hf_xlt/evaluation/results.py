@@ -32,7 +32,7 @@ class SeedResult:
     seed: int
     scores: Mapping[str, float]
     counts: Sequence[Sequence[float]]  # what each test example adds to the metric, `(n, k)`
-    notes: Mapping[str, str | int | float]  # what was chosen or left out on the way
+    notes: Mapping[str, Any]  # what was chosen or left out on the way
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {format_score(score, name)}" for name, score in self.scores.items())

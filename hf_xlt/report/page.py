@@ -31,8 +31,10 @@ INK = Color("ink", "#14171a", "#e8eaed")
 FAINT = Color("faint", "#5b636b", "#a3abb3")
 PAGE = (Color("paper", "#ffffff", "#15181b"), INK, FAINT, Color("line", "#d9dde1", "#3a4148"))
 _ON_DARK = ("#6ea8ec", "#ef8379", "#5cc98e", "#b893e0", "#3fc1cc", "#a0a0a0", "#dcbf55")
-_LINES = zip(METHOD_COLORS + BASELINE_COLORS, _ON_DARK, strict=True)
-LINES = tuple(Color(f"line-{number}", light, dark) for number, (light, dark) in enumerate(_LINES, start=1))
+LINES = tuple(
+    Color(f"line-{number}", light, dark)
+    for number, (light, dark) in enumerate(zip(METHOD_COLORS + BASELINE_COLORS, _ON_DARK, strict=True), start=1)
+)
 COLORS = (*PAGE, *LINES)
 
 

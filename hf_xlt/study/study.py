@@ -47,7 +47,7 @@ class Cell:
     """One point of the grid, trained once."""
 
     private: str  # what each language has for itself, see `own_parts`
-    anchors: str  # which tokens the languages share, one of `ANCHORS`
+    anchors: str  # which tokens the languages share: `none`, `default` or `extra`
     domain: str  # whether both languages' texts are of the `same` kind or of `different` ones
     seed: int  # of the weights and of the order of the text
 
