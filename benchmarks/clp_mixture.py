@@ -20,7 +20,7 @@ import torch
 import typer
 from torch import Tensor
 
-from hf_xlt.geometry import sparsemax, top_k_softmax, unit_rows
+from hf_xlt.geometry.similarity import sparsemax, top_k_softmax, unit_rows
 from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture
 
 MEAN_COSINE = 0.1

@@ -19,7 +19,7 @@ import torch
 import typer
 from transformers import BertConfig, BertModel
 
-from hf_xlt.evaluation.tasks.model import TaskModel
+from hf_xlt.evaluation.tasks.fine_tuning import TaskModel
 from hf_xlt.evaluation.tasks.question_answering import SpanHead
 
 VOCABULARY = 30_522

@@ -26,8 +26,10 @@ from torch import Tensor
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import Vectors, train_vectors
 from hf_xlt.files.corpora import Corpus
-from hf_xlt.geometry import Alignment, GameSettings, align_spaces
+from hf_xlt.geometry.adversarial import GameSettings
+from hf_xlt.geometry.align import align_spaces
 from hf_xlt.geometry.csls import matches, precision_at_1
+from hf_xlt.geometry.space import Alignment
 
 WORD = re.compile(r"\w+|[^\w\s]")
 COMMON = 1500

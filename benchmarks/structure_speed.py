@@ -20,7 +20,9 @@ import torch
 import typer
 from torch import Tensor
 
-from hf_xlt.evaluation.structure import MAPS, Level, cka_map, paired_layers, precision
+from hf_xlt.evaluation.structure import Level
+from hf_xlt.evaluation.structure.cka import cka_map
+from hf_xlt.evaluation.structure.structure import MAPS, paired_layers, precision
 
 TARGETS = {"seconds": 60.0, "peak memory, GB": 2.0, "largest difference from dense numpy": 1e-5}
 SMALL = (300, 3, 48)

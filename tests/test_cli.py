@@ -27,7 +27,7 @@ from hf_xlt.cli.options import (
 )
 from hf_xlt.demo import DEMONSTRATIONS
 from hf_xlt.device import PRECISIONS
-from hf_xlt.geometry import WEIGHTINGS
+from hf_xlt.geometry.similarity import WEIGHTINGS
 from hf_xlt.recipes import load_recipe, shipped_recipes
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY

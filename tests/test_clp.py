@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, 
 
 from hf_xlt import CLPInitializer
 from hf_xlt.errors import InputError
-from hf_xlt.geometry import WEIGHTINGS
+from hf_xlt.geometry.similarity import WEIGHTINGS
 from hf_xlt.initializers.baselines import RandomInitializer
 from hf_xlt.transport import Transport
 

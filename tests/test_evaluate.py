@@ -25,8 +25,16 @@ from hf_xlt.evaluation.metrics import TagAccuracy
 from hf_xlt.evaluation.models import Encoder
 from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.classification import Classification
-from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, KeepBest, TaskExamples
-from hf_xlt.evaluation.tasks.model import Collator, Features, TaskModel, by_length, cache_states
+from hf_xlt.evaluation.tasks.fine_tuning import (
+    Collator,
+    Features,
+    FineTuning,
+    KeepBest,
+    TaskExamples,
+    TaskModel,
+    by_length,
+    cache_states,
+)
 from hf_xlt.evaluation.tasks.task import IGNORED, Encoded
 from hf_xlt.report.comparison import compare_models
 from hf_xlt.sample import sentences

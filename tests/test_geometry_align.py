@@ -5,9 +5,11 @@ import torch
 from torch import Tensor
 
 from hf_xlt.errors import InputError
-from hf_xlt.geometry import Alignment, GameSettings, align_spaces, unit_rows
+from hf_xlt.geometry.adversarial import GameSettings
+from hf_xlt.geometry.align import align_spaces
 from hf_xlt.geometry.csls import matches
-from hf_xlt.geometry.space import Space
+from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.geometry.space import Alignment, Space
 
 WORDS, WIDTH = 600, 20
 

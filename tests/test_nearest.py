@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_xlt.geometry import nearest, unit_rows
+from hf_xlt.geometry import nearest
 from hf_xlt.geometry.nearest import Nearest
+from hf_xlt.geometry.similarity import unit_rows
 
 
 def vectors(rows, width=24, seed=0):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics import EntityF1, entities
-from hf_xlt.evaluation.tasks.tagging import NER
+from hf_xlt.evaluation.tasks.classification import NER
 from hf_xlt.files.conll import TaggedSentence
 
 TASK = NER()

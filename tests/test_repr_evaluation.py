@@ -11,7 +11,9 @@ from hf_xlt.evaluation.compare import compare_results
 from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.results import Evaluation, SeedResult, TaskResult
 from hf_xlt.evaluation.retrieval import Retrieval
-from hf_xlt.evaluation.structure import Level, Precision, Structure, cka_map
+from hf_xlt.evaluation.structure import Level, Structure
+from hf_xlt.evaluation.structure.cka import cka_map
+from hf_xlt.evaluation.structure.structure import Precision
 from hf_xlt.evaluation.tasks.registry import task_named, task_names
 from hf_xlt.evaluation.tasks.task import Outcome
 from hf_xlt.hub.card import CardFacts, CardTable

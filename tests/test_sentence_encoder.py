@@ -140,7 +140,7 @@ class TestVectors:
         checkpoint = Checkpoint.open(folder)
         tokenizer = checkpoint.tokenizer()
         head = sentence_head(checkpoint, tokenizer)
-        assert head.prepared(["The Water"]) == ["the water"]
+        assert head.declared.prepared(["The Water"]) == ["the water"]
         found = BodyEncoder(AutoModel.from_pretrained(folder), tokenizer, head).vectors(TEXTS)
         torch.testing.assert_close(found, own(folder), rtol=1e-4, atol=1e-5)
 

@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from hf_xlt.errors import InputError
-from hf_xlt.geometry import similarity, sparsemax, top_k_softmax, unit_rows
-from hf_xlt.geometry.similarity import sparsemax_of_largest
+from hf_xlt.geometry import similarity
+from hf_xlt.geometry.similarity import sparsemax, sparsemax_of_largest, top_k_softmax, unit_rows
 from hf_xlt.transport import mixture
 from hf_xlt.transport.mixture import SparseMixture
 

@@ -12,22 +12,11 @@ from transformers import AutoModel
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import sentence_vectors
-from hf_xlt.evaluation.structure import (
-    CKA,
-    LayerEncoder,
-    Level,
-    Sample,
-    Side,
-    Structure,
-    aligned_precision,
-    cka_map,
-    encode,
-    least_squares,
-    paired_layers,
-    precision,
-    structure,
-)
-from hf_xlt.evaluation.structure.sample import word_pairs
+from hf_xlt.evaluation.structure import CKA, Level, Structure, structure
+from hf_xlt.evaluation.structure.cka import cka_map
+from hf_xlt.evaluation.structure.sample import Sample, Side, word_pairs
+from hf_xlt.evaluation.structure.states import LayerEncoder, encode
+from hf_xlt.evaluation.structure.structure import aligned_precision, least_squares, paired_layers, precision
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMForMaskedLM
 

@@ -6,14 +6,15 @@ import pytest
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import Retrieval
-from hf_xlt.evaluation.structure import Level, Precision, Structure
+from hf_xlt.evaluation.structure import Level, Structure
+from hf_xlt.evaluation.structure.structure import Precision
 from hf_xlt.runs.kinds.multilingual import Multilingual
 from hf_xlt.sample import sentences
 from hf_xlt.study import Cell, CellResult, StudyResults, load_study, run_study
 from hf_xlt.study import run as running
 from hf_xlt.study.cell import recipes_of
 from hf_xlt.study.run import cell_file, make_tokenizer
-from hf_xlt.study.study import Private
+from hf_xlt.study.study import own_parts
 
 SMALL = ["model.hidden_size=16", "model.intermediate_size=32", "model.num_hidden_layers=2",
          "model.num_attention_heads=2", "tokenizer.vocab_size=500", "held_out_every=20", "training.steps=3",
@@ -76,7 +77,7 @@ class TestTheGrid:
         assert len({cell.setting for cell in found}) == len(found) == 4
 
     def test_what_is_private(self):
-        found = {name: (Private(name).embeddings, Private(name).layers) for name in
+        found = {name: own_parts(name) for name in
                  ("nothing", "embeddings", "layers-3", "embeddings+layers-12", "everything")}  # fmt: skip
         assert found == {
             "nothing": (False, 0),

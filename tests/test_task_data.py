@@ -7,10 +7,9 @@ import pytest
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks import data as module
-from hf_xlt.evaluation.tasks.classification import Classification
+from hf_xlt.evaluation.tasks.classification import NER, Classification, UPOSTagging
 from hf_xlt.evaluation.tasks.data import content_at, parse_data, read_pairs, text_lines_of, text_rows
 from hf_xlt.evaluation.tasks.question_answering import read_questions
-from hf_xlt.evaluation.tasks.tagging import NER, UPOSTagging
 
 TOPICS = datasets.Dataset.from_dict(
     {"text": ["a dog", "a table", "ein Hund"], "label": [0, 1, 0], "lang": ["en", "en", "de"]},

@@ -37,18 +37,21 @@ class Interval:
 
 @dataclass(frozen=True)
 class ComparedResult:
-    """A model's result beside that of the first one.
-
-    Args:
-        result: Its result.
-        score: Mean over seeds.
-        difference: To the first model on the same resampled examples; None for the first itself, and where the models
-            do not have the same examples, as with texts cut by different tokenizers.
-    """
+    """A model's result beside that of the first one."""
 
     result: TaskResult
-    score: Interval
+    score: Interval  # mean over seeds
+    # to the first model on the same resampled examples; None for the first itself, and where the models do not have the
+    # same examples, as with texts cut by different tokenizers
     difference: Interval | None
+
+    @property
+    def summary(self) -> str:
+        """The headline as it is shown, and in brackets what it differs by."""
+        if self.difference is None:
+            return self.result.shown()
+        value = self.difference.value
+        return f"{self.result.shown()} ({'+' if value > 0 else ''}{format_score(value, self.result.headline)})"
 
     def __repr__(self) -> str:
         name, score = self.result.model, self.result.headline
@@ -58,15 +61,7 @@ class ComparedResult:
 
 @checked
 def compare_results(results: Sequence[TaskResult], seed: int = 0) -> list[ComparedResult]:
-    """Results of one task, the first the one to compare with.
-
-    Args:
-        results: One a model.
-        seed: Of the resampling.
-
-    Raises:
-        InputError: If they are of several tasks or test files.
-    """
+    """Results of one task and test file, one a model and the first the one to compare with, resampled with a seed."""
     if not results:
         raise refused("results", results, "one or more")
     require_seed("seed", seed)

@@ -74,20 +74,18 @@ def steps_saved(curves: Sequence[Curve], baseline: Sequence[Curve]) -> float | N
 
 def summarize(curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str] = ()) -> tuple[ResultRow, ...]:
     """What methods reached, from their curves, one a seed, and the steps each saves against each of the baselines."""
-    return tuple(_summary(method, runs, curves, baselines) for method, runs in curves.items())
-
-
-def _summary(
-    method: str, runs: Sequence[Curve], curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str]
-) -> ResultRow:
-    finals = [run.final for run in runs]
-    return ResultRow(
-        method=method,
-        bits_per_byte=fmean(point.bits_per_byte for point in finals),
-        seeds=len(runs),
-        start_bits_per_byte=fmean(run.points[0].bits_per_byte for run in runs),
-        loss=fmean(point.loss for point in finals),
-        perplexity=fmean(point.perplexity for point in finals),
-        steps_saved={name: steps_saved(runs, curves[name]) for name in baselines if name in curves and name != method},
-        spread=pstdev(point.bits_per_byte for point in finals),
+    return tuple(
+        ResultRow(
+            method=method,
+            bits_per_byte=fmean(run.final.bits_per_byte for run in runs),
+            seeds=len(runs),
+            start_bits_per_byte=fmean(run.points[0].bits_per_byte for run in runs),
+            loss=fmean(run.final.loss for run in runs),
+            perplexity=fmean(run.final.perplexity for run in runs),
+            steps_saved={
+                name: steps_saved(runs, curves[name]) for name in baselines if name in curves and name != method
+            },
+            spread=pstdev(run.final.bits_per_byte for run in runs),
+        )
+        for method, runs in curves.items()
     )

@@ -20,7 +20,7 @@ from hf_xlt.evaluation.results import Evaluation, SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.data import Data, content_at
 from hf_xlt.evaluation.tasks.fine_tuning import FineTuning, TaskExamples
 from hf_xlt.evaluation.tasks.registry import task_named
-from hf_xlt.evaluation.tasks.task import Outcome, SupervisedTask, Task, TrainingFreeTask
+from hf_xlt.evaluation.tasks.task import SupervisedTask, Task, TrainingFreeTask
 from hf_xlt.files.folders import absolute, check_writable
 
 DEFAULT = EvaluationConfig()
@@ -56,12 +56,20 @@ def evaluate_model(
         return Evaluation(_evaluated(task_named(name), spec, places[name], config, {}) for name in tasks)
     folder = Path(output)
     check_results_folder(folder)
-    checkpoints = {
-        role: checkpoint_content(name, ignoring=folder)
-        for role, name in (("model", spec.name), ("source", spec.source))
-        if name is not None
-    }
-    return Evaluation(_kept(task_named(name), spec, places[name], config, folder, checkpoints) for name in tasks)
+    checkpoints = {"model": checkpoint_content(spec.name, ignoring=folder)}
+    if spec.source is not None:
+        checkpoints["source"] = checkpoint_content(spec.source, ignoring=folder)
+    results = []
+    for name in tasks:
+        task = task_named(name)
+        content = {f"data.{role}": content_at(place) for role, place in places[name].items()}
+        path = result_file(folder, spec.name, task.name)
+        result = _kept(path, settings_of(task, spec, places[name], config), checkpoints | content)
+        if result is None:
+            result = _evaluated(task, spec, places[name], config, checkpoints | content)
+            result.save(path)
+        results.append(result)
+    return Evaluation(results)
 
 
 def check_data(tasks: Sequence[str], data: Data) -> dict[str, dict[str, str]]:
@@ -117,26 +125,10 @@ def settings_of(task: Task, spec: ModelSpec, places: Mapping[str, str], config: 
     return settings
 
 
-def _kept(
-    task: Task,
-    spec: ModelSpec,
-    places: Mapping[str, str],
-    config: EvaluationConfig,
-    folder: Path,
-    checkpoints: Mapping[str, str],
-) -> TaskResult:
-    """A result that is there if it is of the same content; else it is made and kept."""
-    content = {**checkpoints, **{f"data.{role}": content_at(place) for role, place in places.items()}}
-    path = result_file(folder, spec.name, task.name)
-    if path.exists() and (found := _found(path, settings_of(task, spec, places, config), content)) is not None:
-        return found
-    result = _evaluated(task, spec, places, config, content)
-    result.save(path)
-    return result
-
-
-def _found(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) -> TaskResult | None:
+def _kept(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) -> TaskResult | None:
     """The result in a file of the same settings; None, with a notice, if it is broken or of another content."""
+    if not path.exists():
+        return None
     try:
         found = TaskResult.load(path)
     except InputError:
@@ -155,7 +147,13 @@ def _found(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) 
 def _evaluated(
     task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig, content: Mapping[str, str]
 ) -> TaskResult:
-    labels, outcomes = _outcomes(task, spec, places, config)
+    labels: Sequence[str] = ()
+    if isinstance(task, SupervisedTask):
+        examples = TaskExamples.read(task, places, config.zero_shot).limited(config.fine_tuning)
+        labels, tuning = examples.labels, FineTuning(examples, spec, config.fine_tuning)
+        outcomes = [(seed, tuning.outcome(seed)) for seed in config.seeds]
+    else:
+        outcomes = [(0, cast(TrainingFreeTask, task).measure(spec, places))]
     settings = settings_of(task, spec, places, config) | {"content": dict(content), "labels": list(labels)}
     metric = task.metric(labels)
     runs = (
@@ -163,14 +161,3 @@ def _evaluated(
         for seed, outcome in outcomes
     )
     return TaskResult(spec.name, task.name, task.headline, task.lower_is_better, settings, tuple(runs))
-
-
-def _outcomes(
-    task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig
-) -> tuple[Sequence[str], list[tuple[int, Outcome]]]:
-    """The labels told apart, and the outcome of each seed."""
-    if not isinstance(task, SupervisedTask):
-        return (), [(0, cast(TrainingFreeTask, task).measure(spec, places))]
-    examples = TaskExamples.read(task, places, config.zero_shot).limited(config.fine_tuning)
-    tuning = FineTuning(examples, spec, config.fine_tuning)
-    return examples.labels, [(seed, tuning.outcome(seed)) for seed in config.seeds]

@@ -29,20 +29,15 @@ NEW_TOKENS = 16
 class ValidationSet:
     """A validation text, cut so that each of its tokens is seen once.
 
-    For causal models neighboring sequences share one token, so that every token is a target (but for the first,
-    where the tokenizer has no special token to begin with).
-
-    Attributes:
-        examples: Sequences with a fixed masking key; all of one length but the last.
-        text_bytes: Bytes of UTF-8 the text has, one line end a line included.
-        text_tokens: Ordinary tokens in it: neither separators nor unknown ones.
-        objective: What the text was cut for, and is measured by.
+    For causal models neighboring sequences share one token, so that every token is a target (but for the first, where
+    the tokenizer has no special token to begin with).
     """
 
+    # sequences with a fixed masking key; all of one length but the last
     examples: tuple[Example, ...] = field(repr=False)
-    text_bytes: int
-    text_tokens: int
-    objective: Objective
+    text_bytes: int  # bytes of UTF-8 the text has, one line end a line included
+    text_tokens: int  # ordinary tokens in it: neither separators nor unknown ones
+    objective: Objective  # what the text was cut for, and is measured by
 
     @classmethod
     def cut(
@@ -54,8 +49,13 @@ class ValidationSet:
             raise InputError("The validation text is empty; give a longer corpus or a file with text in it.")
         ids = np.concatenate(list(token_stream(kept, tokenizer)))
         text_tokens = int((~np.isin(ids, special_ids(tokenizer))).sum())
-        windows = _causal_windows if isinstance(objective, CausalLM) else _framed_windows
-        rows = list(windows(ids, Frame.of(tokenizer), length))
+        frame = Frame.of(tokenizer)
+        if isinstance(objective, CausalLM):
+            whole = np.concatenate([frame.opening, ids]).astype(np.int32)
+            rows = [whole[begin : begin + length] for begin in range(0, len(whole) - 1, length - 1)]
+        else:
+            room = frame.room(length)
+            rows = [frame.around(ids[begin : begin + room]) for begin in range(0, len(ids) - 1, room)]
         if not rows or not text_tokens:
             raise InputError("The tokenizer knows no two tokens of the validation text; give more text or check both.")
         examples = tuple({"input_ids": row, "key": (MASKING_SEED, i)} for i, row in enumerate(rows))
@@ -70,18 +70,6 @@ class ValidationSet:
                 batch = []
             batch.append(example)
         yield batch
-
-
-def _causal_windows(ids: np.ndarray, frame: Frame, length: int) -> Iterator[np.ndarray]:
-    whole = np.concatenate([frame.opening, ids]).astype(np.int32)
-    for begin in range(0, len(whole) - 1, length - 1):
-        yield whole[begin : begin + length]
-
-
-def _framed_windows(ids: np.ndarray, frame: Frame, length: int) -> Iterator[np.ndarray]:
-    inner = frame.room(length)
-    for begin in range(0, len(ids) - 1, inner):
-        yield frame.around(ids[begin : begin + inner])
 
 
 @dataclass(frozen=True)
@@ -124,23 +112,16 @@ def measure(
 
 @checked
 def evaluate_checkpoint(name_or_folder: str, corpus: str, length: int, trust_remote_code: bool = False) -> Quality:
-    """Open a language model and measure it on a text, with the objective its kind was made for.
+    """Open a language model, a Hub id or a folder, and measure it on a text with the objective its kind was made for.
 
-    Args:
-        name_or_folder: A Hub id or a folder.
-        corpus: A file or a Hub dataset id.
-        length: Tokens a sequence.
-        trust_remote_code: Run code that the checkpoint brings.
-
-    Raises:
-        InputError: If the checkpoint or the text cannot be used, or the checkpoint has no trained head.
+    The text is a file or a Hub dataset, cut into sequences of `length` tokens. A checkpoint or text that cannot be
+    used, and a checkpoint without a trained head, raise InputError.
     """
     lines = Corpus(corpus).lines()
     opened = LanguageModel.open(ModelSpec(name_or_folder, trust_remote_code=trust_remote_code))
     require_whole("length", length, least=2, most=opened.max_length)
-    validation = ValidationSet.cut(
-        lines, opened.tokenizer, length, objective_for(opened.kind.objective, opened.tokenizer)
-    )
+    objective = objective_for(opened.kind.objective, opened.tokenizer)
+    validation = ValidationSet.cut(lines, opened.tokenizer, length, objective)
     return measure(opened.model, validation, opened.tokenizer)
 
 
@@ -155,20 +136,18 @@ def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pr
         return {}
     training = model.training
     model.eval()
-    written = {prompt: _continuation(model, tokenizer, prompt) for prompt in prompts}
+    generate: Any = model.generate
+    written = {}
+    for prompt in prompts:
+        text = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([[*Frame.of(tokenizer).opening, *text]], device=model.device)
+        found = generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        written[prompt] = " ".join(str(tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)).split())
     model.train(training)
     return written
-
-
-def _continuation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    text = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    ids = torch.tensor([[*Frame.of(tokenizer).opening, *text]], device=model.device)
-    generate: Any = model.generate
-    written = generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=NEW_TOKENS,
-        do_sample=False,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return " ".join(str(tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)).split())

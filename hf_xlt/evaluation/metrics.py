@@ -50,7 +50,7 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 class TagAccuracy(Metric):
-    """The share of words with the right tag, over all sentences. Counts of a sentence: right words, words."""
+    """The share of words with the right tag, over all sentences."""
 
     def counts(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> np.ndarray:
         """float64 `(n, 2)`: right words, words."""
@@ -65,17 +65,13 @@ class TagAccuracy(Metric):
 
 
 class ClassScores(Metric):
-    """Accuracy, and the mean F1 of the classes that are there or predicted.
-
-    Counts of an example, each one-hot over the classes: the class if it is right, the one predicted, the one it is.
-    """
+    """Accuracy, and the mean F1 of the classes that are there or predicted."""
 
     def __init__(self, labels: Sequence[str]) -> None:
-        """Tell apart `labels`."""
         self.labels = tuple(labels)
 
     def counts(self, predictions: Sequence[str], references: Sequence[str]) -> np.ndarray:
-        """float64 `(n, 3 classes)`: right, predicted, gold."""
+        """float64 `(n, 3 classes)`, one-hot: the class if it is right, the one predicted, the one it is."""
         one_hot = dict(zip(self.labels, np.eye(len(self.labels)), strict=True))
         shape = len(references), len(self.labels)
         predicted, gold = (
@@ -94,11 +90,7 @@ class ClassScores(Metric):
 
 
 class EntityF1(Metric):
-    """Precision, recall and F1 of entities over all sentences and types.
-
-    An `I-X` that continues no `X` begins one, as in conlleval. Counts of a sentence: entities that are right, those
-    predicted, those there are.
-    """
+    """F1, precision and recall of entities; an `I-X` that continues no `X` begins one, as in conlleval."""
 
     def counts(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> np.ndarray:
         """float64 `(n, 3)`: entities that are right, those predicted, those there are."""
@@ -145,8 +137,7 @@ class AttachmentScore(Metric):
     """F1 of words with the right head (`uas`), and with the right head and universal relation (`las`).
 
     As the CoNLL 2018 shared task counts them where both sides have the treebank's words: all count, punctuation too;
-    subtypes of relations do not. Counts of a sentence: right heads, right heads with the right relation, words
-    predicted, words there are.
+    subtypes of relations do not.
     """
 
     def counts(self, predictions: Sequence[Tree], references: Sequence[Tree]) -> np.ndarray:
@@ -175,12 +166,11 @@ def universal(deprel: str) -> str:
 class Perplexity(Metric):
     """Loss in nats a predicted token, its exponential, and bits a byte of the text that was predicted.
 
-    Counts of a sequence: negative log-likelihood in nats, predicted tokens, bytes of UTF-8 that these stand for. Unlike
-    the others, bits per byte does not depend on how a tokenizer cuts the text.
+    Unlike the others, bits per byte does not depend on how a tokenizer cuts the text.
     """
 
     def counts(self, predictions: Sequence[float], references: Sequence[Sequence[float]]) -> np.ndarray:
-        """float64 `(n, 3)`: negative log-likelihood, predicted tokens, bytes."""
+        """float64 `(n, 3)`: negative log-likelihood in nats, predicted tokens, bytes of UTF-8 that these stand for."""
         sizes = np.asarray(references, dtype=np.float64).reshape(len(references), 2)
         return np.column_stack([np.asarray(predictions, dtype=np.float64), sizes])
 
@@ -198,12 +188,11 @@ class Perplexity(Metric):
 class PrecisionAt1(Metric):
     """Share of queries for which one of their right answers was found.
 
-    Each query is answered in several ways (two directions, two measures of nearness); a score is the mean over some of
-    them. Counts of a query: 1, and for each way whether its answer is right.
+    Each query is answered in several ways (two directions, two measures of nearness); each score, by its name, is the
+    mean over some of them.
     """
 
     def __init__(self, scores: Mapping[str, Sequence[int]]) -> None:
-        """Scores by name, each with the ways it is the mean over."""
         self.ways = {name: list(ways) for name, ways in scores.items()}
 
     def counts(self, predictions: Sequence[Sequence[int]], references: Sequence[Sequence[int]]) -> np.ndarray:
@@ -234,8 +223,12 @@ class AnswerOverlap(Metric):
 
     def counts(self, predictions: Sequence[str], references: Sequence[Reference]) -> np.ndarray:
         """float64 `(n, 3)`: exact match, F1, and one for the question."""
-        pairs = zip(predictions, references, strict=True)
-        return np.array([(*_best(text, reference), 1.0) for text, reference in pairs]).reshape(-1, 3)
+        counts = np.ones((len(references), 3))
+        for row, text, reference in zip(counts, predictions, references, strict=True):
+            words = answer_words(text, reference["han"])
+            rights = [answer_words(right, reference["han"]) for right in reference["texts"]]
+            row[:2] = words in rights, max(_f1(words, right) for right in rights)
+        return counts
 
     def of_counts(self, totals: np.ndarray) -> dict[str, np.ndarray]:
         """`exact_match` and `f1`."""
@@ -246,21 +239,12 @@ def answer_words(text: str, han: bool) -> list[str]:
     """The words of an answer that are compared; see `AnswerOverlap`."""
     lower = text.lower()
     if han:
-        return HAN.sub(r" \1 ", "".join(c for c in lower if not _is_punctuation(c))).split()
+        plain = (c for c in lower if c not in string.punctuation and not unicodedata.category(c).startswith("P"))
+        return HAN.sub(r" \1 ", "".join(plain)).split()
     return _ARTICLES.sub(" ", lower.translate(_NO_PUNCTUATION)).split()
-
-
-def _best(text: str, reference: Reference) -> tuple[float, float]:
-    words = answer_words(text, reference["han"])
-    rights = [answer_words(right, reference["han"]) for right in reference["texts"]]
-    return float(words in rights), max(_f1(words, right) for right in rights)
 
 
 def _f1(words: list[str], right: list[str]) -> float:
     """Harmonic mean of precision and recall, counting repeated words; 0 where both are empty, as in SQuAD 1.1."""
     shared = (Counter(words) & Counter(right)).total()
     return 2 * shared / (len(words) + len(right)) if shared else 0.0
-
-
-def _is_punctuation(character: str) -> bool:
-    return character in string.punctuation or unicodedata.category(character).startswith("P")

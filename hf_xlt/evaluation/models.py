@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,6 @@ from typing import Literal, cast
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
-from transformers import logging as transformers_logging
 
 from hf_xlt.checkpoint.checks import check_body
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
@@ -125,7 +125,16 @@ class LanguageModel:
                 output_loading_info=True,
             )
         if missing := sorted(loading["missing_keys"]):
-            raise _headless(checkpoint, type(model).__name__, missing)
+            wanted = type(model).__name__
+            saved = ", ".join(checkpoint.config.architectures or ()) or "no architecture"
+            names = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+            raise InputError(
+                f"{spec.name} was saved as {saved}, without weights that {wanted} would then draw at random: {names}",
+                value=saved,
+                expected="a checkpoint saved with a trained language-modeling head",
+                hint="Train one: hf-xlt run --help.",
+                path=checkpoint.folder,
+            )
         if spec.languages is not None:
             require_languages(checkpoint, spec.languages[1:])
             tokenizer = tokenizer_of(checkpoint, spec.languages[1])
@@ -160,13 +169,15 @@ def positions(model: PreTrainedModel) -> int:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Say nothing of weights that a body has no use for."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    """Say nothing of weights that a body has no use for, nor of how a library opens its own models."""
+    loggers = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "sentence_transformers"))}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(before)
+        for logger, level in loggers.items():
+            logger.setLevel(level)
 
 
 def require_languages(checkpoint: Checkpoint, languages: Sequence[str]) -> None:
@@ -217,15 +228,3 @@ def _rows_of(spec: ModelSpec, width: int) -> LanguageSetup:
             hint="Give the checkpoint that the model was made from as its source.",
         )
     return LanguageSetup(checkpoint.tokenizer(), embeddings)
-
-
-def _headless(checkpoint: Checkpoint, wanted: str, missing: list[str]) -> InputError:
-    saved = ", ".join(checkpoint.config.architectures or ()) or "no architecture"
-    names = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
-    return InputError(
-        f"{checkpoint.name} was saved as {saved}, without weights that {wanted} would then draw at random: {names}",
-        value=saved,
-        expected="a checkpoint saved with a trained language-modeling head",
-        hint="Train one: hf-xlt run --help.",
-        path=checkpoint.folder,
-    )

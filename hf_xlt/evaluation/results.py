@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from hf_xlt.errors import InputError
 from hf_xlt.files.folders import write_whole
@@ -26,19 +27,12 @@ def format_score(value: float, score: str) -> str:
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One run.
-
-    Args:
-        seed: Of the run.
-        scores: By name.
-        counts: What each test example adds to the metric, `(n, k)`.
-        notes: What was chosen or left out on the way.
-    """
+    """One run."""
 
     seed: int
     scores: Mapping[str, float]
-    counts: Sequence[Sequence[float]]
-    notes: Mapping[str, str | int | float]
+    counts: Sequence[Sequence[float]]  # what each test example adds to the metric, `(n, k)`
+    notes: Mapping[str, Any]  # what was chosen or left out on the way
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {format_score(score, name)}" for name, score in self.scores.items())
@@ -47,23 +41,14 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """A task on a model, over seeds.
-
-    Args:
-        model: Name of the checkpoint.
-        task: Name of the task.
-        headline: Name of the score to show first.
-        lower_is_better: Whether the headline is.
-        settings: Everything else that the figures depend on: files, budget, languages.
-        runs: One a seed.
-    """
+    """A task on a model, over seeds."""
 
     model: str
     task: str
-    headline: str
-    lower_is_better: bool
-    settings: Mapping[str, Any]
-    runs: tuple[SeedResult, ...]
+    headline: str  # name of the score to show first
+    lower_is_better: bool  # whether the headline is
+    settings: Mapping[str, Any]  # everything else that the figures depend on: files, budget, languages
+    runs: tuple[SeedResult, ...]  # one a seed
 
     def __repr__(self) -> str:
         return f"TaskResult({self.model!r}, {self.task}: {self.headline} {self.shown()}, seeds={len(self.runs)})"
@@ -94,16 +79,11 @@ class TaskResult:
 
     @classmethod
     def load(cls, path: Path) -> TaskResult:
-        """Read a file that `save` wrote.
-
-        Raises:
-            InputError: If it is not one.
-        """
+        """Read a file that `save` wrote; any other raises InputError."""
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            result = cls(**{**fields, "runs": tuple(SeedResult(**run) for run in fields["runs"])})
+            result = TypeAdapter(cls).validate_json(path.read_text(encoding="utf-8"), strict=True)
             result.check()
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{path} is no result of an evaluation ({' '.join(str(error).split())[:200]})",
                 path=path,
@@ -113,18 +93,13 @@ class TaskResult:
 
     def check(self) -> None:
         """Refuse what no evaluation gives."""
-        if not (isinstance(self.settings, dict) and isinstance(self.model, str) and isinstance(self.task, str)):
-            raise TypeError("model, task or settings are of another type")
         counts = self.counts()
         if counts.ndim != 3 or 0 in counts.shape or not np.isfinite(counts).all():
             raise ValueError(f"counts of shape {counts.shape}; expected finite ones of seeds, examples and columns")
         if list(self.settings.get("seeds", [0])) != [run.seed for run in self.runs]:
             raise ValueError("runs are not of the seeds that the settings name")
-        for run in self.runs:
-            if not (isinstance(run.seed, int) and isinstance(run.notes, dict) and self.headline in run.scores):
-                raise TypeError("a run is of another form")
-            if not all(isinstance(score, float | int) for score in run.scores.values()):
-                raise TypeError("a score is no number")
+        if any(self.headline not in run.scores for run in self.runs):
+            raise ValueError(f"a run has no score {self.headline}")
 
 
 class Evaluation(tuple[TaskResult, ...]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.models import positions
-from hf_xlt.geometry.csls import local_means
+from hf_xlt.geometry.csls import best_both_ways, local_means
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.transport.mixture import NEAR_ZERO, row_blocks
 
@@ -39,25 +40,26 @@ class Retrieval:
     forward: float
     backward: float
 
+    @classmethod
+    def of(cls, forward: Tensor, backward: Tensor) -> Self:
+        """Of the places found for the vectors of either side, int64 `(n,)`; each one's own place is the right one."""
+        gold = torch.arange(len(forward), device=forward.device)
+        return cls(*(float((found == gold).double().mean()) for found in (forward, backward)))
+
+    @property
+    def mean(self) -> float:
+        """Of both directions."""
+        return (self.forward + self.backward) / 2
+
 
 def retrieval(sources: Tensor, targets: Tensor) -> Retrieval:
-    """P@1 of parallel sentences among all given.
-
-    Args:
-        sources: Sentence vectors `(n, d)`.
-        targets: Of their translations, `(n, d)`, in the same order.
-
-    Raises:
-        InputError: If the shapes differ or there is no sentence.
-    """
+    """P@1 of sentence vectors `(n, d)` and those of their translations, in the same order, among all given."""
     if sources.shape != targets.shape or not len(sources):
         raise InputError(
             f"Sentence vectors of shapes {tuple(sources.shape)}, {tuple(targets.shape)}",
             expected="the same number of sentences, one or more, and the same width on both sides",
         )
-    gold = torch.arange(len(sources), device=sources.device)
-    forward, backward = (float((found == gold).double().mean()) for found in nearest(sources, targets))
-    return Retrieval(forward, backward)
+    return Retrieval.of(*nearest(sources, targets))
 
 
 def nearest(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,7 +67,7 @@ def nearest(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
     Of equally near ones the first is taken.
     """
-    return _best(unit_rows(sources), unit_rows(targets), lambda cosines, _: cosines)
+    return best_both_ways(unit_rows(sources), unit_rows(targets), lambda cosines, _: cosines)
 
 
 def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBORS) -> tuple[Tensor, Tensor]:
@@ -77,10 +79,7 @@ def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBOR
     a, b = unit_rows(sources), unit_rows(targets)
     of_a, of_b = local_means(a, b, k)
 
-    def margin(cosines: Tensor, rows: slice) -> Tensor:
-        return cosines / ((of_a[rows, None] + of_b) / 2).clamp_(min=NEAR_ZERO)
-
-    return _best(a, b, margin)
+    return best_both_ways(a, b, lambda cosines, rows: cosines / ((of_a[rows, None] + of_b) / 2).clamp_(min=NEAR_ZERO))
 
 
 @torch.inference_mode()
@@ -118,15 +117,11 @@ def in_batches(sentences: Sequence[str], batch_size: int, encode: Callable[[list
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near translations are to each other, where P@1 alone no longer tells models apart.
+    """How near translations are to each other, where P@1 alone no longer tells models apart."""
 
-    Attributes:
-        cosine: The mean cosine of a sentence and its translation.
-        margin: By how much a sentence's translation is nearer to it than the nearest other sentence, in cosines: the
-            mean over the sentences of both sides.
-    """
-
-    cosine: float
+    cosine: float  # the mean cosine of a sentence and its translation
+    # by how much a sentence's translation is nearer to it than the nearest other sentence, in cosines: the mean over
+    # the sentences of both sides
     margin: float
 
 
@@ -143,38 +138,12 @@ def nearness(sources: Tensor, targets: Tensor) -> Nearness:
     return Nearness(float(own.mean()), float((own - (of_row + of_column) / 2).mean()))
 
 
-def _best(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
-    """The best of `b` `(m, d)` for each of `a` `(n, d)`, both unit rows, and the other way round, in one pass.
-
-    `score` makes scores of the cosines `(rows, m)` of some rows of `a`.
-    """
-    forward = torch.empty(len(a), dtype=torch.int64, device=a.device)
-    backward = torch.zeros(len(b), dtype=torch.int64, device=b.device)
-    highest = torch.full((len(b),), -torch.inf, device=b.device)
-    for rows in row_blocks(len(a), len(b)):
-        scores = score(a[rows] @ b.T, rows)
-        forward[rows] = scores.argmax(1)
-        best, places = scores.max(0)
-        better = best > highest
-        highest[better], backward[better] = best[better], places[better] + rows.start
-    return forward, backward
-
-
 def nearest_tokens(
     name: str, words: Sequence[str], k: int = 5, *, trust_remote_code: bool = False
 ) -> dict[str, tuple[tuple[str, float], ...]]:
-    """Word → the tokens whose input embeddings are nearest to its own by cosine, itself left out.
+    """Word → the `k` tokens whose input embeddings are nearest to its own by cosine, itself left out.
 
-    A word of several tokens stands at their mean.
-
-    Args:
-        name: A Hub id or a folder.
-        words: Which words.
-        k: Neighbors of each.
-        trust_remote_code: Run code that the checkpoint brings.
-
-    Raises:
-        InputError: If the checkpoint cannot be opened or the tokenizer does not know a word.
+    A word of several tokens stands at their mean; one that the tokenizer does not know raises InputError.
     """
     checkpoint = Checkpoint.open(name, trust_remote_code=trust_remote_code)
     tokenizer = checkpoint.tokenizer()

@@ -5,41 +5,25 @@ Those of a sentence-transformers folder come from that library; of any other fol
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.contents import check_modules
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.sentences import MEAN, SentenceModules, foreign_module
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import positions, quiet
+from hf_xlt.evaluation.models import open_body, positions, quiet
 from hf_xlt.evaluation.retrieval import BATCH, in_batches, mean_pooled
 
 LIBRARY = "sentence_transformers"
-
-
-class SentenceEncoder(Protocol):
-    """What makes vectors of sentences."""
-
-    @property
-    def pooling(self) -> str:
-        """How, in a few words."""
-
-    def vectors(self, sentences: Sequence[str]) -> Tensor:
-        """float32 `(n, d)` on the CPU."""
-
-    def truncated(self, sentences: Sequence[str]) -> int:
-        """How many sentences are longer than what is read of one."""
 
 
 class SentenceHead(nn.Module):
@@ -52,28 +36,17 @@ class SentenceHead(nn.Module):
         self, declared: SentenceModules | None, tokenizer: PreTrainedTokenizerBase, steps: Sequence[nn.Module] = ()
     ) -> None:
         super().__init__()
-        self.declared = declared
+        self.declared = declared or SentenceModules(kinds=())
         self.steps = nn.ModuleList(steps)
-        self.prompt_length = _prompt_length(declared, tokenizer)
+        self.prompt_length = 0
+        if self.declared.prompt:  # with what stands before it and without what ends a sentence
+            ids = tokenizer(self.declared.prepared([""])[0])["input_ids"]
+            self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> SentenceHead:
         """Stay as it is: nothing here is dropped or learned."""
         return super().train(False)
-
-    @property
-    def pooling(self) -> str:
-        """How vectors are made, in a few words."""
-        return "mean" if self.declared is None else self.declared.label
-
-    @property
-    def max_seq_length(self) -> int | None:
-        """Tokens that are read of a sentence, where the model's folder says so."""
-        return None if self.declared is None else self.declared.max_seq_length
-
-    def prepared(self, sentences: Sequence[str]) -> list[str]:
-        """Sentences as they are tokenized: after a prompt, lowered."""
-        return list(sentences) if self.declared is None else self.declared.prepared(sentences)
 
     def forward(self, output: Any, inputs: Mapping[str, Tensor]) -> Tensor:
         """Sentence vectors float32 `(b, d)` of the output of a body for a batch of inputs."""
@@ -81,13 +54,12 @@ class SentenceHead(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             if not self.steps:
                 mean = mean_pooled(states, inputs["attention_mask"])
-                return (
-                    normalize(mean, dim=-1)
-                    if self.declared is not None and "Normalize" in self.declared.kinds
-                    else mean
-                )
-            features: dict[str, Any] = {**inputs, "token_embeddings": states.float()}
-            features["prompt_length"] = self.prompt_length
+                return normalize(mean, dim=-1) if "Normalize" in self.declared.kinds else mean
+            features: dict[str, Any] = {
+                **inputs,
+                "token_embeddings": states.float(),
+                "prompt_length": self.prompt_length,
+            }
             if getattr(output, "hidden_states", None) is not None:
                 features["all_layer_embeddings"] = [layer.float() for layer in output.hidden_states]
             for step in self.steps:
@@ -106,12 +78,12 @@ class BodyEncoder:
     @property
     def pooling(self) -> str:
         """As the head says."""
-        return self.head.pooling
+        return self.head.declared.label
 
     @property
     def longest(self) -> int:
         """Tokens that are read of a sentence."""
-        limits = (self.head.max_seq_length, self.tokenizer.model_max_length, positions(self.body))
+        limits = (self.head.declared.max_seq_length, self.tokenizer.model_max_length, positions(self.body))
         return min(limit for limit in limits if limit is not None)
 
     @torch.inference_mode()
@@ -123,7 +95,7 @@ class BodyEncoder:
 
         def encode(texts: list[str]) -> Tensor:
             inputs = self.tokenizer(
-                head.prepared(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+                head.declared.prepared(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
             ).to(self.body.device)
             return head(self.body(**inputs), inputs).cpu()
 
@@ -133,7 +105,7 @@ class BodyEncoder:
 
     def truncated(self, sentences: Sequence[str]) -> int:
         """How many sentences are longer than what is read of one."""
-        return longer(self.tokenizer, self.head.prepared(sentences), self.longest)
+        return longer(self.tokenizer, self.head.declared.prepared(sentences), self.longest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,15 +131,16 @@ class LibraryEncoder:
         return longer(self.model.tokenizer, self.declared.prepared(sentences), longest)
 
 
+SentenceEncoder = BodyEncoder | LibraryEncoder
+"""What makes vectors of sentences."""
+
+
 def sentence_encoder(checkpoint: Checkpoint) -> SentenceEncoder:
     """What makes a checkpoint's own vectors of sentences; on the accelerator where there is one."""
     declared = SentenceModules.of(checkpoint.folder)
     if declared is not None and (find_spec(LIBRARY) is not None or not declared.as_we_compute):
         return LibraryEncoder(_opened(checkpoint, declared), declared)
-    with quiet():
-        body = AutoModel.from_pretrained(
-            checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
-        )
+    body: Any = open_body(checkpoint)
     tokenizer = checkpoint.tokenizer()
     return BodyEncoder(body.to(best_device()).eval(), tokenizer, SentenceHead(declared, tokenizer))
 
@@ -243,7 +216,7 @@ def _opened(checkpoint: Checkpoint, declared: SentenceModules) -> Any:
     from sentence_transformers import SentenceTransformer
 
     try:
-        with quiet(), _library_quiet():
+        with quiet():
             return SentenceTransformer(
                 str(checkpoint.folder),
                 device=str(best_device()),
@@ -257,25 +230,6 @@ def _opened(checkpoint: Checkpoint, declared: SentenceModules) -> Any:
             hint="Save the model again.",
             path=checkpoint.folder,
         ) from error
-
-
-@contextmanager
-def _library_quiet() -> Iterator[None]:
-    logger = logging.getLogger(LIBRARY)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _prompt_length(declared: SentenceModules | None, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens of the prompt, with what stands before it and without what ends a sentence."""
-    if declared is None or not declared.prompt:
-        return 0
-    ids = tokenizer(declared.prepared([""])[0])["input_ids"]
-    return len(ids) - (ids[-1] in tokenizer.all_special_ids)
 
 
 def longer(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], longest: int) -> int:

@@ -23,14 +23,8 @@ LEAK = 0.2
 class Discriminators(nn.Module):
     """One network a restart: input dropout, two hidden layers with leaky ReLU, one logit (Conneau et al., 2018).
 
-    Every parameter has a leading dimension `(restarts, …)`; layers are batched products. No restart sees another's
-    rows or draws: each has its own generator, so that a batch plays as its restarts would play alone.
-
-    Args:
-        width: Width of the rows.
-        hidden: Width of the hidden layers.
-        dropout: Probability that an input is dropped in training mode.
-        draws: A generator a restart, for the first weights and the dropout.
+    Every parameter has a leading dimension `(restarts, …)`; layers are batched products. No restart sees another's rows
+    or draws: each has its own generator, so that a batch plays as its restarts would play alone.
     """
 
     def __init__(self, width: int, hidden: int, dropout: float, draws: Sequence[torch.Generator]) -> None:
@@ -66,40 +60,24 @@ class GameSettings:
 
     The defaults let unit rows of width 100 find each other from any rotation in some 2,000 iterations, on a processor:
     larger batches, smaller discriminators, faster maps that are kept orthogonal. `paper` has the published settings.
-
-    Attributes:
-        restarts: Games played as one batch; they begin with the same map and differ in their draws.
-        rounds: Rounds; after each, maps are judged and their learning rates fall.
-        iterations: Steps of the maps in a round.
-        discriminator_steps: Steps of the discriminators before each step of the maps.
-        batch: Rows of either side in a step.
-        hidden: Width of the discriminators' hidden layers.
-        dropout: Share of its inputs that a discriminator does not see.
-        smoothing: How far labels are from 0 and 1.
-        optimizer: Of the discriminators, `sgd` or `adam`.
-        discriminator_rate: Learning rate of the discriminators.
-        map_rate: First learning rate of the maps (plain gradient descent).
-        decay: Factor of a map's rate after each round.
-        shrink: One more factor after each round but the first whose criterion is below the map's best.
-        beta: Strength of the pull towards orthogonal maps after each step; 0.5 is Newton and Schulz's full step.
-        judged: Frequent words, on either side, that the criterion is taken over.
     """
 
-    restarts: int = 1
-    rounds: int = 10
-    iterations: int = 300
-    discriminator_steps: int = 2
-    batch: int = 256
-    hidden: int = 256
-    dropout: float = 0.1
-    smoothing: float = 0.2
-    optimizer: str = "adam"
-    discriminator_rate: float = 5e-4
-    map_rate: float = 2.0
-    decay: float = 0.98
-    shrink: float = 0.5
+    restarts: int = 1  # games played as one batch; they begin with the same map and differ in their draws
+    rounds: int = 10  # rounds; after each, maps are judged and their learning rates fall
+    iterations: int = 300  # steps of the maps in a round
+    discriminator_steps: int = 2  # steps of the discriminators before each step of the maps
+    batch: int = 256  # rows of either side in a step
+    hidden: int = 256  # width of the discriminators' hidden layers
+    dropout: float = 0.1  # share of its inputs that a discriminator does not see
+    smoothing: float = 0.2  # how far labels are from 0 and 1
+    optimizer: str = "adam"  # of the discriminators, `sgd` or `adam`
+    discriminator_rate: float = 5e-4  # learning rate of the discriminators
+    map_rate: float = 2.0  # first learning rate of the maps (plain gradient descent)
+    decay: float = 0.98  # factor of a map's rate after each round
+    shrink: float = 0.5  # one more factor after each round but the first whose criterion is below the map's best
+    # strength of the pull towards orthogonal maps after each step; 0.5 is Newton and Schulz's full step
     beta: float = 0.5
-    judged: int = 4000
+    judged: int = 4000  # frequent words, on either side, that the criterion is taken over
 
     def __post_init__(self) -> None:
         for name in ("restarts", "rounds", "iterations", "discriminator_steps", "batch", "hidden", "judged"):
@@ -136,13 +114,9 @@ class GameSettings:
 class AdversarialGame:
     """Maps, discriminators and their optimizers; every restart plays as it would play alone.
 
-    Rows come as batches `(restarts, batch, width)`, target rows of width `k` and source rows of width `d`. They are
-    multiplied by `√d` before they meet a discriminator, so that the entries of unit rows have variance one.
-
-    Args:
-        start: `(k, d)`, the map all restarts begin with.
-        settings: How the game is played.
-        seed: Seed of the first restart; each further one has the next.
+    All begin with the map `start` `(k, d)`; the first has the seed given, each further one the next. Rows come as
+    batches `(restarts, batch, width)`, target rows of width `k` and source rows of width `d`. They are multiplied by
+    `√d` before they meet a discriminator, so that the entries of unit rows have variance one.
     """
 
     def __init__(self, start: Tensor, settings: GameSettings, seed: int = 0) -> None:
@@ -158,11 +132,9 @@ class AdversarialGame:
         self._optimizer = optimizer(self.discriminators.parameters(), lr=settings.discriminator_rate)
 
     def batches(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """What one `step` needs, drawn uniformly from rows `(m, d)` and `(n, k)`.
+        """What a `step` needs, drawn uniformly from `(m, d)` and `(n, k)`: each `(steps + 1, restarts, batch, width)`.
 
-        Returns:
-            `(steps + 1, restarts, batch, d)` and `(steps + 1, restarts, batch, k)`, a batch for each step of the
-            discriminators and the last for the maps.
+        There is a batch for each step of the discriminators, and the last is for the maps.
         """
         return self._draw(source), self._draw(target)
 
@@ -174,8 +146,7 @@ class AdversarialGame:
     def step(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """A few steps of the discriminators and one of the maps, on batches as `batches` draws them.
 
-        Returns:
-            The last losses `(restarts,)` of the discriminators and of the maps, by these names.
+        Returns the last losses `(restarts,)`, of `discriminators` and `maps`.
         """
         for images, rows in zip(source[:-1], target[:-1], strict=True):
             discriminator_loss = self._discriminator_step(images, rows)
@@ -246,12 +217,7 @@ class AdversarialGame:
 def play(images: Tensor, rows: Tensor, start: Tensor, settings: GameSettings, seed: int = 0) -> Tensor:
     """The map with the best criterion of all restarts and rounds.
 
-    Args:
-        images: Unit rows `(m, d)` of the source's frequent words.
-        rows: Unit rows `(n, k)` of the target's.
-        start: `(k, d)`, the map every restart begins with.
-        settings: How the game is played.
-        seed: Seed of the first restart; each further one has the next.
+    Images `(m, d)` and rows `(n, k)` are unit rows of the source's and the target's frequent words.
     """
     game = AdversarialGame(start, settings, seed)
     best, best_criterion = start, -torch.inf

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -18,61 +15,6 @@ from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.geometry.space import Alignment, Space
 
 EVERY = 10
-
-
-@dataclass(frozen=True, eq=False)
-class SeedDictionary:
-    """Translations with a vector on both sides.
-
-    Attributes:
-        source: The space that is led to.
-        target: The space that is mapped.
-        learned: int64 `(p, 2)`, target and source ids that the first map is learned from.
-        held_out: int64 `(q, 2)`, every tenth entry; none of fewer than ten.
-    """
-
-    source: Space
-    target: Space
-    learned: Tensor
-    held_out: Tensor
-
-    @classmethod
-    def of(cls, source: Space, target: Space, dictionary: Tensor) -> Self:
-        """Check and split a dictionary, int64 `(p, 2)`: target and source ids."""
-        known = _with_vectors(source, target, dictionary)
-        kept = torch.arange(1, len(known) + 1, device=known.device) % EVERY == 0
-        return cls(source, target, known[~kept], known[kept])
-
-    def first_map(self) -> Tensor:
-        """The orthogonal map `(k, d)` that leads the learned entries' targets to their sources."""
-        return procrustes(self.target.rows[self.learned[:, 0]], self.source.rows[self.learned[:, 1]])
-
-    def found(self, map_: Tensor, frequent: int) -> float | None:
-        """Share of held-out targets whose source is their CSLS match among the source's most frequent words.
-
-        None where no entry was held out, or none has a source that frequent.
-        """
-        candidates = self.source.order[:frequent]
-        place = torch.full((len(self.source.rows),), -1, device=candidates.device)
-        place[candidates] = torch.arange(len(candidates), device=candidates.device)
-        entries = self.held_out[place[self.held_out[:, 1]] >= 0]
-        if not len(entries):
-            return None
-        mapped = unit_rows(self.target.rows[entries[:, 0]] @ map_)
-        right = matches(mapped, self.source.rows[candidates]).forward == place[entries[:, 1]]
-        return float(right.float().mean())
-
-
-def _with_vectors(source: Space, target: Space, dictionary: Tensor) -> Tensor:
-    require_id_pairs("dictionary", dictionary, len(target.rows), len(source.rows))
-    known = target.rows[dictionary[:, 0]].any(dim=1) & source.rows[dictionary[:, 1]].any(dim=1)
-    if not known.any():
-        raise InputError(
-            f"None of the {len(dictionary)} dictionary entries has a vector on both sides",
-            expected="some",
-            hint="Check that its words are spelled as in the tables, or leave it out.",
-        )
-    return dictionary[known]
 
 
 STARTS = ("similarity", "axes", "identity")
@@ -123,13 +65,16 @@ def align_spaces(
         InputError: If the input does not fit together, or the criterion is no better than chance and the map finds
             less than a tenth of the dictionary entries held out.
     """
-    _check_settings(start, refinements, frequent)
+    require_one_of("start", start, STARTS)
+    if refinements < 0 or frequent < 1:
+        raise InputError(f"refinements={refinements}, frequent={frequent}", expected="0 or more, and at least 1 word")
     require_seed("seed", seed)
     spaces = Space.of("source", source, source_order), Space.of("target", target, target_order)
     images, rows = (space.frequent(frequent) for space in spaces)
-    seeds = None if dictionary is None else SeedDictionary.of(*spaces, dictionary)
-    if seeds is not None:
-        first = seeds.first_map()
+    kept_back = None
+    if dictionary is not None:
+        learned, kept_back = _split(*spaces, dictionary)
+        first = procrustes(spaces[1].rows[learned[:, 0]], spaces[0].rows[learned[:, 1]])
     elif start == "similarity":
         first = similarity_start(rows[:_SIMILARITY_WORDS], images[:_SIMILARITY_WORDS])
     elif start == "axes":
@@ -139,15 +84,41 @@ def align_spaces(
     if game is not None:
         first = play(images, rows, first, game, seed)
     best, found, history = _refine(images, rows, first, refinements, "refinement")
-    held_out = None if seeds is None else seeds.found(best, frequent)
-    if seeds is not None and held_out is not None and held_out < (plain := seeds.found(first, frequent) or 0):
-        best, found, held_out = first, matches(unit_rows(rows @ first), images), plain
+    held_out = None if kept_back is None else _found(*spaces, kept_back, best, frequent)
+    if kept_back is not None and held_out is not None:
+        plain = _found(*spaces, kept_back, first, frequent) or 0
+        if held_out < plain:
+            best, found, held_out = first, matches(unit_rows(rows @ first), images), plain
     shuffled = _without_structure(rows, seed)
     _, by_chance, _ = _refine(images, shuffled, best, min(refinements, _CHANCE_REFINEMENTS), "chance")
     pairs = torch.stack([spaces[1].order[found.mutual[:, 0]], spaces[0].order[found.mutual[:, 1]]], dim=1)
     alignment = Alignment(*spaces, best, found.criterion, by_chance.criterion, history, pairs, held_out)
     _check_success(alignment)
     return alignment
+
+
+def _split(source: Space, target: Space, dictionary: Tensor) -> tuple[Tensor, Tensor]:
+    """The entries with a vector on both sides: those to learn from, and every tenth, which is held out."""
+    require_id_pairs("dictionary", dictionary, len(target.rows), len(source.rows))
+    known = dictionary[target.rows[dictionary[:, 0]].any(dim=1) & source.rows[dictionary[:, 1]].any(dim=1)]
+    if not len(known):
+        raise InputError(
+            f"None of the {len(dictionary)} dictionary entries has a vector on both sides",
+            expected="some",
+            hint="Check that its words are spelled as in the tables, or leave it out.",
+        )
+    kept = torch.arange(1, len(known) + 1, device=known.device) % EVERY == 0
+    return known[~kept], known[kept]
+
+
+def _found(source: Space, target: Space, entries: Tensor, map_: Tensor, frequent: int) -> float | None:
+    """Share of targets whose source is their CSLS match among the most frequent ones; None where no source is one."""
+    place = source.ranks()[entries[:, 1]]
+    asked = (place >= 0) & (place < frequent)
+    if not asked.any():
+        return None
+    mapped = unit_rows(target.rows[entries[asked, 0]] @ map_)
+    return float((matches(mapped, source.frequent(frequent)).forward == place[asked]).float().mean())
 
 
 def _refine(
@@ -177,26 +148,14 @@ def _without_structure(rows: Tensor, seed: int) -> Tensor:
     return unit_rows((rows @ axes).gather(0, orders) @ axes.T)
 
 
-def _check_settings(start: str, refinements: int, frequent: int) -> None:
-    require_one_of("start", start, STARTS)
-    if refinements < 0 or frequent < 1:
-        raise InputError(f"refinements={refinements}, frequent={frequent}", expected="0 or more, and at least 1 word")
-
-
 def _check_success(alignment: Alignment) -> None:
     if alignment.confidence < CONFIDENCE:
+        share = alignment.held_out
+        found = "" if share is None else f" (of held-out dictionary entries {share:.0%} are found)"
         raise InputError(
             f"The spaces could not be aligned: mapped words reach a mean cosine of {alignment.criterion:.3f} to their "
             f"matches, where {alignment.chance:.3f} is chance",
-            expected=(
-                f"a confidence of {CONFIDENCE} or more, found {alignment.confidence:.2f}{_of_dictionary(alignment)}"
-            ),
-            hint=(
-                "Give a dictionary (words spelled alike may do), train on more text, on translation pairs too, or try "
-                "another start."
-            ),
+            expected=f"a confidence of {CONFIDENCE} or more, found {alignment.confidence:.2f}{found}",
+            hint="Give a dictionary (words spelled alike may do), train on more text, on translation pairs too, or try "
+            "another start.",
         )
-
-
-def _of_dictionary(alignment: Alignment) -> str:
-    return "" if alignment.held_out is None else f" (of held-out dictionary entries {alignment.held_out:.0%} are found)"

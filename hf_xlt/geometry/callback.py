@@ -85,17 +85,13 @@ class AdversarialAlignmentCallback(TrainerCallback):
         require_ids("source_ids", source_ids)
         if dictionary is not None:
             require_id_pairs("dictionary", dictionary, size)
-        self.mode = mode
-        self.every = every
-        self.turn = turn
+        self.mode, self.every, self.turn = mode, every, turn
         self._target_ids, self._source_ids = target_ids, source_ids
         self._moved = target_ids[~torch.isin(target_ids, source_ids)]
         if not len(self._moved):
             raise InputError("All target ids are source ids too", expected="some rows of the target alone to move")
-        self._vectors = vectors
-        self._dictionary = dictionary
-        self._settings = game
-        self._seed = seed
+        self._vectors, self._dictionary = vectors, dictionary
+        self._settings, self._seed = game, seed
         self._game: AdversarialGame | None = None
         self._losses: list[dict[str, Tensor]] = []
 
@@ -124,8 +120,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
             seed=self._seed,
         )
         mixture = alignment.projection(self._moved)
-        rows = table[self._moved].float()
-        return torch.where(mixture.finite[:, None], mixture.apply(table), rows)
+        return torch.where(mixture.finite[:, None], mixture.apply(table), table[self._moved].float())
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Play a turn, where one is due."""
@@ -133,9 +128,8 @@ class AdversarialAlignmentCallback(TrainerCallback):
             self._play(_table(kwargs["model"]), self._game)
 
     def _play(self, table: Tensor, game: AdversarialGame) -> None:
-        source = Space.of("source", table, self._source_ids)
-        target = Space.of("target", table, self._target_ids)
-        images, rows = (space.rows[space.order] for space in (source, target))
+        spaces = Space.of("source", table, self._source_ids), Space.of("target", table, self._target_ids)
+        images, rows = (space.rows[space.order] for space in spaces)
         game.maps = torch.eye(table.shape[1], device=table.device).expand_as(game.maps).clone()
         for _ in range(self.turn):
             losses = game.step(*game.batches(images, rows))

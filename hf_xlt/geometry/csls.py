@@ -6,6 +6,7 @@ All functions take unit rows, work on a block of rows at a time, and never hold 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,17 +19,11 @@ NEIGHBORS = 10
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Each row's best match in the other space under CSLS.
+    """Each row's best match in the other space under CSLS."""
 
-    Attributes:
-        forward: int64 `(n,)`, the key of each query.
-        backward: int64 `(m,)`, the query of each key.
-        cosines: float32 `(n,)`, of each query and its key.
-    """
-
-    forward: Tensor
-    backward: Tensor
-    cosines: Tensor
+    forward: Tensor  # int64 `(n,)`, the key of each query
+    backward: Tensor  # int64 `(m,)`, the query of each key
+    cosines: Tensor  # float32 `(n,)`, of each query and its key
 
     @property
     def mutual(self) -> Tensor:
@@ -44,13 +39,7 @@ class Matches:
 
 
 def local_means(queries: Tensor, keys: Tensor, k: int = NEIGHBORS) -> tuple[Tensor, Tensor]:
-    """`r` of every query `(n,)` and of every key `(m,)`, from one pass over the cosines.
-
-    Args:
-        queries: Unit rows `(n, d)`.
-        keys: Unit rows `(m, d)`.
-        k: Size of a neighborhood; all rows where there are fewer.
-    """
+    """`r` of every query `(n,)` and of every key `(m,)`, unit rows, over the `k` nearest or all there are."""
     of_queries = torch.empty(len(queries), device=queries.device)
     nearest = queries.new_empty(len(keys), 0)  # each key's largest cosines so far
     for block in row_blocks(len(queries), len(keys)):
@@ -61,34 +50,37 @@ def local_means(queries: Tensor, keys: Tensor, k: int = NEIGHBORS) -> tuple[Tens
 
 
 def matches(queries: Tensor, keys: Tensor, k: int = NEIGHBORS) -> Matches:
-    """Match every query and every key, in two passes over the cosines.
-
-    Args:
-        queries: Unit rows `(n, d)`, at least one.
-        keys: Unit rows `(m, d)`, at least one.
-        k: Size of the neighborhoods that local means are taken over.
-    """
+    """Match every query `(n, d)` and every key `(m, d)`, at least one of either, in two passes over the cosines."""
     of_queries, of_keys = local_means(queries, keys, k)
-    forward = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
-    cosines = torch.empty(len(queries), device=queries.device)
-    best = torch.full((len(keys),), -torch.inf, device=keys.device)
-    backward = torch.zeros(len(keys), dtype=torch.int64, device=keys.device)
-    for block in row_blocks(len(queries), len(keys)):
-        doubled = 2 * queries[block] @ keys.T
-        forward[block] = (doubled - of_keys).argmax(1)
-        cosines[block] = doubled.gather(1, forward[block, None]).squeeze(1) / 2
-        scores, rows = (doubled - of_queries[block, None]).max(0)
-        better = scores > best
-        best[better], backward[better] = scores[better], rows[better] + block.start
-    return Matches(forward, backward, cosines)
+    forward, backward = best_both_ways(
+        queries, keys, lambda cosines, block: 2 * cosines - of_queries[block, None] - of_keys
+    )
+    blocks = row_blocks(len(queries), keys.shape[1])
+    found = [torch.linalg.vecdot(queries[block], keys[forward[block]]) for block in blocks]
+    return Matches(forward, backward, torch.cat(found))
+
+
+def best_both_ways(a: Tensor, b: Tensor, score: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
+    """The best of `b` `(m, d)` for each of `a` `(n, d)`, both unit rows, and the other way round, in one pass: int64.
+
+    `score` makes scores of the cosines `(rows, m)` of some rows of `a`; of equally good ones the first is taken.
+    """
+    forward = torch.empty(len(a), dtype=torch.int64, device=a.device)
+    backward = torch.zeros(len(b), dtype=torch.int64, device=b.device)
+    highest = torch.full((len(b),), -torch.inf, device=b.device)
+    for rows in row_blocks(len(a), len(b)):
+        scores = score(a[rows] @ b.T, rows)
+        forward[rows] = scores.argmax(1)
+        best, places = scores.max(0)
+        better = best > highest
+        highest[better], backward[better] = best[better], places[better] + rows.start
+    return forward, backward
 
 
 def precision_at_1(found: Tensor, pairs: Tensor) -> float:
-    """Share of the queries of a dictionary whose match is one of their translations.
+    """Share of the queries whose match, in `Matches.forward`, is one of their translations.
 
-    Args:
-        found: int64 `(n,)`, the key found for each query: `Matches.forward`.
-        pairs: int64 `(p, 2)`, query and key; a query may have several.
+    Pairs are int64 `(p, 2)`, query and key; a query may have several.
     """
     right = found[pairs[:, 0]] == pairs[:, 1]
     return len(pairs[right, 0].unique()) / len(pairs[:, 0].unique())

@@ -1,7 +1,4 @@
-"""Orthogonal maps in closed form: of paired rows, and rough first ones without any evidence.
-
-Rows are mapped from the right everywhere in this package: `mapped = rows @ map`.
-"""
+"""Orthogonal maps in closed form, of paired rows or without evidence; rows are mapped from the right, `rows @ map`."""
 
 from __future__ import annotations
 
@@ -16,15 +13,9 @@ from hf_xlt.geometry.similarity import unit_rows
 def procrustes(rows: Tensor, images: Tensor) -> Tensor:
     """The orthogonal map `W` that minimizes `‖rows W − images‖`: `W = UVᵀ` with `U S Vᵀ = svd(rowsᵀ images)`.
 
-    Where the widths differ, `W` has orthonormal rows (k < d) or columns (k > d): the nearest such map in the sense
-    of the largest `tr((rows W)ᵀ images)`. For a stack of problems, leading dimensions are batched.
-
-    Args:
-        rows: `(…, p, k)`.
-        images: `(…, p, d)`, what each row should become.
-
-    Returns:
-        `(…, k, d)`, in the dtype of `images`; computed in float64.
+    Rows are `(…, p, k)` and images `(…, p, d)`, with leading dimensions for a stack of problems; the map is `(…, k,
+    d)`, computed in float64. Where the widths differ it has orthonormal rows (k < d) or columns (k > d): the nearest
+    such map in the sense of the largest `tr((rows W)ᵀ images)`.
     """
     if rows.shape[:-1] != images.shape[:-1] or not rows.shape[-2]:
         raise InputError(
@@ -42,17 +33,10 @@ def orthogonalize(maps: Tensor, beta: float) -> Tensor:
 
 
 def axes_start(rows: Tensor, images: Tensor) -> Tensor:
-    """Map the principal axes of one space to those of the other, the strongest to the strongest.
+    """Map the principal axes of centered rows `(n, k)` to those of images `(m, d)`, the strongest to the strongest.
 
     An axis has no sign of its own: it is turned to where its coordinates are positively skewed. The second and third
     moments are all that is used, so the time is that of two `d × d` products; what comes out is rough.
-
-    Args:
-        rows: Centered rows `(n, k)` of one space.
-        images: Centered rows `(m, d)` of the other.
-
-    Returns:
-        An orthogonal map `(k, d)`.
     """
     shared = min(rows.shape[1], images.shape[1])
     return _axes(rows)[:, :shared] @ _axes(images)[:, :shared].T
@@ -65,24 +49,17 @@ def _axes(rows: Tensor) -> Tensor:
     return axes * torch.where(skewness < 0, -1.0, 1.0)
 
 
-def similarity_start(rows: Tensor, images: Tensor, k: int = 10) -> Tensor:
-    """Map rows whose similarity profiles match.
+def similarity_start(rows: Tensor, images: Tensor) -> Tensor:
+    """Map rows `(n, k)` to images `(m, d)`, both unit rows of frequent words, whose similarity profiles match.
 
     A word's profile is its row of the square root of the similarity matrix, sorted: it does not depend on any axis of
     the space, nor on the order of words, so profiles of two spaces compare (VecMap's unsupervised initialization,
-    section 3.2). They are centered, scaled to length one, and matched under CSLS, both ways.
-
-    Args:
-        rows: Unit rows `(n, k)` of the most frequent words of one space; `n × n` similarities are formed.
-        images: The same `(m, d)` of the other; what both have more than the other is left out.
-        k: Size of the neighborhoods of CSLS.
-
-    Returns:
-        An orthogonal map `(k, d)`.
+    section 3.2). They are centered, scaled to length one, and matched under CSLS, both ways. What
+    one side has more than the other is left out; `n × n` similarities are formed.
     """
     size = min(len(rows), len(images))
     rows, images = rows[:size], images[:size]
-    found = matches(_profiles(rows), _profiles(images), k)
+    found = matches(_profiles(rows), _profiles(images))
     backward = torch.stack([found.backward, torch.arange(size, device=rows.device)], dim=1)
     forward = torch.stack([backward[:, 1], found.forward], dim=1)
     pairs = torch.cat([forward, backward])

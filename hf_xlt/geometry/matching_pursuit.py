@@ -14,14 +14,12 @@ _ROUNDING = 1e-6
 
 
 def matching_pursuit(signals: Tensor, atoms: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Approximate each signal by at most `k` atoms, `z ≈ Σ_j c_j D_j`.
+    """Approximate each signal by at most `k` atoms, `z ≈ Σ_j c_j D_j`, atoms being taken as they are, of any length.
 
     Each round takes the atom with the largest `|⟨r, D_j⟩|`, r being what is left of the signal, and fits all taken
-    atoms anew by least squares. Atoms are taken as they are, not scaled to length one.
-
-    The least squares are a QR decomposition that grows by a column a round (Gram-Schmidt, done twice, which keeps it
-    orthogonal in float32), for a block of signals at a time: O(n·k·o·d) time and no more memory than a block's scores
-    and bases.
+    atoms anew by least squares. These are a QR decomposition that grows by a column a round (Gram-Schmidt, done twice,
+    which keeps it orthogonal in float32), for a block of signals at a time: O(n·k·o·d) time and no more memory than a
+    block's scores and bases.
 
     Args:
         signals: float32 `(n, d)`.
@@ -29,7 +27,7 @@ def matching_pursuit(signals: Tensor, atoms: Tensor, k: int) -> tuple[Tensor, Te
         k: Number of rounds; `o` or `d` if these are smaller.
 
     Returns:
-        int64 `(n, k)`, the atoms of each signal in the order they were taken, and float32 `(n, k)`, their coefficients:
+        The atoms of each signal in the order they were taken, int64 `(n, k)`, and their coefficients, float32 `(n, k)`:
         zero from where a signal was met exactly.
     """
     if k < 1 or not len(atoms):
@@ -37,8 +35,8 @@ def matching_pursuit(signals: Tensor, atoms: Tensor, k: int) -> tuple[Tensor, Te
     k = min(k, *atoms.shape)
     blocks = list(device_blocks(len(signals), len(atoms) + k * atoms.shape[1], atoms.device))
     found = [_pursue(signals[block], atoms, k) for block in tqdm(blocks, desc="pursuit", unit="block", disable=None)]
-    taken, coefficients = (torch.cat(part) for part in zip(*found, strict=True))
-    return taken, coefficients
+    taken, coefficients = zip(*found, strict=True)
+    return torch.cat(taken), torch.cat(coefficients)
 
 
 def _pursue(signals: Tensor, atoms: Tensor, k: int) -> tuple[Tensor, Tensor]:

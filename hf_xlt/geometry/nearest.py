@@ -20,25 +20,13 @@ _LEAST_SAVING = 32  # keys a candidate; with fewer, screening costs more than it
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """Finds the keys with the largest cosines to queries.
+    """Finds the keys with the largest cosines to queries."""
 
-    Attributes:
-        keys: Unit rows, float32 `(o, d)`.
-        k: Number of keys wanted; all of them where there are fewer.
-    """
-
-    keys: Tensor
-    k: int
+    keys: Tensor  # unit rows, float32 `(o, d)`
+    k: int  # number of keys wanted; all of them where there are fewer
 
     def find(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest keys of each query, nearest first.
-
-        Args:
-            queries: Unit rows, float32 `(n, d)`.
-
-        Returns:
-            Their cosines, float32 `(n, k)`, and places among the keys, int64 `(n, k)`.
-        """
+        """Cosines, float32 `(n, k)`, and places, int64, of the keys nearest to each unit query, nearest first."""
         if self._screen is None:
             return self._by_all_cosines(queries)
         cosines, places, sure = self._by_screening(queries, self._screen)
@@ -84,14 +72,11 @@ def _rounded_off(rows: Tensor) -> Tensor:
 
 
 def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """What `topk` gives, in less time: the k largest lie in the k groups with the largest maxima.
+    """What `topk` gives of bfloat16 `(n, o)`, in less time: the k largest lie in the k groups with the largest maxima.
 
     Numbers are compared by their bits, as integers, which is faster and the same but among negative ones. So rows are
-    right if their last score is not negative; otherwise a larger one may be missing.
-
-    Args:
-        scores: bfloat16 `(n, o)`, with at least k groups; those left over by groups of equal size are looked at anyway.
-        k: Number of scores wanted.
+    right if their last score is not negative; otherwise a larger one may be missing. There are at least k groups; what
+    is left over by groups of equal size is looked at anyway.
     """
     bits = scores.view(torch.int16)
     count = scores.shape[1] // _GROUP

@@ -18,17 +18,11 @@ from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture, S
 
 
 def sparsemax_of_largest(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Sparsemax from each row's largest scores alone.
+    """Sparsemax of each row from its largest scores alone, `(n, k)` in falling order.
 
     The weights are `max(0, z - τ)` with `τ` such that they sum to one, found from the sorted scores in closed form.
-    A score below `τ` has no influence on it: where the last of the candidates is one, no score was missed.
-
-    Args:
-        scores: `(n, k)`, each row's largest scores in falling order.
-
-    Returns:
-        The weights, float32 `(n, k)`, and whether each row is closed, bool `(n,)`: the weights are those that all
-        scores of the row would have given.
+    Also whether each row is closed, bool `(n,)`: a score below `τ` has no influence, so where the last of the
+    candidates is one, the weights are those that all scores of the row would have given.
     """
     exact = scores.double()
     excess = exact.cumsum(1) - 1
@@ -43,12 +37,6 @@ _SHARE_OF_FREE = 8  # on a GPU: what becomes of a block of cosines takes several
 
 Entries = tuple[Tensor, Tensor, Tensor]
 """Rows, columns and values `(nnz,)` of a sparse matrix."""
-
-Weigh = Callable[[Tensor], Iterator[Entries]]
-"""From unit queries to the entries of their rows."""
-
-WeighBy = Callable[[Tensor], tuple[Weigh, int]]
-"""From unit keys to what weighs them, and how many float32 numbers it takes the room of for each query."""
 
 
 def device_blocks(rows: int, columns: int, device: torch.device) -> Iterable[slice]:
@@ -72,45 +60,28 @@ def top_k_softmax(
 ) -> SparseMixture:
     """Mix each query's `k` nearest keys with the softmax of their cosines over the temperature (WECHSEL, OFA).
 
-    Args:
-        queries: Target vectors `(n, d)`; a zero vector gets an empty row.
-        keys: Source vectors `(o, d)`; zero vectors are left out.
-        source_ids: int64 `(o,)`, the source ids of the keys.
-        source_size: Number of source ids.
-        k: Number of keys in a row; all of them where there are fewer.
-        temperature: What cosines are divided by; the smaller, the more weight on the nearest.
+    Queries `(n, d)`, keys `(o, d)` and their ids are as for `Weighting.mix`. All keys are taken where there are fewer;
+    the smaller the temperature, the more weight on the nearest.
     """
     check_top_k(k, temperature)
+    keys, source_ids = _with_direction(keys, source_ids)
+    nearest = Nearest(keys, k)
 
-    def weigh_by(keys: Tensor) -> tuple[Weigh, int]:
-        nearest = Nearest(keys, k)
+    def weigh(queries: Tensor) -> Iterator[Entries]:
+        cosines, columns = nearest.find(queries)
+        yield _entries(torch.arange(len(queries), device=keys.device), columns, (cosines / temperature).softmax(1))
 
-        def weigh(queries: Tensor) -> Iterator[Entries]:
-            cosines, columns = nearest.find(queries)
-            yield _entries(torch.arange(len(queries), device=keys.device), columns, (cosines / temperature).softmax(1))
-
-        return weigh, nearest.width
-
-    return _mix(queries, keys, source_ids, source_size, weigh_by)
+    return _mix(queries, weigh, nearest.width, source_ids, source_size)
 
 
 def sparsemax(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: int) -> SparseMixture:
-    """Mix keys with the sparsemax of their cosines to each query, exactly (FOCUS, CLP+).
+    """Mix keys by the sparsemax of their cosines to a query, exactly (FOCUS, CLP+); for arguments see `Weighting.mix`.
 
     Sparsemax needs no more than the largest cosines of a row: all those above its threshold. The rows whose threshold
     does not come out above the last candidate are done again with four times as many.
-
-    Args:
-        queries: Target vectors `(n, d)`; a zero vector gets an empty row.
-        keys: Source vectors `(o, d)`; zero vectors are left out.
-        source_ids: int64 `(o,)`, the source ids of the keys.
-        source_size: Number of source ids.
     """
-
-    def weigh_by(keys: Tensor) -> tuple[Weigh, int]:
-        return lambda queries: _sparsemax_entries(queries @ keys.T), len(keys)
-
-    return _mix(queries, keys, source_ids, source_size, weigh_by)
+    keys, source_ids = _with_direction(keys, source_ids)
+    return _mix(queries, lambda queries: _sparsemax_entries(queries @ keys.T), len(keys), source_ids, source_size)
 
 
 def _sparsemax_entries(cosines: Tensor) -> Iterator[Entries]:
@@ -124,21 +95,27 @@ def _sparsemax_entries(cosines: Tensor) -> Iterator[Entries]:
 
 
 def check_top_k(k: int, temperature: float) -> None:
-    """Raise InputError unless `k` and the temperature of a top-k softmax are positive."""
+    """Refuse a `k` or a temperature of a top-k softmax that is not positive."""
     require_whole("k", k, least=1, most=MOST)
     require_positive("temperature", temperature)
 
 
-def _mix(queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: int, weigh_by: WeighBy) -> SparseMixture:
-    """Weigh unit keys for unit queries, a block of these at a time, on the device of the keys."""
-    _check("target", queries)
+def _with_direction(keys: Tensor, source_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The keys that are not zero, as unit rows, and their ids, on the device of the keys."""
     _check("source", keys)
-    has_direction = keys.any(dim=1)
-    keys, source_ids = unit_rows(keys[has_direction]), source_ids.to(keys.device)[has_direction]
-    weigh, width = weigh_by(keys)
+    there = keys.any(dim=1)
+    return unit_rows(keys[there]), source_ids.to(keys.device)[there]
+
+
+def _mix(
+    queries: Tensor, weigh: Callable[[Tensor], Iterator[Entries]], width: int, source_ids: Tensor, source_size: int
+) -> SparseMixture:
+    """Weigh keys for unit queries, a block of these at a time; each takes the room of `width` float32 numbers."""
+    _check("target", queries)
+    device = source_ids.device
     asked = queries.any(dim=1).nonzero().squeeze(1)
-    blocks = device_blocks(len(asked) if len(keys) else 0, width, keys.device)
-    parts = [_entries(asked[:0], asked[:0, None], keys.new_empty(0, 1))]
+    blocks = device_blocks(len(asked) if len(source_ids) else 0, width, device)
+    parts = [_entries(asked[:0], asked[:0, None], torch.empty(0, 1, device=device))]
     for block in tqdm(list(blocks), desc="similarity", unit="block", disable=None):
         entries = weigh(unit_rows(queries[asked[block]]))
         parts += [(asked[block][rows], columns, values) for rows, columns, values in entries]
@@ -165,21 +142,15 @@ WEIGHTINGS = ("paper", "positive", "top-k", "sparsemax")
 
 @dataclass(frozen=True)
 class Weighting:
-    """A way to weigh the tokens a row is mixed from by their cosines to it.
+    """A way to weigh the tokens a row is mixed from by their cosines to it."""
 
-    Attributes:
-        name: `paper`: the cosines as they are, over all tokens (CLP-Transfer's paper), in closed form; `positive`: the
-            same with negative ones set to zero; `top-k`: softmax of the k largest over a temperature (WECHSEL, OFA);
-            `sparsemax`: their sparsemax (FOCUS, CLP+, RAMEN).
-        k: Number of tokens in a row, for `top-k`.
-        temperature: What cosines are divided by, for `top-k`.
-        device: Where the work is done, such as `cuda`.
-    """
-
+    # `paper`: the cosines as they are, over all tokens (CLP-Transfer's paper), in closed form; `positive`: the same
+    # with negative ones set to zero; `top-k`: softmax of the k largest over a temperature (WECHSEL, OFA); `sparsemax`:
+    # their sparsemax (FOCUS, CLP+, RAMEN)
     name: str
-    k: int = 10
-    temperature: float = 0.1
-    device: str = "cpu"
+    k: int = 10  # number of tokens in a row, for `top-k`
+    temperature: float = 0.1  # what cosines are divided by, for `top-k`
+    device: str = "cpu"  # where the work is done, such as `cuda`
 
     def __post_init__(self) -> None:
         require_one_of("weighting", self.name, WEIGHTINGS)
@@ -188,23 +159,19 @@ class Weighting:
         require_device("device", self.device)
 
     def mix(self, queries: Tensor, keys: Tensor, source_ids: Tensor, source_size: int) -> Mixture:
-        """Mix source rows for each query.
+        """Mix source rows for each query, on the device; the mixture of `n` rows is in main memory.
 
         Args:
             queries: Target vectors `(n, d)`; a zero vector gets no weights.
-            keys: Vectors `(o, d)` of the source tokens that rows are mixed from. Zero vectors get no weight.
+            keys: Vectors `(o, d)` of the source tokens that rows are mixed from; zero vectors get no weight.
             source_ids: int64 `(o,)`, the source ids of the keys.
             source_size: Number of source ids.
-
-        Returns:
-            A mixture of `n` rows, in main memory.
         """
         queries, keys = queries.to(self.device), keys.to(self.device)
         match self.name:
-            case "paper":
-                return FactoredMixture(unit_rows(queries).cpu(), unit_rows(keys).cpu(), source_ids.cpu())
-            case "positive":
-                return ClippedMixture(unit_rows(queries).cpu(), unit_rows(keys).cpu(), source_ids.cpu())
+            case "paper" | "positive":
+                kind = FactoredMixture if self.name == "paper" else ClippedMixture
+                return kind(unit_rows(queries).cpu(), unit_rows(keys).cpu(), source_ids.cpu())
             case "top-k":
                 return top_k_softmax(queries, keys, source_ids, source_size, self.k, self.temperature)
             case _:

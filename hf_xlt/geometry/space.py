@@ -20,30 +20,19 @@ NO_VECTOR = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Rows scaled to length one, centered, and scaled to length one again.
+    """Rows scaled to length one, centered, and scaled to length one again."""
 
-    Attributes:
-        rows: float32 `(V, d)`; zero where the table has no vector.
-        order: int64 `(n,)`, the rows to learn from, most frequent first; all have a vector.
-        lengths: float32 `(n,)`, lengths of those rows in the table.
-        mean: float32 `(d,)`, what centering took away.
-        distances: float32 `(V,)`, how far each row was from the mean, as a unit row.
-    """
-
-    rows: Tensor
-    order: Tensor
-    lengths: Tensor
-    mean: Tensor
-    distances: Tensor
+    rows: Tensor  # float32 `(V, d)`; zero where the table has no vector
+    order: Tensor  # int64 `(n,)`, the rows to learn from, most frequent first; all have a vector
+    lengths: Tensor  # float32 `(n,)`, lengths of those rows in the table
+    mean: Tensor  # float32 `(d,)`, what centering took away
+    distances: Tensor  # float32 `(V,)`, how far each row was from the mean, as a unit row
 
     @classmethod
     def of(cls, name: str, vectors: Tensor, order: Tensor) -> Self:
-        """Normalize a table.
+        """Normalize a table `(V, d)` of any float dtype, named so in messages; rows of no length have no vector.
 
-        Args:
-            name: What the table is called in messages.
-            vectors: `(V, d)`, of any float dtype; rows of no length have no vector.
-            order: int64, ids by falling frequency, each once; those to learn from, so without special tokens.
+        The order is int64, ids by falling frequency, each once: those to learn from, so without special tokens.
         """
         require_finite(name, vectors)
         vectors = vectors.detach().to(torch.float32)
@@ -82,27 +71,16 @@ _PARTS = 100
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """A map from the target's space into the source's.
+    """A map from the target's space into the source's."""
 
-    Attributes:
-        source: The space that is led to.
-        target: The space that is mapped, `target.rows @ map`.
-        map: float32 `(k, d)`, orthogonal (with orthonormal rows or columns where `k` and `d` differ).
-        criterion: Mean cosine of the target's frequent words, mapped, and their CSLS matches in the source.
-        chance: The same where nothing can match: what refinement makes out of a target without its structure.
-        history: The criterion before each refinement and after the last.
-        pairs: int64 `(p, 2)`, target and source ids that are each other's best match.
-        held_out: Share of dictionary entries kept from the first map whose translation the map finds; None without a
-            dictionary.
-    """
-
-    source: Space
-    target: Space
-    map: Tensor
-    criterion: float
-    chance: float
-    history: tuple[float, ...]
-    pairs: Tensor
+    source: Space  # the space that is led to
+    target: Space  # the space that is mapped, `target.rows @ map`
+    map: Tensor  # float32 `(k, d)`, orthogonal (with orthonormal rows or columns where `k` and `d` differ)
+    criterion: float  # mean cosine of the target's frequent words, mapped, and their CSLS matches in the source
+    chance: float  # the same where nothing can match: what refinement makes out of a target without its structure
+    history: tuple[float, ...]  # the criterion before each refinement and after the last
+    pairs: Tensor  # int64 `(p, 2)`, target and source ids that are each other's best match
+    # share of dictionary entries kept from the first map whose translation the map finds; None without a dictionary
     held_out: float | None = None
 
     def __repr__(self) -> str:
@@ -129,12 +107,9 @@ class Alignment:
         """Rows for the source model: normalization undone in the source's way, lengths as the source's.
 
         A mapped row is moved as far from the source's mean as it was from the target's, relative to what is usual in
-        either, and made as long as the source's rows of the same relative frequency are on average: in many models
-        rare words are longer than frequent ones. Words outside the target's order count as the rarest. The mean is the
-        last row of the mixture's map.
-
-        Args:
-            ids: int64 `(n,)`, target ids; one without a vector gets a zero row, which is not `finite`.
+        either, and made as long as the source's rows of the same relative frequency are on average: in many models rare
+        words are longer than frequent ones. Words outside the target's order count as the rarest. The mean is the last
+        row of the mixture's map. An id without a vector gets a zero row, which is not `finite`.
         """
         usual_source, usual_target = (space.distances[space.order].mean() for space in (self.source, self.target))
         rows = self.target.rows[ids] * self.target.distances[ids, None] * (usual_source / usual_target)

@@ -38,19 +38,13 @@ _CKA = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several models side by side.
+    """Several models side by side."""
 
-    Attributes:
-        results: Task → its models, the first the one to compare with.
-        curves: Model → learning curves, of those that were trained by a recipe.
-        structures: Models beside another, on translations.
-        neighbors: Model → word → nearest tokens.
-    """
-
-    results: Mapping[str, Sequence[ComparedResult]]
+    results: Mapping[str, Sequence[ComparedResult]]  # task → its models, the first the one to compare with
+    # model → learning curves, of those that were trained by a recipe
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
-    structures: Sequence[Structure] = ()
-    neighbors: Neighbors = field(default_factory=dict)
+    structures: Sequence[Structure] = ()  # models beside another, on translations
+    neighbors: Neighbors = field(default_factory=dict)  # model → word → nearest tokens
 
     def __repr__(self) -> str:
         return f"Comparison({', '.join(self.models)}; {', '.join(self.results)})"[:180]
@@ -65,7 +59,7 @@ class Comparison:
 
     def table(self) -> CardTable:
         """A line a model, a column a task: headlines with what they differ by from the first model's."""
-        columns = [[_summary(one) for one in compared] for compared in self.results.values()]
+        columns = [[one.summary for one in compared] for compared in self.results.values()]
         header = ("model", *(f"{task}, {found[0].result.headline}" for task, found in self.results.items()))
         lines = tuple(zip(self.models, *columns, strict=True))
         return CardTable(f"Scores, and in brackets their differences to those of {self.models[0]}", header, lines)
@@ -79,7 +73,12 @@ class Comparison:
         of_structures = [model for structure in self.structures for model in (structure.model_a, structure.model_b)]
         names = public_names(list(dict.fromkeys([*self.models, *of_structures])))
         models = [names[model] for model in self.models]
-        sections = [_tasks({task: [_renamed(one, names) for one in found] for task, found in self.results.items()})]
+        results = {
+            task: [replace(one, result=replace(one.result, model=names[one.result.model])) for one in found]
+            for task, found in self.results.items()
+        }
+        tables = tuple(comparison_table(task, found) for task, found in results.items())
+        sections = [Section("Tasks", "", tables, tuple(_bars(task, found) for task, found in results.items()))]
         if self.curves:
             named = {names[model]: found for model, found in self.curves.items()}
             picture = Picture(learning_curves_svg(named, (), "Held-out bits per byte"), "The lower the better.")
@@ -88,8 +87,8 @@ class Comparison:
             maps = tuple(_heat_map(structure, names) for structure in self.structures)
             sections.append(Section("Similarity of layers", _CKA, (), maps))
         if self.neighbors:
-            tables = tuple(neighbors_table(names[model], words) for model, words in self.neighbors.items())
-            sections.append(Section("Nearest neighbors", "By cosine of input embeddings.", tables))
+            near = tuple(neighbors_table(names[model], words) for model, words in self.neighbors.items())
+            sections.append(Section("Nearest neighbors", "By cosine of input embeddings.", near))
         intro = f"{len(models)} models, the first of which the others are compared with: {', '.join(models)}."
         return Report("Models side by side", intro, tuple(sections))
 
@@ -186,34 +185,14 @@ def curves_of(model: str) -> list[Curve]:
     return [curve for curve in curves if curve.method == results["method"]]
 
 
-def _summary(one: ComparedResult) -> str:
-    headline = one.result.headline
-    if one.difference is None:
-        return one.result.shown()
-    value = one.difference.value
-    return f"{one.result.shown()} ({'+' if value > 0 else ''}{format_score(value, headline)})"
-
-
-def _tasks(compared: Mapping[str, Sequence[ComparedResult]]) -> Section:
-    tables = tuple(comparison_table(task, models) for task, models in compared.items())
-    pictures = tuple(
-        Picture(_bars(task, models), f"{task}: scores with 95 % intervals of {SAMPLES:,} resampled test sets.")
-        for task, models in compared.items()
-    )
-    return Section("Tasks", "", tables, pictures)
-
-
-def _bars(task: str, models: Sequence[ComparedResult]) -> str:
+def _bars(task: str, models: Sequence[ComparedResult]) -> Picture:
     headline = models[0].result.headline
     scale = float(format_score(1.0, headline))
     bars = [
         Bar(one.result.model, scale * one.score.value, scale * one.score.low, scale * one.score.high) for one in models
     ]
-    return bars_svg(bars, task, headline, ".1f" if scale == 100 else ".3f")
-
-
-def _renamed(one: ComparedResult, names: Mapping[str, str]) -> ComparedResult:
-    return replace(one, result=replace(one.result, model=names[one.result.model]))
+    svg = bars_svg(bars, task, headline, ".1f" if scale == 100 else ".3f")
+    return Picture(svg, f"{task}: scores with 95 % intervals of {SAMPLES:,} resampled test sets.")
 
 
 def _heat_map(structure: Structure, names: Mapping[str, str]) -> Picture:

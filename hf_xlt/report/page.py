@@ -30,26 +30,17 @@ class Color:
 INK = Color("ink", "#14171a", "#e8eaed")
 FAINT = Color("faint", "#5b636b", "#a3abb3")
 PAGE = (Color("paper", "#ffffff", "#15181b"), INK, FAINT, Color("line", "#d9dde1", "#3a4148"))
+_ON_DARK = ("#6ea8ec", "#ef8379", "#5cc98e", "#b893e0", "#3fc1cc", "#a0a0a0", "#dcbf55")
 LINES = tuple(
     Color(f"line-{number}", light, dark)
-    for number, (light, dark) in enumerate(
-        zip(
-            (*METHOD_COLORS, *BASELINE_COLORS),
-            ("#6ea8ec", "#ef8379", "#5cc98e", "#b893e0", "#3fc1cc", "#a0a0a0", "#dcbf55"),
-            strict=True,
-        ),
-        start=1,
-    )
+    for number, (light, dark) in enumerate(zip(METHOD_COLORS + BASELINE_COLORS, _ON_DARK, strict=True), start=1)
 )
 COLORS = (*PAGE, *LINES)
 
 
 TEMPLATE = "page.html.j2"
 # What tells a report of ours, and one from before they named their generator.
-_SIGNS = (
-    '<meta name="generator" content="hf-xlt">',
-    '<meta name="color-scheme" content="light dark">\n<title>',
-)
+_SIGNS = ('<meta name="generator" content="hf-xlt">', '<meta name="color-scheme" content="light dark">\n<title>')
 _NUMBER = re.compile(r"[-+±−]?\d|[–—-]?$")
 
 
@@ -63,50 +54,31 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """Part of a report: plain text, then tables, then pictures.
-
-    Args:
-        heading: One line.
-        text: Paragraphs, an empty line between them.
-        tables: Of text.
-        pictures: Drawn.
-    """
+    """Part of a report: plain text, then tables, then pictures."""
 
     heading: str
-    text: str = field(default="", repr=False)
+    text: str = field(default="", repr=False)  # paragraphs, an empty line between them
     tables: tuple[CardTable, ...] = field(default=(), repr=False)
     pictures: tuple[Picture, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for table in self.tables:
-            if uneven := [line for line in table.lines if len(line) != len(table.header)]:
-                raise InputError(
-                    f"{table.caption!r}: the line {uneven[0]} has {len(uneven[0])} cells",
-                    expected=f"{len(table.header)}",
-                )
+            for line in table.lines:
+                if len(line) != (width := len(table.header)):
+                    raise InputError(f"{table.caption!r}: the line {line} has {len(line)} cells", expected=f"{width}")
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report, all of it plain text but for the pictures.
-
-    Args:
-        title: One line.
-        intro: Paragraphs, an empty line between them.
-        sections: In order.
-    """
+    """A report, all of it plain text but for the pictures."""
 
     title: str
-    intro: str = field(repr=False)
+    intro: str = field(repr=False)  # paragraphs, an empty line between them
     sections: tuple[Section, ...] = field(repr=False)
 
 
 def write_report(path: str | Path, report: Report, *, overwrite: bool = False) -> Path:
-    """Write a report as one file, whole or not at all.
-
-    Raises:
-        InputError: As `check_report` does.
-    """
+    """Write a report as one file, whole or not at all; refused as by `check_report`."""
     path = Path(path)
     check_report(path, overwrite=overwrite)
     write_whole(path, render_report(report))
@@ -133,7 +105,7 @@ def render_report(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters |= {"paragraphs": _paragraphs, "picture": _picture, "numbers": _numbers}
+    page.filters |= {"paragraphs": _paragraphs, "picture": lambda picture: Markup(picture.svg), "numbers": _numbers}
     return page.get_template(TEMPLATE).render(report=report, colors=COLORS)
 
 
@@ -143,10 +115,6 @@ def _printable(value: object) -> object:
 
 def _paragraphs(text: str) -> list[str]:
     return [paragraph for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
-
-
-def _picture(picture: Picture) -> Markup:
-    return Markup(picture.svg)
 
 
 def _numbers(table: CardTable) -> list[bool]:

@@ -19,8 +19,6 @@ import matplotlib
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -77,7 +75,6 @@ def plot_learning_curves(
     """
     with plain_text():
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
         axes = figure.subplots()
         ours, muted = (cycle(product(LINE_STYLES, colors)) for colors in (METHOD_COLORS, BASELINE_COLORS))
         for method, runs in curves.items():
@@ -201,24 +198,19 @@ def bars_svg(bars: Sequence[Bar], title: str, axis: str, form: str = "+.1f") -> 
         axes.set(ylim=(len(bars) - 0.5, -0.5), xlabel=label(axis), title=label(title))
         axes.set_yticks(places, [label(bar.label) for bar in bars])
         figures = axes.secondary_yaxis("right")
-        figures.set_yticks(places, [_figures(bar, form) for bar in bars])
-        for shown in (axes, figures):
-            shown.tick_params(axis="y", length=0)
-            shown.spines[:].set_visible(False)
+        shown = (tuple(format(x, form).replace("-", "\N{MINUS SIGN}") for x in (b.value, b.low, b.high)) for b in bars)
+        figures.set_yticks(places, ["{} [{}, {}]".format(*numbers) for numbers in shown])
+        for side in (axes, figures):
+            side.tick_params(axis="y", length=0)
+            side.spines[:].set_visible(False)
         axes.grid(axis="x", alpha=0.25)
         axes.set_axisbelow(True)
         return _inline(figure, title)
 
 
-def _figures(bar: Bar, form: str) -> str:
-    figures = (format(figure, form).replace("-", "\N{MINUS SIGN}") for figure in (bar.value, bar.low, bar.high))
-    return "{} [{}, {}]".format(*figures)
-
-
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with axes of a size in inches; what is written around them makes it larger when it is saved."""
     figure = Figure(figsize=(width, height))
-    FigureCanvasSVG(figure)
     return figure, figure.add_axes((0, 0, 1, 1))
 
 

@@ -25,26 +25,19 @@ def results_table(summaries: Sequence[ResultRow]) -> Table:
     for name in baselines:
         table.add_column(Text(f"saved vs\n{one_line(name)}"), justify="right", no_wrap=True)
     for summary in summaries:
-        table.add_row(*map(_text, (*_cells(summary), *(_saved(summary, name) for name in baselines))))
+        spread = f" ± {summary.spread:.3f}" if summary.seeds > 1 else ""
+        start, final = f"{summary.start_bits_per_byte:.3f}", f"{summary.bits_per_byte:.3f}{spread}"
+        shares = {
+            name: "not reached" if share is None else f"{share:.0%}" for name, share in summary.steps_saved.items()
+        }
+        saved = (shares.get(name, "") for name in baselines)
+        table.add_row(*map(_text, (summary.method, start, final, f"{summary.perplexity:,.1f}", *saved)))
     return table
 
 
 def _text(cell: str) -> Text:
     """A cell as it is: no markup of rich's, nothing that a terminal obeys."""
     return Text(one_line(cell))
-
-
-def _cells(summary: ResultRow) -> tuple[str, ...]:
-    spread = f" ± {summary.spread:.3f}" if summary.seeds > 1 else ""
-    start, final = f"{summary.start_bits_per_byte:.3f}", f"{summary.bits_per_byte:.3f}{spread}"
-    return summary.method, start, final, f"{summary.perplexity:,.1f}"
-
-
-def _saved(summary: ResultRow, baseline: str) -> str:
-    if baseline not in summary.steps_saved:
-        return ""
-    share = summary.steps_saved[baseline]
-    return "not reached" if share is None else f"{share:.0%}"
 
 
 def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Table:
@@ -69,13 +62,9 @@ def example_token(transport: Transport) -> str | None:
     """
     origins = transport.origins
     made = (origins["mixed"] | origins["projected"]).tolist()
-    words = [name for name, mixed in zip(transport.target_names, made, strict=True) if mixed and _is_word(name)]
+    mixed = (name for name, is_mixed in zip(transport.target_names, made, strict=True) if is_mixed)
+    words = [name for name in mixed if all(category(character)[0] in "LM" for character in name)]  # letters, marks
     return next((word for length in (4, 2, 1) for word in words if len(word) >= length), None)
-
-
-def _is_word(name: str) -> bool:
-    """Whether a name is letters and their marks throughout."""
-    return bool(name) and all(category(character)[0] in "LM" for character in name)
 
 
 def _part(part: Part) -> str:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
+from pydantic import TypeAdapter
+
 from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
 from hf_xlt.evaluation.evaluate import evaluate_model
 from hf_xlt.evaluation.structure import Structure, structure
@@ -18,30 +20,22 @@ from hf_xlt.recipes import Data, Recipe
 from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.runs import Results, run_recipe
 from hf_xlt.runs.kinds.multilingual import MODEL_TYPE
-from hf_xlt.study.study import EVERYTHING, Cell, Private, Study
+from hf_xlt.study.study import EVERYTHING, Cell, Study, own_parts
 
 COMMAND = "hf-xlt study"
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """What was measured of a cell.
-
-    Args:
-        cell: Which one.
-        bits_per_byte: Language → held-out bits per byte after training.
-        structure: The states of translations, layer by layer, before and after alignment.
-        transfer: Share of the second language's words whose part of speech is told, learned in the first; None where
-            it was not measured.
-        learned: The same of the first language's development sentences.
-        seconds: What the cell took.
-    """
+    """What was measured of a cell."""
 
     cell: Cell
-    bits_per_byte: Mapping[str, float]
-    structure: Structure
+    bits_per_byte: Mapping[str, float]  # language → held-out bits per byte after training
+    structure: Structure  # the states of translations, layer by layer, before and after alignment
+    # share of the second language's words whose part of speech is told, learned in the first; None where it was not
+    # measured
     transfer: float | None
-    learned: float | None
+    learned: float | None  # the same of the first language's development sentences
     seconds: float
 
     def __repr__(self) -> str:
@@ -50,15 +44,12 @@ class CellResult:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        data = asdict(self) | {"structure": json.loads(self.structure.to_json())}
-        write_whole(path, json.dumps(data, indent=1) + "\n")
+        write_whole(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        found = Structure.from_json(json.dumps(data["structure"]))
-        return cls(**data | {"cell": Cell(**data["cell"]), "structure": found})
+        return TypeAdapter(cls).validate_json(path.read_text(encoding="utf-8"))
 
 
 def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> CellResult:
@@ -67,8 +58,12 @@ def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> Cel
     bits: dict[str, float] = {}
     models = []
     for number, recipe in enumerate(recipes_of(study, cell, tokenizer)):
-        models.append(str(folder / f"model-{number}"))
-        bits |= bits_of(trained(recipe, Path(models[-1])))
+        output = folder / f"model-{number}"
+        models.append(str(output))
+        if not output.exists():
+            run_recipe(recipe, output, COMMAND)
+        measured = Results.load(output / "results.json").runs[0].languages
+        bits |= {point.language: point.bits_per_byte for point in measured}  # of several of a language the last counts
     found = structure(
         models[0],
         models[-1],
@@ -94,18 +89,6 @@ def recipes_of(study: Study, cell: Cell, tokenizer: Path) -> tuple[Recipe, ...]:
     return (_recipe(study, cell, tokenizer, places, cell.seed),)
 
 
-def trained(recipe: Recipe, output: Path) -> Results:
-    """The results of a recipe, which is carried out if it has not been."""
-    if not output.exists():
-        run_recipe(recipe, output, COMMAND)
-    return Results.load(output / "results.json")
-
-
-def bits_of(results: Results) -> dict[str, float]:
-    """Language → held-out bits per byte after training; of several points of a language the last one counts."""
-    return {point.language: point.bits_per_byte for point in results.runs[0].languages}
-
-
 def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float | None]:
     """Accuracy of parts of speech, learned in the first language: in the second, and on development in the first."""
     if not study.tagging:
@@ -116,14 +99,13 @@ def zero_shot(study: Study, model: str, seed: int) -> tuple[float | None, float 
 
 
 def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any], seed: int) -> Recipe:
-    private = Private(cell.private)
-    sharing = {"separate_embeddings": private.embeddings, "language_specific_layers": private.layers}
-    extra = len(places) == 2 and cell.anchors == "extra"
+    embeddings, layers = own_parts(cell.private)
+    sharing = {"separate_embeddings": embeddings, "language_specific_layers": layers}
     anchors = cell.anchors if len(places) == 2 else "default"
     data = Data(
         corpora=places,
         held_out_corpora={language: place for language, place in study.held_out.items() if language in places},
-        dictionary=study.dictionary if extra else None,
+        dictionary=study.dictionary if anchors == "extra" else None,
         held_out_every=study.held_out_every,
         held_out_lines=study.held_out_lines,
         max_sequences=study.max_sequences,

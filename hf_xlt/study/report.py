@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import cycle, product
 from pathlib import Path
 from statistics import fmean, stdev
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -28,21 +27,8 @@ Lines = Mapping[str, Sequence[Sequence[float]]]
 """What a line is called → its values by layer, once a seed."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A figure of every cell, None where it was not measured."""
-
-    name: str
-    value: Callable[[CellResult], float | None]
-    form: str = ".1f"
-
-    def cell(self, results: Sequence[CellResult]) -> str:
-        """The mean over the cells of a setting, and with several seeds their standard deviation."""
-        known = [value for value in map(self.value, results) if value is not None]
-        if not known:
-            return "–"
-        spread = f" ± {stdev(known):{self.form}}" if len(known) > 1 else ""
-        return f"{fmean(known):{self.form}}{spread}"
+Column = tuple[str, str, Callable[[CellResult], float | None]]
+"""The name of a figure, the form it is shown in, and what it is of a cell; None where it was not measured."""
 
 
 class StudyResults(tuple[CellResult, ...]):
@@ -67,19 +53,19 @@ class StudyResults(tuple[CellResult, ...]):
             return ()
         first, second = self[0].bits_per_byte
         seeds = len({result.cell.seed for result in self})
-        learned = (
-            Column(f"bits/byte {first}", lambda result: result.bits_per_byte[first], ".3f"),
-            Column(f"bits/byte {second}", lambda result: result.bits_per_byte[second], ".3f"),
-            Column("learned", lambda result: percent(result.learned)),
-            Column("transfer", lambda result: percent(result.transfer)),
-        )
-        alike = (
-            Column("CKA", lambda result: middle(cka(result.structure.sentences)), ".3f"),
-            Column("sentences", lambda result: middle(precision(result.structure.sentences, UNALIGNED))),
-            Column("aligned", lambda result: middle(precision(result.structure.sentences, ALIGNED))),
-            Column("words", lambda result: of_words(result, UNALIGNED)),
-            Column("aligned", lambda result: of_words(result, ALIGNED)),
-        )
+        learned: list[Column] = [
+            (f"bits/byte {first}", ".3f", lambda result: result.bits_per_byte[first]),
+            (f"bits/byte {second}", ".3f", lambda result: result.bits_per_byte[second]),
+            ("learned", ".1f", lambda result: None if result.learned is None else 100 * result.learned),
+            ("transfer", ".1f", lambda result: None if result.transfer is None else 100 * result.transfer),
+        ]
+        alike: list[Column] = [
+            ("CKA", ".3f", lambda result: middle(cka(result.structure.sentences))),
+            ("sentences", ".1f", lambda result: middle(precision(result.structure.sentences, UNALIGNED))),
+            ("aligned", ".1f", lambda result: middle(precision(result.structure.sentences, ALIGNED))),
+            ("words", ".1f", lambda result: of_words(result, UNALIGNED)),
+            ("aligned", ".1f", lambda result: of_words(result, ALIGNED)),
+        ]
         by_setting = self.by_setting()
         told = (
             f"Held-out bits per byte of {first} and {second}; parts of speech of {first}, as learned, and of {second}, "
@@ -92,18 +78,21 @@ class StudyResults(tuple[CellResult, ...]):
         return (_table(told, by_setting, learned), _table(shown, by_setting, alike))
 
     def pictures(self, folder: Path) -> tuple[Path, ...]:
-        """Draw what the cells that are done show, of which there is at least one.
+        """Draw what the cells that are done show, of which there is at least one, and return the files.
 
-        Returns:
-            The files: transfer by setting, or retrieval without alignment where no task was given; CKA by layer;
-            retrieval by layer after an orthogonal alignment, of sentences and, where asked for, of words.
+        They are transfer by setting, or retrieval without alignment where no task was given; CKA by layer; retrieval by
+        layer after an orthogonal alignment, of sentences and, where asked for, of words.
         """
         settings = self.by_setting()
         alike = {"CKA of translated sentences": _lines(settings, lambda result: result.structure.sentences, cka)}
+        of = partial(precision, way=ALIGNED)
+        aligned = {"Sentences": _lines(settings, lambda result: result.structure.sentences, of)}
+        if any(result.structure.words for result in self):
+            aligned["Words"] = _lines(settings, lambda result: result.structure.words, of)
         return (
             _transfer(settings, folder / TRANSFER_FILE),
             _by_layer(alike, "debiased linear CKA between the languages", folder / CKA_FILE),
-            _by_layer(_retrieval(settings), "P@1 after alignment, in per cent", folder / RETRIEVAL_FILE),
+            _by_layer(aligned, "P@1 after alignment, in per cent", folder / RETRIEVAL_FILE),
         )
 
 
@@ -115,13 +104,20 @@ def label(setting: tuple[str, str, str]) -> str:
 
 
 def _table(caption: str, settings: Mapping[str, Sequence[CellResult]], columns: Sequence[Column]) -> CardTable:
-    lines = tuple((name, *(column.cell(found) for column in columns)) for name, found in settings.items())
-    return CardTable(caption, ("private", *(column.name for column in columns)), lines)
+    lines = [(name, *(_mean(map(of, found), form) for _, form, of in columns)) for name, found in settings.items()]
+    return CardTable(caption, ("private", *(name for name, _, _ in columns)), tuple(lines))
+
+
+def _mean(values: Iterable[float | None], form: str) -> str:
+    """The mean of what was measured, and of several values their standard deviation."""
+    known = [value for value in values if value is not None]
+    spread = f" ± {stdev(known):{form}}" if len(known) > 1 else ""
+    return f"{fmean(known):{form}}{spread}" if known else "–"
 
 
 def precision(level: Level, way: str) -> list[float]:
     """P@1 of each layer by CSLS in per cent, a mean of both directions; the embeddings first."""
-    return [50 * (found.csls.forward + found.csls.backward) for found in level.precision[way]]
+    return [100 * found.csls.mean for found in level.precision[way]]
 
 
 def cka(level: Level) -> list[float]:
@@ -138,11 +134,6 @@ def of_words(result: CellResult, way: str) -> float | None:
     """P@1 of words in the middle layer, where words were asked for."""
     level = result.structure.words
     return None if level is None else middle(precision(level, way))
-
-
-def percent(share: float | None) -> float | None:
-    """A share in per cent, where there is one."""
-    return None if share is None else 100 * share
 
 
 def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:
@@ -167,16 +158,6 @@ def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:
     axes.set_ylabel(axis)
     figure.savefig(path, dpi=150)
     return path
-
-
-def _retrieval(settings: Mapping[str, Sequence[CellResult]]) -> dict[str, Lines]:
-    def of(level: Level) -> list[float]:
-        return precision(level, ALIGNED)
-
-    panels = {"Sentences": _lines(settings, lambda result: result.structure.sentences, of)}
-    if any(result.structure.words for found in settings.values() for result in found):
-        panels["Words"] = _lines(settings, lambda result: result.structure.words, of)
-    return panels
 
 
 def _lines(
@@ -206,7 +187,6 @@ def _by_layer(panels: Mapping[str, Lines], axis: str, path: Path) -> Path:
 
 def _figure(panels: int, width: float) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width * panels, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     found = list(figure.subplots(1, panels, squeeze=False)[0])
     for axes in found:
         axes.grid(alpha=0.25)

@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.tasks.classification import UPOSTagging
 from hf_xlt.evaluation.tasks.fine_tuning import TaskExamples
-from hf_xlt.evaluation.tasks.tagging import UPOSTagging
 from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.folders import atomic_folder, write_whole
 from hf_xlt.recipes import Recipe
@@ -58,36 +58,38 @@ def run_study(study: Study, output: str | Path, workers: int = 1) -> StudyResult
         raise InputError(f"workers is {workers}", value=workers, expected="a number ≥ 1")
     output = Path(output)
     with held(output):
-        begin(study := with_commits(study), output)
+        hub = {name: each(pinned_corpus, getattr(study, name)) for name in ("corpora", "other_domain", "held_out")}
+        study = study.replace(**hub)  # with the commits that its datasets stand for now
+        begin(study, output)
         left = [cell for cell in study.cells if kept_result(output, cell) is None]
         for cell in tqdm(_done(study, output, left, workers), total=len(left), desc="study", unit="cell", disable=None):
             logger.info("%s is done", cell.name)
-        return results_of(study, output)
-
-
-def with_commits(study: Study) -> Study:
-    """The study, every Hub dataset in it with the commit that it stands for now."""
-    corpora = {name: each(pinned_corpus, getattr(study, name)) for name in ("corpora", "other_domain", "held_out")}
-    return study.replace(**corpora)
+        found = (kept_result(output, cell) for cell in study.cells)
+        return StudyResults(result for result in found if result is not None)
 
 
 def begin(study: Study, output: Path) -> None:
-    """Check the study, and make its folder and joint tokenizer where they are not there yet."""
+    """Check the study and every file of it, and make its folder and joint tokenizer where they are not there yet."""
     record = output / STUDY_FILE
     if output.exists() and not record.exists():
         raise InputError(f"{output} exists and holds no study; choose another output.")
     if record.exists() and record.read_text(encoding="utf-8") != study.to_yaml():
         raise InputError(f"{output} holds another study; choose another output, or remove it.")
-    check(study)
-    inputs = {name: getattr(study, name) for name in INPUTS}
-    contents = contents_of(inputs)
+    read_parallel(str(study.parallel))
+    if study.tagging:
+        TaskExamples.read(UPOSTagging(), study.tagging, zero_shot=True)
+    for recipe in recipes(study, Path()):
+        languages_text(Inputs(recipe))
+    contents = contents_of({name: getattr(study, name) for name in INPUTS})
     if record.exists():
         check_contents(contents, output / CONTENTS_FILE)
         return
     with atomic_folder(output) as folder:
         (folder / "cells").mkdir()
         make_tokenizer(study, folder / "tokenizer")
-        check_models(study, folder / "tokenizer")
+        tokenizer = open_tokenizer(str(folder / "tokenizer"))
+        for kind in map(Multilingual, recipes(study, folder / "tokenizer")):
+            kind.check_model(kind.config(tokenizer))
         (folder / CONTENTS_FILE).write_text(json.dumps(contents), encoding="utf-8")
         (folder / STUDY_FILE).write_text(study.to_yaml(), encoding="utf-8")
 
@@ -106,28 +108,11 @@ def check_contents(contents: Mapping[str, str], file: Path) -> None:
         )
 
 
-def check(study: Study) -> None:
-    """Read every file of a study once."""
-    read_parallel(str(study.parallel))
-    if study.tagging:
-        TaskExamples.read(UPOSTagging(), study.tagging, zero_shot=True)
-    for recipe in recipes(study, Path()):
-        languages_text(Inputs(recipe))
-
-
 def make_tokenizer(study: Study, folder: Path) -> None:
     """Train the joint tokenizer that all cells share, on the corpora as they are."""
     plain = Cell(NOTHING, "default", "same", seed=0)
     text = languages_text(Inputs(recipes_of(study, plain, folder)[0]))
     trained(study.tokenizer, text.smoothed_lines()).save_pretrained(folder)
-
-
-def check_models(study: Study, tokenizer: Path) -> None:
-    """Refuse a model that cannot be made."""
-    opened = open_tokenizer(str(tokenizer))
-    for recipe in recipes(study, tokenizer):
-        kind = Multilingual(recipe)
-        kind.check_model(kind.config(opened))
 
 
 def recipes(study: Study, tokenizer: Path) -> Iterator[Recipe]:
@@ -144,12 +129,6 @@ def run_cell(study: Study, cell: Cell, output: Path) -> Cell:
     return cell
 
 
-def results_of(study: Study, output: Path) -> StudyResults:
-    """The cells of a study that are done, in its order."""
-    found = (kept_result(output, cell) for cell in study.cells)
-    return StudyResults(result for result in found if result is not None)
-
-
 def kept_result(output: Path, cell: Cell) -> CellResult | None:
     """The figures of a cell; None if it is not done, or, with a notice, if its file is broken."""
     file = cell_file(output, cell)
@@ -157,7 +136,7 @@ def kept_result(output: Path, cell: Cell) -> CellResult | None:
         return None
     try:
         return CellResult.load(file)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError):
         logger.warning("%s holds no figures of a cell; the cell is trained again.", file)
         return None
 

@@ -29,49 +29,27 @@ NOTHING, EVERYTHING, EMBEDDINGS = "nothing", "everything", "embeddings"
 _PRIVATE = re.compile(r"(?:(embeddings)\+)?layers-(\d+)")
 
 
-@dataclass(frozen=True)
-class Private:
-    """What each language has for itself.
+def own_parts(private: str) -> tuple[bool, int]:
+    """Whether each language has its own embeddings in a model of both, and how many of the lowest layers.
 
-    Args:
-        name: `nothing`, `embeddings`, `layers-2` for its own two lowest layers, `embeddings+layers-2`, or `everything`:
-            two models, each trained on one language.
+    What is private is `nothing`, `embeddings`, `layers-2` for the two lowest layers, `embeddings+layers-2`, or
+    `everything`: two models, each trained on one language.
     """
-
-    name: str
-
-    def __post_init__(self) -> None:
-        if self.name not in (NOTHING, EVERYTHING, EMBEDDINGS) and _PRIVATE.fullmatch(self.name) is None:
-            known = f"{NOTHING}, {EMBEDDINGS}, layers-2, embeddings+layers-2 or {EVERYTHING}"
-            raise SettingError("private", f"is {self.name!r}", value=self.name, expected=known)
-
-    @property
-    def embeddings(self) -> bool:
-        """Whether each language has its own."""
-        return self.name.startswith(EMBEDDINGS)
-
-    @property
-    def layers(self) -> int:
-        """How many of the lowest layers each language has for itself in a model of both."""
-        match = _PRIVATE.fullmatch(self.name)
-        return int(match[2]) if match else 0
+    match = _PRIVATE.fullmatch(private)
+    if match is None and private not in (NOTHING, EVERYTHING, EMBEDDINGS):
+        known = f"{NOTHING}, {EMBEDDINGS}, layers-2, embeddings+layers-2 or {EVERYTHING}"
+        raise SettingError("private", f"is {private!r}", value=private, expected=known)
+    return private.startswith(EMBEDDINGS), int(match[2]) if match else 0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid, trained once.
+    """One point of the grid, trained once."""
 
-    Args:
-        private: What each language has for itself, see `Private`.
-        anchors: Which tokens the languages share, one of `ANCHORS`.
-        domain: Whether both languages' texts are of the `same` kind or of `different` ones.
-        seed: Of the weights and of the order of the text.
-    """
-
-    private: str
-    anchors: str
-    domain: str
-    seed: int
+    private: str  # what each language has for itself, see `own_parts`
+    anchors: str  # which tokens the languages share: `none`, `default` or `extra`
+    domain: str  # whether both languages' texts are of the `same` kind or of `different` ones
+    seed: int  # of the weights and of the order of the text
 
     @property
     def name(self) -> str:
@@ -108,7 +86,7 @@ class Study(Settings):
         dictionary: File of words of the first language and their translations, for extra anchors.
         tagging: `train` and `dev`, treebanks of the first language, and `test`, one of the second, for zero-shot
             transfer of parts of speech; empty for none.
-        private: What each language has for itself, see `Private`.
+        private: What each language has for itself, see `own_parts`.
         anchors: Some of `none`, `default` and `extra`.
         domains: `same`, `different` or both.
         crossed: Train every combination; else one factor is changed at a time, from the first of each list.
@@ -161,7 +139,7 @@ class Study(Settings):
             if len(values) != len(set(values)):
                 raise SettingError(name, f"is {list(values)}", value=values, expected="each once")
         for private in self.private:
-            layers, there = Private(private).layers, self.layers
+            (_, layers), there = own_parts(private), self.layers
             if layers > there:
                 raise SettingError("private", f"is {private!r}", value=private, expected=f"at most {there} layers")
         if self.dictionary is not None and "extra" not in self.anchors:

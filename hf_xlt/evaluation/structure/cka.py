@@ -36,15 +36,7 @@ class CKA:
         return f"CKA({self._cross.size:,} rows{f', widths {widths}' if widths else ''})"
 
     def update(self, x: Tensor, y: Tensor) -> None:
-        """Add a block of rows.
-
-        Args:
-            x: `(b, d1)`.
-            y: `(b, d2)`, row for row of the same things.
-
-        Raises:
-            InputError: If the shapes do not fit each other or the blocks before.
-        """
+        """Add a block of rows `(b, d1)` and `(b, d2)`, of the same things row for row, as wide as those before."""
         _check_pair(x, y)
         if not len(x):
             return
@@ -63,45 +55,33 @@ class CKA:
     def value(self) -> float:
         """`‖X_cᵀY_c‖²_F / (‖X_cᵀX_c‖_F · ‖Y_cᵀY_c‖_F)` of centered columns, from 0 to 1.
 
-        Raises:
-            InputError: If there are fewer than 2 rows, or those of a side are all alike or not finite.
+        Fewer than 2 rows, or rows of a side that are all alike or not finite, raise InputError.
         """
         return _share(self._cross.value(), self._of_x.value(), self._of_y.value())
 
     def debiased(self) -> float:
         """CKA of unbiased estimates, which does not grow with the width where rows are few; it may be negative.
 
-        Raises:
-            InputError: If there are fewer than 4 rows, or those of a side are all alike or not finite.
+        Fewer than 4 rows, or rows of a side that are all alike or not finite, raise InputError.
         """
         return _share(self._cross.unbiased(), self._of_x.unbiased(), self._of_y.unbiased())
 
 
 @dataclass(frozen=True, eq=False)
 class CKAMap:
-    """CKA of every layer of one model with every layer of another.
+    """CKA of every layer of one model with every layer of another."""
 
-    Attributes:
-        plain: float64 `(L1, L2)`.
-        debiased: float64 `(L1, L2)`.
-    """
-
-    plain: Tensor
-    debiased: Tensor
+    plain: Tensor  # float64 `(L1, L2)`
+    debiased: Tensor  # float64 `(L1, L2)`
 
     def __repr__(self) -> str:
         return f"CKAMap({' × '.join(map(str, self.plain.shape))} layers)"
 
 
 def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> CKAMap:
-    """CKA of all pairs of layers; the products of a layer with itself are computed once.
+    """CKA of all pairs of layers of one model `(n, d1)` and of another `(n, d2)`, on the same things in the same order.
 
-    Args:
-        xs: For each layer of one model `(n, d1)`, such as a tensor `(L1, n, d1)`.
-        ys: For each layer of the other `(n, d2)`, of the same things in the same order.
-
-    Raises:
-        InputError: If shapes do not fit, there are fewer than 4 rows, or those of a layer are all alike or not finite.
+    The products of a layer with itself are computed once.
     """
     xs, ys = list(xs), list(ys)
     for x, y in ((x, y) for x in xs for y in ys):

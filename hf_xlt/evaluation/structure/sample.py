@@ -31,14 +31,6 @@ class WordPairs:
     spans: tuple[np.ndarray, np.ndarray]  # int64 (w, 2) each: first character of a word, and the one after its last
     forms: np.ndarray  # int64 (w, 2), ids of the lower-case words
 
-    def __len__(self) -> int:
-        return len(self.sentences)
-
-    def at(self, which: np.ndarray) -> WordPairs:
-        """Those at the positions given."""
-        first, second = self.spans
-        return WordPairs(self.sentences[which], (first[which], second[which]), self.forms[which])
-
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
@@ -85,9 +77,17 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
         links = WordAligner.train(texts).align(texts, "intersection")
     check_links(links, pairs)
     linked = numbered(links)
-    for column, side in enumerate(sides, start=1):
-        _check_range(linked[:, 0], linked[:, column], side.lengths)
-    places = [side.starts[linked[:, 0]] + linked[:, column] for column, side in enumerate(sides, start=1)]
+    places = []
+    for positions, side in zip(linked[:, 1:].T, sides, strict=True):
+        lengths = side.lengths[linked[:, 0]]
+        if len(outside := np.flatnonzero((positions < 0) | (positions >= lengths))):
+            raise InputError(
+                f"Pair {linked[outside[0], 0]} has a link to word {positions[outside[0]]}, but {lengths[outside[0]]} "
+                "words between white space",
+                expected="positions from 0",
+                hint="Give the text that was aligned.",
+            )
+        places.append(side.starts[linked[:, 0]] + positions)
     forms = np.column_stack([side.forms()[place] for side, place in zip(sides, places, strict=True)])
     usable = (forms >= 0).all(1)
     for place in places:
@@ -100,18 +100,6 @@ def check_links(links: Sequence[np.ndarray], pairs: Sequence[tuple[str, str]]) -
     """Refuse links that are not one set a pair."""
     if len(links) != len(pairs):
         raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
-
-
-def _check_range(numbers: np.ndarray, positions: np.ndarray, lengths: np.ndarray) -> None:
-    outside = np.flatnonzero((positions < 0) | (positions >= lengths[numbers]))
-    if len(outside):
-        number = numbers[outside[0]]
-        raise InputError(
-            f"Pair {number} has a link to word {positions[outside[0]]}, but {lengths[number]} words "
-            "between white space",
-            expected="positions from 0",
-            hint="Give the text that was aligned.",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +149,9 @@ class Sample:
         spans, word_test = np.empty((2, 0, 3), np.int64), np.empty(0, bool)
         if words:
             found = word_pairs(used, None if links is None else [links[i] for i in kept])
-            chosen = found.at(_draw_words(found, test, words, test_share, draw))
-            spans = np.stack([np.column_stack([chosen.sentences, places]) for places in chosen.spans])
-            word_test = test[chosen.sentences]
+            chosen = _draw_words(found, test, words, test_share, draw)
+            spans = np.stack([np.column_stack([found.sentences, places])[chosen] for places in found.spans])
+            word_test = test[found.sentences[chosen]]
             check_parts(torch.from_numpy(word_test), "word pairs", "; or ask for 0 words")
         sides = Side(first, spans[0]), Side(second, spans[1])
         return cls(sides, torch.from_numpy(test), torch.from_numpy(word_test), len(pairs) - len(different))
@@ -211,7 +199,7 @@ def _draw_words(
     found: WordPairs, test: np.ndarray, words: int, test_share: float, draw: np.random.Generator
 ) -> np.ndarray:
     """Places of so many word pairs, each pair of spellings once in either part."""
-    order = draw.permutation(len(found))
+    order = draw.permutation(len(found.forms))
     of_test = test[found.sentences]
     _, first = np.unique(np.column_stack([of_test, found.forms])[order], axis=0, return_index=True)
     order = order[np.sort(first)]

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
-import transformers
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.checks import check_body
-from hf_xlt.checkpoint.kind import auto_class_name
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import positions, tokenizer_of
+from hf_xlt.evaluation.models import open_body, positions, tokenizer_of
 from hf_xlt.evaluation.sentence_encoder import LayerPooling
 from hf_xlt.evaluation.structure.sample import Side
 from hf_xlt.trelm import TreLMConfig
@@ -60,8 +58,13 @@ def encode(
         ids, mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
         layers = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         if pooled is None:
-            pooled = _empty(len(layers), pooling.vectors(0, layers[0], mask).shape[-1], layers[0].shape[-1], side)
-        words, rows = _words_of(spans, numbers)
+            width = pooling.vectors(0, layers[0], mask).shape[-1]
+            pooled = States(
+                torch.empty(len(layers), len(side.sentences), width),
+                torch.zeros(len(layers), len(spans), layers[0].shape[-1]),
+                torch.zeros(len(spans), dtype=torch.bool),
+            )
+        words, rows = (spans[:, :1] == torch.tensor(numbers)).nonzero(as_tuple=True)
         tokens = _WordTokens.of(inputs["offset_mapping"], spans[words], rows) if len(words) else None
         for layer, states in enumerate(layers):
             pooled.sentences[layer, numbers] = pooling.vectors(layer, states, mask).cpu()
@@ -95,18 +98,6 @@ class _WordTokens:
         sums = torch.zeros(len(self.counts), states.shape[2], device=device)
         sums.index_add_(0, self.words.to(device), states[self.rows.to(device), self.places.to(device)].float())
         return sums / self.counts.clamp(min=1)[:, None].to(device)
-
-
-def _empty(layers: int, sentence_width: int, width: int, side: Side) -> States:
-    sentences, words = len(side.sentences), len(side.words)
-    found = torch.zeros(words, dtype=torch.bool)
-    return States(torch.empty(layers, sentences, sentence_width), torch.zeros(layers, words, width), found)
-
-
-def _words_of(spans: Tensor, numbers: list[int]) -> tuple[Tensor, Tensor]:
-    """Places of the words in these sentences, and which of the sentences each is in, counted from 0."""
-    words, rows = (spans[:, :1] == torch.tensor(numbers)).nonzero(as_tuple=True)
-    return words, rows
 
 
 def _batches(sentences: tuple[str, ...]) -> Iterator[list[int]]:
@@ -151,18 +142,12 @@ class LayerEncoder:
 
     def encode(self, side: Side) -> States:
         """Load the model, in float32, and pool its states; it is let go of again."""
-        return encode(self._model(), self.tokenizer, side, self.pooling)
-
-    def _model(self) -> PreTrainedModel:
-        config = self.checkpoint.config
-        auto_class = getattr(transformers, auto_class_name(config))
-        model = auto_class.from_pretrained(
-            self.checkpoint.body, dtype=torch.float32, trust_remote_code=self.checkpoint.trust_remote_code
-        )
+        body: Any = open_body(self.checkpoint)
         if self.language is not None:
-            model.set_language(self.language)
-        body = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model.base_model
-        return cast(PreTrainedModel, body.to(best_device()))
+            body.set_language(self.language)
+        if getattr(self.checkpoint.config, "is_encoder_decoder", False):
+            body = body.get_encoder()
+        return encode(body.to(best_device()), self.tokenizer, side, self.pooling)
 
 
 def _check_language(checkpoint: Checkpoint, language: str | None) -> None:

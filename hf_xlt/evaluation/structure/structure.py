@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -38,24 +39,16 @@ Grid = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Precision:
-    """P@1: the share of rows whose translation is their nearest neighbor, in either direction.
-
-    Attributes:
-        cosine: Nearest by cosine.
-        csls: Nearest by CSLS, which takes hubs back (Conneau et al., 2018).
-    """
+    """P@1: the share of rows whose translation is their nearest neighbor, in either direction."""
 
     cosine: Retrieval
-    csls: Retrieval
+    csls: Retrieval  # nearest by CSLS, which takes hubs back (Conneau et al., 2018)
 
 
 def precision(queries: Tensor, keys: Tensor) -> Precision:
     """P@1 of rows `(n, d)` and their translations `(n, d)`, in the same order, among all given."""
-    cosine = retrieval(queries, keys)
     found = matches(unit_rows(queries), unit_rows(keys))
-    own = torch.arange(len(queries), device=queries.device)
-    forward, backward = (float((match == own).double().mean()) for match in (found.forward, found.backward))
-    return Precision(cosine, Retrieval(forward, backward))
+    return Precision(retrieval(queries, keys), Retrieval.of(found.forward, found.backward))
 
 
 def least_squares(rows: Tensor, images: Tensor) -> Tensor:
@@ -92,32 +85,16 @@ def aligned_precision(a: Tensor, b: Tensor, test: Tensor) -> dict[str, Precision
     return found
 
 
-def layer_precisions(
-    a: Tensor, b: Tensor, layers: tuple[tuple[int, int], ...], test: Tensor
-) -> dict[str, tuple[Precision, ...]]:
-    """`aligned_precision` of each pair of layers of states `(L1, n, d1)` and `(L2, n, d2)`."""
-    bar = tqdm(layers, desc="alignment", unit="layer", disable=None, leave=False)
-    found = [aligned_precision(a[i], b[j], test) for i, j in bar]
-    return {name: tuple(of_layer[name] for of_layer in found) for name in found[0]}
-
-
 @dataclass(frozen=True)
 class Level:
-    """What was measured on one kind of pairs: sentences, or words.
+    """What was measured on one kind of pairs: sentences, or words."""
 
-    Attributes:
-        learned: Pairs that maps were learned from.
-        tested: Other pairs, among which translations were looked for.
-        cka: CKA of each layer of the first model (rows) with each of the second (columns), on all pairs.
-        debiased_cka: The same of unbiased estimates.
-        precision: `unaligned` (where both models are of one width), `orthogonal` and `least_squares` → P@1 of each
-            pair of layers that `Structure.layers` names.
-    """
-
-    learned: int
-    tested: int
-    cka: Grid
-    debiased_cka: Grid
+    learned: int  # pairs that maps were learned from
+    tested: int  # other pairs, among which translations were looked for
+    cka: Grid  # CKA of each layer of the first model (rows) with each of the second (columns), on all pairs
+    debiased_cka: Grid  # the same of unbiased estimates
+    # `unaligned` (where both models are of one width), `orthogonal` and `least_squares` → P@1 of each pair of layers
+    # that `Structure.layers` names
     precision: Mapping[str, tuple[Precision, ...]]
 
     def __repr__(self) -> str:
@@ -128,9 +105,10 @@ class Level:
         maps = [name for name in (UNALIGNED, *MAPS) if name in self.precision]
         lines = []
         for at, (i, j) in enumerate(structure.layers):
-            cells = [cell for name in maps for cell in _cells(self.precision[name][at])]
+            found = [way for name in maps for way in (self.precision[name][at].cosine, self.precision[name][at].csls)]
             layer = ("embeddings" if i == 0 else str(i)) if i == j else f"{i} / {j}"
-            lines.append((layer, f"{self.cka[i][j]:.3f}", f"{self.debiased_cka[i][j]:.3f}", *cells))
+            ckas = (f"{grid[i][j]:.3f}" for grid in (self.cka, self.debiased_cka))
+            lines.append((layer, *ckas, *(f"{way.mean:.1%}" for way in found)))
         precisions = [f"P@1 {name.replace('_', ' ')}, {by}" for name in maps for by in ("cosine", "CSLS")]
         caption = (
             f"{structure.model_a} against {structure.model_b}, {kind} pairs: CKA of all "
@@ -144,35 +122,25 @@ class Level:
         """Compare states of every layer of either model, `(L1, n, d1)` and `(L2, n, d2)`; bool `test` is `(n,)`."""
         check_parts(test, "pairs")
         found = cka_map(a, b)
-        return cls(
-            learned=int((~test).sum()),
-            tested=int(test.sum()),
-            cka=_grid(found.plain),
-            debiased_cka=_grid(found.debiased),
-            precision=layer_precisions(a, b, paired_layers(len(a), len(b)), test),
-        )
+        cka, debiased = (tuple(map(tuple, values.tolist())) for values in (found.plain, found.debiased))
+        bar = tqdm(paired_layers(len(a), len(b)), desc="alignment", unit="layer", disable=None, leave=False)
+        of_layers = [aligned_precision(a[i], b[j], test) for i, j in bar]
+        precisions = {name: tuple(of_layer[name] for of_layer in of_layers) for name in of_layers[0]}
+        return cls(int((~test).sum()), int(test.sum()), cka, debiased, precisions)
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Two models side by side; layer 0 is the embeddings.
+    """Two models side by side; layer 0 is the embeddings."""
 
-    Attributes:
-        model_a: Name of the first, whose states are mapped.
-        model_b: Name of the second.
-        layers: Layers of the first and of the second that retrieval compares: those of equal relative depth.
-        sentences: On sentence pairs, by pooled states.
-        words: On word pairs, by states of words in their sentences; None where none were asked for.
-        repeated: Sentence pairs left out, since a sentence of theirs came before.
-        pooling: How either model pools a sentence's states: by the mean, or as a sentence-transformers folder says.
-    """
-
-    model_a: str
+    model_a: str  # whose states are mapped
     model_b: str
+    # layers of the first and of the second that retrieval compares: those of equal relative depth
     layers: tuple[tuple[int, int], ...]
-    sentences: Level
-    words: Level | None = None
-    repeated: int = 0
+    sentences: Level  # on sentence pairs, by pooled states
+    words: Level | None = None  # on word pairs, by states of words in their sentences; None where none were asked for
+    repeated: int = 0  # sentence pairs left out, since a sentence of theirs came before
+    # how either model pools a sentence's states: by the mean, or as a sentence-transformers folder says
     pooling: tuple[str, str] = ("mean", "mean")
 
     def __repr__(self) -> str:
@@ -210,18 +178,14 @@ class Structure:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
-        data = json.loads(text)
-        data["layers"] = tuple(map(tuple, data["layers"]))
-        data["pooling"] = tuple(data.get("pooling", ("mean", "mean")))
-        levels = {name: None if data[name] is None else _level(data[name]) for name in ("sentences", "words")}
-        return cls(**data | levels)
+        return TypeAdapter(cls).validate_json(text)
 
     @classmethod
     def is_file(cls, path: Path) -> bool:
         """Whether a file holds what `to_json` wrote."""
         try:
             cls.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except ValueError:
             return False
         return True
 
@@ -273,10 +237,8 @@ def structure(
     if isinstance(parallel, str | Path):
         parallel = read_parallel(parallel)
     pairs = parallel.pairs if isinstance(parallel, ParallelText) else parallel
-    encoders = [
-        LayerEncoder.open(name, language, trust_remote_code=trust_remote_code)
-        for name, language in zip(names, languages, strict=True)
-    ]
+    sides = zip(names, languages, strict=True)
+    encoders = [LayerEncoder.open(name, of, trust_remote_code=trust_remote_code) for name, of in sides]
     sample = Sample.of(pairs, links, sentences=sentences, words=words, test_share=test_share, seed=seed)
     a, b = (encoder.encode(side) for encoder, side in zip(encoders, sample.sides, strict=True))
     found = Structure.of(names, a, b, sample, (encoders[0].pooling.label, encoders[1].pooling.label))
@@ -289,21 +251,3 @@ def paired_layers(first: int, second: int) -> tuple[tuple[int, int], ...]:
     """Each of `first` layers with the one of `second` at the same relative depth."""
     deepest, other = max(first - 1, 1), second - 1
     return tuple((i, (2 * i * other + deepest) // (2 * deepest)) for i in range(first))
-
-
-def _grid(values: Tensor) -> Grid:
-    return tuple(map(tuple, values.tolist()))
-
-
-def _level(data: dict[str, Any]) -> Level:
-    precision = {
-        name: tuple(Precision(**{kind: Retrieval(**found) for kind, found in layer.items()}) for layer in layers)
-        for name, layers in data.pop("precision").items()
-    }
-    cka, debiased = (tuple(map(tuple, data.pop(name))) for name in ("cka", "debiased_cka"))
-    return Level(**data, cka=cka, debiased_cka=debiased, precision=precision)
-
-
-def _cells(found: Precision) -> tuple[str, str]:
-    cosine, csls = ((way.forward + way.backward) / 2 for way in (found.cosine, found.csls))
-    return f"{cosine:.1%}", f"{csls:.1%}"

@@ -34,14 +34,10 @@ _HUB = re.compile(
 
 
 def parse_data(given: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Task → role → file or dataset.
+    """Task → role → file or dataset, from `TASK.ROLE=FILE`, each once, and paths of YAML files.
 
-    Args:
-        given: `TASK.ROLE=FILE`, each once, or the path of a YAML file with roles and their files under the names of
-            tasks; what comes later rules over such a file. Files that a YAML file names count from its folder.
-
-    Raises:
-        InputError: If one is neither, or the YAML file is not as expected.
+    A YAML file has roles and their files under the names of tasks; its files count from its folder, and what comes
+    later rules over it. What is neither, and a YAML file of another form, raise InputError.
     """
     data: dict[str, dict[str, str]] = {}
     seen: set[str] = set()
@@ -72,15 +68,12 @@ def _read_yaml(path: Path) -> dict[str, dict[str, str]]:
         raise InputError(
             f"{path} holds no task data", path=path, expected="names of tasks, under each its roles and their files"
         )
-    return {
-        str(task): {
-            str(role): place
-            if _HUB.fullmatch(place) and not (path.parent / place).exists()
-            else str(path.parent / place)
-            for role, place in roles.items()
-        }
-        for task, roles in loaded.items()
-    }
+
+    def found(place: str) -> str:
+        local = path.parent / place
+        return place if _HUB.fullmatch(place) and not local.exists() else str(local)
+
+    return {str(task): {str(role): found(place) for role, place in roles.items()} for task, roles in loaded.items()}
 
 
 @dataclass(frozen=True)
@@ -150,21 +143,18 @@ class Records:
 def text_rows(place: str, *columns: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Line or row number, from 1, and the texts of the wanted columns of each.
 
-    Raises:
-        InputError: If the table cannot be read, has other columns, or a cell that is no text.
+    A table that cannot be read or has other columns, and a cell that is no text, raise InputError.
     """
     records = Records.at(place)
     if records is None or records.builder == "jsonl":
         yield from Place.parse(os.path.expanduser(place)).rows(len(columns))
         return
     for number, cells in records.rows(*columns):
-        yield number, tuple(_text(cell, place, number) for cell in cells)
-
-
-def _text(cell: Any, place: str, number: int) -> str:
-    if isinstance(cell, list | dict):
-        raise InputError(f"{place}, row {number}: a {type(cell).__name__}", value=cell, expected="text", line=number)
-    return "" if cell is None else check_text(str(cell), place, number, "row")
+        for cell in cells:
+            if isinstance(cell, list | dict):
+                kind = type(cell).__name__
+                raise InputError(f"{place}, row {number}: a {kind}", value=cell, expected="text", line=number)
+        yield number, tuple("" if cell is None else check_text(str(cell), place, number, "row") for cell in cells)
 
 
 def text_lines_of(place: str) -> Iterator[str]:
@@ -176,11 +166,7 @@ def text_lines_of(place: str) -> Iterator[str]:
 
 
 def read_pairs(place: str) -> ParallelText:
-    """Texts that translate each other, source first: of two columns of a table or dataset.
-
-    Raises:
-        InputError: If the place or the file cannot be read, or there are fewer than two pairs.
-    """
+    """Texts that translate each other, source first: of two columns of a table or dataset, two pairs at least."""
     records = Records.at(place)
     if records is None or records.builder == "jsonl":
         text = read_parallel(place)

@@ -28,8 +28,20 @@ from hf_xlt.evidence.token_ids import token_ids
 _BATCH_TOKENS = 8192  # of masked copies
 
 
+class TextPrediction(TrainingFreeTask):
+    """What tasks that predict a text have in common."""
+
+    headline: ClassVar[str] = "bits_per_byte"
+    roles: ClassVar[Mapping[str, bool]] = {"test": True}
+    lower_is_better: ClassVar[bool] = True
+
+    def metric(self, labels: Sequence[str] = ()) -> Perplexity:
+        """Counts of each sequence or line: nats, predicted tokens, bytes."""
+        return Perplexity()
+
+
 @dataclass(frozen=True)
-class LanguageModeling(TrainingFreeTask):
+class LanguageModeling(TextPrediction):
     """Quality on a held-out text of the objective that the model's kind is made for.
 
     Encoders predict 15 % of the tokens, masked alike at every measurement; decoders every token; encoder-decoders what
@@ -37,16 +49,9 @@ class LanguageModeling(TrainingFreeTask):
     """
 
     name: ClassVar[str] = "language-model"
-    headline: ClassVar[str] = "bits_per_byte"
     summary: ClassVar[str] = "loss, perplexity and bits per byte on a held-out text"
-    roles: ClassVar[Mapping[str, bool]] = {"test": True}
-    lower_is_better: ClassVar[bool] = True
 
     length: int = 128  # tokens a sequence; fewer where the model has fewer positions
-
-    def metric(self, labels: Sequence[str] = ()) -> Perplexity:
-        """Counts of each sequence: nats, predicted tokens, bytes."""
-        return Perplexity()
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
         """Cut the text into sequences and predict them."""
@@ -59,7 +64,7 @@ class LanguageModeling(TrainingFreeTask):
 
 
 @dataclass(frozen=True)
-class PseudoPerplexity(TrainingFreeTask):
+class PseudoPerplexity(TextPrediction):
     """Perplexity of an encoder that predicts each token of a line from all others.
 
     (Salazar et al. 2020, "Masked Language Model Scoring", arXiv:1910.14659.) Every token is masked once, in a copy of
@@ -69,16 +74,9 @@ class PseudoPerplexity(TrainingFreeTask):
     """
 
     name: ClassVar[str] = "pseudo-perplexity"
-    headline: ClassVar[str] = "bits_per_byte"
     summary: ClassVar[str] = "bits per byte of an encoder that predicts each token of a line from all others"
-    roles: ClassVar[Mapping[str, bool]] = {"test": True}
-    lower_is_better: ClassVar[bool] = True
 
     lines: int = 500  # the first of the text; each costs as many passes as it has tokens
-
-    def metric(self, labels: Sequence[str] = ()) -> Perplexity:
-        """Counts of each line: nats, tokens, bytes."""
-        return Perplexity()
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
         """Predict each token of each line."""

@@ -43,7 +43,6 @@ class BiaffineHead(TaskHead):
     """
 
     def __init__(self, width: int, relations: int) -> None:
-        """Set up a head."""
         super().__init__()
         self.root = nn.Parameter(torch.zeros(width))
         self.views = nn.Linear(width, 2 * (ARC + RELATION))
@@ -59,13 +58,11 @@ class BiaffineHead(TaskHead):
         nodes = torch.cat([self.root.expand(len(states), 1, -1), states], dim=1)
         views = leaky_relu(self.views(nodes), SLOPE).transpose(1, 2)
         views = self.dropout(views).transpose(1, 2)  # the same units of all words of a sentence
-        dependents, heads, *of_relations = views.split([ARC, ARC, RELATION, RELATION], dim=2)
+        dependents, heads, relation_dependents, relation_heads = views.split([ARC, ARC, RELATION, RELATION], dim=2)
         arcs = self.arcs(dependents[:, 1:]) @ heads.transpose(1, 2)
         chosen = nn.functional.pad(mask, (1, 0), value=True)[:, None]
         own = torch.ones_like(arcs[0], dtype=torch.bool).triu(1).tril(1)
-        return ParserScores(
-            arcs.masked_fill(~chosen | own, -torch.inf), dependents=of_relations[0][:, 1:], heads=of_relations[1]
-        )
+        return ParserScores(arcs.masked_fill(~chosen | own, -torch.inf), relation_dependents[:, 1:], relation_heads)
 
     def relation_scores(self, scores: ParserScores, mask: Tensor, heads: Tensor) -> Tensor:
         """Scores `(w, relations)` of one arc a word: biaffine, with linear terms of both sides and a bias (equation 8).
@@ -140,17 +137,12 @@ class Parsing(SupervisedTask[Sentence]):
         """Words' first pieces are picked; gold `heads` and `relations`, `(n,)`, an unseen relation being `IGNORED`."""
         index = {label: i for i, label in enumerate(labels)}
         read = encode_words([sentence.words for sentence in examples], tokenizer, max_length)
-        return [
-            Encoded(
-                windows,
-                picks,
-                {
-                    "heads": np.array(sentence.heads, dtype=np.int64),
-                    "relations": np.array([index.get(relation, IGNORED) for relation in _relations(sentence)]),
-                },
-            )
-            for (windows, picks), sentence in zip(read, examples, strict=True)
-        ]
+        encoded = []
+        for (windows, picks), sentence in zip(read, examples, strict=True):
+            relations = np.array([index.get(relation, IGNORED) for relation in _relations(sentence)])
+            gold = {"heads": np.array(sentence.heads, dtype=np.int64), "relations": relations}
+            encoded.append(Encoded(windows, picks, gold))
+        return encoded
 
     def head(self, width: int, labels: Sequence[str]) -> BiaffineHead:
         """Biaffine attention."""

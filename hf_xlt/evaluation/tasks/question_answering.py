@@ -181,34 +181,23 @@ def _gold(answer: Answer, offsets: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def read_questions(place: str) -> list[Question]:
-    """The questions of a file or dataset.
+    """The questions at `PATH` or `PATH#FIRST-LAST`, of which only some paragraphs count, from 1 over the whole file.
 
-    Args:
-        place: `PATH` or `PATH#FIRST-LAST`: a JSON file of SQuAD 1.1, packed or not, or rows with `question`, `context`
-            and `answers` (.jsonl, .parquet, a dataset of the Hub); and of these only some paragraphs, counted from 1
-            over the whole file. Files of XQuAD hold translations of the same paragraphs, so paragraphs to learn
-            from and to be asked about are told apart by their numbers.
-
-    Raises:
-        InputError: If the file cannot be read, is no SQuAD 1.1, lacks the paragraphs asked for or has no questions, or
-            an answer is not at its place in the context; with article, paragraph (in its article) and question.
+    The path is a JSON file of SQuAD 1.1, packed or not, or rows with `question`, `context` and `answers` (.jsonl,
+    .parquet, a dataset of the Hub). Files of XQuAD hold translations of the same paragraphs, so paragraphs to learn
+    from and to be asked about are told apart by their numbers. What is no such file, lacks the paragraphs or has no
+    questions, and an answer that is not at its place in the context raise InputError, with article, paragraph (in its
+    article) and question.
     """
-    match = _PLACE.fullmatch(place)
-    if match is None:
-        raise InputError(
-            f"{place!r} is no place of questions",
-            value=place,
-            expected="PATH or PATH#FIRST-LAST, e.g. xquad.json#1-192",
-        )
+    if (match := _PLACE.fullmatch(place)) is None:
+        expected = "PATH or PATH#FIRST-LAST, e.g. xquad.json#1-192"
+        raise InputError(f"{place!r} is no place of questions", value=place, expected=expected)
     path = match["path"]
     paragraphs = list(_paragraphs(path))
     first, last = int(match["first"] or 1), int(match["last"] or len(paragraphs))
     if match["first"] and not 1 <= first <= last <= len(paragraphs):
-        raise InputError(
-            f"{place!r} asks for paragraphs {first} to {last}; {path} has 1 to {len(paragraphs)}.",
-            value=place,
-            path=path,
-        )
+        problem = f"{place!r} asks for paragraphs {first} to {last}; {path} has 1 to {len(paragraphs)}."
+        raise InputError(problem, value=place, path=path)
     questions = [question for where, record in paragraphs[first - 1 : last] for question in _questions(record, where)]
     if not questions:
         raise InputError(f"{place} has no questions", expected="SQuAD 1.1", path=path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from hf_xlt.arguments import refused
@@ -23,9 +23,9 @@ _BUILT_IN = {
     "retrieval": "retrieval:SentenceRetrieval",
     "word-translation": "word_translation:WordTranslation",
     "classification": "classification:Classification",
-    "upos": "tagging:UPOSTagging",
-    "pos": "tagging:POS",
-    "ner": "tagging:NER",
+    "upos": "classification:UPOSTagging",
+    "pos": "classification:POS",
+    "ner": "classification:NER",
     "parsing": "parsing:Parsing",
     "question-answering": "question_answering:QuestionAnswering",
 }
@@ -69,8 +69,7 @@ def register_task(task: Task) -> Task:
 
 @cache
 def _built_in(name: str) -> Task:
-    module, _, cls = _BUILT_IN[name].partition(":")
-    return getattr(import_module(f"hf_xlt.evaluation.tasks.{module}"), cls)()
+    return resolve_name(f"hf_xlt.evaluation.tasks.{_BUILT_IN[name]}")()
 
 
 @cache

@@ -50,21 +50,32 @@ class SentenceRetrieval(TrainingFreeTask):
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
         """Encode both sides and look for translations."""
         tables = {role: read_pairs(place) for role, place in places.items()}
-        encoders = _Encoders.open(model)
-        dev = tables.get("dev") if encoders.target.layered else None
-        layer = LAST_LAYER if dev is None else _best_layer(*encoders.vectors(dev, ALL_LAYERS))
-        sources, targets = (vectors[0] for vectors in encoders.vectors(tables["test"], layer))
+        source, target = _opened(model)
+
+        def vectors(text: ParallelText, layers: slice) -> tuple[Tensor, Tensor]:
+            """Those `(layers, n, d)` of both sides; of a source of its own they are the same for all layers."""
+            sources, targets = zip(*text.pairs, strict=True)
+            of_targets = target.of(TARGET, targets, layers)
+            if source is target:
+                return source.of(SOURCE, sources, layers), of_targets
+            return source.of(SOURCE, sources, LAST_LAYER).expand_as(of_targets), of_targets
+
+        dev = tables.get("dev") if target.layered else None
+        layer = LAST_LAYER if dev is None else _best_layer(*vectors(dev, ALL_LAYERS))
+        test = tables["test"]
+        (sources,), (targets,) = vectors(test, layer)
         found = torch.stack([*nearest(sources, targets), *nearest_by_margin(sources, targets)], dim=1)
         chosen = f"{layer.start}, the best on dev" if dev is not None else "the last, as there is no dev file"
         notes: dict[str, str | int | float] = {
-            "layer": chosen if encoders.target.layered else "the model's own output",
-            "pooling": encoders.target.pooling,
-            "source sentences by": encoders.source.name,
-            "skipped": len(tables["test"].skipped),
-            "truncated": encoders.truncated(tables["test"]),
+            "layer": chosen if target.layered else "the model's own output",
+            "pooling": target.pooling,
+            "source sentences by": source.name,
+            "skipped": len(test.skipped),
+            "truncated": source.truncated(SOURCE, [pair[0] for pair in test.pairs])
+            + target.truncated(TARGET, [pair[1] for pair in test.pairs]),
         }
-        if encoders.source.pooling != encoders.target.pooling:
-            notes["pooling of source sentences"] = encoders.source.pooling
+        if source.pooling != target.pooling:
+            notes["pooling of source sentences"] = source.pooling
         return Outcome(self.metric().counts(found.tolist(), [[i] for i in range(len(found))]), notes)
 
 
@@ -104,43 +115,21 @@ class _Vectors:
         return longer(self.encoder.setups[side].tokenizer, texts, self.encoder.max_length)
 
 
-@dataclass(frozen=True, eq=False)
-class _Encoders:
+def _opened(spec: ModelSpec) -> tuple[_Vectors, _Vectors]:
     """What encodes the source sentences and what the target ones; one encoder for both, or two."""
-
-    source: _Vectors
-    target: _Vectors
-
-    @classmethod
-    def open(cls, spec: ModelSpec) -> _Encoders:
-        target = _Vectors.open(replace(spec, source=None))
-        if spec.source is None:
-            return cls(target, target)
-        source = _Vectors.open(replace(spec, name=spec.source, source=None, languages=None))
-        widths = [
-            encoder.of(side, ["a"], LAST_LAYER).shape[-1] for encoder, side in ((source, SOURCE), (target, TARGET))
-        ]
-        if widths[0] != widths[1]:
-            raise InputError(
-                f"The vectors of {source.name} have width {widths[0]}, those of {target.name} {widths[1]}",
-                value=widths[0],
-                expected="one width",
-                hint="Give the checkpoint that the model was made from as its source.",
-            )
-        return cls(source, target)
-
-    def vectors(self, text: ParallelText, layers: slice) -> tuple[Tensor, Tensor]:
-        """Sentence vectors `(layers, n, d)` of both sides; those of a source of its own are the same for all layers."""
-        sources, targets = zip(*text.pairs, strict=True)
-        of_targets = self.target.of(TARGET, targets, layers)
-        if self.source is self.target:
-            return self.source.of(SOURCE, sources, layers), of_targets
-        return self.source.of(SOURCE, sources, LAST_LAYER).expand_as(of_targets), of_targets
-
-    def truncated(self, text: ParallelText) -> int:
-        """Sentences of either side that are longer than what is read of one."""
-        sources, targets = zip(*text.pairs, strict=True)
-        return self.source.truncated(SOURCE, sources) + self.target.truncated(TARGET, targets)
+    target = _Vectors.open(replace(spec, source=None))
+    if spec.source is None:
+        return target, target
+    source = _Vectors.open(replace(spec, name=spec.source, source=None, languages=None))
+    width, wanted = source.of(SOURCE, ["a"], LAST_LAYER).shape[-1], target.of(TARGET, ["a"], LAST_LAYER).shape[-1]
+    if width != wanted:
+        raise InputError(
+            f"The vectors of {source.name} have width {width}, those of {target.name} {wanted}",
+            value=width,
+            expected="one width",
+            hint="Give the checkpoint that the model was made from as its source.",
+        )
+    return source, target
 
 
 def _best_layer(sources: Tensor, targets: Tensor) -> slice:

@@ -51,14 +51,11 @@ class Task(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one run of a task came to.
+    """What one run of a task came to."""
 
-    Args:
-        counts: float64 `(n, k)`: what each example adds to the task's metric, so that models can be compared by pairs.
-        notes: What was chosen or left out on the way, for the results: a layer, a number of windows.
-    """
-
+    # float64 `(n, k)`: what each example adds to the task's metric, so that models can be compared by pairs
     counts: np.ndarray = field(repr=False)
+    # what was chosen or left out on the way, for the results: a layer, a number of windows
     notes: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
@@ -67,14 +64,9 @@ class TrainingFreeTask(Task):
 
     @abstractmethod
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
-        """Open the model and measure it.
+        """Open a model and measure it on files or datasets by role, see `hf_xlt.evaluation.tasks.data`.
 
-        Args:
-            model: Which one.
-            places: Role → file or dataset, see `hf_xlt.evaluation.tasks.data`.
-
-        Raises:
-            InputError: If a file or the model cannot be used for this.
+        Files and models that cannot be used for this raise InputError.
         """
 
 
@@ -84,15 +76,11 @@ class Encoded:
 
     A text longer than the encoder's positions is cut into windows; the states picked from each are joined again in the
     order of the windows, so that a head never knows of windows.
-
-    Args:
-        windows: Token ids of each window, special tokens included.
-        picks: Per window, the positions whose states the head gets.
-        gold: What the head learns: name → int64 array, of any shape; padded to the batch's with `IGNORED`.
     """
 
-    windows: tuple[np.ndarray, ...]
-    picks: tuple[np.ndarray, ...]
+    windows: tuple[np.ndarray, ...]  # token ids of each window, special tokens included
+    picks: tuple[np.ndarray, ...]  # per window, the positions whose states the head gets
+    # what the head learns: name → int64 array, of any shape; padded to the batch's with `IGNORED`
     gold: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -108,20 +96,12 @@ class TaskHead(nn.Module, ABC):
     def forward(self, states: Tensor, mask: Tensor) -> Any:
         """Scores of the possible answers.
 
-        Args:
-            states: `(b, n, d)`, the states picked, padded to the longest example.
-            mask: bool `(b, n)`, False for padding.
+        States are `(b, n, d)`, those picked, padded to the longest example; mask is bool `(b, n)`, False for padding.
         """
 
     @abstractmethod
     def loss(self, scores: Any, mask: Tensor, gold: Mapping[str, Tensor]) -> Tensor:
-        """Mean loss of a batch.
-
-        Args:
-            scores: What `forward` gave.
-            mask: bool `(b, n)`.
-            gold: Name → int64, padded with `IGNORED`.
-        """
+        """Mean loss of a batch, of what `forward` gave and gold int64 by name, padded with `IGNORED`."""
 
     @abstractmethod
     def decode(self, scores: Any, mask: Tensor) -> list[Any]:
@@ -138,33 +118,24 @@ class SupervisedTask(Task, Generic[E]):
     def read(self, place: str) -> list[E]:
         """Examples of a file or dataset, see `hf_xlt.evaluation.tasks.data`.
 
-        Raises:
-            InputError: If there is none or it is not what the task expects; with the line's number.
+        None, and what the task does not expect, raise InputError, with the line's number.
         """
 
     @abstractmethod
     def labels(self, train: Sequence[E], others: Mapping[str, Sequence[E]]) -> tuple[str, ...]:
-        """The labels to tell apart, sorted; empty for tasks without any.
+        """The labels of training examples, to tell apart, sorted; empty for tasks without any.
 
-        Args:
-            train: Training examples, from which labels are taken.
-            others: Role (`dev`, `test`) → examples, whose labels must be among them.
-
-        Raises:
-            InputError: If the others bring labels that training lacks, or there is nothing to tell apart.
+        Others are examples by role (`dev`, `test`). InputError is raised where they bring labels that training lacks,
+        or there is nothing to tell apart.
         """
 
     @abstractmethod
     def encode(
         self, examples: Sequence[E], labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
     ) -> list[Encoded]:
-        """Examples as the encoder reads them, one for one.
+        """Examples as the encoder reads them, one for one, with the labels of `labels`.
 
-        Args:
-            examples: As read.
-            labels: Of `labels`.
-            tokenizer: Of the language they are in; a fast one.
-            max_length: Tokens a window may have, special ones included.
+        The tokenizer is a fast one of their language; a window may have `max_length` tokens, special ones included.
         """
 
     @abstractmethod

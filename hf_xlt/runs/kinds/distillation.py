@@ -185,18 +185,19 @@ def sentence_text(inputs: Inputs, packed: Text, cache: Path) -> SentenceText:
     tokenizer, recipe = packed.tokenizer, inputs.recipe
     training, validation = inputs.pairs_to_train_on.pairs, inputs.validation_pairs
     head = sentence_head(inputs.source, tokenizer)
-    length = min(packed.length, head.max_seq_length or packed.length)
+    declared = head.declared
+    length = min(packed.length, declared.max_seq_length or packed.length)
     frame = Frame.of(tokenizer)
     pairs = (*training, *validation)
     digest = hashlib.sha256(json.dumps([training, validation]).encode()).digest()
-    name = fingerprint(tokenizer, digest, repr((recipe.source, length, head.pooling)).encode())
+    name = fingerprint(tokenizer, digest, repr((recipe.source, length, declared.label)).encode())
 
     def batches() -> Iterator[dict[str, list]]:
         teacher = sentence_encoder(inputs.source)
         for start in tqdm(range(0, len(pairs), BATCH), desc="teacher", unit="k pairs", disable=None):
             sources, targets = zip(*pairs[start : start + BATCH], strict=True)
             yield {
-                "input_ids": [frame.around(ids) for ids in tokenized(head.prepared(targets), tokenizer, length)],
+                "input_ids": [frame.around(ids) for ids in tokenized(declared.prepared(targets), tokenizer, length)],
                 "teacher": list(teacher.vectors(sources).numpy()),
             }
 
@@ -215,5 +216,5 @@ def sentence_text(inputs: Inputs, packed: Text, cache: Path) -> SentenceText:
         sentences=sentences,
         vectors=torch.from_numpy(np.stack(list(to_measure["teacher"]))),
         head=head,
-        pooling=head.pooling,
+        pooling=declared.label,
     )
