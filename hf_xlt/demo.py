@@ -30,14 +30,7 @@ EXPLAINED = ("Mutter", "Haus", "Wasser", "schön", "kleine", "gehen")
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A recipe on the sample.
-
-    Args:
-        recipe: Its file.
-        models: What of the recipe is filled in with folders of the sample.
-        text: What of the data is filled in with files of the sample's sentences.
-        next: The same with checkpoints from the Hub.
-    """
+    """A recipe on the sample: what of it and of its data is filled in, and the same with checkpoints from the Hub."""
 
     recipe: Path
     models: Mapping[str, str]
@@ -69,13 +62,7 @@ DEMONSTRATIONS = {
 
 
 def demo_recipe(name: str, text: Path, seeds: int) -> Recipe:
-    """The recipe of a demonstration, its paths filled in.
-
-    Args:
-        name: One of `DEMONSTRATIONS`.
-        text: Folder with the files that `write_text` writes.
-        seeds: How many seeds to train.
-    """
+    """The recipe of one of `DEMONSTRATIONS`, its paths filled in; `text` is the folder that `write_text` writes."""
     if name not in DEMONSTRATIONS:
         raise InputError(f"No demonstration of {name!r}; choose one of {', '.join(DEMONSTRATIONS)}.")
     shown = DEMONSTRATIONS[name]
@@ -98,16 +85,7 @@ def write_text(folder: Path) -> None:
 def run_demo(
     name: str, output: Path, console: Console, command: str, *, seeds: int = 1, overwrite: bool = False
 ) -> Results:
-    """Transfer, train, compare, explain and reopen, printing as it goes.
-
-    Args:
-        name: Which demonstration.
-        output: Folder to write: `text/` with the sentences and `model/`.
-        console: Where to print.
-        command: What to write on the card.
-        seeds: How often to train each method.
-        overwrite: Whether the output may be replaced.
-    """
+    """Transfer, train, compare, explain and reopen, printing as it goes; in `output` are then `text` and `model`."""
     text, model = output / "text", output / "model"
     recipe = demo_recipe(name, text, seeds)
     with folder_in_place(output, overwrite=overwrite):

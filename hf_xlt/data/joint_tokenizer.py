@@ -25,9 +25,6 @@ def train_joint_tokenizer(
         alpha: How far sampling follows the sizes of the corpora: 1 wholly, 0 not at all.
         vocab_size: Number of entries wanted.
         family: As for `train_tokenizer`.
-
-    Raises:
-        InputError: If α is not from 0 to 1, a language has no text, or no such tokenizer can be trained.
     """
     return train_tokenizer(smoothed_lines(splits, alpha), vocab_size, family)
 
@@ -38,9 +35,6 @@ def smoothed_lines(splits: Mapping[str, Split], alpha: float) -> Iterator[str]:
     There are as many characters in all as the corpora have. The lines of a language are left out or repeated evenly:
     of any run of them, each comes as often as the language's rate says, rounded up or down. So nothing is drawn, and
     a language's share of the lines read is exact to one line. The corpora are streamed, twice: once to be counted.
-
-    Raises:
-        InputError: If α is not from 0 to 1, or a language has no text.
     """
     require_share("alpha", alpha)
     sizes = {language: _characters(split, language) for language, split in splits.items()}

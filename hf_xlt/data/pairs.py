@@ -38,6 +38,14 @@ def tokenized(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_leng
     return [np.array(ids[:room], dtype=np.int64) for ids in encoded["input_ids"]]
 
 
+def tokenized_pairs(
+    pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[TokenPair]:
+    """Ids of both sides of each pair, as `tokenized` gives them, without the pairs of which a side is empty."""
+    sides = (tokenized(side, tokenizer, max_length) for side in zip(*pairs, strict=True))
+    return [pair for pair in zip(*sides, strict=True) if all(map(len, pair))]
+
+
 @checked
 def aligned_pairs(
     pairs: Sequence[TokenPair],
@@ -48,7 +56,8 @@ def aligned_pairs(
 ) -> Dataset:
     """Make a memory-mapped dataset of translation pairs for `DataCollatorForCdLM` and `DataCollatorForTLM`.
 
-    Its columns are names of the TreLM model's own inputs, so that a plain `Trainer` keeps them.
+    Its columns are names of the TreLM model's own inputs, so that a plain `Trainer` keeps them: `input_ids` (source),
+    `labels` (target), `alignment` (target position → source position or -1), `lang_ids`, `target_lang_ids`.
 
     Args:
         pairs: Source and target ids of each pair, without special tokens, as `tokenized` gives them.
@@ -56,10 +65,6 @@ def aligned_pairs(
         tokenizer: Puts its special tokens around both sides; they are linked to one another.
         lang_ids: The two languages' places in the model's list.
         cache: Folder for the Arrow file; a second call with the same content reads it again.
-
-    Returns:
-        `input_ids` (source), `labels` (target), `alignment` (target position → source position or -1), `lang_ids`,
-        `target_lang_ids`.
 
     Raises:
         InputError: If there is no pair, the numbers of pairs and links differ, or a link leaves its pair.
@@ -89,12 +94,9 @@ def aligned_pairs(
 
 
 def target_to_source(links: np.ndarray, source_length: int, target_length: int, number: int = 0) -> np.ndarray:
-    """Where each target token comes from: int32 `(target_length,)`, -1 for no link.
+    """Where each target token of pair `number` comes from: int32 `(target_length,)`, -1 for no link.
 
     Of several links of a target token the leftmost source token counts.
-
-    Raises:
-        InputError: If a link leaves the pair; `number` names it.
     """
     links = np.asarray(links, dtype=np.int64).reshape(-1, 2)
     outside = ((links < 0) | (links >= (source_length, target_length))).any(axis=1)

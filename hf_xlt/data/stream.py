@@ -25,12 +25,8 @@ class ShuffledStream(Stream):
     """Packed sequences, repeated in a new order every epoch, addressed by their position in training.
 
     The example at a position depends on nothing but the seed and that position, so a resumed run, whatever its
-    batch or process layout, sees exactly what an uninterrupted one would have seen.
-
-    Args:
-        packed: Dataset of sequences; an example has all of its columns.
-        length: Number of positions: steps × batch size.
-        seed: Decides order and, through `position`, masking.
+    batch or process layout, sees exactly what an uninterrupted one would have seen. `length` is the number of
+    positions: steps × batch size; the seed decides order and, through `key`, masking.
     """
 
     def __init__(self, packed: Dataset, length: int, seed: int) -> None:
@@ -63,11 +59,7 @@ class ShuffledStream(Stream):
 
 
 class AlternatingStream(Stream):
-    """Several streams in turn, an example of each: languages side by side in every batch.
-
-    Args:
-        streams: Of equal length.
-    """
+    """Several streams of equal length in turn, an example of each: languages side by side in every batch."""
 
     def __init__(self, streams: Sequence[ShuffledStream]) -> None:
         self.streams = tuple(streams)

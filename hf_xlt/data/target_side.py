@@ -15,11 +15,7 @@ from hf_xlt.files.place import file_of
 
 @dataclass(frozen=True)
 class TargetSide(Corpus):
-    """The target sentences of a file of translation pairs, `FILE` or `FILE:source,target`, line by line.
-
-    Raises:
-        InputError: On construction, if there is no such file.
-    """
+    """The target sentences of a file of translation pairs, `FILE` or `FILE:source,target`, line by line."""
 
     def __post_init__(self) -> None:
         if not os.path.isfile(self.path):
@@ -31,9 +27,5 @@ class TargetSide(Corpus):
         return file_of(self.name)
 
     def lines(self) -> Iterator[str]:
-        """The target sentence of every pair, in order.
-
-        Raises:
-            InputError: If the file cannot be read or holds no pair.
-        """
+        """The target sentence of every pair, in order."""
         return (target for _, target in read_parallel(Path(self.name).expanduser()).pairs)

@@ -41,11 +41,7 @@ class Frame:
         return self.prefix[-1:] or self.separator
 
     def room(self, length: int) -> int:
-        """Ordinary tokens that fit into a sequence of `length`.
-
-        Raises:
-            InputError: If there are fewer than two.
-        """
+        """Ordinary tokens that fit into a sequence of `length`; fewer than two are refused."""
         inner = length - len(self.prefix) - len(self.suffix)
         if inner < 2:
             raise InputError(f"sequence_length {length} leaves no room for text between special tokens; raise it.")

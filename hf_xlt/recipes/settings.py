@@ -39,13 +39,7 @@ _OPTIONS_OF_A_UNION = ("str", "int", "bool")  # pydantic names them in the place
 
 
 class SettingError(InputError):
-    """A setting of a recipe that is refused.
-
-    Args:
-        key: Where it stands, as `stages.0.max_steps`.
-        problem: What is wrong, after the key.
-        fields: As for `InputError`.
-    """
+    """A setting of a recipe that is refused: its key, such as `stages.0.max_steps`, and what is wrong with it."""
 
     def __init__(self, key: str, problem: str, **fields: Any) -> None:
         super().__init__(f"{key} {problem}", **fields)
@@ -59,11 +53,7 @@ class SettingError(InputError):
 
 
 class Settings(BaseModel):
-    """A part of a recipe.
-
-    Raises:
-        InputError: On construction, if a key is unknown or missing, or a value is of the wrong type or out of range.
-    """
+    """A part of a recipe; it refuses unknown and missing keys, and values of the wrong type or out of range."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
 
@@ -89,12 +79,7 @@ class Settings(BaseModel):
 
 
 def refusal(error: ValidationError, known: Collection[str]) -> InputError:
-    """The first of pydantic's complaints, as all input is refused.
-
-    Args:
-        error: The complaints.
-        known: The keys there are.
-    """
+    """The first of pydantic's complaints, as all input is refused; `known` are the keys there are."""
     complaints = error.errors()
     first = complaints[0]
     key, value, cause = _key(first["loc"]), first["input"], first.get("ctx", {}).get("error")
@@ -136,21 +121,13 @@ def unknown(key: str, known: Collection[str]) -> SettingError:
 
 
 def one_of(key: str, value: Any, known: Collection[str]) -> None:
-    """Refuse a value that is not one of the known ones.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse a value that is not one of the known ones."""
     if value not in known:
         raise SettingError(key, f"is {value!r}", value=value, expected="one of " + ", ".join(known))
 
 
 def check_name(name: str) -> str:
-    """A name that a file may have on every system.
-
-    Raises:
-        InputError: If it is a path, one that Windows keeps for itself, or too long.
-    """
+    """A name that a file may have on every system; others are refused."""
     stem = name.partition(".")[0].strip().upper()
     if _NAME.fullmatch(name) is None or len(name) > LONGEST_NAME or stem in _KEPT_BY_WINDOWS:
         raise InputError(

@@ -54,11 +54,7 @@ def of_today(override: str) -> str:
 
 
 def renamed(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a stage by the names that they have today.
-
-    Raises:
-        InputError: If one is given under two names.
-    """
+    """The settings of a stage by the names that they have today; one under two names is refused."""
     named = dict(stage)
     for former, name in FORMER.items():
         if former in named:

@@ -22,14 +22,7 @@ from hf_xlt.runs.results import Results
 
 
 def card_facts(kind: Kind, results: Results, title: str, pictures: Mapping[str, str]) -> CardFacts:
-    """What the card tells of a run.
-
-    Args:
-        kind: What was run.
-        results: What was measured.
-        title: What the model is called.
-        pictures: What a picture shows → its file beside the card.
-    """
+    """What the card tells of a run; `pictures` are what a picture shows → its file beside the card."""
     recipe, model_kind = kind.recipe, KINDS[results.kind]
     rows = results.kept[0].rows
     return CardFacts(
@@ -69,13 +62,9 @@ def trained_on(recipe: Recipe) -> tuple[str, ...]:
 
 
 def start_facts(kind: Kind, variant: Variant, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, Any]:
-    """What the card tells of the start of a variant; the health of its rows goes into the folder too.
+    """What the card tells of the start of the variant that is kept; the health of its rows goes into the folder too.
 
-    Args:
-        kind: What was run.
-        variant: The one whose model is kept; of a new model, which has no transport, there is nothing to tell.
-        tokenizer: The target tokenizer.
-        folder: The model's folder.
+    Of a new model, which has no transport, there is nothing to tell.
     """
     if variant.transport is None:
         return {}

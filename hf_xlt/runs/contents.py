@@ -18,22 +18,14 @@ FILES = ("parallel", "translations", "dictionary", "vectors", "source_vectors")
 
 
 def with_commits(recipe: Recipe) -> Recipe:
-    """The recipe, every Hub id in it with the commit that it stands for now: run again, it reads the same.
-
-    Raises:
-        InputError: If a checkpoint or tokenizer is neither here nor on the Hub.
-    """
+    """The recipe, every Hub id in it with the commit that it stands for now: run again, it reads the same."""
     checkpoints = {name: each(pinned, getattr(recipe, name)) for name in CHECKPOINTS}
     corpora = {name: each(pinned_corpus, getattr(recipe.data, name)) for name in CORPORA}
     return recipe.replace(**checkpoints, data=recipe.data.replace(**corpora))
 
 
 def contents(recipe: Recipe) -> dict[str, str]:
-    """What identifies the content of everything that a recipe reads, as `contents_of` gives it.
-
-    Args:
-        recipe: As `with_commits` gives it.
-    """
+    """What identifies the content of everything that a recipe, as `with_commits` gives it, reads; see `contents_of`."""
     given = {name: getattr(recipe, name) for name in CHECKPOINTS}
     return contents_of(given | {f"data.{name}": getattr(recipe.data, name) for name in (*CORPORA, *FILES)})
 
@@ -41,10 +33,8 @@ def contents(recipe: Recipe) -> dict[str, str]:
 def contents_of(given: Mapping[str, Any]) -> dict[str, str]:
     """Input → what identifies its content: the commit of what is on the Hub, a digest of what is here.
 
-    Nothing is refused: an input that is not there has an empty content, and whoever reads it says so.
-
-    Args:
-        given: Where an input is named → its name, several in a list or a mapping, or None.
+    `given` are names of inputs, several in a list or a mapping. Nothing is refused: an input that is not there has an
+    empty content, and whoever reads it says so.
     """
     return {where: commit_in(place.partition(":")[0]) or content_of(_here(place)) for where, place in _places(given)}
 

@@ -127,14 +127,7 @@ def run_recipe(
 
 
 def begun(recipe: Recipe, output: Path, compare: bool, overwrite: bool, stack: ExitStack) -> tuple[Kind, bool]:
-    """Take the work folder into hand for as long as `stack` is open.
-
-    Returns:
-        What is run, its recipe as it is carried out, and whether the run is a new one.
-
-    Raises:
-        InputError: If the output exists, another process is at it, or an unfinished run began with something else.
-    """
+    """Take the work folder into hand for as long as `stack` is open; the kind of run, and whether it is a new one."""
     kind = check_recipe(recipe, compare=compare)
     check_output(output, overwrite=overwrite, sources=recipe.places)
     kind = type(kind)(with_commits(kind.recipe))

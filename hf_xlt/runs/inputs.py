@@ -135,11 +135,7 @@ class Inputs:
         return self.split_pairs(self.pairs)
 
     def split_pairs(self, text: ParallelText) -> tuple[Pairs, Pairs]:
-        """Pairs to train on, and validation pairs.
-
-        Raises:
-            InputError: If there are fewer than three.
-        """
+        """Pairs to train on, and validation pairs; fewer than three are refused."""
         pairs, every = tuple(text.pairs), self.data.held_out_every
         if len(pairs) < 3:
             raise InputError(f"There are {len(pairs)} translation pairs", value=len(pairs), expected="3 or more")
@@ -197,22 +193,13 @@ class Inputs:
         return opened_tokenizer(str(folder))
 
     def chat(self, tokenizer: PreTrainedTokenizerBase) -> Chat:
-        """The chat template that the model gets.
-
-        Raises:
-            InputError: As `Chat.choose` does, or if one of a source is asked for where there is no source.
-        """
+        """The chat template that the model gets."""
         if self.recipe.source is not None:
             return chat_of(self.source, tokenizer, self.recipe.chat_template)
         return Chat.choose(self.recipe.chat_template, tokenizer, None)
 
     def check_source(self) -> None:
-        """Refuse a source that no run can train, before anything is made of it.
-
-        Raises:
-            InputError: If it has a head that training as a language model would lose, is no language model of text, or
-                has a body that is not finite or all zeros.
-        """
+        """Refuse a source that no run can train: with a head of another kind, or a body that is not finite or zero."""
         config = self.source.config
         saved_as = ", ".join(config.architectures or ()) or config.model_type
         if has_other_head(config) or kind_of(config) not in TRAINED:
@@ -228,16 +215,7 @@ class Inputs:
 def trained(
     new: NewTokenizer, texts: Iterable[str], source: PreTrainedTokenizerBase | None = None
 ) -> PreTrainedTokenizerBase:
-    """A tokenizer as a recipe describes it.
-
-    Args:
-        new: Family and size.
-        texts: What it is trained on.
-        source: The source's tokenizer, if there is one: what the new one is like, or puts around a text.
-
-    Raises:
-        InputError: If it cannot be trained.
-    """
+    """A tokenizer as a recipe describes it; `source` is what it is like, or what puts the same around a text."""
     options: dict[str, Any] = {"min_frequency": new.min_frequency, "strip_accents": new.strip_accents}
     if new.family != SOURCE_FAMILY or source is None:
         options |= {"lowercase": bool(new.lowercase), "framed_like": source}

@@ -30,19 +30,10 @@ def save_kept(
     folder: Path,
     name: str,
 ) -> None:
-    """Write a trained model to the output folder.
+    """Write the language model in the folder `trained`, and its adapters, to a folder that will be called `name`.
 
     Where the source is a sentence-transformers model, so is this: its modules and settings are carried over, as
-    `Initializer.build` does.
-
-    Args:
-        kind: What was run.
-        model_kind: Which language model it is.
-        trained: Folder of the language model; what adapters it has lie beside it.
-        dtype: Type of the saved weights; adapters stay in float32.
-        tokenizer: The target's.
-        folder: Where to write it.
-        name: What the folder will be called.
+    `Initializer.build` does. Adapters stay in float32.
     """
     recipe, inputs, body = kind.recipe, kind.inputs, folder
     if inputs.source_is_sentence_transformer:

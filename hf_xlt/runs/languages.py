@@ -36,13 +36,7 @@ Pairs = Mapping[LanguagePair, Sequence[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class TextReader:
-    """A joint tokenizer that also tells the language of what it reads, in the ids of this language.
-
-    Args:
-        tokenizer: The joint one.
-        ids: What the model reads.
-        language: Id of the language.
-    """
+    """A joint tokenizer that also tells the language of what it reads, in the ids of this language."""
 
     tokenizer: PreTrainedTokenizerBase
     ids: TokenIds
@@ -62,12 +56,7 @@ class TextReader:
 
 @dataclass(frozen=True)
 class HeldOutTranslations:
-    """Translation pairs that are not trained on.
-
-    Args:
-        pairs: Two languages → sentences of the first and their translations.
-        readers: Language → how it is read.
-    """
+    """Translation pairs that are not trained on, and language → how it is read."""
 
     pairs: Pairs
     readers: Mapping[str, TextReader]
@@ -96,15 +85,9 @@ class HeldOutTranslations:
 
 @dataclass(frozen=True, kw_only=True)
 class LanguagesText(Text):
-    """What every stage and every variant of a run on many languages shares.
+    """What every stage and every variant of a run on many languages shares; `lines` are the validation lines.
 
     Where the first language has a vocabulary of its own, `source_tokenizer` is the joint one once more.
-
-    Args:
-        packed: What is trained on.
-        lines: Language → validation lines.
-        ids: What the model reads and writes.
-        translations: Pairs that are not trained on; None where there are none.
     """
 
     packed: PackedLanguages
@@ -157,11 +140,7 @@ class LanguagesText(Text):
 
 
 def languages_of(stage: Stage, languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages that a stage trains on: `source` is the first one, `target` all others, none named all.
-
-    Raises:
-        InputError: If it names some and there is only one.
-    """
+    """The languages that a stage trains on: `source` is the first one, `target` all others, none named all."""
     first, *others = languages
     meant = {"source": (first,), "target": tuple(others)}
     if stage.languages and not others:
@@ -173,13 +152,9 @@ def languages_of(stage: Stage, languages: Sequence[str]) -> tuple[str, ...]:
 
 
 def languages_text(inputs: Inputs) -> MultilingualText:
-    """The corpora and the translation pairs of a recipe that are trained on.
-
-    Raises:
-        InputError: If there is no corpus, a file cannot be read, or anchors lack what they need.
-    """
+    """The corpora and the translation pairs of a recipe that are trained on."""
     options = inputs.recipe.multilingual or MultilingualOptions()
-    splits = list(inputs.splits.values())
+    splits = dict(inputs.splits)
     if options.anchors == "extra":
         if len(splits) != 2 or inputs.dictionary is None:
             raise InputError(
@@ -189,9 +164,10 @@ def languages_text(inputs: Inputs) -> MultilingualText:
                 expected="two languages, and a dictionary of words of the first and their translations",
                 hint="Name its file as data.dictionary.",
             )
-        splits[0] = AnchoredSplit.of(splits[0], ExtraAnchors(inputs.dictionary, options.anchor_probability))
+        first = next(iter(splits))
+        splits[first] = AnchoredSplit.of(splits[first], ExtraAnchors(inputs.dictionary, options.anchor_probability))
     parallel = {pair: ParallelText(training) for pair, (training, _) in inputs.translations.items()}
-    return MultilingualText(tuple(inputs.splits), tuple(splits), parallel, options.alpha, options.pair_share)
+    return MultilingualText(splits, parallel, options.alpha, options.pair_share)
 
 
 def read_languages(
@@ -202,24 +178,12 @@ def read_languages(
     cache: Path,
     source_tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> LanguagesText:
-    """Pack the corpora and the pairs of a recipe; arguments as in `LanguagesText`.
-
-    Args:
-        inputs: What to read.
-        tokenizer: The joint one.
-        ids: What the model reads.
-        position_offset: The model's.
-        cache: Folder for the Arrow files.
-        source_tokenizer: See there.
-
-    Raises:
-        InputError: If one of them cannot be read or is too short.
-    """
+    """Pack the corpora and the pairs of a recipe in files of `cache`; arguments as in `LanguagesText`."""
     text, length = languages_text(inputs), inputs.recipe.stages[0].sequence_length
     validation = {pair: both[1] for pair, both in inputs.translations.items()}
-    readers = {language: TextReader(tokenizer, ids, number) for number, language in enumerate(text.languages)}
+    readers = {language: TextReader(tokenizer, ids, number) for number, language in enumerate(text.splits)}
     packed = text.packed(tokenizer, length, inputs.data.max_sequences, cache)
-    lines = {code: tuple(split.held_out_lines()) for code, split in zip(text.languages, text.splits, strict=True)}
+    lines = {code: tuple(split.held_out_lines()) for code, split in text.splits.items()}
     sequences = sum(map(len, packed.corpora.values()))
     return LanguagesText(
         tokenizer=tokenizer,

@@ -22,14 +22,9 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, size: int) -> dict[str, in
 
 
 def with_own_tables(model: TreLMForMaskedLM, ids: SeparateIds, tokenizer: PreTrainedTokenizerBase) -> TreLMForMaskedLM:
-    """The same model, reading every language in the ids of the joint tokenizer.
+    """The model, of one table of `ids.vocab_size` rows, reading every language in the ids of the joint tokenizer.
 
     Its states are the same; its predictions are over the tokens of a text's own language alone.
-
-    Args:
-        model: Of one table of `ids.vocab_size` rows.
-        ids: Which of its rows belong to which language.
-        tokenizer: The joint one.
     """
     fields: dict[str, Any] = model.config.to_dict()
     languages, own = fields["languages"], vocabulary_of(tokenizer, ids.tokens)

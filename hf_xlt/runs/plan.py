@@ -22,16 +22,7 @@ WEIGHT, LEARNED = 4, 12  # bytes: a float32 weight; its gradient and Adam's two 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a stage will cost.
-
-    Args:
-        name: Its own.
-        objective: What is learned, `auto` still undecided.
-        steps: Optimizer steps.
-        tokens: Most tokens that it reads.
-        trained: Parameters that it trains.
-        memory: Bytes of weights, gradients and moments; activations come on top.
-    """
+    """What a stage will cost: its most tokens, parameters trained, bytes of weights, gradients and moments."""
 
     name: str
     objective: str
@@ -89,10 +80,7 @@ class RunPlan:
 
 @checked
 def check_recipe(recipe: Recipe, *, compare: bool = False) -> Kind:
-    """Refuse a recipe that asks for what is never done; nothing is opened for it.
-
-    Returns:
-        The kind of run that it is, of the recipe as it will be carried out.
+    """The kind of run that a recipe is, of the recipe as it will be carried out; nothing is opened for it.
 
     Raises:
         InputError: If a part of the recipe has no effect, or a stage cannot be trained.
@@ -109,11 +97,8 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
     """What a recipe will do; the checkpoints and texts that it names are opened, and nothing is learned or written.
 
     Args:
-        recipe: Filled in as for `run_recipe`.
+        recipe: Filled in as for `run_recipe`; what that would refuse is refused here too.
         compare: Whether the baselines are trained too.
-
-    Raises:
-        InputError: If the recipe, a checkpoint or a text cannot be used.
 
     Example:
         >>> plan_run(load_recipe("scratch", ["data.corpus=de.txt"])).rows  # doctest: +SKIP
@@ -139,11 +124,7 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
 
 
 def check_length(length: int, config: PreTrainedConfig) -> None:
-    """Refuse sequences that are longer than a model has positions for.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse sequences that are longer than a model has positions for."""
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None:
         return

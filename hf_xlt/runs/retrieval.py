@@ -25,12 +25,7 @@ SCORES = (
 
 
 def plot_retrieval(results: Results, path: Path) -> None:
-    """P@1 by training steps, a color a method and a line a direction, means over seeds.
-
-    Args:
-        results: Of a recipe that distils.
-        path: Where the PNG goes.
-    """
+    """P@1 by training steps of a recipe that distils, a color a method and a line a direction, means over seeds."""
     with plain_text():
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         FigureCanvasAgg(figure)
@@ -79,12 +74,7 @@ def retrieval_tables(results: Results) -> tuple[CardTable, ...]:
 
 
 def retrieval_scores(results: Results, files: tuple[str, ...]) -> Iterator[Score]:
-    """How many validation pairs find each other after training, both ways, a mean over seeds.
-
-    Args:
-        results: The run.
-        files: Where the pairs are from.
-    """
+    """How many validation pairs, of `files`, find each other after training, both ways, a mean over seeds."""
     found = [run.retrieval[-1] for run in results.kept if run.retrieval]
     if not found or not files:
         return

@@ -13,11 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting, objective_for
 from hf_xlt.data.packing import pack
-from hf_xlt.data.pairs import aligned_pairs, tokenized
+from hf_xlt.data.pairs import aligned_pairs, tokenized_pairs
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
 from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.files.corpora import Split
 from hf_xlt.recipes.stage import LANGUAGES, Stage
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.results import LanguagePoint, RetrievalPoint
@@ -107,16 +106,7 @@ class PackedText(Text):
 
 
 def packed_text(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path) -> PackedText:
-    """The corpus of one language, packed.
-
-    Args:
-        inputs: With a corpus.
-        tokenizer: Of the target language.
-        cache: Folder for the Arrow files.
-
-    Raises:
-        InputError: If it cannot be read or is too short.
-    """
+    """The corpus of one language, packed in files of `cache`."""
     length = inputs.recipe.stages[0].sequence_length
     packed = pack(inputs.split, tokenizer, length, inputs.data.max_sequences, cache)
     return PackedText(
@@ -138,25 +128,14 @@ def bilingual_text(
 ) -> PackedText:
     """The corpora of both languages, packed, and the translation pairs that stages ask for, aligned token by token.
 
-    Args:
-        inputs: With corpora of both languages.
-        tokenizer: Of the target language, or of both.
-        cache: Folder for the Arrow files.
-        source_tokenizer: Of the source language, where it has a vocabulary of its own.
-        position_offset: The model's row of the first position.
-
-    Raises:
-        InputError: If one of them cannot be read or is too short.
+    Arguments as in `Text`; `cache` is a folder for the Arrow files.
     """
     length = inputs.recipe.stages[0].sequence_length
-
-    def packed(number: int, split: Split) -> Dataset:
-        cut_by = (source_tokenizer or tokenizer, tokenizer)[number]
-        sequences = pack(split, cut_by, length, inputs.data.max_sequences, cache)
-        return sequences.add_column("lang_ids", [number] * len(sequences))
-
-    splits: dict[str, Split] = {"source": inputs.source_split, "target": inputs.split}
-    corpora = {language: packed(number, split) for number, (language, split) in enumerate(splits.items())}
+    limit = inputs.data.max_sequences
+    corpora = {
+        "source": pack(inputs.source_split, source_tokenizer or tokenizer, length, limit, cache, lang_id=0),
+        "target": pack(inputs.split, tokenizer, length, limit, cache, lang_id=1),
+    }
     return PackedText(
         tokenizer=tokenizer,
         corpora=corpora,
@@ -176,13 +155,14 @@ def _aligned(
     directions = {stage.languages for stage in inputs.recipe.stages if stage.on_pairs}
     if not directions:
         return {}
-    sides = (tokenized(side, tokenizer, length) for side in zip(*inputs.pairs.pairs, strict=True))
-    pairs = [pair for pair in zip(*sides, strict=True) if all(map(len, pair))]
+    pairs = tokenized_pairs(inputs.pairs.pairs, tokenizer, length)
     links = WordAligner.train(pairs).align(pairs)
     made: dict[tuple[str, ...], Dataset] = {}
     for languages in directions:
         number = LANGUAGES.index(languages[0]), LANGUAGES.index(languages[1])
-        step = 1 if languages == LANGUAGES else -1
-        turned = [pair[::step] for pair in pairs], [link[:, ::step] for link in links]
-        made[languages] = aligned_pairs(*turned, tokenizer, number, cache)
+        if languages == LANGUAGES:
+            made[languages] = aligned_pairs(pairs, links, tokenizer, number, cache)
+        else:
+            turned = [(target, source) for source, target in pairs]
+            made[languages] = aligned_pairs(turned, [link[:, ::-1] for link in links], tokenizer, number, cache)
     return made

@@ -18,13 +18,7 @@ from hf_xlt.runs.results import Results, Run
 
 @dataclass(frozen=True)
 class Panel:
-    """One side of the trade-off.
-
-    Args:
-        title: What is shown.
-        axis: Its unit, and which way is better.
-        values: Method → a value a seed.
-    """
+    """One side of the trade-off: its title, the unit and which way is better, and method → a value a seed."""
 
     title: str
     axis: str
@@ -67,12 +61,7 @@ def language_tables(results: Results) -> tuple[CardTable, ...]:
 
 
 def plot_trade_off(results: Results, path: Path) -> None:
-    """The first language's quality, the gap to the others and, where measured, retrieval: a bar a method each.
-
-    Args:
-        results: Of a recipe of many languages.
-        path: Where the PNG goes.
-    """
+    """The first language's quality, the gap to the others and, where measured, retrieval: a bar a method each."""
     panels = trade_off(results)
     with plain_text():
         figure = Figure(figsize=(3.1 * len(panels), 3.4), layout="constrained")

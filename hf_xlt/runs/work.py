@@ -32,11 +32,7 @@ logger = logging.getLogger(__name__)
 class Stamp:
     """What a run begins with; one that goes on has to begin with the same.
 
-    Args:
-        recipe: The recipe, resolved, in YAML.
-        compare: Whether baselines are trained too.
-        processes: Processes that train.
-        contents: Input → what identifies its content.
+    The recipe is resolved, in YAML; the contents are input → what identifies its content.
     """
 
     recipe: str
@@ -80,11 +76,7 @@ def folder_of(output: Path) -> Path:
 
 @contextmanager
 def held(output: Path) -> Iterator[Path]:
-    """The work folder of an output, in the hands of this process alone; removed in the end unless a run is unfinished.
-
-    Raises:
-        InputError: If another process has it.
-    """
+    """The work folder of an output, in the hands of this process alone; in the end only an unfinished run keeps it."""
     work = folder_of(output)
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / LOCK)
@@ -109,18 +101,9 @@ def held(output: Path) -> Iterator[Path]:
 
 
 def begin(work: Path, stamp: Stamp, *, overwrite: bool) -> bool:
-    """Note down what a run begins with; if there is an unfinished one of the same, it goes on.
+    """Note down what a run begins with; whether the run is a new one, or an unfinished one of the same goes on.
 
-    Args:
-        work: The work folder, held by this process.
-        stamp: What the run begins with.
-        overwrite: Whether an unfinished run that began with something else is given up, not refused.
-
-    Returns:
-        Whether the run is a new one.
-
-    Raises:
-        InputError: If there is an unfinished run that began with something else.
+    With `overwrite`, an unfinished run that began with something else is given up, not refused.
     """
     file = work / STAMP
     if file.exists():
@@ -152,8 +135,7 @@ def end(work: Path) -> None:
 def kept_on_failure(work: Path) -> Iterator[None]:
     """Whatever ends the block early, the user is told how to go on, if there is an unfinished run to go on with.
 
-    Raises:
-        InputError: In place of an error that says that there is no room on the disk.
+    An error that says that there is no room on the disk becomes a refusal.
     """
     told = f"What is done so far is kept in {work}: the same command goes on from there."
     try:

@@ -82,12 +82,7 @@ class Objective(ABC):
 
 
 def targets(labels: Tensor, shifted: bool) -> Tensor:
-    """Labels aligned with the positions that predict them.
-
-    Args:
-        labels: `(batch, length)` in the convention of stock models.
-        shifted: Whether position `i` predicts the label at `i + 1`, as causal models do.
-    """
+    """Labels `(batch, length)` at the positions that predict them; if `shifted`, `i` predicts the label at `i + 1`."""
     if not shifted:
         return labels
     return nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
@@ -95,12 +90,7 @@ def targets(labels: Tensor, shifted: bool) -> Tensor:
 
 @contextmanager
 def head_on(model: PreTrainedModel, selected: Tensor) -> Iterator[None]:
-    """Within the context the output layer sees only the hidden states at `selected`.
-
-    Args:
-        model: Any model with output embeddings; its forward then returns logits `(selected positions, vocabulary)`.
-        selected: Boolean, `(batch, length)`.
-    """
+    """Within the context the output layer sees only the states at `selected`, boolean `(batch, length)`."""
 
     def select(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(of_positions[selected] for of_positions in inputs)
@@ -120,7 +110,7 @@ def output_layer(model: PreTrainedModel) -> nn.Module:
 def token_losses(
     model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor], shifted: bool
 ) -> tuple[Tensor, Tensor]:
-    """Cross entropy of every labelled position.
+    """Losses in nats of every labeled position, and their target ids, each `(labeled positions,)`, in reading order.
 
     Equal to the loss of the stock forward pass, but the vocabulary-wide head (for a masked model most of a small
     model's arithmetic) runs only where there is something to predict.
@@ -130,9 +120,6 @@ def token_losses(
         forward: What to call: `model` itself or its wrapper for distributed training.
         batch: Inputs and `labels`, `(batch, length)`.
         shifted: Whether labels are shifted, see `targets`.
-
-    Returns:
-        Losses in nats and their target ids, each `(labelled positions,)`, in reading order.
     """
     inputs = dict(batch)
     labels = inputs.pop("labels")

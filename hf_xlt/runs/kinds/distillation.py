@@ -173,14 +173,9 @@ class SentenceText(Text):
 
 
 def sentence_text(inputs: Inputs, packed: Text, cache: Path) -> SentenceText:
-    """Tokenize the target sides and compute the teacher's vectors of the source sides, once.
+    """Tokenize the target sides and compute the teacher's vectors of the source sides, once, in files of `cache`.
 
     The teacher's vectors are the source's own. It is in memory only meanwhile, and not at all where `cache` has them.
-
-    Args:
-        inputs: With a source and translation pairs.
-        packed: The text of stages of language modeling.
-        cache: Folder for the Arrow files; a second call with the same content reads them again.
     """
     tokenizer, recipe = packed.tokenizer, inputs.recipe
     training, validation = inputs.pairs_to_train_on.pairs, inputs.validation_pairs

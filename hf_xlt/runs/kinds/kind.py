@@ -66,11 +66,7 @@ class Kind(ABC):
         return recipe
 
     def check(self, *, compare: bool) -> None:
-        """Refuse a recipe that asks for what is never done, before anything is opened.
-
-        Raises:
-            InputError: If a part of the recipe has no effect, or a stage cannot be trained.
-        """
+        """Refuse a recipe of which a part has no effect or a stage cannot be trained, before anything is opened."""
         for key, value in given_parts(self.recipe):
             if key not in self.uses | OF_ALL:
                 raise SettingError(
@@ -80,15 +76,7 @@ class Kind(ABC):
             self.check_stage(f"stages.{number}", stage)
 
     def check_stage(self, key: str, stage: Stage) -> None:
-        """Refuse a stage that models of this kind cannot go through.
-
-        Args:
-            key: Where it stands in the recipe.
-            stage: The stage.
-
-        Raises:
-            InputError: Likewise.
-        """
+        """Refuse a stage that models of this kind cannot go through; `key` is where it stands in the recipe."""
         if stage.objective != "auto" and OBJECTIVES[stage.objective].reads not in self.reads:
             known = [name for name, objective in OBJECTIVES.items() if objective.reads in self.reads]
             raise SettingError(
@@ -107,11 +95,7 @@ class Kind(ABC):
                 )
 
     def check_inputs(self) -> None:
-        """Refuse what the recipe names and cannot be used, before anything is learned from it.
-
-        Raises:
-            InputError: Likewise.
-        """
+        """Refuse what the recipe names and cannot be used, before anything is learned from it."""
         if self.recipe.source is None:
             return
         last = len(self.recipe.stages) - 1
@@ -126,11 +110,7 @@ class Kind(ABC):
 
     @abstractmethod
     def shape(self, rows: int) -> PreTrainedConfig:
-        """The configuration of the model to come, with a vocabulary of so many rows; nothing is learned for it.
-
-        Raises:
-            InputError: If there can be no such model.
-        """
+        """The configuration of the model to come, with a vocabulary of so many rows; nothing is learned for it."""
 
     def rows(self) -> int:
         """Rows of the target vocabulary; of a tokenizer that is still to be trained, as many as are asked for."""
@@ -148,18 +128,11 @@ class Kind(ABC):
         """The variants to train: the recipe's own, and when comparing what it is compared with.
 
         What is learned for them is kept in `work`: a killed run does not learn it again.
-
-        Raises:
-            InputError: If an input or an option cannot be used.
         """
 
     @abstractmethod
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """What they are trained and measured on; packed files are kept in `work`.
-
-        Raises:
-            InputError: If a text cannot be read or is too short.
-        """
+        """What they are trained and measured on; packed files are kept in `work`."""
 
     def draw(self, results: Results, folder: Path) -> dict[str, str]:
         """Draw what was measured; what each picture shows → its file in the folder."""

@@ -135,11 +135,7 @@ class Multilingual(Kind):
         return token_ids("default" if apart else self.options.anchors, tokenizer, tuple(self.recipe.data.corpora))
 
     def check_model(self, config: TreLMConfig) -> None:
-        """Refuse parts that the model does not have, and rows of two languages where layers are of one.
-
-        Raises:
-            InputError: Likewise.
-        """
+        """Refuse parts that the model does not have, and rows of two languages where layers are of one."""
         with torch.device("meta"):
             parts = TreLMForMaskedLM(config).parts()
         for number, stage in enumerate(self.recipe.stages):
@@ -213,8 +209,7 @@ class Multilingual(Kind):
 def one_phase(recipe: Recipe) -> Stage:
     """All stages as one, on all languages: as many examples, with the last stage's hyperparameters.
 
-    Raises:
-        InputError: If stages have batches of different sizes, so that equal steps are not an equal budget.
+    Stages with batches of different sizes are refused, as equal steps would not be an equal budget.
     """
     sizes = [stage.batch_size for stage in recipe.stages]
     if len(set(sizes)) != 1:

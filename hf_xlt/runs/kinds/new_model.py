@@ -95,10 +95,6 @@ class NewModel(Kind):
 
 
 def check_family(recipe: Recipe) -> None:
-    """Refuse a tokenizer like the source's where the source's would not do.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse a tokenizer like the source's where the source's would not do."""
     if recipe.tokenizer is not None and recipe.tokenizer.family == SOURCE_FAMILY:
         one_of("tokenizer.family", SOURCE_FAMILY, tuple(FAMILIES))

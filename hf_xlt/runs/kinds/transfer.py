@@ -190,11 +190,7 @@ def learns_vectors(options: Mapping[str, Any]) -> bool:
 
 
 def check_comparable(initializers: Sequence[Initializer]) -> None:
-    """Refuse variants that go by one name, or that would not be measured on the same tokens.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse variants that go by one name, or that would not be measured on the same tokens."""
     labels = [initializer.label for initializer in initializers]
     if twice := [label for place, label in enumerate(labels) if label in labels[:place]]:
         raise SettingError("alternatives", f"hold {twice[0]!r} twice", value=twice[0], hint="Leave one of them out.")

@@ -50,11 +50,7 @@ class OfTwoLanguages(Kind):
 
     @property
     def options(self) -> TreLMOptions:
-        """The recipe's own.
-
-        Raises:
-            InputError: If it has none.
-        """
+        """The recipe's own; one without them is refused."""
         if self.recipe.trelm is None:
             raise SettingError("trelm", "is missing", expected="the two languages, source first")
         return self.recipe.trelm
@@ -108,12 +104,7 @@ class OfTwoLanguages(Kind):
         return config
 
     def model(self, transport: Transport, **tokens: Any) -> TreLMForMaskedLM:
-        """The source as a TreLM, in float32, its new rows made by a transport.
-
-        Args:
-            transport: From the source's vocabulary to the new one.
-            tokens: `tokenizer` of both languages, or `tokenizers` of each.
-        """
+        """The source as a TreLM, in float32, its new rows made by a transport; `tokens` as for `from_encoder`."""
         with refused_as_input(self.recipe.source):
             return TreLMForMaskedLM.from_encoder(
                 str(self.inputs.source.folder),
@@ -216,10 +207,9 @@ def rows_initializer(inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> Init
     """The initializer of a recipe.
 
     `pooled` counts the links of the translation pairs, and those of their source side with itself, cut by the source's
-    tokenizer and by the joint one.
-
-    `adversarial` trains static vectors first: on the text of both languages and, where there are any, on translation
-    pairs, without which words of the two languages that are not spelled alike hardly come near one another.
+    tokenizer and by the joint one. `adversarial` trains static vectors first: on the text of both languages and, where
+    there are any, on translation pairs, without which words of the two languages that are not spelled alike hardly
+    come near one another.
     """
     source: Checkpoint = inputs.source
     options = dict(inputs.recipe.initializer or {})

@@ -10,13 +10,9 @@ from torch import Tensor, nn
 
 @contextmanager
 def rows_kept(tables: Iterable[nn.Parameter], rows: Tensor) -> Iterator[None]:
-    """Within the context the gradients of some rows are zero.
+    """Within the context the gradients of some rows, int64 `(k,)`, of the tables, `(V, …)` each, are zero.
 
     An optimizer that begins there and has no weight decay leaves such rows as they are: its moments stay zero too.
-
-    Args:
-        tables: Each `(V, …)`.
-        rows: int64 `(k,)`.
     """
 
     def clear(table: Tensor) -> None:

@@ -17,11 +17,6 @@ class ProgressLines(TrainerCallback):
     """A plain line at the start, for each evaluation, and in between where these are far apart.
 
     Lines come at least `apart` seconds after one another, but for the first and the last, and at most `silent` seconds.
-
-    Args:
-        label: What is trained.
-        apart: See above.
-        silent: See above.
     """
 
     def __init__(self, label: str, apart: float = 2.0, silent: float = 60.0) -> None:

@@ -50,13 +50,7 @@ class StageInputs:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a stage leaves.
-
-    Args:
-        points: Held-out quality by steps of the stage.
-        seconds: Of training, before an interruption and after.
-        adapters: Where the stage keeps them, the adapters that are now part of the model.
-    """
+    """What a stage leaves: quality by its steps, seconds of training, and the adapters that it keeps."""
 
     points: tuple[Point, ...]
     seconds: float
@@ -72,19 +66,9 @@ def train_stage(
     label: str,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
-    """Train through one stage.
+    """Train through one stage, in place; if `folder` already holds training state, it goes on from there.
 
-    Args:
-        model: Language model in float32; changed in place.
-        stage: What to train, how long and how.
-        given: What with.
-        seed: Order of the data and masking.
-        folder: Where training state is kept; if it already holds some, training goes on from there.
-        label: Shown beside the progress.
-        callbacks: Of the user's own.
-
-    Returns:
-        Quality on the validation set as often as the stage says and after its last step, and what else it leaves.
+    Quality on the validation set is measured as often as the stage says and after its last step.
     """
     if stage.torch_compile:
         model.base_model.compile()
@@ -130,11 +114,7 @@ def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
 
 
 def check_arguments(recipe: Recipe) -> None:
-    """Refuse what the installed `TrainingArguments` refuse.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse what the installed `TrainingArguments` refuse."""
     for number, stage in enumerate(recipe.stages):
         try:
             _arguments(stage, recipe.seeds[0], Path(stage.name))

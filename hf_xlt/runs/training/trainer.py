@@ -24,19 +24,10 @@ from hf_xlt.evaluation.language_model import ValidationSet, measure
 
 
 class StageTrainer(Trainer):
-    """`Trainer` whose loss is the objective's.
+    """`Trainer` whose loss is the objective's, on the examples of a stream in the order of use.
 
     Where there are labels the loss is the sum over targets divided by the number of targets of the whole optimizer
     step, so gradient accumulation does not change it; evaluation weights every target alike.
-
-    Args:
-        model: Masked, causal or sequence-to-sequence language model.
-        args: Training arguments.
-        stream: Training sequences in the order of use.
-        objective: Collator that makes labels.
-        held_out: Text to evaluate on.
-        tokenizer: Tokenizer of the target language.
-        callbacks: Further callbacks.
     """
 
     def __init__(
@@ -85,11 +76,7 @@ class StageTrainer(Trainer):
         return losses.sum() / num_items_in_batch * replicas
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """A training step, refused if the loss of the one before was not finite: by now it is known, without a wait.
-
-        Raises:
-            InputError: If it was not.
-        """
+        """A training step, refused if the loss of the one before was not finite: by now it is known, without a wait."""
         if self._last_loss is not None:
             self._check_finite(float(self._last_loss))
         self._last_loss = super().training_step(*args, **kwargs)
