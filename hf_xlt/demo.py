@@ -121,14 +121,13 @@ def show_origins(model: Path, console: Console) -> None:
 
 def show_continuations(results: Results, console: Console) -> None:
     """How each method's model goes on after held-out sentence beginnings."""
-    first = {run.curve.method: run for run in reversed(results.runs)}
     table = Table(title="\nContinuations", title_justify="left", show_lines=True)
     table.add_column("method")
     prompts = list(results.recipe["prompts"])
     for prompt in prompts:
         table.add_column(Text(f"{one_line(prompt)} …"), ratio=1)
-    for method in results.methods:
-        texts = (first[method].continuations[prompt] for prompt in prompts)
+    for method, runs in results.runs_of.items():
+        texts = (runs[0].continuations[prompt] for prompt in prompts)
         table.add_row(*(Text(one_line(text)) for text in (method, *texts)))
     console.print(table)
 

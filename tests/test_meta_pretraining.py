@@ -309,7 +309,7 @@ class TestRefused:
         assert not list(tmp_path.iterdir())
 
     def test_without_corpora(self, tmp_path):
-        with pytest.raises(InputError, match="no corpora; .* --set data.corpora.en=FILE"):
+        with pytest.raises(InputError, match="no corpora; .* data.corpora.en=FILE"):
             run_recipe(load_recipe("meta_pretraining"), tmp_path / "out", "x")
 
     @pytest.mark.parametrize("more", [[], ["stages.0.languages=[]", "stages.1.languages=[target]"]])

@@ -254,7 +254,8 @@ class TestWrongValues:
 def test_a_recipe_without_a_corpus_says_how_to_name_one():
     with pytest.raises(InputError) as raised:
         Inputs(recipe_from(CLP)).split  # noqa: B018
-    assert "--corpus" in raised.value.hint
+    assert raised.value.key == "data.corpus"
+    assert "data.corpus" in raised.value.hint
 
 
 class TestTrainingArguments:

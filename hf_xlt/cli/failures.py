@@ -21,6 +21,15 @@ _HINTS = {
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EMFILE: "Too many files are open; raise the limit (`ulimit -n`).",
 }
+# What `hf-xlt run` gives a setting with that a recipe lacks.
+_OPTIONS = {
+    "source": "--source",
+    "data.corpus": "--corpus",
+    "data.source_corpus": "--source-corpus",
+    "data.parallel": "--parallel",
+    "data.corpora": "--set",
+    "compare": "--compare",
+}
 _OF_THE_SYSTEM = re.compile(r"os error (\d+)")
 # What torch says where a file could not be written to its end.
 _UNWRITTEN = ("PytorchStreamWriter failed", "enforce fail at inline_container", "basic_ios::clear: iostream error")
@@ -28,7 +37,10 @@ _UNWRITTEN = ("PytorchStreamWriter failed", "enforce fail at inline_container", 
 
 def told(error: BaseException) -> tuple[str, int]:
     """One line about an error, and the exit code that goes with it."""
-    if isinstance(error, InputError | UploadError):
+    if isinstance(error, InputError):
+        option = _OPTIONS.get(error.key or "")
+        return str(error) if option is None else f"{error} Its option is {option}.", REFUSED
+    if isinstance(error, UploadError):
         return str(error), REFUSED
     if isinstance(error, OSError):
         return _of_the_system(error.errno, error.strerror or str(error), error.filename), FAILED

@@ -41,15 +41,15 @@ _OPTIONS_OF_A_UNION = ("str", "int", "bool")  # pydantic names them in the place
 class SettingError(InputError):
     """A setting of a recipe that is refused: its key, such as `stages.0.max_steps`, and what is wrong with it."""
 
-    def __init__(self, key: str, problem: str, **fields: Any) -> None:
-        super().__init__(f"{key} {problem}", **fields)
-        self.key = key
-        self.problem = problem
+    def __init__(self, key: str, problem: str | None = None, **fields: Any) -> None:
+        value = fields.get("value")
+        self.problem = problem or f"is {list(value) if isinstance(value, tuple) else value!r}"
+        super().__init__(f"{key} {self.problem}", key=key, **fields)
 
     def inside(self, parent: str) -> SettingError:
         """The same, of a setting that is part of another."""
-        key = f"{parent}.{self.key}"
-        return SettingError(key, self.problem, value=self.value, expected=self.expected, hint=self.hint)
+        fields = {"value": self.value, "expected": self.expected, "hint": self.hint}
+        return SettingError(f"{parent}.{self.key}", self.problem, **fields)
 
 
 class Settings(BaseModel):
@@ -123,7 +123,7 @@ def unknown(key: str, known: Collection[str]) -> SettingError:
 def one_of(key: str, value: Any, known: Collection[str]) -> None:
     """Refuse a value that is not one of the known ones."""
     if value not in known:
-        raise SettingError(key, f"is {value!r}", value=value, expected="one of " + ", ".join(known))
+        raise SettingError(key, value=value, expected="one of " + ", ".join(known))
 
 
 def check_name(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import KINDS
-from hf_xlt.hub.card import CardFacts, CorpusFacts, EvidenceFacts, RowCounts
+from hf_xlt.hub.card import CardFacts, CorpusFacts, RowCounts
 from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.evidence import evidence_facts
 from hf_xlt.initializers.health import health, health_tables
@@ -71,22 +71,16 @@ def start_facts(kind: Kind, variant: Variant, tokenizer: PreTrainedTokenizerBase
     found = health(variant.transport, kind.inputs.source, tokenizer, kind.inputs.split.corpus)
     found = replace(found, notices=variant.notices)
     found.save(folder)
-    return {"health": health_tables(found), "evidence": _evidence(kind.recipe)}
-
-
-def _evidence(recipe: Recipe) -> tuple[EvidenceFacts, ...]:
-    """The recipe's files that its initializer used."""
-    data = recipe.data
-    given = {"donor": recipe.donor, "dictionary": data.dictionary, "parallel": data.parallel, "vectors": data.vectors,
-             "source_vectors": data.source_vectors}  # fmt: skip
+    recipe = kind.recipe
+    given = {name: getattr(recipe.data, name) for name in ("dictionary", "parallel", "vectors", "source_vectors")}
+    given = {"donor": recipe.donor} | given
     method = (recipe.initializer or {}).get("method")
-    return evidence_facts(given, () if recipe.trelm or method is None else unused_evidence(method, given))
+    unused = () if recipe.trelm or method is None else unused_evidence(method, given)
+    return {"health": health_tables(found), "evidence": evidence_facts(given, unused)}
 
 
 def _continuations(results: Results) -> dict[str, dict[str, str]]:
     """Prompt → method → text, of each method's first seed."""
-    written: dict[str, dict[str, str]] = {}
-    for run in reversed(results.runs):
-        for prompt, text in run.continuations.items():
-            written.setdefault(prompt, {})[run.curve.method] = text
-    return {prompt: {m: texts[m] for m in results.methods if m in texts} for prompt, texts in written.items()}
+    first = {method: runs[0].continuations for method, runs in results.runs_of.items()}
+    prompts = dict.fromkeys(prompt for texts in first.values() for prompt in texts)
+    return {prompt: {method: texts[prompt] for method, texts in first.items() if prompt in texts} for prompt in prompts}

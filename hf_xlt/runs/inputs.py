@@ -49,9 +49,7 @@ class Inputs:
         """The source checkpoint; its own code runs where the recipe says so."""
         if self.recipe.source is None:
             raise InputError(
-                f"{self.recipe.name} needs a source checkpoint",
-                expected="a Hub id or a folder",
-                hint="Name one as source (--source).",
+                f"{self.recipe.name} needs a source checkpoint", key="source", expected="a Hub id or a folder"
             )
         return Checkpoint.open(self.recipe.source, trust_remote_code=self.recipe.trusts_code)
 
@@ -76,10 +74,9 @@ class Inputs:
         """The corpus and its validation lines."""
         data = self.data
         if data.corpus is None:
+            expected = "a .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id"
             raise InputError(
-                "There is no corpus",
-                expected="a .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id",
-                hint="Name one as data.corpus (--corpus).",
+                "There is no corpus", key="data.corpus", expected=expected, hint="Name one as data.corpus."
             )
         corpus = TargetSide.of(data.corpus) if data.corpus == data.parallel else Corpus.of(data.corpus)
         return self._split(corpus, data.held_out)
@@ -88,20 +85,16 @@ class Inputs:
     def source_split(self) -> Split:
         """The corpus of the source language; its validation lines are not trained on either."""
         if self.data.source_corpus is None:
-            raise InputError(
-                "There is no corpus of the source language", hint="Name one as data.source_corpus (--source-corpus)."
-            )
+            key = "data.source_corpus"
+            raise InputError("There is no corpus of the source language", key=key, hint=f"Name one as {key}.")
         return self._split(Corpus(self.data.source_corpus), None)
 
     @cached_property
     def splits(self) -> dict[str, Split]:
         """Of many languages: language → its corpus and its validation lines."""
         if not self.data.corpora:
-            raise InputError(
-                "There are no corpora",
-                expected="one a language",
-                hint="Name them as --set data.corpora.en=FILE --set data.corpora.de=FILE.",
-            )
+            hint = "Name them as data.corpora.en=FILE, data.corpora.de=FILE."
+            raise InputError("There are no corpora", key="data.corpora", expected="one a language", hint=hint)
         held_out = self.data.held_out_corpora
         return {code: self._split(Corpus(name), held_out.get(code)) for code, name in self.data.corpora.items()}
 
@@ -113,11 +106,8 @@ class Inputs:
     def pairs(self) -> ParallelText:
         """The translation pairs."""
         if self.data.parallel is None:
-            raise InputError(
-                "There are no translation pairs",
-                expected="a file of them",
-                hint="Name one as data.parallel (--parallel).",
-            )
+            key = "data.parallel"
+            raise InputError("There are no translation pairs", key=key, hint=f"Name a file of them as {key}.")
         return read_parallel(self.data.parallel)
 
     @cached_property
@@ -193,7 +183,7 @@ class Inputs:
         return opened_tokenizer(str(folder))
 
     def chat(self, tokenizer: PreTrainedTokenizerBase) -> Chat:
-        """The chat template that the model gets."""
+        """The chat template that the model gets; one of a source is refused where there is no source."""
         if self.recipe.source is not None:
             return chat_of(self.source, tokenizer, self.recipe.chat_template)
         return Chat.choose(self.recipe.chat_template, tokenizer, None)

@@ -35,7 +35,7 @@ def save_kept(
     Where the source is a sentence-transformers model, so is this: its modules and settings are carried over, as
     `Initializer.build` does. Adapters stay in float32.
     """
-    recipe, inputs, body = kind.recipe, kind.inputs, folder
+    inputs, body = kind.inputs, folder
     if inputs.source_is_sentence_transformer:
         source = inputs.source.folder
         for path in carried_files(source):
@@ -47,14 +47,17 @@ def save_kept(
         save_bare(model, inputs.source, body)
     else:
         model.save_pretrained(body)
-    if recipe.source is None:
+    if kind.recipe.source is None:
         talking = copy.copy(tokenizer)
         talking.chat_template = inputs.chat(tokenizer).templates
         talking.save_pretrained(body)
     else:
-        write_tokenizer(inputs.source, tokenizer, body, recipe.chat_template)
+        write_tokenizer(inputs.source, tokenizer, body, kind.recipe.chat_template)
     if (adapters := trained.with_name(ADAPTERS)).is_dir():
-        save_adapters(adapters, folder, name)
+        shutil.copyfile(adapters / SAFETENSORS_WEIGHTS_NAME, folder / SAFETENSORS_WEIGHTS_NAME)
+        settings = json.loads((adapters / CONFIG_NAME).read_text(encoding="utf-8"))
+        settings["base_model_name_or_path"] = name
+        (folder / CONFIG_NAME).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def save_bare(model: PreTrainedModel, source: Checkpoint, folder: Path) -> None:
@@ -69,11 +72,3 @@ def save_bare(model: PreTrainedModel, source: Checkpoint, folder: Path) -> None:
     others = [name for name in whole if name not in state and name in source.weights.tensors]
     state |= {name: source.weights.load(name).to(model.dtype) for name in others}
     bare.save_pretrained(folder, state_dict=state)
-
-
-def save_adapters(adapters: Path, folder: Path, name: str) -> None:
-    """Copy adapters beside the model that they belong to, which their settings call `name`."""
-    shutil.copyfile(adapters / SAFETENSORS_WEIGHTS_NAME, folder / SAFETENSORS_WEIGHTS_NAME)
-    settings = json.loads((adapters / CONFIG_NAME).read_text(encoding="utf-8"))
-    settings["base_model_name_or_path"] = name
-    (folder / CONFIG_NAME).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

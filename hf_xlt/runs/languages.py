@@ -115,7 +115,6 @@ class LanguagesText(Text):
         )
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
-        """See `Text`."""
         return self.packed.stream(positions, seed, languages_of(stage, tuple(self.lines)))
 
     def measure(self, model: PreTrainedModel, step: int) -> Measured:
@@ -146,7 +145,7 @@ def languages_of(stage: Stage, languages: Sequence[str]) -> tuple[str, ...]:
     if stage.languages and not others:
         raise InputError(
             f"stage {stage.name!r} is of some of the languages, but there is only {first}; add a corpus, as "
-            "--set data.corpora.de=FILE."
+            "data.corpora.de=FILE."
         )
     return tuple(chain.from_iterable(meant[name] for name in stage.languages))
 

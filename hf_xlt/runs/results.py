@@ -122,21 +122,23 @@ class Results:
     @property
     def methods(self) -> tuple[str, ...]:
         """Methods in the order they were run."""
-        return tuple(dict.fromkeys(run.curve.method for run in self.runs))
+        return tuple(self.runs_of)
 
     @property
     def kept(self) -> tuple[Run, ...]:
         """The runs of the variant whose model was kept."""
-        return tuple(run for run in self.runs if run.curve.method == self.method)
+        return self.runs_of.get(self.method, ())
 
-    def curves(self, method: str) -> tuple[Curve, ...]:
-        """A method's curves, one a seed."""
-        return tuple(run.curve for run in self.runs if run.curve.method == method)
+    @property
+    def runs_of(self) -> dict[str, tuple[Run, ...]]:
+        """Method → its runs, one a seed, in the order they were run."""
+        methods = dict.fromkeys(run.curve.method for run in self.runs)
+        return {method: tuple(run for run in self.runs if run.curve.method == method) for method in methods}
 
     @property
     def by_method(self) -> dict[str, tuple[Curve, ...]]:
-        """Method → its curves, one a seed, in the order they were run."""
-        return {method: self.curves(method) for method in self.methods}
+        """Method → its curves, likewise."""
+        return {method: tuple(run.curve for run in runs) for method, runs in self.runs_of.items()}
 
     @property
     def summaries(self) -> tuple[ResultRow, ...]:

@@ -92,12 +92,10 @@ class PackedText(Text):
         return OBJECTIVES[name].of(Setting(self.tokenizer, self.source_tokenizer, self.position_offset))
 
     def validation_set(self, kind: ModelKind) -> ValidationSet:
-        """See `Text`."""
         objective = objective_for(kind.objective, self.tokenizer)
         return ValidationSet.cut(self.validation_lines, self.tokenizer, self.length, objective)
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
-        """See `Text`."""
         if stage.on_pairs:
             return ShuffledStream(self.pairs[stage.languages], positions, seed)
         languages: tuple[str, ...] = stage.languages or tuple(self.corpora)

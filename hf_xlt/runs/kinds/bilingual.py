@@ -37,13 +37,11 @@ class Bilingual(OfTwoLanguages, Transfer):
         return evidence == "source_corpus" or super().heeds(evidence)
 
     def check_stage(self, key: str, stage: Stage) -> None:
-        """See `Kind.check_stage`."""
         super().check_stage(key, stage)
         if stage.combine is None:
             one_of(f"{key}.objective", stage.objective, OBJECTIVES)
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
         transfers = Transfer.comparison(self, work, compare=compare)
         tokenizers = [self.inputs.source_tokenizer, transfers.tokenizer]
         own = cast(Transport, transfers.variants[0].transport)  # only a model from scratch has none

@@ -40,8 +40,8 @@ from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.transfer import Transfer
+from hf_xlt.runs.measured import plot_retrieval
 from hf_xlt.runs.results import Results, RetrievalPoint
-from hf_xlt.runs.retrieval import plot_retrieval
 from hf_xlt.runs.text import Measured, Text, packed_text
 
 logger = logging.getLogger(__name__)
@@ -75,22 +75,17 @@ class Distillation(Transfer):
         return evidence == "parallel" or super().heeds(evidence)
 
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         validation = self.inputs.validation_pairs
         if len(validation) < ENOUGH:
             logger.warning(
                 f"The validation set has {len(validation)} pairs; P@1 among fewer than {ENOUGH} says little, so look "
-                "at cosine and margin. Give more pairs, or hold out more: --set data.held_out_every=5."
+                "at cosine and margin. Give more pairs, or hold out more: data.held_out_every=5."
             )
         super().check_inputs()
         source = self.inputs.source
         if (kind := kind_of(source.config)) is not ENCODER:
-            raise InputError(
-                f"{source.name} is of the kind {kind.name}",
-                value=kind.name,
-                expected="an encoder to distil sentence vectors from",
-                hint="Leave the stages out whose objective is distill.",
-            )
+            expected, hint = "an encoder to distil sentence vectors from", "Leave out the stages that distill."
+            raise InputError(f"{source.name} is of the kind {kind.name}", value=kind.name, expected=expected, hint=hint)
         check_sentence_head(source)
 
     @property
@@ -99,7 +94,6 @@ class Distillation(Transfer):
         return super().evidence | {"parallel": self.inputs.pairs_to_train_on}
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
         packed = packed_text(self.inputs, comparison.tokenizer, work / "packed")
         return sentence_text(self.inputs, packed, work / "distillation")
 
@@ -148,18 +142,15 @@ class SentenceText(Text):
     head: SentenceHead
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
-        """See `Text`."""
         if not stage.distils:
             return self.packed.objective(stage, kind)
         setting = Setting(self.tokenizer, sentence_head=self.head, temperature=stage.temperature)
         return OBJECTIVES[stage.objective].of(setting)
 
     def validation_set(self, kind: ModelKind) -> ValidationSet:
-        """See `Text`."""
         return self.packed.validation_set(kind)
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
-        """See `Text`."""
         if stage.distils:
             return ShuffledStream(self.training, positions, seed)
         return self.packed.stream(stage, positions, seed)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -23,15 +22,15 @@ from hf_xlt.recipes.recipe import MultilingualOptions, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.report.pictures import plot_learning_curves
-from hf_xlt.runs.comparison import Comparison, Variant
+from hf_xlt.runs.comparison import Comparison, Variant, seeded
 from hf_xlt.runs.kinds.kind import CURVES_FILE, Kind
 from hf_xlt.runs.kinds.new_model import check_family
 from hf_xlt.runs.kinds.trelm import refused_as_input, trelm_from_scratch
 from hf_xlt.runs.languages import languages_of, languages_text, read_languages
+from hf_xlt.runs.measured import final_bits, language_tables, plot_trade_off
 from hf_xlt.runs.own_tables import vocabulary_of, with_own_tables
 from hf_xlt.runs.results import BASELINES, FROM_SCRATCH, ONE_PHASE, Results
 from hf_xlt.runs.text import Text
-from hf_xlt.runs.trade_off import final_bits, language_tables, plot_trade_off
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 
 IN_PHASES = "in phases"
@@ -62,48 +61,40 @@ class Multilingual(Kind):
         return self.recipe.multilingual or MultilingualOptions()
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         check_family(self.recipe)
         if self.recipe.data.dictionary is not None and self.options.anchors != "extra":
-            raise SettingError(
-                "data.dictionary", "has no effect without extra anchors", hint="Set multilingual.anchors to extra."
-            )
+            hint = "Set multilingual.anchors to extra."
+            raise SettingError("data.dictionary", "has no effect without extra anchors", hint=hint)
         if self.recipe.source is None and self.recipe.model is None:
             raise SettingError("model", "is missing", expected="a model_type, trelm, and its fields; or a source")
         if compare and self.recipe.source is None:
             one_phase(self.recipe)
 
     def check_stage(self, key: str, stage: Stage) -> None:
-        """See `Kind.check_stage`."""
         super().check_stage(key, stage)
         one_of(f"{key}.objective", stage.objective, ("auto", "mlm"))
         if stage.combine is not None:
             raise SettingError(f"{key}.combine", "is for a TreLM of two languages", hint="Leave it out.")
 
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         super().check_inputs()
         for stage in self.recipe.stages:
             languages_of(stage, tuple(self.inputs.splits))
 
     def shape(self, rows: int) -> TreLMConfig:
-        """See `Kind.shape`."""
         return self._config({"vocab_size": rows})
 
-    @property
-    def _in_phases(self) -> bool:
-        return any(stage.languages for stage in self.recipe.stages)
-
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
-        if not self._in_phases:
+        if not any(stage.languages for stage in self.recipe.stages):
             return (ONE_PHASE,)
         return (IN_PHASES, ONE_PHASE) if compare else (IN_PHASES,)
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
-        tokenizer = self._tokenizer(work / "tokenizer")
+        tokenizer = self.inputs.target_tokenizer
+        if tokenizer is None:
+            lines = languages_text(self.inputs).smoothed_lines()
+            tokenizer = self.inputs.trained_tokenizer(self.default_tokenizer, lines, work / "tokenizer")
         ids, config = self.ids(tokenizer), self.config(tokenizer)
         self.check_model(config)
         start = trelm_from_scratch(config).start
@@ -118,12 +109,10 @@ class Multilingual(Kind):
         return Comparison(tokenizer, config, tuple(variants), source_tokenizer, published)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
         offset = cast(TreLMConfig, comparison.config).position_offset
         tokenizer = comparison.tokenizer
-        return read_languages(
-            self.inputs, tokenizer, self.ids(tokenizer), offset, work / "packed", comparison.source_tokenizer
-        )
+        ids, cache = self.ids(tokenizer), work / "packed"
+        return read_languages(self.inputs, tokenizer, ids, offset, cache, comparison.source_tokenizer)
 
     def config(self, tokenizer: PreTrainedTokenizerBase) -> TreLMConfig:
         """The configuration of the new model, its vocabulary and special ids those of a tokenizer."""
@@ -137,10 +126,7 @@ class Multilingual(Kind):
     def check_model(self, config: TreLMConfig) -> None:
         """Refuse parts that the model does not have, and rows of two languages where layers are of one."""
         with torch.device("meta"):
-            parts = TreLMForMaskedLM(config).parts()
-        for number, stage in enumerate(self.recipe.stages):
-            for name in stage.frozen:
-                one_of(f"stages.{number}.frozen", name, tuple(parts))
+            self.check_parts(tuple(TreLMForMaskedLM(config).parts()))
         if config.own_layers and self.inputs.translations and self.options.pair_share:
             raise SettingError(
                 "multilingual.pair_share",
@@ -149,14 +135,6 @@ class Multilingual(Kind):
                 expected="0 with language_specific_layers, which need rows of one",
                 hint="The pairs then serve retrieval alone.",
             )
-
-    def _tokenizer(self, folder: Path) -> PreTrainedTokenizerBase:
-        """The tokenizer that the recipe names; or one trained on all corpora."""
-        if self.inputs.target_tokenizer is not None:
-            return self.inputs.target_tokenizer
-        return self.inputs.trained_tokenizer(
-            self.default_tokenizer, languages_text(self.inputs).smoothed_lines(), folder
-        )
 
     def _config(self, vocabulary: dict[str, Any]) -> TreLMConfig:
         """The configuration of the new model, its languages those of the text."""
@@ -175,14 +153,12 @@ class Multilingual(Kind):
             raise SettingError("model", f"makes no {MODEL_TYPE!r} model: {reason}", value=given) from error
 
     def draw(self, results: Results, folder: Path) -> dict[str, str]:
-        """See `Kind.draw`."""
         plot_learning_curves(results.by_method, BASELINES, "Learning curves, all languages", folder / CURVES_FILE)
         plot_trade_off(results, folder / TRADE_OFF_FILE)
         return {"Learning curves": CURVES_FILE, "What other languages cost the first": TRADE_OFF_FILE}
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """All."""
         return tuple(self.recipe.data.corpora)
 
     @property
@@ -191,19 +167,16 @@ class Multilingual(Kind):
         return tuple(self.recipe.data.corpora.values())
 
     def tables(self, results: Results) -> tuple[CardTable, ...]:
-        """See `Kind.tables`."""
         return (*language_tables(results), *super().tables(results))
 
     def scores(self, results: Results) -> Iterator[Score]:
         """See `Kind.scores`; the quality in each language after training is a mean over seeds."""
-        return chain(self._language_scores(results), super().scores(results))
-
-    def _language_scores(self, results: Results) -> Iterator[Score]:
         data, bits = self.recipe.data, list(map(final_bits, results.kept))
         for language in bits[0]:
             place = data.held_out_corpora.get(language, data.corpora[language])
             mean = fmean(found[language] for found in bits)
             yield Score("fill-mask", "bits_per_byte", mean, f"Held-out bits per byte ({language})", place)
+        yield from super().scores(results)
 
 
 def one_phase(recipe: Recipe) -> Stage:
@@ -213,9 +186,8 @@ def one_phase(recipe: Recipe) -> Stage:
     """
     sizes = [stage.batch_size for stage in recipe.stages]
     if len(set(sizes)) != 1:
-        raise SettingError(
-            "stages", f"have {sizes} sequences a step", value=sizes, expected="equal numbers, to compare with one phase"
-        )
+        expected = "equal numbers, to compare with one phase"
+        raise SettingError("stages", f"have {sizes} sequences a step", value=sizes, expected=expected)
     return recipe.stages[-1].replace(
         name="all",
         languages=(),
@@ -243,7 +215,6 @@ class Continued(Multilingual):
         return recipe.replace(model=None, tokenizer=None, stages=stages)
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         one_of("multilingual.anchors with a source", self.options.anchors, ("default", "extra"))
 
@@ -252,25 +223,19 @@ class Continued(Multilingual):
         return self.inputs.source.vocab_size
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
         return (CONTINUED, FROM_SCRATCH) if compare else (CONTINUED,)
 
     def shape(self, rows: int) -> TreLMConfig:
-        """See `Kind.shape`."""
-        return cast(TreLMConfig, self._start(0).config)
+        return self._model().config
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
-        config = cast(TreLMConfig, self._start(0).config)
+        config = self._model().config
         config.dtype = self.inputs.source.config.dtype
         self.check_model(config)
         baselines = (trelm_from_scratch(config),) if compare else ()
-        return Comparison(self.inputs.source.tokenizer(), config, (Variant(CONTINUED, self._start), *baselines))
+        return Comparison(self.inputs.source.tokenizer(), config, (Variant(CONTINUED, seeded(self._model)), *baselines))
 
-    def _start(self, seed: int) -> PreTrainedModel:
-        torch.manual_seed(seed)
+    def _model(self) -> TreLMForMaskedLM:
+        folder, languages = str(self.inputs.source.folder), list(self.recipe.data.corpora)
         with refused_as_input(self.recipe.source):
-            languages = list(self.recipe.data.corpora)
-            return TreLMForMaskedLM.from_encoder(
-                str(self.inputs.source.folder), languages=languages, tri_layer_index=None, dtype=torch.float32
-            )
+            return TreLMForMaskedLM.from_encoder(folder, languages=languages, tri_layer_index=None, dtype=torch.float32)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig
 
 from hf_xlt.checkpoint.kind import kind_of
 from hf_xlt.errors import InputError
@@ -33,48 +33,38 @@ class NewModel(Kind):
         return recipe.model is not None
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         check_family(self.recipe)
         if compare:
-            raise InputError(
-                f"The recipe {self.recipe.name!r} makes a new model, which is compared with nothing",
-                hint="Leave out --compare.",
-            )
+            problem = f"The recipe {self.recipe.name!r} makes a new model, which is compared with nothing"
+            raise InputError(problem, key="compare", hint="Leave compare out.")
 
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         super().check_inputs()
         self.inputs.split  # noqa: B018  opened
         if self.recipe.vector_epochs:
             check_gensim()
 
     def shape(self, rows: int) -> PreTrainedConfig:
-        """See `Kind.shape`."""
         return self._config(vocab_size=rows)
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
         return (FROM_SCRATCH,)
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
-        tokenizer = self.inputs.trained_tokenizer(
-            self.default_tokenizer, self.inputs.tokenizer_lines(), work / "tokenizer"
-        )
+        lines = self.inputs.tokenizer_lines()
+        tokenizer = self.inputs.trained_tokenizer(self.default_tokenizer, lines, work / "tokenizer")
         ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos")}
         config = self._config(vocab_size=len(tokenizer), **ids)
-        vectors = self._vectors(tokenizer, config, work / VECTORS_FILE) if self.recipe.vector_epochs else None
+        vectors = None
+        if self.recipe.vector_epochs:
+            with torch.device("meta"):
+                width = kind_of(config).auto_class.from_config(config).get_input_embeddings().weight.shape[1]
+            vectors = trained_vectors(self.inputs, tokenizer, width, self.recipe.vector_epochs, work / VECTORS_FILE)
         return Comparison(tokenizer, config, (from_scratch(config, vectors),))
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
         return packed_text(self.inputs, comparison.tokenizer, work / "packed")
-
-    def _vectors(self, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, path: Path) -> torch.Tensor:
-        with torch.device("meta"):
-            width = kind_of(config).auto_class.from_config(config).get_input_embeddings().weight.shape[1]
-        return trained_vectors(self.inputs, tokenizer, width, self.recipe.vector_epochs, path)
 
     def _config(self, **vocabulary: int | None) -> PreTrainedConfig:
         given = dict(self.recipe.model or {})

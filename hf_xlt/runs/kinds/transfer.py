@@ -39,6 +39,8 @@ EVIDENCE = {
     "source_vectors": "data.source_vectors",
     "source_corpus": "data.source_corpus",
 }
+# The evidence that a run opens itself → what of its inputs that is.
+OPENED = {"source": "source", "tokenizer": "target_tokenizer", "dictionary": "dictionary", "parallel": "pairs"}
 
 
 class Transfer(Kind):
@@ -56,13 +58,15 @@ class Transfer(Kind):
         return recipe.initializer is not None
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         if self.recipe.initializer is None:
             raise SettingError("initializer", "is missing", expected="a method, e.g. clp")
         for method in self.recipe.methods:
             one_of("initializer.method", method, tuple(METHODS))
-        self._check_tokenizer()
+        new = self.recipe.tokenizer
+        if new is not None and new.added and not self.trains_tokenizer:
+            hint = "Leave it out where there is a target_tokenizer, a helper or a donor."
+            raise SettingError("tokenizer.added", "extends the source's tokenizer", value=new.added, hint=hint)
         for evidence, key in EVIDENCE.items():
             value = attrgetter(key)(self.recipe)
             if value is not None and not self.heeds(evidence):
@@ -84,24 +88,12 @@ class Transfer(Kind):
         """Whether the target tokenizer is trained, as there is none yet."""
         return not (self.recipe.target_tokenizer or self.recipe.helper or self.recipe.donor)
 
-    def _check_tokenizer(self) -> None:
-        new = self.recipe.tokenizer
-        if new is not None and new.added and not self.trains_tokenizer:
-            raise SettingError(
-                "tokenizer.added",
-                "extends the source's tokenizer",
-                value=new.added,
-                hint="Leave it out where there is a target_tokenizer, a helper or a donor.",
-            )
-
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         self.inputs.split  # noqa: B018  opened
         self._check_initializer(self.recipe.initializer or {})
         super().check_inputs()
 
     def shape(self, rows: int) -> PreTrainedConfig:
-        """See `Kind.shape`."""
         config = copy(self.inputs.source.config)
         config.vocab_size = rows
         return config
@@ -114,16 +106,14 @@ class Transfer(Kind):
         return super().rows()
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
         return (*self.recipe.methods, RANDOM_ROWS, FROM_SCRATCH) if compare else self.recipe.methods[:1]
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
         methods = [self.recipe.initializer or {}, *(self.recipe.alternatives if compare else ())]
-        if self.recipe.data.vectors is None and any(map(learns_vectors, methods)):
-            check_gensim()
         for options in methods:
             self._check_initializer(options)
+        if self.recipe.data.vectors is None and any(map(learns_vectors, methods)):
+            check_gensim()
         evidence = self.evidence
         if self.trains_tokenizer:
             lines, folder = self.inputs.tokenizer_lines(), work / "tokenizer"
@@ -138,7 +128,9 @@ class Transfer(Kind):
             initialized(made.label, made, work / "transports" / f"{number}.safetensors")
             for number, made in enumerate(initializers)
         ]
-        return Comparison(first.tokenizer, config, (*variants, *([from_scratch(config)] if compare else ())))
+        if compare:
+            variants.append(from_scratch(config))
+        return Comparison(first.tokenizer, config, tuple(variants))
 
     @property
     def named(self) -> dict[str, Any]:
@@ -150,15 +142,8 @@ class Transfer(Kind):
     @property
     def evidence(self) -> dict[str, Any]:
         """The same, what a run has open already in the place of its name."""
-        inputs = self.inputs
-        opened: dict[str, Any] = {
-            "source": inputs.source,
-            "tokenizer": inputs.target_tokenizer,
-            "dictionary": inputs.dictionary,
-        }
-        if self.recipe.data.parallel is not None:
-            opened["parallel"] = inputs.pairs
-        return self.named | {name: value for name, value in opened.items() if value is not None}
+        named = self.named
+        return named | {name: getattr(self.inputs, opened) for name, opened in OPENED.items() if name in named}
 
     def _check_initializer(self, options: Mapping[str, Any]) -> None:
         """Refuse an initializer that lacks evidence or an option that it does not have, before anything is learned."""
@@ -180,13 +165,12 @@ class Transfer(Kind):
         return initializer(options["method"], **given)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
         return packed_text(self.inputs, comparison.tokenizer, work / "packed")
 
 
 def learns_vectors(options: Mapping[str, Any]) -> bool:
     """Whether the corpus can take the place of a file of vectors."""
-    return bool(options["method"] == LEARNS_VECTORS)
+    return options["method"] == LEARNS_VECTORS
 
 
 def check_comparable(initializers: Sequence[Initializer]) -> None:
@@ -197,8 +181,6 @@ def check_comparable(initializers: Sequence[Initializer]) -> None:
     first, *others = initializers
     for other in others:
         if other.target_vocabulary.names != first.target_vocabulary.names:
-            raise InputError(
-                f"{first.label} and {other.label} make models with different tokenizers",
-                expected="initializers with the same",
-                hint="Name its folder as target_tokenizer, or compare with other alternatives.",
-            )
+            problem = f"{first.label} and {other.label} make models with different tokenizers"
+            hint = "Name its folder as target_tokenizer, or compare with other alternatives."
+            raise InputError(problem, expected="initializers with the same", hint=hint)

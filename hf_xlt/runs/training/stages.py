@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from peft import LoraModel
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
 from hf_xlt.data.objectives import Objective
@@ -22,11 +21,9 @@ from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.processes import processes
-from hf_xlt.runs.training.adapters import add_adapters
-from hf_xlt.runs.training.new_rows import rows_kept
-from hf_xlt.runs.training.progress import ProgressLines, Stopwatch
-from hf_xlt.runs.training.trainer import ProgressBar, StageTrainer
-from hf_xlt.trelm import TreLMPreTrainedModel
+from hf_xlt.runs.training.parts import trained_parts
+from hf_xlt.runs.training.progress import ProgressBar, ProgressLines, Stopwatch
+from hf_xlt.runs.training.trainer import StageTrainer
 
 
 @dataclass(frozen=True)
@@ -93,11 +90,7 @@ def train_stage(
 
 def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
     logs = any(name.startswith("logging_") for name in stage.training_arguments)
-    ours: dict[str, Any] = {
-        "logging_strategy": "steps" if logs else "no",
-        "report_to": "none",
-        "dataloader_num_workers": 0,
-    }
+    unless_given: dict[str, Any] = {"logging_strategy": "steps" if logs else "no", "report_to": "none"}
     return TrainingArguments(
         output_dir=str(folder),
         use_cpu=best_device().type == "cpu",
@@ -109,7 +102,7 @@ def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
         save_total_limit=1,
         disable_tqdm=True,
         remove_unused_columns=False,
-        **(ours | stage.training_arguments),
+        **(unless_given | stage.training_arguments),
     )
 
 
@@ -121,35 +114,6 @@ def check_arguments(recipe: Recipe) -> None:
         except (ValueError, TypeError, ImportError, AttributeError, OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise SettingError(f"stages.{number}", f"is refused by TrainingArguments: {reason}", value=stage) from error
-
-
-@contextmanager
-def trained_parts(model: PreTrainedModel, stage: Stage, copied_rows: Tensor) -> Iterator[LoraModel | None]:
-    """Leave trainable only what the stage trains; afterwards everything is trainable again.
-
-    Yields the adapters that the stage keeps; others are merged into the weights in the end.
-    """
-    adapters = add_adapters(model, stage.lora_rank) if stage.trains == "lora" else None
-    keep = stage.adapters == "kept"
-    model.requires_grad_(stage.trains == "all")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(parameter.requires_grad or "lora_" in name)
-    vocabulary = vocabulary_parameters(model)
-    for parameter in vocabulary:
-        parameter.requires_grad_(True)
-    if stage.frozen:
-        cast(TreLMPreTrainedModel, model).freeze(*stage.frozen)
-    with rows_kept(vocabulary, copied_rows if stage.trains == "new-rows" else copied_rows[:0]):
-        yield adapters if keep else None
-    if adapters is not None and not keep:
-        adapters.merge_and_unload()
-    model.requires_grad_(True)
-
-
-def vocabulary_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
-    """Input embeddings, output embeddings and output bias; tied ones once."""
-    tables = nn.ModuleList([model.get_input_embeddings(), model.get_output_embeddings()])
-    return list(tables.parameters())
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
-from tqdm.auto import tqdm
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -53,9 +52,7 @@ class StageTrainer(Trainer):
         self.model_accepts_loss_kwargs = True
         self.language_model = model
         self.objective: Objective = objective
-        self.tokenizer = tokenizer
-        self.held_out = held_out
-        self.stream = stream
+        self.tokenizer, self.held_out, self.stream = tokenizer, held_out, stream
         self._last_loss: Tensor | None = None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
@@ -101,38 +98,3 @@ class StageTrainer(Trainer):
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
-
-
-class ProgressBar(TrainerCallback):
-    """One line a training run: steps done, held-out bits per byte so far; silent where no terminal looks on."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.bar: tqdm | None = None
-
-    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar, at the step a resumed run goes on from."""
-        self.bar = tqdm(
-            total=state.max_steps,
-            initial=state.global_step,
-            desc=self.label,
-            unit="step",
-            disable=None,
-            leave=True,
-        )
-
-    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        """Advance the bar."""
-        if self.bar is not None:
-            self.bar.update(state.global_step - self.bar.n)
-
-    def on_evaluate(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        """Show the latest held-out value."""
-        if self.bar is not None:
-            self.bar.set_postfix_str(f"{kwargs['metrics']['eval_bits_per_byte']:.3f} bits/byte")
-
-    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
