@@ -131,7 +131,7 @@ class TestPhases:
         plan = prepare(Multilingual(recipe), tmp_path, compare=False, callbacks=())
         pairs = [[("labels" in example) for example in examples(plan, stage, 256)] for stage in recipe.stages]
         assert [sum(found) for found in pairs] == [0, 64]
-        held_out = plan.text.translations.pairs
+        held_out = plan.text.translations
         assert {pair: len(found) for pair, found in held_out.items()} == {("en", "de"): 5, ("en", "id"): 5}
 
     def test_the_baseline_spends_as_much_on_all_languages_at_once(self, shipped):

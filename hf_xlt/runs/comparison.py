@@ -54,6 +54,11 @@ class Comparison:
     published: Callable[[PreTrainedModel], PreTrainedModel] | None = None
 
     @property
+    def position_offset(self) -> int:
+        """The model's row of the first position, see `TreLMConfig`."""
+        return getattr(self.config, "position_offset", 0)
+
+    @property
     def model_kind(self) -> ModelKind:
         """Encoder, decoder or encoder-decoder."""
         return kind_of(self.config)

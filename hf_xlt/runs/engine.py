@@ -34,7 +34,7 @@ from hf_xlt.runs.kinds import Kind
 from hf_xlt.runs.plan import check_length, check_recipe, training_bytes
 from hf_xlt.runs.processes import by_main, main_first, processes
 from hf_xlt.runs.results import Results, Run, hardware
-from hf_xlt.runs.text import Measured, Text
+from hf_xlt.runs.text import Text
 from hf_xlt.runs.training.parts import write_adapters
 from hf_xlt.runs.training.stages import StageInputs, train_stage
 from hf_xlt.runs.work import Stamp, begin, end, folder_of, held, kept_on_failure
@@ -177,19 +177,10 @@ def prepare(
 def train(plan: Plan, variant: Variant, seed: int) -> Run:
     """Train one variant with one seed through all stages; what is already done is not done again."""
     folder = plan.folder(variant, seed)
-    record = folder / "run.json"
-    if (done := kept_run(record)) is not None:
+    if (done := kept_run(folder / "run.json")) is not None:
         return done
-    trained = train_stages(plan, variant, seed, folder)
-    run = Run(
-        curve=Curve(variant.name, seed, trained.points, trained.seconds),
-        rows=None if variant.transport is None else asdict(variant.transport.counts),
-        parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
-        continuations=continuations(trained.model, plan.text.tokenizer, plan.recipe.prompts),
-        retrieval=trained.measured.retrieval,
-        languages=trained.measured.languages,
-    )
-    by_main(lambda: keep_run(plan, trained, run, folder))
+    model, adapters, run = train_stages(plan, variant, seed, folder)
+    by_main(lambda: keep_run(plan, model, adapters, run, folder))
     return run
 
 
@@ -202,29 +193,20 @@ def kept_run(record: Path) -> Run | None:
         return None
 
 
-def keep_run(plan: Plan, trained: TrainedModel, run: Run, folder: Path) -> None:
+def keep_run(plan: Plan, model: PreTrainedModel, adapters: LoraModel | None, run: Run, folder: Path) -> None:
     """Write a trained model and then what was measured of it, and remove its training state."""
-    if trained.adapters is not None:
-        write_adapters(trained.adapters, folder / ADAPTERS)
+    if adapters is not None:
+        write_adapters(adapters, folder / ADAPTERS)
     published = plan.comparison.published
-    (trained.model if published is None else published(trained.model)).save_pretrained(folder / "model")
+    (model if published is None else published(model)).save_pretrained(folder / "model")
     write_whole(folder / "run.json", json.dumps(asdict(run)))
     shutil.rmtree(folder / "stages", ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class TrainedModel:
-    """What all stages leave: the model, what was measured on one axis of steps, seconds, adapters that are kept."""
-
-    model: PreTrainedModel
-    points: tuple[Point, ...]
-    measured: Measured
-    seconds: float
-    adapters: LoraModel | None
-
-
-def train_stages(plan: Plan, variant: Variant, seed: int, folder: Path) -> TrainedModel:
-    """Train through the stages."""
+def train_stages(
+    plan: Plan, variant: Variant, seed: int, folder: Path
+) -> tuple[PreTrainedModel, LoraModel | None, Run]:
+    """Train through the stages; the model, its adapters that are kept, and what was measured on one axis of steps."""
     model = variant.start(seed)
     text, stages, kind = plan.text, variant.stages or plan.recipe.stages, plan.comparison.model_kind
     validation = text.validation_set(kind)
@@ -254,4 +236,12 @@ def train_stages(plan: Plan, variant: Variant, seed: int, folder: Path) -> Train
             seconds, adapters = seconds + trained.seconds, trained.adapters
         if any(stage.name in later.follows for later in stages):
             states[stage.name] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return TrainedModel(model, tuple(points), measured, seconds, adapters)
+    run = Run(
+        curve=Curve(variant.name, seed, tuple(points), seconds),
+        rows=None if variant.transport is None else asdict(variant.transport.counts),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        continuations=continuations(model, text.tokenizer, plan.recipe.prompts),
+        retrieval=measured.retrieval,
+        languages=measured.languages,
+    )
+    return model, adapters, run

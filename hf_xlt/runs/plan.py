@@ -111,7 +111,8 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
     config = kind.shape(rows)
     check_length(kind.recipe.stages[0].sequence_length, config)
     variants, seeds = kind.variant_names(compare=compare), len(kind.recipe.seeds)
-    parameters, vocabulary = parameters_of(config)
+    model = without_weights(config)
+    parameters, vocabulary = model.num_parameters(), sum(table.numel() for table in vocabulary_parameters(model))
     return RunPlan(
         kind=kind.name,
         model=kind_of(config).name,
@@ -126,30 +127,20 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
 
 def check_length(length: int, config: PreTrainedConfig) -> None:
     """Refuse sequences that are longer than a model has positions for."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None:
+    if (positions := getattr(config, "max_position_embeddings", None)) is None:
         return
     for name, module in without_weights(config).named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             positions -= module.padding_idx + 1  # RoBERTa and its kin count from the padding id on
             break
     if length > positions:
-        raise InputError(
-            f"sequence_length is {length}; the model has {positions} positions",
-            value=length,
-            hint="Set it to at most that.",
-        )
+        problem = f"sequence_length is {length}; the model has {positions} positions"
+        raise InputError(problem, value=length, hint="Set it to at most that.")
 
 
 def training_bytes(config: PreTrainedConfig, runs: int) -> int:
     """Disk that training takes: a float32 model a run, and two training checkpoints with Adam's two moments."""
     return WEIGHT * without_weights(config).num_parameters() * (runs + 6)
-
-
-def parameters_of(config: PreTrainedConfig) -> tuple[int, int]:
-    """Parameters of a language model, and of these the rows of its vocabulary."""
-    model = without_weights(config)
-    return model.num_parameters(), sum(parameter.numel() for parameter in vocabulary_parameters(model))
 
 
 def without_weights(config: PreTrainedConfig) -> PreTrainedModel:

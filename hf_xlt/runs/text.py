@@ -18,6 +18,7 @@ from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
 from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.recipes.stage import LANGUAGES, Stage
+from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.results import LanguagePoint, RetrievalPoint
 
@@ -76,7 +77,7 @@ class Text(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class PackedText(Text):
-    """Packed text of the target language, or of source and target.
+    """Packed text of the target language, or of source and target; with two vocabularies, each masked by its own.
 
     Args:
         corpora: `target`, and for models of both languages `source` → packed training text.
@@ -87,7 +88,6 @@ class PackedText(Text):
     pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
-        """See `Text`; with two vocabularies, masked language modeling is of both."""
         name = kind.objective if stage.objective == "auto" else stage.objective
         return OBJECTIVES[name].of(Setting(self.tokenizer, self.source_tokenizer, self.position_offset))
 
@@ -117,33 +117,22 @@ def packed_text(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path)
     )
 
 
-def bilingual_text(
-    inputs: Inputs,
-    tokenizer: PreTrainedTokenizerBase,
-    cache: Path,
-    source_tokenizer: PreTrainedTokenizerBase | None,
-    position_offset: int,
-) -> PackedText:
-    """The corpora of both languages, packed, and the translation pairs that stages ask for, aligned token by token.
-
-    Arguments as in `Text`; `cache` is a folder for the Arrow files.
-    """
-    length = inputs.recipe.stages[0].sequence_length
-    limit = inputs.data.max_sequences
-    corpora = {
-        "source": pack(inputs.source_split, source_tokenizer or tokenizer, length, limit, cache, lang_id=0),
-        "target": pack(inputs.split, tokenizer, length, limit, cache, lang_id=1),
-    }
+def bilingual_text(inputs: Inputs, comparison: Comparison, cache: Path) -> PackedText:
+    """The corpora of both languages, packed, and the translation pairs that stages ask for, aligned token by token."""
+    length, limit = inputs.recipe.stages[0].sequence_length, inputs.data.max_sequences
+    tokenizer, source_tokenizer = comparison.tokenizer, comparison.source_tokenizer
+    target = pack(inputs.split, tokenizer, length, limit, cache, lang_id=1)
+    source = pack(inputs.source_split, source_tokenizer or tokenizer, length, limit, cache, lang_id=0)
     return PackedText(
         tokenizer=tokenizer,
-        corpora=corpora,
+        corpora={"source": source, "target": target},
         validation_lines=tuple(inputs.split.held_out_lines()),
         length=length,
-        sequences=len(corpora["target"]),
-        tokens=len(corpora["target"]) * length,
+        sequences=len(target),
+        tokens=len(target) * length,
         pairs=_aligned(inputs, tokenizer, length, cache),
         source_tokenizer=source_tokenizer,
-        position_offset=position_offset,
+        position_offset=comparison.position_offset,
     )
 
 

@@ -109,10 +109,7 @@ class Multilingual(Kind):
         return Comparison(tokenizer, config, tuple(variants), source_tokenizer, published)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        offset = cast(TreLMConfig, comparison.config).position_offset
-        tokenizer = comparison.tokenizer
-        ids, cache = self.ids(tokenizer), work / "packed"
-        return read_languages(self.inputs, tokenizer, ids, offset, cache, comparison.source_tokenizer)
+        return read_languages(self.inputs, comparison, self.ids(comparison.tokenizer), work / "packed")
 
     def config(self, tokenizer: PreTrainedTokenizerBase) -> TreLMConfig:
         """The configuration of the new model, its vocabulary and special ids those of a tokenizer."""

@@ -113,8 +113,7 @@ class OfTwoLanguages(Kind):
         return Variant(name, seeded(lambda: self.model(transport, **tokens)), transport)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        offset = getattr(comparison.config, "position_offset", 0)
-        return bilingual_text(self.inputs, comparison.tokenizer, work / "packed", comparison.source_tokenizer, offset)
+        return bilingual_text(self.inputs, comparison, work / "packed")
 
 
 class TreLM(OfTwoLanguages):
