@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 from transformers import AutoModelForMaskedLM
 
+from hf_xlt.arguments import require_one_of
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
-from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import continuations
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.files.folders import folder_in_place
@@ -49,12 +49,8 @@ DEMONSTRATIONS = {
     "trelm": Demonstration(
         FOLDER / "demo_trelm.yaml",
         {"source": "encoder"},
-        {
-            "corpus": "train.de.txt",
-            "source_corpus": "train.en.txt",
-            "held_out": "held_out.de.txt",
-            "parallel": "train.en-de.tsv",
-        },
+        {"corpus": "train.de.txt", "source_corpus": "train.en.txt"}
+        | {"held_out": "held_out.de.txt", "parallel": "train.en-de.tsv"},
         "hf-xlt run trelm --source google-bert/bert-base-cased --languages en de --corpus YOUR-GERMAN.txt.gz "
         "--source-corpus YOUR-ENGLISH.txt.gz --parallel YOUR-PAIRS.tsv --output bert-english-german --compare",
     ),
@@ -63,13 +59,13 @@ DEMONSTRATIONS = {
 
 def demo_recipe(name: str, text: Path, seeds: int) -> Recipe:
     """The recipe of one of `DEMONSTRATIONS`, its paths filled in; `text` is the folder that `write_text` writes."""
-    if name not in DEMONSTRATIONS:
-        raise InputError(f"No demonstration of {name!r}; choose one of {', '.join(DEMONSTRATIONS)}.")
+    require_one_of("demonstration", name, DEMONSTRATIONS)
     shown = DEMONSTRATIONS[name]
     given = {role: FOLDER / folder for role, folder in shown.models.items()}
     given |= {f"data.{part}": text / file for part, file in shown.text.items()}
     recipe = load_recipe(shown.recipe, [f"{key}={value}" for key, value in given.items()])
-    return recipe.replace(seeds=tuple(range(seeds)), prompts=_beginnings() if "helper" in shown.models else ())
+    beginnings = tuple(" ".join(sentence.split()[:3]) for sentence in sentences("de", "held_out")[:3])
+    return recipe.replace(seeds=tuple(range(seeds)), prompts=beginnings if "helper" in shown.models else ())
 
 
 def write_text(folder: Path) -> None:
@@ -99,22 +95,17 @@ def run_demo(
     else:
         show_continuations(results, console)
         reopen(model, results, console)
-    console.print(
-        f"\nIn {model}: README.md (the card), learning_curves.png, results.json, recipe.yaml.",
-        soft_wrap=True,
-        markup=False,
-    )
-    console.print(
-        f"The same with checkpoints from the Hub:\n  {DEMONSTRATIONS[name].next}", soft_wrap=True, highlight=False
-    )
+    files = "README.md (the card), learning_curves.png, results.json, recipe.yaml"
+    console.print(f"\nIn {model}: {files}.", soft_wrap=True, markup=False)
+    again = f"The same with checkpoints from the Hub:\n  {DEMONSTRATIONS[name].next}"
+    console.print(again, soft_wrap=True, highlight=False)
     return results
 
 
 def show_origins(model: Path, console: Console) -> None:
     """What rows of a few German words are made of."""
     transport = Transport.load(model / TRANSPORT_FILE)
-    counts = asdict(transport.counts)
-    origins = ", ".join(f"{count:,} {origin}" for origin, count in counts.items() if count)
+    origins = ", ".join(f"{count:,} {origin}" for origin, count in asdict(transport.counts).items() if count)
     console.print(f"\nRows of the German model: {origins}. What some of them are made of:")
     console.print(explanation_table(transport, [word for word in EXPLAINED if word in transport.target_names], k=5))
 
@@ -162,8 +153,3 @@ def show_translations(model: Path, console: Console) -> None:
         f"by chance {1 / vectors['de'].shape[1]:.1%}.",
         markup=False,
     )
-
-
-def _beginnings() -> tuple[str, ...]:
-    """The first words of three held-out sentences."""
-    return tuple(" ".join(sentence.split()[:3]) for sentence in sentences("de", "held_out")[:3])

@@ -129,7 +129,7 @@ def interrupt(*_: object) -> None:
         ("wechsel", ["data.source_vectors=null"], "wechsel needs vectors of the source language.*--source-vectors"),
         ("pooled", ["data.dictionary=null", "data.parallel=null"], "pooled needs evidence.*--dictionary. or"),
         ("pooled", ["data.dictionary=none.tsv"], "none.tsv is not a file; .*--dictionary"),
-        ("pooled", ["source=null"], "pooled needs a source checkpoint; expected a Hub id or a folder"),
+        ("pooled", ["source=null"], "pooled needs a source checkpoint. .*--source"),
         ("pooled", ["initializer.weight=2"], "pooled has no option 'weight'. Did you mean 'weights'.*keep_length"),
         ("pooled", ["initializer.weights.links=-1"], "weight of links is -1"),
         ("pooled", ["initializer.method=magic"], "initializer.method is 'magic'"),

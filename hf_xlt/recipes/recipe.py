@@ -103,14 +103,10 @@ class NewTokenizer(Settings):
         one_of("family", self.family, (*FAMILIES, SOURCE_FAMILY))
         check_numbers(self.vocab_size, self.min_frequency)
         if self.added and self.family != SOURCE_FAMILY:
-            raise SettingError("family", f"is {self.family!r}", expected=f"{SOURCE_FAMILY!r} with added")
+            raise SettingError("family", value=self.family, expected=f"{SOURCE_FAMILY!r} with added")
         if self.added and (self.lowercase is not None or self.strip_accents):
-            raise SettingError(
-                "added",
-                "keeps the source's tokenizer as it is",
-                value=self.added,
-                hint="Leave lowercase and strip_accents out.",
-            )
+            problem, hint = "keeps the source's tokenizer as it is", "Leave lowercase and strip_accents out."
+            raise SettingError("added", problem, value=self.added, hint=hint)
         return self
 
 
@@ -130,8 +126,7 @@ class TreLMOptions(Settings):
     @model_validator(mode="after")
     def _of_two_languages(self) -> TreLMOptions:
         if not len(set(self.languages)) == len(self.languages) == 2:
-            shown = list(self.languages)
-            raise SettingError("languages", f"is {shown}", value=self.languages, expected="two different languages")
+            raise SettingError("languages", value=self.languages, expected="two different languages")
         return self
 
 
@@ -224,14 +219,14 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
         if self.license_name is not None and self.license != OTHER:
-            raise SettingError("license", f"is {self.license!r}", expected=f"{OTHER!r}, as it has a license_name")
+            raise SettingError("license", value=self.license, expected=f"{OTHER!r}, as it has a license_name")
         for key, options in self._methods():
             if not isinstance(options.get("method"), str):
-                raise SettingError(key, f"is {dict(options)}", value=options, expected="a method, e.g. clp")
+                raise SettingError(key, value=dict(options), expected="a method, e.g. clp")
         if self.model is not None and not isinstance(self.model.get("model_type"), str):
-            raise SettingError("model", f"is {dict(self.model)}", value=self.model, expected="a model_type, e.g. llama")
+            raise SettingError("model", value=dict(self.model), expected="a model_type, e.g. llama")
         if len(set(self.seeds)) != len(self.seeds):
-            raise SettingError("seeds", f"is {list(self.seeds)}", value=self.seeds, expected="each once")
+            raise SettingError("seeds", value=self.seeds, expected="each once")
         self._check_stages()
         return self
 
@@ -246,25 +241,20 @@ class Recipe(Settings):
         yield from ((f"alternatives.{number}", options) for number, options in enumerate(self.alternatives))
 
     def _check_stages(self) -> None:
-        names = [stage.name for stage in self.stages]
+        names, length = [stage.name for stage in self.stages], self.stages[0].sequence_length
         for number, stage in enumerate(self.stages):
             key, earlier = f"stages.{number}", names[:number]
             if stage.name in earlier:
-                raise SettingError(f"{key}.name", f"is {stage.name!r}", value=stage.name, expected="a name of its own")
-            if stage.combine is None and stage.sequence_length != self.stages[0].sequence_length:
-                length = self.stages[0].sequence_length
-                raise SettingError(
-                    f"{key}.sequence_length",
-                    f"is {stage.sequence_length}",
-                    value=stage.sequence_length,
-                    expected=f"{length} as in the first stage",
-                )
+                raise SettingError(f"{key}.name", value=stage.name, expected="a name of its own")
+            if stage.combine is None and stage.sequence_length != length:
+                expected = f"{length} as in the first stage"
+                raise SettingError(f"{key}.sequence_length", value=stage.sequence_length, expected=expected)
             for name in stage.follows:
                 if name not in earlier:
                     known = ", ".join(earlier) or "none before it"
                     raise SettingError(key, f"follows {name!r}", value=name, expected=f"an earlier stage ({known})")
             if stage.adapters == "kept" and number + 1 < len(names):
-                raise SettingError(f"{key}.adapters", "is 'kept'", value="kept", expected="'merged' before the last")
+                raise SettingError(f"{key}.adapters", value="kept", expected="'merged' before the last")
 
     @property
     def methods(self) -> tuple[str, ...]:

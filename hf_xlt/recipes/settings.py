@@ -10,11 +10,11 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
 
+from hf_xlt.arguments import MOST, MOST_SEED
 from hf_xlt.errors import InputError
 from hf_xlt.files.printable import shortened
 
 LONGEST_NAME = 100
-MOST = 2**31 - 1  # steps, examples, bytes of a batch: more is a slip of the pen
 
 _NAME = re.compile(r"\w(?:[\w .+-]*\w)?")
 _KEPT_BY_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
@@ -107,10 +107,8 @@ def _key(place: tuple[int | str, ...]) -> str:
 def _expected(complaint: ErrorDetails) -> str:
     if (known := _EXPECTED.get(complaint["type"])) is None:
         return complaint["msg"].removeprefix("Input should be ")
-    limits = complaint.get("ctx", {}).items()
-    return known.format(
-        **{name: f"{limit:,}".removesuffix(".0") for name, limit in limits if isinstance(limit, int | float)}
-    )
+    limits = {name: limit for name, limit in complaint.get("ctx", {}).items() if isinstance(limit, int | float)}
+    return known.format(**{name: f"{limit:,}".removesuffix(".0") for name, limit in limits.items()})
 
 
 def unknown(key: str, known: Collection[str]) -> SettingError:
@@ -145,4 +143,4 @@ Name = Annotated[str, AfterValidator(check_name)]
 Count = Annotated[int, Field(gt=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every library that draws something takes
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]

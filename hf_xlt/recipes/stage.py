@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from transformers import SchedulerType, TrainingArguments
 
+from hf_xlt.arguments import MOST
 from hf_xlt.data.objectives import OBJECTIVES
 from hf_xlt.errors import InputError
-from hf_xlt.recipes.settings import MOST, Count, Name, Positive, SettingError, Settings, Several, one_of, unknown
+from hf_xlt.recipes.settings import Count, Name, Positive, SettingError, Settings, Several, one_of, unknown
 
 Language = Literal["source", "target"]
 LANGUAGES: tuple[Language, ...] = ("source", "target")
@@ -26,6 +27,11 @@ FORMER = {
     "schedule": "lr_scheduler_type",
     "compile": "torch_compile",
 }
+# Settings of a stage that are `TrainingArguments` as they are.
+PASSED_ON = (
+    *("max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("learning_rate", "lr_scheduler_type", "bf16"),
+)
 # `TrainingArguments` that a run sets itself, and in their place: what the user sets.
 OWN = {
     **dict.fromkeys(("output_dir", "do_train", "do_eval", "do_predict", "resume_from_checkpoint"), ""),
@@ -41,9 +47,7 @@ OWN = {
     "warmup_steps": "warmup_ratio",
 }
 
-
 _FORMER_KEY = re.compile(rf"((?:stages\.\d+|training)\.)({'|'.join(FORMER)})(?==)")
-
 _FORMER_PRECISION = re.compile(r"((?:stages\.\d+|training)\.)precision=(float32|bfloat16)$")
 
 
@@ -56,16 +60,16 @@ def of_today(override: str) -> str:
 def renamed(stage: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a stage by the names that they have today; one under two names is refused."""
     named = dict(stage)
-    for former, name in FORMER.items():
-        if former in named:
-            if name in named:
-                raise SettingError(former, f"is another name of {name}", hint="Give one of them.")
-            named[name] = named.pop(former)
-    if (precision := named.pop("precision", None)) is not None:
-        one_of("precision", precision, ("float32", "bfloat16"))
-        if "bf16" in named:
-            raise SettingError("precision", "is another name of bf16", hint="Give one of them.")
-        named["bf16"] = precision == "bfloat16"
+    for former, name in (FORMER | {"precision": "bf16"}).items():
+        if former not in named:
+            continue
+        if name in named:
+            raise SettingError(former, f"is another name of {name}", hint="Give one of them.")
+        value = named.pop(former)
+        if former == "precision":
+            one_of("precision", value, ("float32", "bfloat16"))
+            value = value == "bfloat16"
+        named[name] = value
     return named
 
 
@@ -74,14 +78,6 @@ class Halves(Settings):
 
     lower: str
     upper: str
-
-
-# What a setting that is passed on must be, by the type of its default.
-_KINDS: dict[type, str] = {bool: "true or false", int: "a number", float: "a number"}
-
-
-def _is_a(value: object, kind: type) -> bool:
-    return isinstance(value, bool) if kind is bool else isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _stage_name(name: str) -> str:
@@ -168,33 +164,32 @@ class Stage(Settings):
 
     @model_validator(mode="after")
     def _checked(self) -> Stage:
+        self._check_passed_on()
+        if self.lora_rank != 16 and self.trains != "lora":
+            raise SettingError("lora_rank", value=self.lora_rank, expected="it only where trains is 'lora'")
+        if self.temperature != 0.05 and not self.distils:
+            raise SettingError("temperature", value=self.temperature, expected="it only where a stage distils")
+        one_of("lr_scheduler_type", self.lr_scheduler_type, [schedule.value for schedule in SchedulerType])
+        if self.on_pairs and len(set(self.languages)) != 2:
+            expected = f"two for {self.objective}: the one that is read and the one that is predicted"
+            raise SettingError("languages", value=self.languages, expected=expected)
+        if self.adapters == "kept" and (self.trains != "lora" or self.distils):
+            why = "as a sentence encoder keeps none" if self.distils else f"as it trains {self.trains}, not lora"
+            raise SettingError("adapters", value="kept", expected=f"'merged', {why}")
+        return self
+
+    def _check_passed_on(self) -> None:
         defaults = {field.name: field.default for field in fields(TrainingArguments)}
-        known = defaults.keys()
         for key, value in (self.model_extra or {}).items():
             if key in OWN:
                 hint = f"Use {OWN[key]} in its place." if OWN[key] else "Leave it out."
                 raise SettingError(key, "is set by the run", value=key, hint=hint)
-            if key not in known:
-                raise unknown(key, (*type(self).model_fields, *FORMER, *(known - OWN.keys())))
-            for kind, expected in _KINDS.items():
-                if type(defaults[key]) is kind and not _is_a(value, kind):
-                    raise SettingError(key, f"is {value!r}", value=value, expected=expected)
-        if self.lora_rank != 16 and self.trains != "lora":
-            raise SettingError("lora_rank", f"is {self.lora_rank}", expected="it only where trains is 'lora'")
-        if self.temperature != 0.05 and not self.distils:
-            raise SettingError("temperature", f"is {self.temperature}", expected="it only where a stage distils")
-        one_of("lr_scheduler_type", self.lr_scheduler_type, [schedule.value for schedule in SchedulerType])
-        if self.on_pairs and len(set(self.languages)) != 2:
-            raise SettingError(
-                "languages",
-                f"is {list(self.languages)}",
-                value=self.languages,
-                expected=f"two for {self.objective}: the one that is read and the one that is predicted",
-            )
-        if self.adapters == "kept" and (self.trains != "lora" or self.distils):
-            why = "as a sentence encoder keeps none" if self.distils else f"as it trains {self.trains}, not lora"
-            raise SettingError("adapters", "is 'kept'", value="kept", expected=f"'merged', {why}")
-        return self
+            if key not in defaults:
+                raise unknown(key, (*type(self).model_fields, *FORMER, *(defaults.keys() - OWN.keys())))
+            if type(defaults[key]) is bool and not isinstance(value, bool):
+                raise SettingError(key, value=value, expected="true or false")
+            if type(defaults[key]) in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise SettingError(key, value=value, expected="a number")
 
     def replace(self, **changes: Any) -> Self:
         """The same with other settings, by their names of today or by former ones."""
@@ -220,17 +215,9 @@ class Stage(Settings):
     @property
     def training_arguments(self) -> dict[str, Any]:
         """What of `TrainingArguments` the stage sets, by their names there."""
-        names = (
-            "max_steps",
-            "per_device_train_batch_size",
-            "gradient_accumulation_steps",
-            "learning_rate",
-            "lr_scheduler_type",
-            "bf16",
-        )
-        given = {name: getattr(self, name) for name in names} | dict(self.model_extra or {})
+        passed_on = {name: getattr(self, name) for name in PASSED_ON} | dict(self.model_extra or {})
         decay = 0.0 if self.trains == "new-rows" else self.weight_decay
-        return given | {"weight_decay": decay, "warmup_steps": int(self.warmup_ratio * self.max_steps)}
+        return passed_on | {"weight_decay": decay, "warmup_steps": int(self.warmup_ratio * self.max_steps)}
 
     @property
     def batch_size(self) -> int:
