@@ -159,8 +159,7 @@ def run(
     helper: Helper = None,
     donor: Donor = None,
     corpus: Annotated[
-        list[str] | None,
-        typer.Option(help="Text to train on: a file or a Hub dataset id. May be given several times."),
+        list[str] | None, typer.Option(help="Text to train on: a file or a Hub dataset id. May be given several times.")
     ] = None,
     source_corpus: Annotated[
         str | None, typer.Option(help="The same in the source language, for trelm and ramen.")
@@ -283,8 +282,7 @@ def tokenizer(
         typer.Option("--lowercase/--cased", help="Make capital letters small; unless given, as --like does, or not."),
     ] = None,
     strip_accents: Annotated[
-        bool,
-        typer.Option("--strip-accents/--keep-accents", help="Take accents, vowel signs and tone marks away."),
+        bool, typer.Option("--strip-accents/--keep-accents", help="Take accents, vowel signs and tone marks away.")
     ] = False,
     overwrite: Overwrite = False,
     trust_remote_code: Trust = False,

@@ -33,12 +33,7 @@ def blocks(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
 
 
 def pack(
-    split: Split,
-    tokenizer: PreTrainedTokenizerBase,
-    length: int,
-    limit: int,
-    cache: Path,
-    lang_id: int | None = None,
+    split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: int, cache: Path, lang_id: int | None = None
 ) -> Dataset:
     """The training lines of a split as a memory-mapped dataset of full sequences: `input_ids`, int32 `(length,)`.
 

@@ -127,10 +127,7 @@ def trade_off(results: Results) -> tuple[Panel, ...]:
     first = next(iter(final_bits(next(iter(runs.values()))[0])))
     bits = {method: [final_bits(run)[first] for run in found] for method, found in runs.items()}
     gaps = {method: [transfer_gap(run) for run in found] for method, found in runs.items()}
-    panels = (
-        Panel(f"Generalization: {first}", BITS, bits),
-        Panel(f"Transfer gap: others above {first}", BITS, gaps),
-    )
+    panels = (Panel(f"Generalization: {first}", BITS, bits), Panel(f"Transfer gap: others above {first}", BITS, gaps))
     retrieval = {method: [_precision(run) for run in found if run.retrieval] for method, found in runs.items()}
     if not all(retrieval.values()):
         return panels
