@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from hf_xlt.checkpoint.open import Checkpoint as Checkpoint
     from hf_xlt.checkpoint.rewrite import revocabulary as revocabulary
     from hf_xlt.checkpoint.tokenizer import open_tokenizer as open_tokenizer
-    from hf_xlt.data.frequency import frequency_order as frequency_order
-    from hf_xlt.data.joint_tokenizer import train_joint_tokenizer as train_joint_tokenizer
+    from hf_xlt.data.multilingual import train_joint_tokenizer as train_joint_tokenizer
     from hf_xlt.data.objectives import DataCollatorForCdLM as DataCollatorForCdLM
     from hf_xlt.data.objectives import DataCollatorForDistillation as DataCollatorForDistillation
     from hf_xlt.data.objectives import DataCollatorForMultilingualMLM as DataCollatorForMultilingualMLM
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from hf_xlt.data.pairs import aligned_pairs as aligned_pairs
     from hf_xlt.data.pairs import tokenized as tokenized
     from hf_xlt.data.sampling import language_probabilities as language_probabilities
+    from hf_xlt.data.token_stream import frequency_order as frequency_order
     from hf_xlt.errors import InputError as InputError
     from hf_xlt.evaluation.compare import compare_results as compare_results
     from hf_xlt.evaluation.config import EvaluationConfig as EvaluationConfig
@@ -97,12 +97,12 @@ _NAMES = {
     "checkpoint.open": "Checkpoint",
     "checkpoint.rewrite": "revocabulary",
     "checkpoint.tokenizer": "open_tokenizer",
-    "data.frequency": "frequency_order",
-    "data.joint_tokenizer": "train_joint_tokenizer",
+    "data.multilingual": "train_joint_tokenizer",
     "data.objectives": "DataCollatorForCdLM DataCollatorForDistillation DataCollatorForMultilingualMLM "
     "DataCollatorForTLM Objective register_objective",
     "data.pairs": "aligned_pairs tokenized",
     "data.sampling": "language_probabilities",
+    "data.token_stream": "frequency_order",
     "errors": "InputError",
     "evaluation.compare": "compare_results",
     "evaluation.config": "EvaluationConfig FineTuningConfig ModelSpec",

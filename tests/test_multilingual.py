@@ -6,8 +6,7 @@ import tiny
 import torch
 from transformers import Trainer, TrainingArguments
 
-from hf_xlt.data.joint_tokenizer import train_joint_tokenizer
-from hf_xlt.data.multilingual import MultilingualText
+from hf_xlt.data.multilingual import MultilingualText, train_joint_tokenizer
 from hf_xlt.data.objectives import IGNORED, DataCollatorForMultilingualMLM, DataCollatorForTLM, MaskedLM
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import ParallelText

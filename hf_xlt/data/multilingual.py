@@ -1,23 +1,25 @@
-"""The text of a model of many languages: one corpus a language, and parallel text of some of them."""
+"""The text of a model of many languages, one corpus a language and parallel text of some, and their joint tokenizer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from hf_xlt.arguments import require_one_of, require_share
-from hf_xlt.data.joint_tokenizer import smoothed_lines
+from hf_xlt.arguments import checked, require_one_of, require_share
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized_pairs
 from hf_xlt.data.sampling import MixedStream, language_probabilities
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import ParallelText
 from hf_xlt.files.corpora import Split
+from hf_xlt.tokenizers.train import train_tokenizer
 
 LanguagePair = tuple[str, str]
 
@@ -55,19 +57,12 @@ class PackedLanguages:
 
 @dataclass(frozen=True)
 class MultilingualText:
-    """One corpus a language, and parallel text of some of them.
+    """One corpus a language, and parallel text of some of them."""
 
-    Args:
-        splits: Language → which lines of its corpus to train on; a language's id is its place here.
-        parallel: Two languages → sentences of the first and their translations into the second.
-        alpha: How far sampling follows the languages' sizes: 1 wholly, 0 not at all.
-        pair_share: Part of the examples that are translation pairs, where there are any.
-    """
-
-    splits: Mapping[str, Split]
-    parallel: Mapping[LanguagePair, ParallelText] = field(default_factory=dict)
-    alpha: float = 0.7
-    pair_share: float = 0.5
+    splits: Mapping[str, Split]  # language → which lines of its corpus to train on; its id is its place here
+    parallel: Mapping[LanguagePair, ParallelText] = field(default_factory=dict)  # of a first and a second language
+    alpha: float = 0.7  # how far languages are sampled by their size: 1 wholly, 0 not at all
+    pair_share: float = 0.5  # part of the examples that are translation pairs, where there are any
 
     def __post_init__(self) -> None:
         if not self.splits:
@@ -97,3 +92,46 @@ class MultilingualText:
         both = tokenized_pairs(self.parallel[pair].pairs, tokenizer, length)
         numbers = list(self.splits).index(pair[0]), list(self.splits).index(pair[1])
         return aligned_pairs(both, [np.empty((0, 2))] * len(both), tokenizer, numbers, cache)
+
+
+@checked
+def train_joint_tokenizer(
+    splits: Mapping[str, Split], alpha: float, vocab_size: int, family: str
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer on the training lines of one corpus a language, see `smoothed_lines`.
+
+    Args:
+        splits: Language → which lines to train on.
+        alpha: How far sampling follows the sizes of the corpora: 1 wholly, 0 not at all.
+        vocab_size: Number of entries wanted.
+        family: As for `train_tokenizer`.
+    """
+    return train_tokenizer(smoothed_lines(splits, alpha), vocab_size, family)
+
+
+def smoothed_lines(splits: Mapping[str, Split], alpha: float) -> Iterator[str]:
+    """The training lines of all languages, sampled by `language_probabilities` of their numbers of characters.
+
+    There are as many characters in all as the corpora have. The lines of a language are left out or repeated evenly:
+    of any run of them, each comes as often as the language's rate says, rounded up or down. So nothing is drawn, and
+    a language's share of the lines read is exact to one line. The corpora are streamed, twice: once to be counted.
+    """
+    require_share("alpha", alpha)
+    sizes = {}
+    for language, split in splits.items():
+        lines = tqdm(split.training_lines(), desc=f"counting {language}", unit=" lines", disable=None)
+        sizes[language] = sum(map(len, lines))
+    total = sum(sizes.values())
+    rates = {
+        language: probability * total / sizes[language]
+        for language, probability in language_probabilities(sizes, alpha).items()
+    }
+    return chain.from_iterable(_at_rate(split.training_lines(), rates[language]) for language, split in splits.items())
+
+
+def _at_rate(lines: Iterable[str], rate: float) -> Iterator[str]:
+    given = 0
+    for number, line in enumerate(lines, start=1):
+        due = round(rate * number)
+        yield from repeat(line, due - given)
+        given = due

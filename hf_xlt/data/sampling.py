@@ -102,19 +102,16 @@ class MixedStream(Stream):
         self.schedule = Schedule(tuple(probabilities), length, seed)
         self.seed = seed
         counts = self.schedule.counts(length)
+        # A seed for each dataset: corpora of equal length, which may be translations, differ in order.
+        seeds = [np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1)[0] for number in range(len(parts))]
         self.streams = [
-            ShuffledStream(part, int(count), _own_seed(seed, number))
-            for number, (part, count) in enumerate(zip(parts, counts, strict=True))
+            ShuffledStream(part, int(count), int(own)) for part, count, own in zip(parts, counts, seeds, strict=True)
         ]
 
     def __len__(self) -> int:
         return self.schedule.length
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        return self.__getitems__([position])[0]
-
     def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
-        """The examples of a batch, those of a dataset read at once (torch's `DataLoader` calls this)."""
         places = self.schedule.places(positions)
         examples: dict[int, dict[str, Any]] = {}
         for part in np.unique(places[:, 0]):
@@ -122,8 +119,3 @@ class MixedStream(Stream):
             read = self.streams[part].__getitems__(places[here, 1].tolist())
             examples |= zip(here.tolist(), read, strict=True)
         return [examples[i] | {"key": (self.seed, position)} for i, position in enumerate(positions)]
-
-
-def _own_seed(seed: int, number: int) -> int:
-    """A seed for one of several datasets: corpora of equal length, which may be translations, differ in order."""
-    return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1)[0])

@@ -18,7 +18,11 @@ class Stream(TorchDataset, ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def __getitem__(self, position: int) -> dict[str, Any]: ...
+    def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
+        """The examples of a batch, read at once (torch's `DataLoader` calls this where it exists)."""
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        return self.__getitems__([position])[0]
 
 
 class ShuffledStream(Stream):
@@ -39,11 +43,7 @@ class ShuffledStream(Stream):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        return self.__getitems__([position])[0]
-
     def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
-        """The examples of a batch, read at once (torch's `DataLoader` calls this where it exists)."""
         columns = self.packed[[self._row(position) for position in positions]]
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
         return [row | {"key": (self.seed, position)} for row, position in zip(rows, positions, strict=True)]
@@ -67,6 +67,6 @@ class AlternatingStream(Stream):
     def __len__(self) -> int:
         return sum(len(stream) for stream in self.streams)
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        index, turn = divmod(position, len(self.streams))
-        return self.streams[turn][index]
+    def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
+        turns = len(self.streams)
+        return [self.streams[position % turns][position // turns] for position in positions]

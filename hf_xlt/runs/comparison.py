@@ -21,21 +21,13 @@ from hf_xlt.transport import Transport
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to begin.
+    """A way to begin."""
 
-    Args:
-        name: As shown in tables.
-        start: Seed → starting model in float32.
-        transport: How target rows come about; None for a new model.
-        stages: What it is trained in, where that is not the recipe's stages.
-        notices: What the card says of its rows.
-    """
-
-    name: str
-    start: Callable[[int], PreTrainedModel]
-    transport: Transport | None = None
-    stages: tuple[Stage, ...] = ()
-    notices: tuple[str, ...] = ()
+    name: str  # as shown in tables
+    start: Callable[[int], PreTrainedModel]  # seed → starting model in float32
+    transport: Transport | None = None  # how target rows come about; None for a new model
+    stages: tuple[Stage, ...] = ()  # what it is trained in, where that is not the recipe's stages
+    notices: tuple[str, ...] = ()  # what the card says of its rows
 
 
 @dataclass(frozen=True)

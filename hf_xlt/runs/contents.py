@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,29 @@ def contents_of(given: Mapping[str, Any]) -> dict[str, str]:
     `given` are names of inputs, several in a list or a mapping. Nothing is refused: an input that is not there has an
     empty content, and whoever reads it says so.
     """
-    return {where: commit_in(place.partition(":")[0]) or content_of(_here(place)) for where, place in _places(given)}
+    found = {}
+    for where, place in flat(given).items():
+        if isinstance(place, str | Path):
+            path, name = Path(place).expanduser(), str(place)
+            found[where] = commit_in(name.partition(":")[0]) or content_of(path if path.exists() else file_of(name))
+    return found
+
+
+def flat(data: Any, where: str = "") -> dict[str, Any]:
+    """Plain data as dotted name → value, an empty mapping or list among these."""
+    if not isinstance(data, Mapping | list | tuple) or not data:
+        return {where: data} if where else {}
+    items = data.items() if isinstance(data, Mapping) else enumerate(data)
+    return {
+        name: inner
+        for key, value in items
+        for name, inner in flat(value, f"{where}.{key}" if where else str(key)).items()
+    }
 
 
 def pinned_corpus(name: str) -> str:
     """The name of a corpus, with its commit if it is on the Hub."""
     return name if Path(name).expanduser().exists() else Corpus(name).pinned().name
-
-
-def _here(place: str) -> Path:
-    path = Path(place).expanduser()
-    return path if path.exists() else file_of(place)
 
 
 def each(change: Callable[[str], str], given: Any) -> Any:
@@ -56,13 +68,3 @@ def each(change: Callable[[str], str], given: Any) -> Any:
     if isinstance(given, list | tuple):
         return type(given)(each(change, value) for value in given)
     return given if given is None else change(given)
-
-
-def _places(given: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    """The names in plain data, and where they stand."""
-    if isinstance(given, Mapping | list | tuple):
-        items = given.items() if isinstance(given, Mapping) else enumerate(given)
-        for key, value in items:
-            yield from _places(value, f"{where}.{key}" if where else str(key))
-    elif given is not None:
-        yield where, str(given)

@@ -59,18 +59,12 @@ class LanguagesText(Text):
     """What every stage and every variant of a run on many languages shares.
 
     Where the first language has a vocabulary of its own, `source_tokenizer` is the joint one once more.
-
-    Args:
-        packed: What is trained on.
-        lines: Language → validation lines.
-        ids: What the model reads and writes.
-        translations: Two languages → sentences of the first and their translations, which are not trained on.
     """
 
-    packed: PackedLanguages
-    lines: Mapping[str, tuple[str, ...]]
-    ids: TokenIds
-    translations: Mapping[LanguagePair, Sequence[tuple[str, str]]]
+    packed: PackedLanguages  # what is trained on
+    lines: Mapping[str, tuple[str, ...]]  # language → validation lines
+    ids: TokenIds  # what the model reads and writes
+    translations: Mapping[LanguagePair, Sequence[tuple[str, str]]]  # pairs that are not trained on
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
         """Masked language modeling, of pairs as translation language modeling."""

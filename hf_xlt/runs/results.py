@@ -31,43 +31,29 @@ class LanguagePoint(Point):
 
 @dataclass(frozen=True)
 class RetrievalPoint:
-    """P@1 of validation pairs after a number of training steps, found among each other.
-
-    Args:
-        step: Training steps.
-        to_source: Share of target sentences whose nearest source sentence is their translation.
-        from_source: The other way round.
-        cosine: The mean cosine of a sentence and its translation; None where it was not measured.
-        margin: By how much the translation is nearer than the nearest other sentence, in cosines; a mean, likewise.
-    """
+    """P@1 of validation pairs after a number of training steps, found among each other; cosines where measured."""
 
     step: int
-    to_source: float
-    from_source: float
-    cosine: float | None = None
-    margin: float | None = None
+    to_source: float  # share of target sentences whose nearest source sentence is their translation
+    from_source: float  # the other way round
+    cosine: float | None = None  # the mean of a sentence and its translation
+    margin: float | None = None  # by how much the translation is nearer than the nearest other sentence, a mean
 
 
 @dataclass(frozen=True)
 class Run:
-    """One method trained with one seed: its curve, and what it writes after the recipe's prompts.
+    """One method trained with one seed.
 
-    Args:
-        curve: Held-out quality by steps.
-        rows: How many target rows were copied, mixed and drawn; None for a new model.
-        parameters: Number of parameters.
-        continuations: Prompt → greedy continuation; empty unless the model is a decoder.
-        retrieval: Where there are held-out translations, how well they find each other, before training and after
-            every stage.
-        languages: Of a model of many languages, its held-out quality in each of them, likewise; the first one first.
+    Where there are held-out translations or several languages, `retrieval` and `languages` are measured before training
+    and after every stage.
     """
 
-    curve: Curve
-    rows: Mapping[str, int] | None
+    curve: Curve  # held-out quality by steps
+    rows: Mapping[str, int] | None  # how many target rows were copied, mixed and drawn; None for a new model
     parameters: int
-    continuations: Mapping[str, str]
+    continuations: Mapping[str, str]  # prompt → greedy continuation; empty unless the model is a decoder
     retrieval: tuple[RetrievalPoint, ...] = ()
-    languages: tuple[LanguagePoint, ...] = ()
+    languages: tuple[LanguagePoint, ...] = ()  # the first one first
 
     def __repr__(self) -> str:
         return f"Run({self.curve.method!r}, seed {self.curve.seed}, {self.parameters:,} parameters)"[:199]

@@ -36,27 +36,16 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Text(ABC):
-    """What every stage and every variant of a run shares.
+    """What every stage and every variant of a run shares."""
 
-    Args:
-        tokenizer: Of the target language, or of all.
-        validation_lines: What is not trained on.
-        length: Ids a sequence.
-        sequences: How many examples there are to train on.
-        tokens: Ids in them.
-        source_tokenizer: Of the source language, where it has a vocabulary of its own.
-        position_offset: The model's row of the first position, see `TreLMConfig`.
-        pooling: How sentence vectors are made, where stages learn them.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    validation_lines: tuple[str, ...]
-    length: int
-    sequences: int
-    tokens: int
-    source_tokenizer: PreTrainedTokenizerBase | None = None
-    position_offset: int = 0
-    pooling: str | None = None
+    tokenizer: PreTrainedTokenizerBase  # of the target language, or of all
+    validation_lines: tuple[str, ...]  # what is not trained on
+    length: int  # ids a sequence
+    sequences: int  # how many examples there are to train on
+    tokens: int  # ids in them
+    source_tokenizer: PreTrainedTokenizerBase | None = None  # of the source, where it has a vocabulary of its own
+    position_offset: int = 0  # the model's row of the first position, see `TreLMConfig`
+    pooling: str | None = None  # how sentence vectors are made, where stages learn them
 
     @abstractmethod
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
@@ -77,15 +66,10 @@ class Text(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class PackedText(Text):
-    """Packed text of the target language, or of source and target; with two vocabularies, each masked by its own.
+    """Packed text of the target language, or of source and target; with two vocabularies, each masked by its own."""
 
-    Args:
-        corpora: `target`, and for models of both languages `source` → packed training text.
-        pairs: Language read and language predicted → aligned translation pairs.
-    """
-
-    corpora: Mapping[str, Dataset]
-    pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
+    corpora: Mapping[str, Dataset]  # `target`, and for models of both languages `source` → packed training text
+    pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)  # language read and predicted → pairs
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
         name = kind.objective if stage.objective == "auto" else stage.objective

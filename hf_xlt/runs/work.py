@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.folders import write_whole
+from hf_xlt.runs.contents import flat
 
 LOCK = "lock"
 STAMP = "run.json"
@@ -55,7 +56,7 @@ class Stamp:
 
     def change_since(self, begun: Stamp) -> str | None:
         """The first thing in which this differs from what an unfinished run began with; None where nothing does."""
-        now, before = _flat(plain_yaml.load(self.recipe)), _flat(plain_yaml.load(begun.recipe))
+        now, before = flat(plain_yaml.load(self.recipe)), flat(plain_yaml.load(begun.recipe))
         for name in dict.fromkeys([*before, *now]):
             if now.get(name) != before.get(name):
                 return f"{name} was {before.get(name)!r} and is {now.get(name)!r} now"
@@ -169,14 +170,3 @@ def _json_of(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _flat(data: Any, where: str = "") -> dict[str, Any]:
-    """Plain data as dotted name → value; empty for what is neither a mapping nor a list."""
-    if isinstance(data, dict | list) and data:
-        items = data.items() if isinstance(data, dict) else enumerate(data)
-        found: dict[str, Any] = {}
-        for key, value in items:
-            found |= _flat(value, f"{where}.{key}" if where else str(key))
-        return found
-    return {where: data} if where else {}

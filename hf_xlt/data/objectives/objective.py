@@ -21,37 +21,25 @@ from hf_xlt.trelm import TreLMForMaskedLM
 
 @dataclass(frozen=True)
 class Setting:
-    """What an objective may need to know.
+    """What an objective may need to know."""
 
-    Args:
-        tokenizer: Of the target language, or of both.
-        source_tokenizer: Of the source language, where it has a vocabulary of its own.
-        position_offset: The model's row of the first position, see `TreLMConfig`.
-        sentence_head: What makes one vector of a sentence's states, where a stage learns them.
-        temperature: What cosines are divided by there.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    source_tokenizer: PreTrainedTokenizerBase | None = None
-    position_offset: int = 0
-    sentence_head: nn.Module | None = None
-    temperature: float = 0.05
+    tokenizer: PreTrainedTokenizerBase  # of the target language, or of both
+    source_tokenizer: PreTrainedTokenizerBase | None = None  # of the source, where it has a vocabulary of its own
+    position_offset: int = 0  # the model's row of the first position, see `TreLMConfig`
+    sentence_head: nn.Module | None = None  # what makes one vector of a sentence's states, where a stage learns them
+    temperature: float = 0.05  # what cosines are divided by there
 
 
 class Objective(ABC):
     """A collator with a loss.
 
     Subclasses make batches in `__call__`; those whose loss is not the cross entropy of labels have a `loss` of their
-    own. `register_objective` gives one a name that a stage can have.
-
-    Attributes:
-        reads: What its examples are: packed `text`, aligned translation `pairs`, or `sentences` with the vectors that
-            they should get.
-        shifts_labels: Whether a label is the token at its place, which the one before predicts.
+    own. `register_objective` gives one a name that a stage can have. The examples that an objective `reads` are packed
+    `text`, aligned translation `pairs`, or `sentences` with the vectors that they should get.
     """
 
     reads: ClassVar[Literal["text", "pairs", "sentences"]] = "text"
-    shifts_labels: ClassVar[bool] = False
+    shifts_labels: ClassVar[bool] = False  # whether a label is the token at its place, which the one before predicts
 
     @classmethod
     def of(cls, setting: Setting) -> Self:

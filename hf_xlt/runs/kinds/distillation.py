@@ -125,21 +125,13 @@ class Distillation(Transfer):
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceText(Text):
-    """Target sentences and the source model's vectors of their translations, beside packed text.
+    """Target sentences and the source model's vectors of their translations, beside packed text."""
 
-    Args:
-        packed: What stages of language modeling are trained on.
-        training: `input_ids` of target sentences, framed, and `teacher`, float32 `(d,)`.
-        sentences: The validation set: target sentences that are not trained on.
-        vectors: The teacher's for them, float32 `(n, d)`.
-        head: What makes one vector of the states of who learns: the source's own pooling, and what follows it.
-    """
-
-    packed: Text
-    training: Dataset
-    sentences: tuple[str, ...]
-    vectors: Tensor
-    head: SentenceHead
+    packed: Text  # what stages of language modeling are trained on
+    training: Dataset  # `input_ids` of target sentences, framed, and `teacher`, float32 `(d,)`
+    sentences: tuple[str, ...]  # the validation set: target sentences that are not trained on
+    vectors: Tensor  # the teacher's for them, float32 `(n, d)`
+    head: SentenceHead  # what makes one vector of the states of who learns: the source's pooling, and what follows it
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
         if not stage.distils:

@@ -13,8 +13,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.frequency import frequency_order
-from hf_xlt.data.token_stream import token_stream
+from hf_xlt.data.token_stream import frequency_order, token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers.adversarial import AdversarialInitializer

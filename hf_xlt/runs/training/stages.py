@@ -28,21 +28,13 @@ from hf_xlt.runs.training.trainer import StageTrainer
 
 @dataclass(frozen=True)
 class StageInputs:
-    """What a stage is trained and measured with.
-
-    Args:
-        objective: What is learned.
-        stream: Stage, number of examples, seed → the examples in the order of use.
-        validation: What quality is measured on.
-        tokenizer: The target's.
-        copied_rows: int64 `(c,)`, the rows of the vocabulary that the initializer copied.
-    """
+    """What a stage is trained and measured with."""
 
     objective: Objective
-    stream: Callable[[Stage, int, int], Stream]
+    stream: Callable[[Stage, int, int], Stream]  # stage, number of examples, seed → the examples in the order of use
     validation: ValidationSet
-    tokenizer: PreTrainedTokenizerBase
-    copied_rows: Tensor
+    tokenizer: PreTrainedTokenizerBase  # the target's
+    copied_rows: Tensor  # int64 `(c,)`, the rows of the vocabulary that the initializer copied
 
 
 @dataclass(frozen=True)
