@@ -15,9 +15,16 @@ from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import Results, check_recipe, run_recipe
 from hf_xlt.runs.engine import prepare, train_stage
-from hf_xlt.runs.kinds.multilingual import CONTINUED, IN_PHASES, Continued, Multilingual, one_phase
+from hf_xlt.runs.kinds.multilingual import (
+    CONTINUED,
+    IN_PHASES,
+    Continued,
+    Multilingual,
+    one_phase,
+    vocabulary_of,
+    with_own_tables,
+)
 from hf_xlt.runs.languages import TextReader
-from hf_xlt.runs.own_tables import vocabulary_of, with_own_tables
 from hf_xlt.runs.results import FROM_SCRATCH, ONE_PHASE
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM

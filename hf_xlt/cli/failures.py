@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from pathlib import Path
 from traceback import extract_tb
+from typing import Any
 
 from hf_xlt.errors import InputError, UploadError
 
@@ -63,14 +65,10 @@ def told(error: BaseException) -> tuple[str, int]:
     )
 
 
-def _of_the_system(number: int | None, reason: str, file: object) -> str:
-    place = "" if file is None else f"{Path(_name(file))}: "
+def _of_the_system(number: int | None, reason: str, file: Any) -> str:
+    place = "" if file is None else f"{Path(os.fsdecode(file))}: "
     hint = _HINTS.get(number or 0)
     return f"{place}{reason.rstrip('.')}." + (f" {hint}" if hint else "")
-
-
-def _name(file: object) -> str:
-    return file.decode(errors="replace") if isinstance(file, bytes) else str(file)
 
 
 def _place(error: BaseException) -> str:

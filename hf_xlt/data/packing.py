@@ -46,7 +46,9 @@ def pack(
         lang_id: Where given, the `lang_ids` of every sequence.
     """
     features = Features({"input_ids": Sequence(Value("int32"), length=length)})
-    name = fingerprint(tokenizer, _state_of(split).encode(), repr((length, limit)).encode())
+    files = [part.path.stat() for part in split.corpus.parts if part.path.is_file()]
+    state = repr((split, *((file.st_size, file.st_mtime_ns) for file in files)))
+    name = fingerprint(tokenizer, state.encode(), repr((length, limit)).encode())
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         rows = islice(blocks(split.training_lines(), tokenizer, length), limit)
@@ -55,14 +57,6 @@ def pack(
 
     dataset = memory_mapped(cache, name, features, batches)
     if len(dataset) == 0:
-        raise InputError(
-            f"Corpus {split.corpus.name} is shorter than one sequence of {length} tokens; "
-            "give more text or a smaller sequence_length."
-        )
+        problem = f"Corpus {split.corpus.name} is shorter than one sequence of {length} tokens"
+        raise InputError(f"{problem}; give more text or a smaller sequence_length.")
     return dataset if lang_id is None else dataset.add_column("lang_ids", [lang_id] * len(dataset))
-
-
-def _state_of(split: Split) -> str:
-    """The corpus of a split as it is now."""
-    files = [part.path for part in split.corpus.parts if part.path.is_file()]
-    return repr((split, *((file.stat().st_size, file.stat().st_mtime_ns) for file in files)))

@@ -1,9 +1,11 @@
-"""Aligned translation pairs: parallel text and word links as rows a cross-lingual objective trains on."""
+"""Translation pairs: with word links as rows that a cross-lingual objective trains on, and one side as a corpus."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,9 @@ from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.objectives.cross_lingual import UNALIGNED
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.translations import read_parallel
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.place import file_of
 
 TokenPair = tuple[np.ndarray, np.ndarray]
 
@@ -125,3 +130,21 @@ def _content_of(pairs: Sequence[TokenPair], links: Sequence[np.ndarray]) -> byte
         for array in (source, target, np.asarray(pair_links).reshape(-1)):
             digest.update(len(array).to_bytes(8, "little") + np.asarray(array, dtype=np.int64).tobytes())
     return digest.digest()
+
+
+@dataclass(frozen=True)
+class TargetSide(Corpus):
+    """The target sentences of a file of translation pairs, `FILE` or `FILE:source,target`, line by line."""
+
+    def __post_init__(self) -> None:
+        if not os.path.isfile(self.path):
+            raise InputError(f"{self.name} is not a file; expected translation pairs. Check the path.")
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return file_of(self.name)
+
+    def lines(self) -> Iterator[str]:
+        """The target sentence of every pair, in order."""
+        return (target for _, target in read_parallel(Path(self.name).expanduser()).pairs)

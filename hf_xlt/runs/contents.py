@@ -48,12 +48,10 @@ def flat(data: Any, where: str = "") -> dict[str, Any]:
     """Plain data as dotted name → value, an empty mapping or list among these."""
     if not isinstance(data, Mapping | list | tuple) or not data:
         return {where: data} if where else {}
-    items = data.items() if isinstance(data, Mapping) else enumerate(data)
-    return {
-        name: inner
-        for key, value in items
-        for name, inner in flat(value, f"{where}.{key}" if where else str(key)).items()
-    }
+    found: dict[str, Any] = {}
+    for key, value in data.items() if isinstance(data, Mapping) else enumerate(data):
+        found |= flat(value, f"{where}.{key}" if where else str(key))
+    return found
 
 
 def pinned_corpus(name: str) -> str:

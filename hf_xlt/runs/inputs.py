@@ -18,7 +18,7 @@ from hf_xlt.checkpoint.kind import TRAINED, has_other_head, kind_of
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import chat_of
 from hf_xlt.checkpoint.tokenizer import open_tokenizer as opened_tokenizer
-from hf_xlt.data.target_side import TargetSide
+from hf_xlt.data.pairs import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
 from hf_xlt.files.corpora import Corpus, Split

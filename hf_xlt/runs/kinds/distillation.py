@@ -42,7 +42,7 @@ from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.transfer import Transfer
 from hf_xlt.runs.measured import plot_retrieval
 from hf_xlt.runs.results import Results, RetrievalPoint
-from hf_xlt.runs.text import Measured, Text, packed_text
+from hf_xlt.runs.text import Measured, Text
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,7 @@ class Distillation(Transfer):
         return super().evidence | {"parallel": self.inputs.pairs_to_train_on}
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        packed = packed_text(self.inputs, comparison.tokenizer, work / "packed")
-        return sentence_text(self.inputs, packed, work / "distillation")
+        return sentence_text(self.inputs, super().text(comparison, work), work / "distillation")
 
     def saved_as(self, model_kind: ModelKind) -> Any:
         """One without a head where the source has none and no stage trained one.

@@ -21,7 +21,7 @@ from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.measured import retrieval_scores, retrieval_tables
 from hf_xlt.runs.results import BASELINES, Results
-from hf_xlt.runs.text import Text
+from hf_xlt.runs.text import Text, packed_text
 
 CURVES_FILE = "learning_curves.png"
 # The parts of a recipe that every kind reads.
@@ -37,6 +37,7 @@ class Kind(ABC):
     name: ClassVar[str]  # what a recipe calls it, as `kind`
     uses: ClassVar[frozenset[str]]  # the parts of a recipe that it reads besides those that all kinds do
     reads: ClassVar[frozenset[str]] = frozenset({"text"})  # what the objectives of its stages may read
+    variants: ClassVar[tuple[str, ...]]  # the names of what is compared, its own first
     default_tokenizer: ClassVar[NewTokenizer] = NewTokenizer()  # what is trained where the recipe does not say
     has_parts: ClassVar[bool] = False  # whether its models have parts to freeze, and languages to name
     brings_code: ClassVar[bool] = False  # whether the model's code travels with it
@@ -106,9 +107,9 @@ class Kind(ABC):
         new = self.recipe.tokenizer or self.default_tokenizer
         return len(self.inputs.source_tokenizer) + new.added if new.added else new.vocab_size
 
-    @abstractmethod
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
         """What is trained, the recipe's own first; names may be shorter than those in the results."""
+        return self.variants if compare else self.variants[:1]
 
     @abstractmethod
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
@@ -117,9 +118,9 @@ class Kind(ABC):
         What is learned for them is kept in `work`: a killed run does not learn it again.
         """
 
-    @abstractmethod
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """What they are trained and measured on; packed files are kept in `work`."""
+        """What they are trained and measured on, kept in `work`; by default the corpus of one language, packed."""
+        return packed_text(self.inputs, comparison.tokenizer, work / "packed")
 
     def draw(self, results: Results, folder: Path) -> dict[str, str]:
         """Draw what was measured; what each picture shows → its file in the folder."""

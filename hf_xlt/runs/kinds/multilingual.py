@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -28,21 +28,24 @@ from hf_xlt.runs.kinds.new_model import check_family
 from hf_xlt.runs.kinds.trelm import refused_as_input, trelm_from_scratch
 from hf_xlt.runs.languages import languages_of, languages_text, read_languages
 from hf_xlt.runs.measured import final_bits, language_tables, plot_trade_off
-from hf_xlt.runs.own_tables import vocabulary_of, with_own_tables
 from hf_xlt.runs.results import BASELINES, FROM_SCRATCH, ONE_PHASE, Results
 from hf_xlt.runs.text import Text
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
+from hf_xlt.trelm.modeling_trelm import name_of
 
 IN_PHASES = "in phases"
 CONTINUED = "continued"
 MODEL_TYPE = "trelm"
 TRADE_OFF_FILE = "trade_off.png"
+ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
+TABLES = ("trelm.embeddings.word_embeddings.weight", "decoder.weight", "decoder.bias")
 
 
 class Multilingual(Kind):
     """A new model of many languages; when comparing, the same budget in one phase."""
 
     name = "multilingual"
+    variants: ClassVar[tuple[str, ...]] = (IN_PHASES, ONE_PHASE)
     default_tokenizer = NewTokenizer(family="wordpiece", vocab_size=16_000)
     uses = frozenset(
         {"source", "model", "tokenizer", "target_tokenizer", "multilingual", "data.corpora", "data.held_out_corpora"}
@@ -86,9 +89,8 @@ class Multilingual(Kind):
         return self._config({"vocab_size": rows})
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        if not any(stage.languages for stage in self.recipe.stages):
-            return (ONE_PHASE,)
-        return (IN_PHASES, ONE_PHASE) if compare else (IN_PHASES,)
+        in_phases = any(stage.languages for stage in self.recipe.stages)
+        return super().variant_names(compare=compare) if in_phases else (ONE_PHASE,)
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
         tokenizer = self.inputs.target_tokenizer
@@ -199,6 +201,7 @@ class Continued(Multilingual):
     """A source that has been through phase 1, trained on in many languages; beside it one from scratch."""
 
     name = "multilingual_continued"
+    variants = (CONTINUED, FROM_SCRATCH)
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
@@ -215,12 +218,12 @@ class Continued(Multilingual):
         super().check(compare=compare)
         one_of("multilingual.anchors with a source", self.options.anchors, ("default", "extra"))
 
-    def rows(self) -> int:
-        """See `Kind.rows`; the source keeps its vocabulary."""
-        return self.inputs.source.vocab_size
-
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        return (CONTINUED, FROM_SCRATCH) if compare else (CONTINUED,)
+        return Kind.variant_names(self, compare=compare)
+
+    def rows(self) -> int:
+        """The source keeps its vocabulary."""
+        return self.inputs.source.vocab_size
 
     def shape(self, rows: int) -> TreLMConfig:
         return self._model().config
@@ -236,3 +239,28 @@ class Continued(Multilingual):
         folder, languages = str(self.inputs.source.folder), list(self.recipe.data.corpora)
         with refused_as_input(self.recipe.source):
             return TreLMForMaskedLM.from_encoder(folder, languages=languages, tri_layer_index=None, dtype=torch.float32)
+
+
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase, size: int) -> dict[str, int | None]:
+    """Size and special ids of a vocabulary, by their names in `TreLMConfig`."""
+    return {"vocab_size": size} | {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ROLES}
+
+
+def with_own_tables(model: TreLMForMaskedLM, ids: SeparateIds, tokenizer: PreTrainedTokenizerBase) -> TreLMForMaskedLM:
+    """The model, of one table of `ids.vocab_size` rows, reading every language in the ids of the joint tokenizer.
+
+    Its states are the same; its predictions are over the tokens of a text's own language alone.
+    """
+    fields: dict[str, Any] = model.config.to_dict()
+    languages, own = fields["languages"], vocabulary_of(tokenizer, ids.tokens)
+    others = [language for language in languages if language != fields["default_language"]]
+    apart = {"separate_embeddings": True, "other_vocabularies": dict.fromkeys(others, own)}
+    made = TreLMForMaskedLM(TreLMConfig.from_dict(fields | own | apart))
+    state: dict[str, torch.Tensor] = dict(model.state_dict())
+    tables = {name: state.pop(name) for name in TABLES}
+    joint = torch.arange(ids.tokens)[None]
+    for number, language in enumerate(languages):
+        rows = ids.of_languages(joint, torch.tensor([number]))[0]
+        state |= {name_of(name, language): table[rows.to(table.device)] for name, table in tables.items()}
+    made.load_state_dict(state)
+    return made

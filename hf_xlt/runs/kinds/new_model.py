@@ -16,7 +16,6 @@ from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.runs.comparison import Comparison, from_scratch
 from hf_xlt.runs.kinds.kind import Kind
 from hf_xlt.runs.results import FROM_SCRATCH
-from hf_xlt.runs.text import Text, packed_text
 from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
 from hf_xlt.tokenizers.train import FAMILIES
 
@@ -25,6 +24,7 @@ class NewModel(Kind):
     """A model with random weights, or with static vectors in its embeddings; there is nothing to compare it with."""
 
     name = "new_model"
+    variants = (FROM_SCRATCH,)
     uses = frozenset({"model", "tokenizer", "vector_epochs", "data.corpus", "data.held_out", "data.dictionary"})
 
     @classmethod
@@ -48,9 +48,6 @@ class NewModel(Kind):
     def shape(self, rows: int) -> PreTrainedConfig:
         return self._config(vocab_size=rows)
 
-    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        return (FROM_SCRATCH,)
-
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
         lines = self.inputs.tokenizer_lines()
         tokenizer = self.inputs.trained_tokenizer(self.default_tokenizer, lines, work / "tokenizer")
@@ -62,9 +59,6 @@ class NewModel(Kind):
                 width = kind_of(config).auto_class.from_config(config).get_input_embeddings().weight.shape[1]
             vectors = trained_vectors(self.inputs, tokenizer, width, self.recipe.vector_epochs, work / VECTORS_FILE)
         return Comparison(tokenizer, config, (from_scratch(config, vectors),))
-
-    def text(self, comparison: Comparison, work: Path) -> Text:
-        return packed_text(self.inputs, comparison.tokenizer, work / "packed")
 
     def _config(self, **vocabulary: int | None) -> PreTrainedConfig:
         given = dict(self.recipe.model or {})

@@ -22,7 +22,6 @@ from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.runs.comparison import Comparison, from_scratch, initialized
 from hf_xlt.runs.kinds.kind import Kind
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
-from hf_xlt.runs.text import Text, packed_text
 from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
 
 # The method that, without a file of vectors, gets those of the target's tokens in the corpus, and how they are trained.
@@ -163,9 +162,6 @@ class Transfer(Kind):
             tokenizer = open_tokenizer(given["tokenizer"], trust_remote_code=self.recipe.trusts_code)
             given["vectors"] = trained_vectors(self.inputs, tokenizer, WIDTH, EPOCHS, work / VECTORS_FILE)
         return initializer(options["method"], **given)
-
-    def text(self, comparison: Comparison, work: Path) -> Text:
-        return packed_text(self.inputs, comparison.tokenizer, work / "packed")
 
 
 def learns_vectors(options: Mapping[str, Any]) -> bool:

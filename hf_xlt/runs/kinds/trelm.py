@@ -119,6 +119,7 @@ class TreLM(OfTwoLanguages):
     """A TreLM of one vocabulary; when comparing, the same with random rows, and one from scratch."""
 
     name = "trelm"
+    variants = (OWN, RANDOM_ROWS, FROM_SCRATCH)
     default_tokenizer = NewTokenizer(family="wordpiece", vocab_size=16_000)
     uses = frozenset(
         {"source", "initializer", "trelm", "tokenizer", "data.corpus", "data.source_corpus", "data.held_out"}
@@ -149,9 +150,6 @@ class TreLM(OfTwoLanguages):
             check_gensim()
         if self.recipe.methods[0] == "pooled":
             self.inputs.pairs  # noqa: B018  opened
-
-    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        return (OWN, RANDOM_ROWS, FROM_SCRATCH) if compare else (OWN,)
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
         source, lines = self.inputs.source, self.inputs.both_languages()
