@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Self, TypeVar
@@ -57,6 +58,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """What each setting is for stands in the documentation of the class as well."""
+        told = [f"    {name}: {info.description}" for name, info in cls.model_fields.items() if info.description]
+        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Args:", *told])
+
     def __init__(self, **given: Any) -> None:
         try:
             super().__init__(**given)
@@ -76,6 +83,11 @@ class Settings(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """The same with other values, checked like the first."""
         return type(self)(**(dict(self) | changes))
+
+
+def setting(default: Any, told: str) -> Any:
+    """A setting's default, and what it is for, as documentation and schema tell it."""
+    return Field(default, description=told)
 
 
 def refusal(error: ValidationError, known: Collection[str]) -> InputError:

@@ -52,7 +52,6 @@ class Comparison:
 
     @property
     def model_kind(self) -> ModelKind:
-        """Encoder, decoder or encoder-decoder."""
         return kind_of(self.config)
 
 

@@ -41,21 +41,18 @@ class Inputs:
 
     @property
     def data(self) -> Data:
-        """The recipe's text."""
         return self.recipe.data
 
     @cached_property
     def source(self) -> Checkpoint:
         """The source checkpoint; its own code runs where the recipe says so."""
         if self.recipe.source is None:
-            raise InputError(
-                f"{self.recipe.name} needs a source checkpoint", key="source", expected="a Hub id or a folder"
-            )
+            problem = f"{self.recipe.name} needs a source checkpoint"
+            raise InputError(problem, key="source", expected="a Hub id or a folder")
         return Checkpoint.open(self.recipe.source, trust_remote_code=self.recipe.trusts_code)
 
     @cached_property
     def source_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The source's tokenizer."""
         return self.source.known_tokenizer()
 
     @cached_property
@@ -74,10 +71,8 @@ class Inputs:
         """The corpus and its validation lines."""
         data = self.data
         if data.corpus is None:
-            expected = "a .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id"
-            raise InputError(
-                "There is no corpus", key="data.corpus", expected=expected, hint="Name one as data.corpus."
-            )
+            key, expected = "data.corpus", "a .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id"
+            raise InputError("There is no corpus", key=key, expected=expected, hint=f"Name one as {key}.")
         corpus = TargetSide.of(data.corpus) if data.corpus == data.parallel else Corpus.of(data.corpus)
         return self._split(corpus, data.held_out)
 
@@ -104,7 +99,6 @@ class Inputs:
 
     @cached_property
     def pairs(self) -> ParallelText:
-        """The translation pairs."""
         if self.data.parallel is None:
             key = "data.parallel"
             raise InputError("There are no translation pairs", key=key, hint=f"Name a file of them as {key}.")
@@ -113,16 +107,12 @@ class Inputs:
     @cached_property
     def pairs_to_train_on(self) -> ParallelText:
         """The translation pairs without the validation pairs."""
-        return replace(self.pairs, pairs=self._pair_split[0], lines=())
+        return replace(self.pairs, pairs=self.split_pairs(self.pairs)[0], lines=())
 
-    @cached_property
+    @property
     def validation_pairs(self) -> Pairs:
         """Translation pairs that are not trained on: every so many-th, as of a corpus' lines."""
-        return self._pair_split[1]
-
-    @cached_property
-    def _pair_split(self) -> tuple[Pairs, Pairs]:
-        return self.split_pairs(self.pairs)
+        return self.split_pairs(self.pairs)[1]
 
     def split_pairs(self, text: ParallelText) -> tuple[Pairs, Pairs]:
         """Pairs to train on, and validation pairs; fewer than three are refused."""
@@ -140,22 +130,17 @@ class Inputs:
         files: dict[str, Any] = dict(self.data.translations)
         if self.data.parallel is not None:
             if len(others) != 1 or files:
-                raise InputError(
-                    f"data.parallel is given for the languages {', '.join(self.data.corpora)}",
-                    expected="two languages and no data.translations",
-                    hint="Name the file of each language in its place, as data.translations.de=FILE.",
-                )
+                problem = f"data.parallel is given for the languages {', '.join(self.data.corpora)}"
+                hint = "Name the file of each language in its place, as data.translations.de=FILE."
+                raise InputError(problem, expected="two languages and no data.translations", hint=hint)
             files = {others[0]: self.data.parallel}
         if first in files:
-            raise InputError(
-                f"data.translations is given for {first!r}, the first language, which all translations are of",
-                expected=f"another of {', '.join(others) or 'several languages'}",
-            )
+            problem = f"data.translations is given for {first!r}, the first language, which all translations are of"
+            raise InputError(problem, expected=f"another of {', '.join(others) or 'several languages'}")
         return {(first, code): self.split_pairs(read_parallel(file)) for code, file in files.items()}
 
     @cached_property
     def dictionary(self) -> Dictionary | None:
-        """The dictionary; None if the recipe names none."""
         return None if self.data.dictionary is None else read_dictionary(self.data.dictionary)
 
     def tokenizer_lines(self) -> Iterator[str]:

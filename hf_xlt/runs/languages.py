@@ -44,7 +44,6 @@ class TextReader:
 
     @property
     def model_max_length(self) -> int:
-        """The tokenizer's."""
         return self.tokenizer.model_max_length
 
     def __call__(self, texts: Sequence[str], **options: Any) -> dict[str, Tensor]:

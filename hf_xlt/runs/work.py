@@ -44,8 +44,7 @@ class Stamp:
     @classmethod
     def read(cls, path: Path) -> Stamp:
         """Read the file of an unfinished run; of one that is broken or was begun by an older version, what there is."""
-        data: Any = _json_of(path)
-        known = data if isinstance(data, dict) else {}
+        known = data if isinstance(data := _json_of(path), dict) else {}
         contents, processes = known.get("contents"), known.get("processes")
         return cls(
             str(known.get("recipe", "")),
@@ -56,18 +55,17 @@ class Stamp:
 
     def change_since(self, begun: Stamp) -> str | None:
         """The first thing in which this differs from what an unfinished run began with; None where nothing does."""
-        now, before = flat(plain_yaml.load(self.recipe)), flat(plain_yaml.load(begun.recipe))
+        now, before = self._plain(), begun._plain()
         for name in dict.fromkeys([*before, *now]):
             if now.get(name) != before.get(name):
                 return f"{name} was {before.get(name)!r} and is {now.get(name)!r} now"
-        if self.compare != begun.compare:
-            return f"--compare was {'' if begun.compare else 'not '}given"
-        if self.processes != begun.processes:
-            return f"{begun.processes} processes trained and {self.processes} do now"
         for name, content in self.contents.items():
             if begun.contents.get(name) != content:
                 return f"the content of {name} ({now.get(name)}) was another"
         return None
+
+    def _plain(self) -> dict[str, Any]:
+        return flat(plain_yaml.load(self.recipe)) | {"compare": self.compare, "processes": self.processes}
 
 
 def folder_of(output: Path) -> Path:
@@ -86,12 +84,8 @@ def held(output: Path) -> Iterator[Path]:
     except Timeout as error:
         holder = _json_of(work / HOLDER)
         who = "process {pid} on {host}".format(**holder) if isinstance(holder, dict) else "another process"
-        raise InputError(
-            f"A run with the output {output} is going on: {who}",
-            path=work,
-            expected="one at a time",
-            hint="Wait for it, end it, or choose another output.",
-        ) from error
+        problem, hint = f"A run with the output {output} is going on: {who}", "Wait for it or choose another output."
+        raise InputError(problem, path=work, expected="one at a time", hint=hint) from error
     try:
         write_whole(work / HOLDER, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         yield work
@@ -112,11 +106,9 @@ def begin(work: Path, stamp: Stamp, *, overwrite: bool) -> bool:
         if change is None:
             return False
         if not overwrite:
-            raise InputError(
-                f"{work} holds an unfinished run of another recipe or input: {change}",
-                path=work,
-                hint="Restore that to go on, start anew with --overwrite, or choose another output.",
-            )
+            problem = f"{work} holds an unfinished run of another recipe or input: {change}"
+            hint = "Restore that to go on, start anew with --overwrite, or choose another output."
+            raise InputError(problem, path=work, hint=hint)
     end(work)
     write_whole(file, json.dumps(asdict(stamp)))
     return True
@@ -144,14 +136,12 @@ def kept_on_failure(work: Path) -> Iterator[None]:
     except InputError as error:
         if not (work / STAMP).exists():
             raise
-        raise InputError(str(error), value=error.value, path=error.path, line=error.line, hint=told) from error
+        fields = {name: getattr(error, name) for name in ("value", "path", "line", "key")}
+        raise InputError(str(error), hint=told, **fields) from error
     except BaseException as error:
         if _is_about_room(error):
-            raise InputError(
-                f"There is no room to write to {work.parent} ({' '.join(str(error).split())[:200]})",
-                path=work.parent,
-                hint=f"Make room. {told}",
-            ) from error
+            problem = f"There is no room to write to {work.parent} ({' '.join(str(error).split())[:200]})"
+            raise InputError(problem, path=work.parent, hint=f"Make room. {told}") from error
         logger.warning(told)
         raise
 

@@ -29,7 +29,6 @@ class Bilingual(OfTwoLanguages, Transfer):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has two languages with a vocabulary each."""
         return recipe.trelm is not None and recipe.trelm.separate_embeddings
 
     def heeds(self, evidence: str) -> bool:

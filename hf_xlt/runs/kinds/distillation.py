@@ -60,7 +60,6 @@ class Distillation(Transfer):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has an initializer, and a stage that distils."""
         return recipe.initializer is not None and recipe.distils
 
     @classmethod

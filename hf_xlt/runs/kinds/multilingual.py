@@ -55,12 +55,10 @@ class Multilingual(Kind):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has many languages."""
         return recipe.multilingual is not None and recipe.source is None
 
     @property
     def options(self) -> MultilingualOptions:
-        """The recipe's own."""
         return self.recipe.multilingual or MultilingualOptions()
 
     def check(self, *, compare: bool) -> None:
@@ -162,7 +160,6 @@ class Multilingual(Kind):
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """The corpora of all languages."""
         return tuple(self.recipe.data.corpora.values())
 
     def tables(self, results: Results) -> tuple[CardTable, ...]:
@@ -205,7 +202,6 @@ class Continued(Multilingual):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has many languages and a source."""
         return recipe.multilingual is not None and recipe.source is not None
 
     @classmethod

@@ -29,7 +29,6 @@ class NewModel(Kind):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """A model is described, of one language."""
         return recipe.model is not None
 
     def check(self, *, compare: bool) -> None:

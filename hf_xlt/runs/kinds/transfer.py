@@ -53,7 +53,6 @@ class Transfer(Kind):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has an initializer, and stages of language modeling alone."""
         return recipe.initializer is not None
 
     def check(self, *, compare: bool) -> None:

@@ -132,7 +132,6 @@ class TreLM(OfTwoLanguages):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has two languages, which share a vocabulary."""
         return recipe.trelm is not None and not recipe.trelm.separate_embeddings
 
     def check(self, *, compare: bool) -> None:

@@ -78,7 +78,6 @@ class Stopwatch(TrainerCallback):
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far."""
         return self.before + (self.stopped or time.monotonic()) - self.started
 
     def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
