@@ -80,10 +80,9 @@ def check_effect(command: str, options: Options, given: Collection[str]) -> None
         for condition in conditions if option in given else ():
             if not condition.holds(options):
                 flag = f"--{option.replace('_', '-')}"
-                raise InputError(
-                    f"{flag} has an effect only {condition.told}. Leave it out, or change the other options.",
-                    value=options[option],
-                )
+                problem = f"{flag} has an effect only {condition.told}"
+                hint = "Leave it out, or change the other options."
+                raise InputError(problem, value=options[option], hint=hint)
 
 
 def check_settings(settings: Sequence[str] | None, flags: Iterable[str] = ()) -> None:

@@ -46,11 +46,8 @@ def recipe_file(name_or_path: str | Path) -> Path:
     """Where a shipped recipe or one of the user's own is written."""
     path = FOLDER / f"{name_or_path}.yaml" if str(name_or_path) in shipped_recipes() else Path(name_or_path)
     if not path.is_file():
-        raise InputError(
-            f"There is no recipe {str(name_or_path)!r}",
-            value=name_or_path,
-            expected=f"one of {', '.join(shipped_recipes())}, or a .yaml file",
-        )
+        expected = f"one of {', '.join(shipped_recipes())}, or a .yaml file"
+        raise InputError(f"There is no recipe {str(name_or_path)!r}", value=name_or_path, expected=expected)
     return path
 
 

@@ -161,7 +161,7 @@ class Recipe(Settings):
     dtype: Dtype = setting("source", "Of the saved weights; `source` for the source's own (float32 for a new model).")
     chat_template: str | None = setting(
         None,
-        "`tokenizer`, `source` or a file; by default the tokenizer's, else those of the source that fit the tokenizer.",
+        "`tokenizer`, `source` or a file; by default the tokenizer's, else those of the source that fit it.",
     )
     trust_remote_code: bool = setting(False, "Run code that the checkpoints and the target tokenizer bring.")
 

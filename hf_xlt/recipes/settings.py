@@ -140,11 +140,8 @@ def check_name(name: str) -> str:
     """A name that a file may have on every system; others are refused."""
     stem = name.partition(".")[0].strip().upper()
     if _NAME.fullmatch(name) is None or len(name) > LONGEST_NAME or stem in _KEPT_BY_WINDOWS:
-        raise InputError(
-            f"name is {shortened(name, LONGEST_NAME)!r}",
-            value=name,
-            expected=f"up to {LONGEST_NAME} letters, digits, spaces and . _ + -, a letter or digit first and last",
-        )
+        expected = f"up to {LONGEST_NAME} letters, digits, spaces and . _ + -, a letter or digit first and last"
+        raise InputError(f"name is {shortened(name, LONGEST_NAME)!r}", value=name, expected=expected)
     return name
 
 

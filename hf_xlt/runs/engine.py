@@ -26,17 +26,16 @@ from hf_xlt.files.folders import atomic_folder, check_output, check_space, write
 from hf_xlt.hub.card import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.recipe import Recipe
-from hf_xlt.runs.card import card_facts, start_facts
 from hf_xlt.runs.comparison import Comparison, Variant
 from hf_xlt.runs.contents import contents, with_commits
-from hf_xlt.runs.keep import ADAPTERS, save_kept
+from hf_xlt.runs.folder import ADAPTERS, card_facts, save_kept, start_facts
 from hf_xlt.runs.kinds import Kind
 from hf_xlt.runs.plan import check_length, check_recipe, training_bytes
 from hf_xlt.runs.processes import by_main, main_first, processes
 from hf_xlt.runs.results import Results, Run, hardware
 from hf_xlt.runs.text import Text
 from hf_xlt.runs.training.parts import write_adapters
-from hf_xlt.runs.training.stages import StageInputs, train_stage
+from hf_xlt.runs.training.trainer import StageInputs, train_stage
 from hf_xlt.runs.work import Stamp, begin, end, folder_of, held, kept_on_failure
 from hf_xlt.trelm import TreLMPreTrainedModel
 from hf_xlt.trelm.combine import State, combine_halves

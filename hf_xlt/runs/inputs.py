@@ -178,12 +178,10 @@ class Inputs:
         config = self.source.config
         saved_as = ", ".join(config.architectures or ()) or config.model_type
         if has_other_head(config) or kind_of(config) not in TRAINED:
-            raise InputError(
-                f"{self.source.name} is a {saved_as}, whose head a run would lose",
-                value=saved_as,
-                expected="a masked, causal or sequence-to-sequence language model, or a bare encoder",
-                hint="`hf-xlt initialize` keeps the head: make the model with it, then train it on your task.",
-            )
+            problem = f"{self.source.name} is a {saved_as}, whose head a run would lose"
+            expected = "a masked, causal or sequence-to-sequence language model, or a bare encoder"
+            hint = "`hf-xlt initialize` keeps the head: make the model with it, then train it on your task."
+            raise InputError(problem, value=saved_as, expected=expected, hint=hint)
         check_body(self.source)
 
 

@@ -125,10 +125,8 @@ class LanguagesText(Text):
 def languages_of(stage: Stage, languages: Sequence[str]) -> tuple[str, ...]:
     """The languages that a stage trains on: `source` is the first one, `target` all others, none named all."""
     if stage.languages and len(languages) == 1:
-        raise InputError(
-            f"stage {stage.name!r} is of some of the languages, but there is only {languages[0]}; add a corpus, as "
-            "data.corpora.de=FILE."
-        )
+        problem = f"stage {stage.name!r} is of some of the languages, but there is only {languages[0]}"
+        raise InputError(f"{problem}; add a corpus, as data.corpora.de=FILE.")
     meant = {"source": languages[:1], "target": languages[1:]}
     return tuple(chain.from_iterable(meant[name] for name in stage.languages))
 
@@ -139,13 +137,10 @@ def languages_text(inputs: Inputs) -> MultilingualText:
     splits = dict(inputs.splits)
     if options.anchors == "extra":
         if len(splits) != 2 or inputs.dictionary is None:
-            raise InputError(
-                f"multilingual: anchors is 'extra' with {len(splits)} languages and "
-                f"{'no' if inputs.dictionary is None else 'a'} dictionary",
-                value="extra",
-                expected="two languages, and a dictionary of words of the first and their translations",
-                hint="Name its file as data.dictionary.",
-            )
+            given = f"{len(splits)} languages and {'no' if inputs.dictionary is None else 'a'} dictionary"
+            problem, hint = f"multilingual: anchors is 'extra' with {given}", "Name its file as data.dictionary."
+            expected = "two languages, and a dictionary of words of the first and their translations"
+            raise InputError(problem, value="extra", expected=expected, hint=hint)
         first = next(iter(splits))
         splits[first] = AnchoredSplit.of(splits[first], ExtraAnchors(inputs.dictionary, options.anchor_probability))
     parallel = {pair: ParallelText(training) for pair, (training, _) in inputs.translations.items()}

@@ -16,7 +16,7 @@ from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.kinds import Kind, kind_of_run
 from hf_xlt.runs.processes import processes
 from hf_xlt.runs.training.parts import vocabulary_parameters
-from hf_xlt.runs.training.stages import check_arguments
+from hf_xlt.runs.training.trainer import check_arguments
 
 WEIGHT, LEARNED = 4, 12  # bytes: a float32 weight; its gradient and Adam's two moments
 

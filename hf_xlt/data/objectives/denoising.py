@@ -33,11 +33,9 @@ class Denoising(Objective):
         if len(sentinel_ids(setting.tokenizer)):
             return SpanCorruption(setting.tokenizer)
         if setting.tokenizer.mask_token_id is None:
-            raise InputError(
-                "The tokenizer has neither sentinels nor a mask token",
-                expected="sentinel tokens (<extra_id_0> …) or a mask token, to denoise text with",
-                hint="Train one with `hf-xlt tokenizer --like` the source.",
-            )
+            expected = "sentinel tokens (<extra_id_0> …) or a mask token, to denoise text with"
+            hint = "Train one like the source's."
+            raise InputError("The tokenizer has neither sentinels nor a mask token", expected=expected, hint=hint)
         return TextInfilling(setting.tokenizer)
 
 
