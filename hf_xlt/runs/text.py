@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -87,10 +87,12 @@ class PackedText(Text):
         return AlternatingStream([ShuffledStream(self.corpora[language], share, seed) for language in languages])
 
 
-def packed_text(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path) -> PackedText:
+def packed_text(
+    inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path, lang_id: int | None = None
+) -> PackedText:
     """The corpus of one language, packed in files of `cache`."""
     length = inputs.recipe.stages[0].sequence_length
-    packed = pack(inputs.split, tokenizer, length, inputs.data.max_sequences, cache)
+    packed = pack(inputs.split, tokenizer, length, inputs.data.max_sequences, cache, lang_id)
     return PackedText(
         tokenizer=tokenizer,
         corpora={"target": packed},
@@ -103,18 +105,13 @@ def packed_text(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path)
 
 def bilingual_text(inputs: Inputs, comparison: Comparison, cache: Path) -> PackedText:
     """The corpora of both languages, packed, and the translation pairs that stages ask for, aligned token by token."""
-    length, limit = inputs.recipe.stages[0].sequence_length, inputs.data.max_sequences
     tokenizer, source_tokenizer = comparison.tokenizer, comparison.source_tokenizer
-    target = pack(inputs.split, tokenizer, length, limit, cache, lang_id=1)
-    source = pack(inputs.source_split, source_tokenizer or tokenizer, length, limit, cache, lang_id=0)
-    return PackedText(
-        tokenizer=tokenizer,
-        corpora={"source": source, "target": target},
-        validation_lines=tuple(inputs.split.held_out_lines()),
-        length=length,
-        sequences=len(target),
-        tokens=len(target) * length,
-        pairs=_aligned(inputs, tokenizer, length, cache),
+    text, limit = packed_text(inputs, tokenizer, cache, lang_id=1), inputs.data.max_sequences
+    source = pack(inputs.source_split, source_tokenizer or tokenizer, text.length, limit, cache, lang_id=0)
+    return replace(
+        text,
+        corpora={"source": source, **text.corpora},
+        pairs=_aligned(inputs, tokenizer, text.length, cache),
         source_tokenizer=source_tokenizer,
         position_offset=comparison.position_offset,
     )

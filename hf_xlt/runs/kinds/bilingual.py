@@ -32,7 +32,7 @@ class Bilingual(OfTwoLanguages, Transfer):
         return recipe.trelm is not None and recipe.trelm.separate_embeddings
 
     def heeds(self, evidence: str) -> bool:
-        """See `Transfer.heeds`; the source's corpus is trained on."""
+        """The source's corpus is trained on."""
         return evidence == "source_corpus" or super().heeds(evidence)
 
     def check_stage(self, key: str, stage: Stage) -> None:

@@ -70,7 +70,7 @@ class Distillation(Transfer):
         return recipe.replace(data=recipe.data.replace(corpus=recipe.data.parallel))
 
     def heeds(self, evidence: str) -> bool:
-        """See `Transfer.heeds`; pairs are trained on."""
+        """Pairs are trained on."""
         return evidence == "parallel" or super().heeds(evidence)
 
     def check_inputs(self) -> None:
@@ -89,7 +89,7 @@ class Distillation(Transfer):
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """See `Transfer.evidence`; rows too are made without the validation pairs."""
+        """Rows too are made without the validation pairs."""
         return super().evidence | {"parallel": self.inputs.pairs_to_train_on}
 
     def text(self, comparison: Comparison, work: Path) -> Text:
@@ -105,14 +105,14 @@ class Distillation(Transfer):
         return super().saved_as(model_kind)
 
     def draw(self, results: Results, folder: Path) -> dict[str, str]:
-        """See `Kind.draw`; the head of a language model is there, but may have been trained by nobody."""
+        """The head of a language model is there, but may have been trained by nobody."""
         if not self.recipe.only_distils:
             return super().draw(results, folder)
         plot_retrieval(results, folder / RETRIEVAL_FILE)
         return {"Retrieval of validation pairs": RETRIEVAL_FILE}
 
     def result_rows(self, results: Results) -> tuple[ResultRow, ...]:
-        """See `Kind.result_rows`; none where nothing trained the head that was measured."""
+        """None where nothing trained the head that was measured."""
         return () if self.recipe.only_distils else super().result_rows(results)
 
     @property

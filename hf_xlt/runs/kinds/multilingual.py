@@ -87,7 +87,7 @@ class Multilingual(Kind):
         return self._config({"vocab_size": rows})
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        in_phases = any(stage.languages for stage in self.recipe.stages)
+        in_phases = self.recipe.source is not None or any(stage.languages for stage in self.recipe.stages)
         return super().variant_names(compare=compare) if in_phases else (ONE_PHASE,)
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
@@ -166,7 +166,7 @@ class Multilingual(Kind):
         return (*language_tables(results), *super().tables(results))
 
     def scores(self, results: Results) -> Iterator[Score]:
-        """See `Kind.scores`; the quality in each language after training is a mean over seeds."""
+        """The quality in each language after training is a mean over seeds."""
         data, bits = self.recipe.data, list(map(final_bits, results.kept))
         for language in bits[0]:
             place = data.held_out_corpora.get(language, data.corpora[language])
@@ -213,9 +213,6 @@ class Continued(Multilingual):
     def check(self, *, compare: bool) -> None:
         super().check(compare=compare)
         one_of("multilingual.anchors with a source", self.options.anchors, ("default", "extra"))
-
-    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        return Kind.variant_names(self, compare=compare)
 
     def rows(self) -> int:
         """The source keeps its vocabulary."""

@@ -97,7 +97,7 @@ class Transfer(Kind):
         return config
 
     def rows(self) -> int:
-        """See `Kind.rows`; without a target tokenizer it is the helper's or the donor's."""
+        """Without a target tokenizer it is the helper's or the donor's."""
         model = self.recipe.helper or self.recipe.donor
         if self.recipe.target_tokenizer is None and model is not None:
             return len(open_tokenizer(model, trust_remote_code=self.recipe.trusts_code))
