@@ -21,7 +21,7 @@ from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.recipes import load_recipe
 from hf_xlt.report.tables import text_table
 from hf_xlt.runs import run_recipe
-from hf_xlt.runs.trade_off import language_tables
+from hf_xlt.runs.measured import language_tables
 
 STAGES = [
     f"stages.{stage}.{setting}"

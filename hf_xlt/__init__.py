@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from hf_xlt.checkpoint.open import Checkpoint as Checkpoint
     from hf_xlt.checkpoint.rewrite import revocabulary as revocabulary
     from hf_xlt.checkpoint.tokenizer import open_tokenizer as open_tokenizer
-    from hf_xlt.data.frequency import frequency_order as frequency_order
-    from hf_xlt.data.joint_tokenizer import train_joint_tokenizer as train_joint_tokenizer
+    from hf_xlt.data.multilingual import train_joint_tokenizer as train_joint_tokenizer
     from hf_xlt.data.objectives import DataCollatorForCdLM as DataCollatorForCdLM
     from hf_xlt.data.objectives import DataCollatorForDistillation as DataCollatorForDistillation
     from hf_xlt.data.objectives import DataCollatorForMultilingualMLM as DataCollatorForMultilingualMLM
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from hf_xlt.data.pairs import aligned_pairs as aligned_pairs
     from hf_xlt.data.pairs import tokenized as tokenized
     from hf_xlt.data.sampling import language_probabilities as language_probabilities
+    from hf_xlt.data.token_stream import frequency_order as frequency_order
     from hf_xlt.errors import InputError as InputError
     from hf_xlt.evaluation.compare import compare_results as compare_results
     from hf_xlt.evaluation.config import EvaluationConfig as EvaluationConfig
@@ -92,95 +92,59 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public name → the module that defines it, imported when the name is first used: training and pictures need libraries
-# that rewriting a checkpoint does not, and their memory counts.
-_HOME = {
-    "AdversarialAlignmentCallback": "hf_xlt.geometry.callback",
-    "AdversarialInitializer": "hf_xlt.initializers.adversarial",
-    "CKA": "hf_xlt.evaluation.structure",
-    "CLPInitializer": "hf_xlt.initializers.clp",
-    "Checkpoint": "hf_xlt.checkpoint.open",
-    "Comparison": "hf_xlt.report.comparison",
-    "CountedInitializer": "hf_xlt.initializers.counted",
-    "DataCollatorForCdLM": "hf_xlt.data.objectives",
-    "DataCollatorForDistillation": "hf_xlt.data.objectives",
-    "DataCollatorForMultilingualMLM": "hf_xlt.data.objectives",
-    "DataCollatorForTLM": "hf_xlt.data.objectives",
-    "Dictionary": "hf_xlt.evidence.translations",
-    "DictionaryInitializer": "hf_xlt.initializers.counted",
-    "EvaluationConfig": "hf_xlt.evaluation.config",
-    "FineTuningConfig": "hf_xlt.evaluation.config",
-    "FocusInitializer": "hf_xlt.initializers.focus",
-    "Health": "hf_xlt.initializers.health",
-    "Initializer": "hf_xlt.initializers.base",
-    "InputError": "hf_xlt.errors",
-    "MeanInitializer": "hf_xlt.initializers.baselines",
-    "ModelSpec": "hf_xlt.evaluation.config",
-    "OFAInitializer": "hf_xlt.initializers.ofa",
-    "OMPInitializer": "hf_xlt.initializers.omp",
-    "Objective": "hf_xlt.data.objectives",
-    "Overlap": "hf_xlt.tokenizers.vocabulary",
-    "OverlapInitializer": "hf_xlt.initializers.base",
-    "ParallelText": "hf_xlt.evidence.translations",
-    "PooledInitializer": "hf_xlt.initializers.pooled",
-    "RamenInitializer": "hf_xlt.initializers.ramen",
-    "RamenVectorsInitializer": "hf_xlt.initializers.ramen",
-    "RandomInitializer": "hf_xlt.initializers.baselines",
-    "Recipe": "hf_xlt.recipes",
-    "Results": "hf_xlt.runs",
-    "RunPlan": "hf_xlt.runs",
-    "Stage": "hf_xlt.recipes",
-    "Structure": "hf_xlt.evaluation.structure",
-    "Study": "hf_xlt.study",
-    "StudyResults": "hf_xlt.study",
-    "SubtokenMeanInitializer": "hf_xlt.initializers.subtoken_mean",
-    "SupervisedTask": "hf_xlt.evaluation.tasks.task",
-    "TrainingFreeTask": "hf_xlt.evaluation.tasks.task",
-    "Transport": "hf_xlt.transport.transport",
-    "TreLMConfig": "hf_xlt.trelm",
-    "TreLMForMaskedLM": "hf_xlt.trelm",
-    "TreLMForQuestionAnswering": "hf_xlt.trelm",
-    "TreLMForSequenceClassification": "hf_xlt.trelm",
-    "TreLMForTokenClassification": "hf_xlt.trelm",
-    "TreLMModel": "hf_xlt.trelm",
-    "Vocabulary": "hf_xlt.tokenizers.vocabulary",
-    "WechselInitializer": "hf_xlt.initializers.wechsel",
-    "WordAligner": "hf_xlt.evidence.alignment",
-    "align_spaces": "hf_xlt.geometry.align",
-    "aligned_pairs": "hf_xlt.data.pairs",
-    "check_recipe": "hf_xlt.runs",
-    "compare_models": "hf_xlt.report.comparison",
-    "compare_results": "hf_xlt.evaluation.compare",
-    "evaluate_model": "hf_xlt.evaluation.evaluate",
-    "extend_tokenizer": "hf_xlt.tokenizers.extend",
-    "frequency_order": "hf_xlt.data.frequency",
-    "initializer": "hf_xlt.initializers.registry",
-    "language_probabilities": "hf_xlt.data.sampling",
-    "load_recipe": "hf_xlt.recipes",
-    "load_study": "hf_xlt.study",
-    "merge_models": "hf_xlt.merge",
-    "open_tokenizer": "hf_xlt.checkpoint.tokenizer",
-    "overlap": "hf_xlt.tokenizers.vocabulary",
-    "plan_run": "hf_xlt.runs",
-    "read_dictionary": "hf_xlt.evidence.translations",
-    "read_parallel": "hf_xlt.evidence.translations",
-    "read_vectors": "hf_xlt.evidence.vectors",
-    "recipe_schema": "hf_xlt.recipes",
-    "register_initializer": "hf_xlt.initializers.registry",
-    "register_kind": "hf_xlt.runs",
-    "register_objective": "hf_xlt.data.objectives",
-    "register_task": "hf_xlt.evaluation.tasks.registry",
-    "revocabulary": "hf_xlt.checkpoint.rewrite",
-    "run_recipe": "hf_xlt.runs",
-    "run_study": "hf_xlt.study",
-    "structure": "hf_xlt.evaluation.structure",
-    "tokenized": "hf_xlt.data.pairs",
-    "train_joint_tokenizer": "hf_xlt.data.joint_tokenizer",
-    "train_tokenizer": "hf_xlt.tokenizers.train",
-    "train_tokenizer_like": "hf_xlt.tokenizers.train",
+# Module → the public names that it defines. It is imported when one of them is first used: training and pictures need
+# libraries that rewriting a checkpoint does not, and their memory counts.
+_NAMES = {
+    "checkpoint.open": "Checkpoint",
+    "checkpoint.rewrite": "revocabulary",
+    "checkpoint.tokenizer": "open_tokenizer",
+    "data.multilingual": "train_joint_tokenizer",
+    "data.objectives": "DataCollatorForCdLM DataCollatorForDistillation DataCollatorForMultilingualMLM "
+    "DataCollatorForTLM Objective register_objective",
+    "data.pairs": "aligned_pairs tokenized",
+    "data.sampling": "language_probabilities",
+    "data.token_stream": "frequency_order",
+    "errors": "InputError",
+    "evaluation.compare": "compare_results",
+    "evaluation.config": "EvaluationConfig FineTuningConfig ModelSpec",
+    "evaluation.evaluate": "evaluate_model",
+    "evaluation.structure": "CKA Structure structure",
+    "evaluation.tasks.registry": "register_task",
+    "evaluation.tasks.task": "SupervisedTask TrainingFreeTask",
+    "evidence.alignment": "WordAligner",
+    "evidence.translations": "Dictionary ParallelText read_dictionary read_parallel",
+    "evidence.vectors": "read_vectors",
+    "geometry.align": "align_spaces",
+    "geometry.callback": "AdversarialAlignmentCallback",
+    "initializers.adversarial": "AdversarialInitializer",
+    "initializers.base": "Initializer OverlapInitializer",
+    "initializers.baselines": "MeanInitializer RandomInitializer",
+    "initializers.clp": "CLPInitializer",
+    "initializers.counted": "CountedInitializer DictionaryInitializer",
+    "initializers.focus": "FocusInitializer",
+    "initializers.health": "Health",
+    "initializers.ofa": "OFAInitializer",
+    "initializers.omp": "OMPInitializer",
+    "initializers.pooled": "PooledInitializer",
+    "initializers.ramen": "RamenInitializer RamenVectorsInitializer",
+    "initializers.registry": "initializer register_initializer",
+    "initializers.subtoken_mean": "SubtokenMeanInitializer",
+    "initializers.wechsel": "WechselInitializer",
+    "merge": "merge_models",
+    "recipes": "Recipe Stage load_recipe recipe_schema",
+    "report.comparison": "Comparison compare_models",
+    "runs": "Results RunPlan check_recipe plan_run register_kind run_recipe",
+    "study": "Study StudyResults load_study run_study",
+    "tokenizers.extend": "extend_tokenizer",
+    "tokenizers.train": "train_tokenizer train_tokenizer_like",
+    "tokenizers.vocabulary": "Overlap Vocabulary overlap",
+    "transport.transport": "Transport",
+    "trelm": "TreLMConfig TreLMForMaskedLM TreLMForQuestionAnswering "
+    "TreLMForSequenceClassification TreLMForTokenClassification TreLMModel",
 }
+_HOME = {name: f"hf_xlt.{module}" for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = list(_HOME)
+__all__ = sorted(_HOME, key=lambda name: (not name[0].isupper(), name))
 
 
 def __getattr__(name: str) -> Any:

@@ -69,7 +69,7 @@ def require_text(text: str) -> str:
 
 def require_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> None:
     """Refuse what is no whole number in a range, both ends included."""
-    if not (_is(value, int) and _within(value, least, most)):
+    if not _is(value, int) or not _within(value, least, most):
         raise refused(name, value, f"a whole number{_range(least, most)}")
 
 
@@ -134,15 +134,11 @@ def require_finite(name: str, table: Any) -> None:
     """Refuse what is no `(n, d)` tensor of finite numbers."""
     shape = tuple(getattr(table, "shape", ()))
     if len(shape) != 2 or not table.is_floating_point():
-        raise InputError(
-            f"{name} is a {getattr(table, 'dtype', type(table).__name__)} of shape {shape}",
-            value=table,
-            expected="a table (n, d) of floats",
-        )
+        kind = getattr(table, "dtype", type(table).__name__)
+        raise InputError(f"{name} is a {kind} of shape {shape}", value=table, expected="a table (n, d) of floats")
     if len(broken := (~table.isfinite()).any(dim=1).nonzero()):
-        raise InputError(
-            f"Row {int(broken[0])} of {name} holds NaN or infinity", value=table, expected="finite numbers"
-        )
+        problem = f"Row {int(broken[0])} of {name} holds NaN or infinity"
+        raise InputError(problem, value=table, expected="finite numbers")
 
 
 def require_device(name: str, value: str) -> None:
@@ -179,18 +175,13 @@ def _is(value: Any, hint: Any) -> bool:
     if isinstance(value, str) and origin in (Iterable, Sequence, Collection):
         return False
     if origin is tuple:
-        return isinstance(value, tuple) and _are(value, inner)
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1:] == (Ellipsis,) else inner
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, value, kinds))
     if origin is Sequence:
         return isinstance(value, Sequence) and all(_is(item, inner[0]) for item in value)
     if origin is Mapping:
         return isinstance(value, Mapping) and all(_is(k, inner[0]) and _is(v, inner[1]) for k, v in value.items())
     return isinstance(value, origin or hint) if isinstance(origin or hint, type) else True
-
-
-def _are(values: tuple[Any, ...], kinds: tuple[Any, ...]) -> bool:
-    if kinds[-1:] == (Ellipsis,):
-        return all(_is(value, kinds[0]) for value in values)
-    return len(values) == len(kinds) and all(map(_is, values, kinds))
 
 
 def _told(hint: Any) -> str:

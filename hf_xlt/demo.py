@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 from transformers import AutoModelForMaskedLM
 
+from hf_xlt.arguments import require_one_of
 from hf_xlt.checkpoint.kind import KINDS
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
-from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import continuations
 from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.files.folders import folder_in_place
@@ -30,14 +30,7 @@ EXPLAINED = ("Mutter", "Haus", "Wasser", "schön", "kleine", "gehen")
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A recipe on the sample.
-
-    Args:
-        recipe: Its file.
-        models: What of the recipe is filled in with folders of the sample.
-        text: What of the data is filled in with files of the sample's sentences.
-        next: The same with checkpoints from the Hub.
-    """
+    """A recipe on the sample: what of it and of its data is filled in, and the same with checkpoints from the Hub."""
 
     recipe: Path
     models: Mapping[str, str]
@@ -56,12 +49,8 @@ DEMONSTRATIONS = {
     "trelm": Demonstration(
         FOLDER / "demo_trelm.yaml",
         {"source": "encoder"},
-        {
-            "corpus": "train.de.txt",
-            "source_corpus": "train.en.txt",
-            "held_out": "held_out.de.txt",
-            "parallel": "train.en-de.tsv",
-        },
+        {"corpus": "train.de.txt", "source_corpus": "train.en.txt"}
+        | {"held_out": "held_out.de.txt", "parallel": "train.en-de.tsv"},
         "hf-xlt run trelm --source google-bert/bert-base-cased --languages en de --corpus YOUR-GERMAN.txt.gz "
         "--source-corpus YOUR-ENGLISH.txt.gz --parallel YOUR-PAIRS.tsv --output bert-english-german --compare",
     ),
@@ -69,20 +58,14 @@ DEMONSTRATIONS = {
 
 
 def demo_recipe(name: str, text: Path, seeds: int) -> Recipe:
-    """The recipe of a demonstration, its paths filled in.
-
-    Args:
-        name: One of `DEMONSTRATIONS`.
-        text: Folder with the files that `write_text` writes.
-        seeds: How many seeds to train.
-    """
-    if name not in DEMONSTRATIONS:
-        raise InputError(f"No demonstration of {name!r}; choose one of {', '.join(DEMONSTRATIONS)}.")
+    """The recipe of one of `DEMONSTRATIONS`, its paths filled in; `text` is the folder that `write_text` writes."""
+    require_one_of("demonstration", name, DEMONSTRATIONS)
     shown = DEMONSTRATIONS[name]
     given = {role: FOLDER / folder for role, folder in shown.models.items()}
     given |= {f"data.{part}": text / file for part, file in shown.text.items()}
     recipe = load_recipe(shown.recipe, [f"{key}={value}" for key, value in given.items()])
-    return recipe.replace(seeds=tuple(range(seeds)), prompts=_beginnings() if "helper" in shown.models else ())
+    beginnings = tuple(" ".join(sentence.split()[:3]) for sentence in sentences("de", "held_out")[:3])
+    return recipe.replace(seeds=tuple(range(seeds)), prompts=beginnings if "helper" in shown.models else ())
 
 
 def write_text(folder: Path) -> None:
@@ -98,16 +81,7 @@ def write_text(folder: Path) -> None:
 def run_demo(
     name: str, output: Path, console: Console, command: str, *, seeds: int = 1, overwrite: bool = False
 ) -> Results:
-    """Transfer, train, compare, explain and reopen, printing as it goes.
-
-    Args:
-        name: Which demonstration.
-        output: Folder to write: `text/` with the sentences and `model/`.
-        console: Where to print.
-        command: What to write on the card.
-        seeds: How often to train each method.
-        overwrite: Whether the output may be replaced.
-    """
+    """Transfer, train, compare, explain and reopen, printing as it goes; in `output` are then `text` and `model`."""
     text, model = output / "text", output / "model"
     recipe = demo_recipe(name, text, seeds)
     with folder_in_place(output, overwrite=overwrite):
@@ -121,36 +95,30 @@ def run_demo(
     else:
         show_continuations(results, console)
         reopen(model, results, console)
-    console.print(
-        f"\nIn {model}: README.md (the card), learning_curves.png, results.json, recipe.yaml.",
-        soft_wrap=True,
-        markup=False,
-    )
-    console.print(
-        f"The same with checkpoints from the Hub:\n  {DEMONSTRATIONS[name].next}", soft_wrap=True, highlight=False
-    )
+    files = "README.md (the card), learning_curves.png, results.json, recipe.yaml"
+    console.print(f"\nIn {model}: {files}.", soft_wrap=True, markup=False)
+    again = f"The same with checkpoints from the Hub:\n  {DEMONSTRATIONS[name].next}"
+    console.print(again, soft_wrap=True, highlight=False)
     return results
 
 
 def show_origins(model: Path, console: Console) -> None:
     """What rows of a few German words are made of."""
     transport = Transport.load(model / TRANSPORT_FILE)
-    counts = asdict(transport.counts)
-    origins = ", ".join(f"{count:,} {origin}" for origin, count in counts.items() if count)
+    origins = ", ".join(f"{count:,} {origin}" for origin, count in asdict(transport.counts).items() if count)
     console.print(f"\nRows of the German model: {origins}. What some of them are made of:")
     console.print(explanation_table(transport, [word for word in EXPLAINED if word in transport.target_names], k=5))
 
 
 def show_continuations(results: Results, console: Console) -> None:
     """How each method's model goes on after held-out sentence beginnings."""
-    first = {run.curve.method: run for run in reversed(results.runs)}
     table = Table(title="\nContinuations", title_justify="left", show_lines=True)
     table.add_column("method")
     prompts = list(results.recipe["prompts"])
     for prompt in prompts:
         table.add_column(Text(f"{one_line(prompt)} …"), ratio=1)
-    for method in results.methods:
-        texts = (first[method].continuations[prompt] for prompt in prompts)
+    for method, runs in results.runs_of.items():
+        texts = (runs[0].continuations[prompt] for prompt in prompts)
         table.add_row(*(Text(one_line(text)) for text in (method, *texts)))
     console.print(table)
 
@@ -185,8 +153,3 @@ def show_translations(model: Path, console: Console) -> None:
         f"by chance {1 / vectors['de'].shape[1]:.1%}.",
         markup=False,
     )
-
-
-def _beginnings() -> tuple[str, ...]:
-    """The first words of three held-out sentences."""
-    return tuple(" ".join(sentence.split()[:3]) for sentence in sentences("de", "held_out")[:3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ class InputError(ValueError):
         hint: What to do next, as a sentence.
         path: The file or folder at fault.
         line: The line of the file, counted from 1.
+        key: The setting of a recipe at fault, such as `data.corpus`.
 
     Example:
         >>> str(InputError("seed is -1", value=-1, expected="a number from 0", hint="Choose another seed."))
@@ -33,10 +35,11 @@ class InputError(ValueError):
         hint: str | None = None,
         path: str | Path | None = None,
         line: int | None = None,
+        key: str | None = None,
     ) -> None:
-        message = (
-            problem if expected is None else f"{problem.removesuffix('.')}; expected {expected.removesuffix('.')}."
-        )
+        message = problem
+        if expected is not None:
+            message = f"{problem.removesuffix('.')}; expected {expected.removesuffix('.')}."
         if hint is not None:
             message = f"{message.removesuffix('.')}. {hint}"
         super().__init__(message)
@@ -45,10 +48,12 @@ class InputError(ValueError):
         self.hint = hint
         self.path = None if path is None else Path(path)
         self.line = line
+        self.key = key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its message and fields: one process of a run tells the others what it has refused."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UploadError(RuntimeError):
-    """The Hub did not take a folder.
-
-    The message is one line: what went wrong, that the local folder is whole, and how to try again.
-    """
+    """The Hub did not take a folder; one line says what went wrong, that the folder is whole, and how to try again."""

@@ -27,7 +27,7 @@ def test_every_file_a_recipe_names_is_there(name, tmp_path):
 
 
 def test_an_unknown_demonstration_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="No demonstration of 'ramen'; choose one of clp, trelm"):
+    with pytest.raises(InputError, match="demonstration is 'ramen'; expected one of clp, trelm"):
         demo_recipe("ramen", tmp_path, seeds=1)
 
 

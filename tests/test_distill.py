@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertMod
 
 from hf_xlt.data.objectives import DataCollatorForDistillation, objective_for
 from hf_xlt.data.objectives.distillation import distillation_loss
-from hf_xlt.data.target_side import TargetSide
+from hf_xlt.data.pairs import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import mean_pooled, nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import SentenceHead

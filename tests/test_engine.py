@@ -185,7 +185,7 @@ def test_refusals_come_before_work_and_leave_nothing(tmp_path, corpus):
             run_recipe(clp_recipe(tmp_path, path), out, "x")
     with pytest.raises(InputError, match="sequence_length is 512; the model has 80 positions"):
         run_recipe(clp_recipe(tmp_path, corpus, "stages.0.sequence_length=512"), out, "x")
-    with pytest.raises(InputError, match="There is no corpus; .*--corpus"):
+    with pytest.raises(InputError, match="There is no corpus; .*data.corpus"):
         run_recipe(load_recipe("clp", checkpoints(tmp_path)), out, "x")
     out.mkdir()
     with pytest.raises(InputError, match="--overwrite"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_xlt.data.joint_tokenizer import smoothed_lines, train_joint_tokenizer
+from hf_xlt.data.multilingual import smoothed_lines, train_joint_tokenizer
 from hf_xlt.data.sampling import language_probabilities
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus, Split

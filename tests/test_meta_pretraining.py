@@ -15,9 +15,16 @@ from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import Results, check_recipe, run_recipe
 from hf_xlt.runs.engine import prepare, train_stage
-from hf_xlt.runs.kinds.multilingual import CONTINUED, IN_PHASES, Continued, Multilingual, one_phase
+from hf_xlt.runs.kinds.multilingual import (
+    CONTINUED,
+    IN_PHASES,
+    Continued,
+    Multilingual,
+    one_phase,
+    vocabulary_of,
+    with_own_tables,
+)
 from hf_xlt.runs.languages import TextReader
-from hf_xlt.runs.own_tables import vocabulary_of, with_own_tables
 from hf_xlt.runs.results import FROM_SCRATCH, ONE_PHASE
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
@@ -131,7 +138,7 @@ class TestPhases:
         plan = prepare(Multilingual(recipe), tmp_path, compare=False, callbacks=())
         pairs = [[("labels" in example) for example in examples(plan, stage, 256)] for stage in recipe.stages]
         assert [sum(found) for found in pairs] == [0, 64]
-        held_out = plan.text.translations.pairs
+        held_out = plan.text.translations
         assert {pair: len(found) for pair, found in held_out.items()} == {("en", "de"): 5, ("en", "id"): 5}
 
     def test_the_baseline_spends_as_much_on_all_languages_at_once(self, shipped):
@@ -309,7 +316,7 @@ class TestRefused:
         assert not list(tmp_path.iterdir())
 
     def test_without_corpora(self, tmp_path):
-        with pytest.raises(InputError, match="no corpora; .* --set data.corpora.en=FILE"):
+        with pytest.raises(InputError, match="no corpora; .* data.corpora.en=FILE"):
             run_recipe(load_recipe("meta_pretraining"), tmp_path / "out", "x")
 
     @pytest.mark.parametrize("more", [[], ["stages.0.languages=[]", "stages.1.languages=[target]"]])

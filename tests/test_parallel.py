@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from hf_xlt.data.target_side import TargetSide
+from hf_xlt.data.pairs import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import read_parallel
 

@@ -1,12 +1,13 @@
 """Recipes are data: shipped ones load, YAML comes back equal, and what is wrong is named before work starts."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
-from hf_xlt.recipes import Data, NewTokenizer, Recipe, Stage, load_recipe, recipe_from, shipped_recipes
+from hf_xlt.recipes import Data, NewTokenizer, Recipe, Stage, load_recipe, recipe_from, recipe_schema, shipped_recipes
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import Results, Run, check_recipe
 from hf_xlt.runs.inputs import Inputs
@@ -254,7 +255,8 @@ class TestWrongValues:
 def test_a_recipe_without_a_corpus_says_how_to_name_one():
     with pytest.raises(InputError) as raised:
         Inputs(recipe_from(CLP)).split  # noqa: B018
-    assert "--corpus" in raised.value.hint
+    assert raised.value.key == "data.corpus"
+    assert "data.corpus" in raised.value.hint
 
 
 class TestTrainingArguments:
@@ -468,3 +470,17 @@ class TestWhatReachesTheHub:
     @pytest.mark.parametrize("name", ["clp", "my recipe no. 2", "Deutsch_v1.2+x", "größer"])
     def test_ordinary_names_are_taken(self, name):
         assert recipe_from(CLP | {"name": name}).name == name
+
+
+def test_a_refusal_reaches_another_process_as_it_was():
+    with pytest.raises(SettingError) as raised:
+        recipe_from(CLP | {"stages": [{"max_steps": 0}]})
+    told = pickle.loads(pickle.dumps(raised.value))
+    assert (type(told), str(told), vars(told)) == (SettingError, str(raised.value), vars(raised.value))
+
+
+def test_documentation_and_schema_tell_what_each_setting_is_for():
+    schema = recipe_schema()
+    for kind, properties in ((Recipe, schema["properties"]), (Stage, schema["$defs"]["Stage"]["properties"])):
+        for name in kind.model_fields:
+            assert f"    {name}: {properties[name]['description']}" in kind.__doc__

@@ -201,7 +201,7 @@ class TestAChangedInput:
     def test_of_the_recipe_is_named(self, recipe, stopped):
         with pytest.raises(InputError, match=r"stages\.0\.max_steps was 6 and is 7 now"):
             run_recipe(recipe.replace(stages=(recipe.stages[0].replace(max_steps=7),)), Path("out"), "x")
-        with pytest.raises(InputError, match="--compare was not given"):
+        with pytest.raises(InputError, match="compare was False and is True now"):
             run_recipe(recipe, Path("out"), "x", compare=True)
 
     @pytest.mark.slow

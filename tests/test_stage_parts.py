@@ -18,8 +18,7 @@ from hf_xlt.recipes import Stage, load_recipe, recipe_from
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import run_recipe
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
-from hf_xlt.runs.training.new_rows import rows_kept
-from hf_xlt.runs.training.stages import trained_parts
+from hf_xlt.runs.training.parts import rows_kept, trained_parts
 from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport

@@ -12,7 +12,8 @@ from hf_xlt.data.packing import blocks
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import ValidationSet, measure
-from hf_xlt.runs.training.trainer import ProgressBar, StageTrainer
+from hf_xlt.runs.training.progress import ProgressBar
+from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
 
 CASES = {"mlm": ("bert", "wordpiece"), "clm": ("gpt2", "byte-level-bpe"), "denoise": ("t5", "unigram")}
@@ -212,7 +213,7 @@ def test_the_progress_bar_starts_at_the_step_a_resumed_run_goes_on_from(tmp_path
         def close(self):
             self.closed = True
 
-    monkeypatch.setattr("hf_xlt.runs.training.trainer.tqdm", Recorder)
+    monkeypatch.setattr("hf_xlt.runs.training.progress.tqdm", Recorder)
     args = arguments(tmp_path, save_strategy="steps", save_steps=2, eval_strategy="steps", eval_steps=3)
     with pytest.raises(Killed):
         trainer("mlm", dropout_free("mlm"), args, KillAt(3)).train()

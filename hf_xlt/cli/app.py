@@ -18,12 +18,7 @@ from hf_xlt.cli.effect import check_effect
 from hf_xlt.errors import InputError
 from hf_xlt.files.printable import one_line
 
-app = typer.Typer(
-    name="hf-xlt",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = typer.Typer(name="hf-xlt", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 IS_MAIN = os.environ.get("RANK", "0") == "0"  # of several processes that a launcher started, one speaks for all
 console = Console(quiet=not IS_MAIN)
 

@@ -14,12 +14,7 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Condition:
-    """What an option needs to have an effect.
-
-    Args:
-        holds: Whether the other options of the command fulfil it.
-        told: The same in words, after "has an effect only".
-    """
+    """What an option needs to have an effect: whether the other options fulfil it, and the same in words."""
 
     holds: Callable[[Options], bool]
     told: str
@@ -80,36 +75,18 @@ EFFECT: dict[str, dict[str, tuple[Condition, ...]]] = {
 
 
 def check_effect(command: str, options: Options, given: Collection[str]) -> None:
-    """Refuse an option that would have no effect.
-
-    Args:
-        command: The command.
-        options: All its options, by the names of its parameters.
-        given: Those that the user gave.
-
-    Raises:
-        InputError: If there is one.
-    """
+    """Refuse an option, of those that the user gave, that would have no effect beside the others of the command."""
     for option, conditions in EFFECT.get(command, {}).items():
         for condition in conditions if option in given else ():
             if not condition.holds(options):
                 flag = f"--{option.replace('_', '-')}"
-                raise InputError(
-                    f"{flag} has an effect only {condition.told}. Leave it out, or change the other options.",
-                    value=options[option],
-                )
+                problem = f"{flag} has an effect only {condition.told}"
+                hint = "Leave it out, or change the other options."
+                raise InputError(problem, value=options[option], hint=hint)
 
 
 def check_settings(settings: Sequence[str] | None, flags: Iterable[str] = ()) -> None:
-    """Refuse a setting of `--set` that is given twice, of which the last would win.
-
-    Args:
-        settings: `key=value` each.
-        flags: Keys that options of their own have set.
-
-    Raises:
-        InputError: If there is one.
-    """
+    """Refuse a setting of `--set` that is given twice, or has been set by an option of its own."""
     seen: set[str] = set()
     for key in (*flags, *(setting.partition("=")[0] for setting in settings or ())):
         if key in seen:

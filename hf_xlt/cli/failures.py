@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from pathlib import Path
 from traceback import extract_tb
+from typing import Any
 
 from hf_xlt.errors import InputError, UploadError
 
@@ -21,6 +23,15 @@ _HINTS = {
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EMFILE: "Too many files are open; raise the limit (`ulimit -n`).",
 }
+# What `hf-xlt run` gives a setting with that a recipe lacks.
+_OPTIONS = {
+    "source": "--source",
+    "data.corpus": "--corpus",
+    "data.source_corpus": "--source-corpus",
+    "data.parallel": "--parallel",
+    "data.corpora": "--set",
+    "compare": "--compare",
+}
 _OF_THE_SYSTEM = re.compile(r"os error (\d+)")
 # What torch says where a file could not be written to its end.
 _UNWRITTEN = ("PytorchStreamWriter failed", "enforce fail at inline_container", "basic_ios::clear: iostream error")
@@ -28,7 +39,10 @@ _UNWRITTEN = ("PytorchStreamWriter failed", "enforce fail at inline_container", 
 
 def told(error: BaseException) -> tuple[str, int]:
     """One line about an error, and the exit code that goes with it."""
-    if isinstance(error, InputError | UploadError):
+    if isinstance(error, InputError):
+        option = _OPTIONS.get(error.key or "")
+        return str(error) if option is None else f"{error} Its option is {option}.", REFUSED
+    if isinstance(error, UploadError):
         return str(error), REFUSED
     if isinstance(error, OSError):
         return _of_the_system(error.errno, error.strerror or str(error), error.filename), FAILED
@@ -51,14 +65,10 @@ def told(error: BaseException) -> tuple[str, int]:
     )
 
 
-def _of_the_system(number: int | None, reason: str, file: object) -> str:
-    place = "" if file is None else f"{Path(_name(file))}: "
+def _of_the_system(number: int | None, reason: str, file: Any) -> str:
+    place = "" if file is None else f"{Path(os.fsdecode(file))}: "
     hint = _HINTS.get(number or 0)
     return f"{place}{reason.rstrip('.')}." + (f" {hint}" if hint else "")
-
-
-def _name(file: object) -> str:
-    return file.decode(errors="replace") if isinstance(file, bytes) else str(file)
 
 
 def _place(error: BaseException) -> str:

@@ -235,7 +235,6 @@ def study(
 
 
 def _list(text: str | None) -> list[str]:
-    """What stands between commas."""
     return text.split(",") if text else []
 
 

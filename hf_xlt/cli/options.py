@@ -36,6 +36,11 @@ def several_of(names: Iterable[str]) -> Callable[[str], list[str]]:
     return offered
 
 
+RecipeName = Annotated[
+    str,
+    typer.Argument(help=f"A shipped recipe ({', '.join(RECIPES)}) or a .yaml file.", autocompletion=one_of(RECIPES)),
+]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: stages.0.steps=500.")]
 Source = Annotated[str | None, typer.Option(help="Checkpoint to start from: a Hub id or a folder.")]
 Helper = Annotated[str | None, typer.Option(help="Small model of the target language: a Hub id or a folder.")]
 Output = Annotated[Path, typer.Option(help="Folder to write; it appears when it is complete.")]

@@ -9,19 +9,14 @@ import typer
 
 from hf_xlt.cli.app import Command, app, console, say
 from hf_xlt.cli.effect import check_settings
-from hf_xlt.cli.options import RECIPES, one_of
+from hf_xlt.cli.options import Changes, RecipeName
 
 recipes = typer.Typer(name="recipe", help="Recipes: one to start from, and what it will do.", no_args_is_help=True)
 app.add_typer(recipes)
 
-Name = Annotated[
-    str,
-    typer.Argument(help=f"A shipped recipe ({', '.join(RECIPES)}) or a .yaml file.", autocompletion=one_of(RECIPES)),
-]
-
 
 @recipes.command(cls=Command)
-def show(recipe: Name) -> None:
+def show(recipe: RecipeName) -> None:
     """Print a recipe to start from: hf-xlt recipe show clp > mine.yaml."""
     from hf_xlt.recipes.load import recipe_file
 
@@ -32,8 +27,8 @@ def show(recipe: Name) -> None:
 
 @recipes.command(cls=Command)
 def check(
-    recipe: Name,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: stages.0.steps=500.")] = None,
+    recipe: RecipeName,
+    settings: Changes = None,
     compare: Annotated[bool, typer.Option("--compare", help="With the baselines.")] = False,
 ) -> None:
     """Say what a recipe will do, without doing it: variants, rows, steps, tokens, memory and disk.

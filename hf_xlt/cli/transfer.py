@@ -7,42 +7,24 @@ import shlex
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hf_xlt.cli import options
 from hf_xlt.cli.app import command, command_line, console, say
 from hf_xlt.cli.effect import check_settings
-from hf_xlt.cli.options import (
-    METHODS,
-    RECIPES,
-    ChatTemplate,
-    CorpusFiles,
-    Demonstration,
-    DictionaryFiles,
-    Donor,
-    Family,
-    Helper,
-    MergeName,
-    Output,
-    Overwrite,
-    ParallelFiles,
-    Source,
-    SourceVectorsFile,
-    Tokenizer,
-    Trust,
-    VectorsFile,
-    Weighting,
-    one_of,
-)
 from hf_xlt.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @command
 def demo(
-    recipe: Annotated[Demonstration, typer.Option(help="Which recipe to show.")] = "clp",
-    output: Output = Path("hf-xlt-demo"),
-    overwrite: Overwrite = False,
+    recipe: Annotated[options.Demonstration, typer.Option(help="Which recipe to show.")] = "clp",
+    output: options.Output = Path("hf-xlt-demo"),
+    overwrite: options.Overwrite = False,
     seeds: Annotated[int, typer.Option(help="How often to train each method.", min=1)] = 1,
 ) -> None:
     """Teach German to the embedded English model, offline, in about three minutes, and show what was saved."""
@@ -56,31 +38,32 @@ def initialize(
     method: Annotated[
         str,
         typer.Argument(
-            help=f"How target rows are made: {', '.join(METHODS)}; or auto.", autocompletion=one_of((*METHODS, "auto"))
+            help=f"How target rows are made: {', '.join(options.METHODS)}; or auto.",
+            autocompletion=options.one_of((*options.METHODS, "auto")),
         ),
     ],
-    output: Output,
-    source: Source = None,
-    tokenizer: Tokenizer = None,
-    helper: Helper = None,
-    donor: Donor = None,
-    dictionary: DictionaryFiles = None,
-    parallel: ParallelFiles = None,
-    vectors: VectorsFile = None,
-    source_vectors: SourceVectorsFile = None,
+    output: options.Output,
+    source: options.Source = None,
+    tokenizer: options.Tokenizer = None,
+    helper: options.Helper = None,
+    donor: options.Donor = None,
+    dictionary: options.DictionaryFiles = None,
+    parallel: options.ParallelFiles = None,
+    vectors: options.VectorsFile = None,
+    source_vectors: options.SourceVectorsFile = None,
     corpus: Annotated[
         list[str] | None,
         typer.Option(help="Text of the target language, to judge the rows by: files or Hub dataset ids."),
     ] = None,
     source_corpus: Annotated[str | None, typer.Option(help="Text of the source language, for adversarial.")] = None,
-    weighting: Annotated[Weighting | None, typer.Option(help="How cosines become weights.")] = None,
+    weighting: Annotated[options.Weighting | None, typer.Option(help="How cosines become weights.")] = None,
     k: Annotated[int | None, typer.Option(help="Source tokens in a row.", min=1)] = None,
     temperature: Annotated[float | None, typer.Option(help="What similarities are divided by, for top-k.")] = None,
     ignore_case: Annotated[bool, typer.Option("--ignore-case", help="Match tokens that differ in case only.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Another option of the method: seed=1.")] = None,
-    chat_template: ChatTemplate = None,
-    overwrite: Overwrite = False,
-    trust_remote_code: Trust = False,
+    chat_template: options.ChatTemplate = None,
+    overwrite: options.Overwrite = False,
+    trust_remote_code: options.Trust = False,
 ) -> None:
     """Make a target-language checkpoint without training, streaming it past memory, and show how healthy its rows are.
 
@@ -112,14 +95,12 @@ def initialize(
         say(f"Taking {method}: {choice.reason}.")
     check_output(output, overwrite=overwrite, sources=read_places(given))
     flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
-    options = {name: value for name, value in flags.items() if value is not None}
-    check_settings(settings, options)
+    chosen = {name: value for name, value in flags.items() if value is not None}
+    check_settings(settings, chosen)
     for setting in settings or []:
-        set_value(options, setting)
-    options = {"trust_remote_code": trust_remote_code} | options
-    made = initializer(method, **used_evidence(method, given), **options)
-    unused = unused_evidence(method, given)
-    if unused:
+        set_value(chosen, setting)
+    made = initializer(method, **used_evidence(method, given), **({"trust_remote_code": trust_remote_code} | chosen))
+    if unused := unused_evidence(method, given):
         say(f"Not used by {method}: {', '.join('--' + name.replace('_', '-') for name in unused)}.")
     chat = chat_of(made.source, made.tokenizer, chat_template)
     built = made.build(
@@ -145,31 +126,25 @@ def initialize(
 
 @command
 def run(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            help=f"A shipped recipe ({', '.join(RECIPES)}) or a .yaml file.", autocompletion=one_of(RECIPES)
-        ),
-    ],
-    output: Output,
-    source: Source = None,
+    recipe: options.RecipeName,
+    output: options.Output,
+    source: options.Source = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(help="Target tokenizer; without one, the helper's or donor's, or one trained on the corpus."),
     ] = None,
-    helper: Helper = None,
-    donor: Donor = None,
+    helper: options.Helper = None,
+    donor: options.Donor = None,
     corpus: Annotated[
-        list[str] | None,
-        typer.Option(help="Text to train on: a file or a Hub dataset id. May be given several times."),
+        list[str] | None, typer.Option(help="Text to train on: a file or a Hub dataset id. May be given several times.")
     ] = None,
     source_corpus: Annotated[
         str | None, typer.Option(help="The same in the source language, for trelm and ramen.")
     ] = None,
-    parallel: ParallelFiles = None,
-    dictionary: DictionaryFiles = None,
-    vectors: VectorsFile = None,
-    source_vectors: SourceVectorsFile = None,
+    parallel: options.ParallelFiles = None,
+    dictionary: options.DictionaryFiles = None,
+    vectors: options.VectorsFile = None,
+    source_vectors: options.SourceVectorsFile = None,
     languages: Annotated[
         tuple[str, str] | None, typer.Option(help="Codes of source and target language, for trelm and ramen.")
     ] = None,
@@ -177,11 +152,11 @@ def run(
     language: Annotated[str | None, typer.Option(help="Code of the target language, for the card.")] = None,
     license: Annotated[str | None, typer.Option(help="License, for the card.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Also train the baselines on the same data.")] = False,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: stages.0.steps=500.")] = None,
-    chat_template: ChatTemplate = None,
+    settings: options.Changes = None,
+    chat_template: options.ChatTemplate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made, and of what.")] = False,
-    overwrite: Overwrite = False,
-    trust_remote_code: Trust = False,
+    overwrite: options.Overwrite = False,
+    trust_remote_code: options.Trust = False,
 ) -> None:
     """Carry out a recipe: initialize, train on the target language, measure, write model, card and pictures.
 
@@ -234,18 +209,18 @@ def run(
 def merge(
     adapted: Annotated[str, typer.Argument(help="The model that learned a language: a Hub id or a folder.")],
     original: Annotated[str, typer.Argument(help="The model it comes from; for chat-vector the chat model.")],
-    output: Output,
+    output: options.Output,
     recipe: Annotated[
-        MergeName,
+        options.MergeName,
         typer.Option(help="elchat: the outer layers; chat-vector: what chat training added to --base; linear: a mean."),
     ] = "elchat",
     base: Annotated[str | None, typer.Option(help="For chat-vector: the model that both come from.")] = None,
     weight: Annotated[
         float | None, typer.Option(help="Scales the original's part; by default 1, for linear a share of 0.5.")
     ] = None,
-    chat_template: ChatTemplate = None,
-    overwrite: Overwrite = False,
-    trust_remote_code: Trust = False,
+    chat_template: options.ChatTemplate = None,
+    overwrite: options.Overwrite = False,
+    trust_remote_code: options.Trust = False,
 ) -> None:
     """Give an adapted model back what it lost of its original, such as chat; nothing is trained.
 
@@ -274,7 +249,7 @@ def explain(
     tokens: Annotated[list[str] | None, typer.Argument(help="Tokens of its vocabulary.")] = None,
     text: Annotated[str | None, typer.Option(help="A text whose tokens to show, each once.")] = None,
     k: Annotated[int, typer.Option(help="Source tokens to show.", min=1)] = 5,
-    trust_remote_code: Trust = False,
+    trust_remote_code: options.Trust = False,
 ) -> None:
     """Show what source tokens the rows of a model's tokens are made of, and by what evidence.
 
@@ -289,8 +264,7 @@ def explain(
     asked = list(tokens or [])
     if text is not None:
         cut = open_tokenizer(folder, trust_remote_code=trust_remote_code)
-        ids = cut(text, add_special_tokens=False)["input_ids"]
-        asked += [transport.target_names[id_] for id_ in ids]
+        asked += [transport.target_names[id_] for id_ in cut(text, add_special_tokens=False)["input_ids"]]
     if not asked:
         raise InputError("There is nothing to explain; name tokens of the model, or give a text with --text.")
     console.print(explanation_table(transport, list(dict.fromkeys(asked)), k))
@@ -303,14 +277,14 @@ def _named(files: list[str] | None) -> str | list[str] | None:
 
 @command
 def tokenizer(
-    corpus: CorpusFiles,
-    output: Output,
+    corpus: options.CorpusFiles,
+    output: options.Output,
     like: Annotated[str | None, typer.Option(help="Model whose tokenizer to imitate: a Hub id or a folder.")] = None,
     extend: Annotated[
         str | None, typer.Option(help="Model whose tokenizer to keep and add tokens to: a Hub id or a folder.")
     ] = None,
     added: Annotated[int, typer.Option(help="With --extend: tokens to add.")] = 5000,
-    family: Annotated[Family, typer.Option(help="Without --like or --extend.")] = "byte-level-bpe",
+    family: Annotated[options.Family, typer.Option(help="Without --like or --extend.")] = "byte-level-bpe",
     vocab_size: Annotated[int, typer.Option(help="Entries wanted, but for --extend.")] = 32000,
     dictionary: Annotated[
         list[str] | None,
@@ -322,11 +296,10 @@ def tokenizer(
         typer.Option("--lowercase/--cased", help="Make capital letters small; unless given, as --like does, or not."),
     ] = None,
     strip_accents: Annotated[
-        bool,
-        typer.Option("--strip-accents/--keep-accents", help="Take accents, vowel signs and tone marks away."),
+        bool, typer.Option("--strip-accents/--keep-accents", help="Take accents, vowel signs and tone marks away.")
     ] = False,
-    overwrite: Overwrite = False,
-    trust_remote_code: Trust = False,
+    overwrite: options.Overwrite = False,
+    trust_remote_code: options.Trust = False,
 ) -> None:
     """Train a tokenizer on a corpus: like an existing model's, as more tokens for it, or of one of the known families.
 
@@ -348,26 +321,16 @@ def tokenizer(
     check_numbers(vocab_size, min_frequency)
     read = (*corpus, *(dictionary or ()), like, extend)
     with atomic_folder(output, overwrite=overwrite, sources=read) as folder:
-        if extend is not None:
-            trained = extend_tokenizer(open_tokenizer(extend, trust_remote_code=trust_remote_code), lines, added)
+        old = extend if like is None else like
+        opened = None if old is None else open_tokenizer(old, trust_remote_code=trust_remote_code)
+        how: dict[str, Any] = {"min_frequency": min_frequency, "strip_accents": strip_accents}
+        trained: PreTrainedTokenizerBase
+        if opened is None:
+            trained = train_tokenizer(lines, vocab_size, family, lowercase=bool(lowercase), **how)
         elif like is not None:
-            trained = train_tokenizer_like(
-                open_tokenizer(like, trust_remote_code=trust_remote_code),
-                lines,
-                vocab_size,
-                min_frequency=min_frequency,
-                lowercase=lowercase,
-                strip_accents=strip_accents,
-            )
+            trained = train_tokenizer_like(opened, lines, vocab_size, lowercase=lowercase, **how)
         else:
-            trained = train_tokenizer(
-                lines,
-                vocab_size,
-                family,
-                min_frequency=min_frequency,
-                lowercase=bool(lowercase),
-                strip_accents=strip_accents,
-            )
+            trained = extend_tokenizer(opened, lines, added)
         trained.save_pretrained(folder)
     say(f"{output}: {len(trained):,} entries.")
 

@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import require_share
+from hf_xlt.arguments import require_one_of, require_share
 from hf_xlt.data.objectives import Example, Objective, special_ids
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import Dictionary
@@ -27,12 +27,8 @@ WORDS = BertPreTokenizer()
 
 
 @dataclass(frozen=True)
-class SharedIds:
-    """The ids of a joint tokenizer as they are: a token is the same in every language.
-
-    Args:
-        tokens: Rows of the joint vocabulary.
-    """
+class TokenIds:
+    """The ids of a joint tokenizer of so many tokens as they are: a token is the same in every language."""
 
     tokens: int
 
@@ -45,24 +41,14 @@ class SharedIds:
         """The ids themselves; see `SeparateIds`."""
         return ids
 
-    def joint(self, ids: Tensor) -> Tensor:
-        """The ids themselves; see `SeparateIds`."""
-        return ids
-
 
 @dataclass(frozen=True)
-class SeparateIds:
+class SeparateIds(TokenIds):
     """A copy of a joint tokenizer's ids for each language: language l has `l · tokens + id`, special tokens have `id`.
 
     Only special tokens are the same in two languages. The rows of their copies are never used.
-
-    Args:
-        tokens: Rows of the joint vocabulary.
-        special: Ids of special tokens.
-        languages: Number of languages.
     """
 
-    tokens: int
     special: tuple[int, ...]
     languages: int
 
@@ -72,17 +58,11 @@ class SeparateIds:
         return self.tokens * self.languages
 
     def of_languages(self, ids: Tensor, lang_ids: Tensor) -> Tensor:
-        """The ids that tokens have in their languages.
+        """The ids `(b, n)` that tokens have in their languages.
 
         Args:
             ids: Joint ids `(b, n)`; negative ones, which labels have where nothing is predicted, stay.
             lang_ids: Languages of the rows `(b,)` or of the tokens `(b, n)`.
-
-        Returns:
-            `(b, n)`, of the type of `ids`.
-
-        Raises:
-            InputError: If an id or a language is not one of those there are.
         """
         _require_below("Token id", ids, self.tokens, "the joint tokenizer's")
         _require_below("Language id", lang_ids, self.languages, "the languages'")
@@ -90,60 +70,37 @@ class SeparateIds:
         languages = lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids
         return torch.where(shared, ids, ids + self.tokens * languages.to(ids.dtype))
 
-    def joint(self, ids: Tensor) -> Tensor:
-        """The joint ids of ids of any language, of the same shape; negative ones stay.
-
-        Of `torch.arange(vocab_size)` it tells which row of a joint table each row is a copy of.
-        """
-        return torch.where(ids < 0, ids, ids % self.tokens)
-
 
 def _require_below(name: str, ids: Tensor, end: int, whose: str) -> None:
     if ids.numel() and (largest := int(ids.max())) >= end:
         raise InputError(f"{name} {largest} is not one of {whose}, 0 to {end - 1}. Give ids that are not mapped yet.")
 
 
-TokenIds = SharedIds | SeparateIds
-
-
 def token_ids(anchors: str, tokenizer: PreTrainedTokenizerBase, languages: Sequence[str]) -> TokenIds:
     """The ids that a model of several languages reads and writes, for one of `ANCHORS`.
 
     `extra` differs from `default` in the text alone, see `ExtraAnchors`.
-
-    Raises:
-        InputError: If the kind of anchors is not known.
     """
-    if anchors not in ANCHORS:
-        raise InputError(f"Unknown anchors {anchors!r}; choose one of {', '.join(ANCHORS)}.")
+    require_one_of("anchors", anchors, ANCHORS)
     tokens = max(tokenizer.get_vocab().values()) + 1
     if anchors == "none":
         return SeparateIds(tokens, tuple(special_ids(tokenizer).tolist()), len(languages))
-    return SharedIds(tokens)
+    return TokenIds(tokens)
 
 
 @dataclass(frozen=True)
 class DataCollatorForTokenIds(Objective):
-    """Another collator's batch in the ids of each text's language.
+    """The batch of an `objective` that tells languages, such as masked language modeling, in the ids of these.
 
     Text stays packed in joint ids, whatever the anchors; random replacements of masked language modeling are of the
     text's own language.
-
-    Args:
-        objective: One that tells languages and whose labels stand where the inputs do: masked language modeling, also
-            mixed with translations.
-        ids: What the model reads and writes.
     """
 
     objective: Objective
     ids: TokenIds
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Collate as `objective` does; `input_ids` and `labels` are mapped.
-
-        Raises:
-            InputError: If the examples do not tell their languages.
-        """
+        """Collate as `objective` does; `input_ids` and `labels` are mapped."""
         batch = self.objective(examples)
         if "lang_ids" not in batch:
             raise InputError("The examples have no lang_ids; add a column with the language of each.")
@@ -156,15 +113,7 @@ class ExtraAnchors:
 
     Words are what white space and punctuation bound; of several entries that begin at a word the longest counts. Case
     is ignored, but entries spelled as in the text come first, and a translation is capitalised if its word is and its
-    entry is not. Of several translations one is drawn.
-
-    Args:
-        dictionary: Words, or several at a time, and their translations.
-        probability: With which an occurrence is replaced.
-        seed: With the number of its line it decides all that is drawn in a line.
-
-    Raises:
-        InputError: If the probability is not from 0 to 1.
+    entry is not. Of several translations one is drawn; `seed` and the number of a line decide all that is drawn in it.
     """
 
     dictionary: Dictionary
@@ -236,11 +185,7 @@ def _like(original: str, source: str, target: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class AnchoredSplit(Split):
-    """A split whose training lines have extra anchors; held-out lines stay as they are.
-
-    Args:
-        anchors: What is replaced.
-    """
+    """A split whose training lines have extra anchors; held-out lines stay as they are."""
 
     anchors: ExtraAnchors
 

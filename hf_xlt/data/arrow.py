@@ -18,13 +18,9 @@ from hf_xlt.files.folders import whole_file
 def memory_mapped(
     cache: Path, name: str, features: Features, batches: Callable[[], Iterable[dict[str, Any]]]
 ) -> Dataset:
-    """The dataset `name` of a cache folder, written from `batches` if it is not there; the file appears when whole.
+    """The dataset of a cache folder by its name, see `fingerprint`; it is written from `batches` if it is not there.
 
-    Args:
-        cache: Folder for the Arrow files.
-        name: What the content depends on, see `fingerprint`.
-        features: Columns.
-        batches: Gives columns of some rows at a time; called only if there is something to write.
+    The file appears when it is whole. `batches` gives the columns of some rows at a time.
     """
     path = cache / f"{name}.arrow"
     if not path.exists():

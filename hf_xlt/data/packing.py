@@ -18,12 +18,9 @@ from hf_xlt.files.corpora import Split
 
 
 def blocks(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> Iterator[np.ndarray]:
-    """Cut the token stream into sequences of exactly `length` ids, prefix and suffix included.
+    """Cut the token stream into sequences of exactly `length` ids, prefix and suffix included: int32 `(length,)` each.
 
-    The last, incomplete sequence is dropped. Each array has shape `(length,)` and dtype int32.
-
-    Raises:
-        InputError: If the special tokens alone fill a sequence.
+    The last, incomplete sequence is dropped.
     """
     frame = Frame.of(tokenizer)
     inner = frame.room(length)
@@ -35,8 +32,10 @@ def blocks(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
         rest = rest[whole:]
 
 
-def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: int, cache: Path) -> Dataset:
-    """The training lines of a split as a memory-mapped dataset of full sequences.
+def pack(
+    split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: int, cache: Path, lang_id: int | None = None
+) -> Dataset:
+    """The training lines of a split as a memory-mapped dataset of full sequences: `input_ids`, int32 `(length,)`.
 
     Args:
         split: Which lines to train on.
@@ -44,15 +43,12 @@ def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: i
         length: Ids a sequence, special tokens included.
         limit: Most sequences to pack; reading stops there.
         cache: Folder for the Arrow files; a second call with the same corpus and tokenizer reads them again.
-
-    Returns:
-        A dataset with one column, `input_ids`: int32, `(length,)`.
-
-    Raises:
-        InputError: If the corpus cannot be read or does not fill one sequence.
+        lang_id: Where given, the `lang_ids` of every sequence.
     """
     features = Features({"input_ids": Sequence(Value("int32"), length=length)})
-    name = fingerprint(tokenizer, _state_of(split).encode(), repr((length, limit)).encode())
+    files = [part.path.stat() for part in split.corpus.parts if part.path.is_file()]
+    state = repr((split, *((file.st_size, file.st_mtime_ns) for file in files)))
+    name = fingerprint(tokenizer, state.encode(), repr((length, limit)).encode())
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         rows = islice(blocks(split.training_lines(), tokenizer, length), limit)
@@ -61,14 +57,6 @@ def pack(split: Split, tokenizer: PreTrainedTokenizerBase, length: int, limit: i
 
     dataset = memory_mapped(cache, name, features, batches)
     if len(dataset) == 0:
-        raise InputError(
-            f"Corpus {split.corpus.name} is shorter than one sequence of {length} tokens; "
-            "give more text or a smaller sequence_length."
-        )
-    return dataset
-
-
-def _state_of(split: Split) -> str:
-    """The corpus of a split as it is now."""
-    files = [part.path for part in split.corpus.parts if part.path.is_file()]
-    return repr((split, *((file.stat().st_size, file.stat().st_mtime_ns) for file in files)))
+        problem = f"Corpus {split.corpus.name} is shorter than one sequence of {length} tokens"
+        raise InputError(f"{problem}; give more text or a smaller sequence_length.")
+    return dataset if lang_id is None else dataset.add_column("lang_ids", [lang_id] * len(dataset))

@@ -1,9 +1,11 @@
-"""Aligned translation pairs: parallel text and word links as rows a cross-lingual objective trains on."""
+"""Translation pairs: with word links as rows that a cross-lingual objective trains on, and one side as a corpus."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,9 @@ from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.objectives.cross_lingual import UNALIGNED
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.translations import read_parallel
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.place import file_of
 
 TokenPair = tuple[np.ndarray, np.ndarray]
 
@@ -38,6 +43,14 @@ def tokenized(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_leng
     return [np.array(ids[:room], dtype=np.int64) for ids in encoded["input_ids"]]
 
 
+def tokenized_pairs(
+    pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[TokenPair]:
+    """Ids of both sides of each pair, as `tokenized` gives them, without the pairs of which a side is empty."""
+    sides = (tokenized(side, tokenizer, max_length) for side in zip(*pairs, strict=True))
+    return [pair for pair in zip(*sides, strict=True) if all(map(len, pair))]
+
+
 @checked
 def aligned_pairs(
     pairs: Sequence[TokenPair],
@@ -48,7 +61,8 @@ def aligned_pairs(
 ) -> Dataset:
     """Make a memory-mapped dataset of translation pairs for `DataCollatorForCdLM` and `DataCollatorForTLM`.
 
-    Its columns are names of the TreLM model's own inputs, so that a plain `Trainer` keeps them.
+    Its columns are names of the TreLM model's own inputs, so that a plain `Trainer` keeps them: `input_ids` (source),
+    `labels` (target), `alignment` (target position → source position or -1), `lang_ids`, `target_lang_ids`.
 
     Args:
         pairs: Source and target ids of each pair, without special tokens, as `tokenized` gives them.
@@ -56,10 +70,6 @@ def aligned_pairs(
         tokenizer: Puts its special tokens around both sides; they are linked to one another.
         lang_ids: The two languages' places in the model's list.
         cache: Folder for the Arrow file; a second call with the same content reads it again.
-
-    Returns:
-        `input_ids` (source), `labels` (target), `alignment` (target position → source position or -1), `lang_ids`,
-        `target_lang_ids`.
 
     Raises:
         InputError: If there is no pair, the numbers of pairs and links differ, or a link leaves its pair.
@@ -89,12 +99,9 @@ def aligned_pairs(
 
 
 def target_to_source(links: np.ndarray, source_length: int, target_length: int, number: int = 0) -> np.ndarray:
-    """Where each target token comes from: int32 `(target_length,)`, -1 for no link.
+    """Where each target token of pair `number` comes from: int32 `(target_length,)`, -1 for no link.
 
     Of several links of a target token the leftmost source token counts.
-
-    Raises:
-        InputError: If a link leaves the pair; `number` names it.
     """
     links = np.asarray(links, dtype=np.int64).reshape(-1, 2)
     outside = ((links < 0) | (links >= (source_length, target_length))).any(axis=1)
@@ -123,3 +130,21 @@ def _content_of(pairs: Sequence[TokenPair], links: Sequence[np.ndarray]) -> byte
         for array in (source, target, np.asarray(pair_links).reshape(-1)):
             digest.update(len(array).to_bytes(8, "little") + np.asarray(array, dtype=np.int64).tobytes())
     return digest.digest()
+
+
+@dataclass(frozen=True)
+class TargetSide(Corpus):
+    """The target sentences of a file of translation pairs, `FILE` or `FILE:source,target`, line by line."""
+
+    def __post_init__(self) -> None:
+        if not os.path.isfile(self.path):
+            raise InputError(f"{self.name} is not a file; expected translation pairs. Check the path.")
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return file_of(self.name)
+
+    def lines(self) -> Iterator[str]:
+        """The target sentence of every pair, in order."""
+        return (target for _, target in read_parallel(Path(self.name).expanduser()).pairs)

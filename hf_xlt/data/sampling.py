@@ -23,11 +23,8 @@ def language_probabilities(sizes: Mapping[str, int], alpha: float) -> dict[str, 
     """How likely the next example is of each language: p_i = n_i^α / Σ_j n_j^α (Lample & Conneau 2019, §3.1).
 
     Args:
-        sizes: Language → how much text it has, in any one unit.
+        sizes: Language → how much text it has, in any one unit; a language without text is refused.
         alpha: 1 samples languages by their size, 0 all alike.
-
-    Raises:
-        InputError: If α is not from 0 to 1, or a language has no text.
     """
     require_share("alpha", alpha)
     for language, size in sizes.items():
@@ -47,11 +44,6 @@ class Schedule:
     offset is uniform, so the expected count is `BLOCK · p` exactly, and advances from block to block by the golden
     ratio, so that roundings even out in the long run. Within a block the order is random. A part's examples are
     numbered in the order in which they come. All of it depends on the seed and the position alone.
-
-    Args:
-        probabilities: Of the parts, adding up to 1.
-        length: Number of positions.
-        seed: Decides the order.
     """
 
     probabilities: tuple[float, ...]
@@ -59,11 +51,7 @@ class Schedule:
     seed: int
 
     def places(self, positions: Sequence[int]) -> np.ndarray:
-        """Part, and number of the example in it, at each of some positions: int64 `(n, 2)`.
-
-        Raises:
-            IndexError: If a position is outside the schedule.
-        """
+        """Part, and number of the example in it, at each of some positions: int64 `(n, 2)`."""
         wanted = np.asarray(positions, dtype=np.int64)
         if ((wanted < 0) | (wanted >= self.length)).any():
             raise IndexError(f"positions {wanted.min()} to {wanted.max()} of {self.length}")
@@ -108,31 +96,22 @@ class MixedStream(Stream):
     Batches hold all of them side by side. An example depends on the seed and its position alone, so a resumed run sees
     what an uninterrupted one would have seen. `Trainer` keeps the order if its `train_sampling_strategy` is
     `sequential`, and the masking if its `remove_unused_columns` is off: the `key` of an example decides it.
-
-    Args:
-        parts: Datasets of examples; an example has all columns of its own.
-        probabilities: Of the parts, adding up to 1.
-        length: Number of positions: steps × batch size.
-        seed: Decides order and, through `key`, masking.
     """
 
     def __init__(self, parts: Sequence[Dataset], probabilities: Sequence[float], length: int, seed: int) -> None:
         self.schedule = Schedule(tuple(probabilities), length, seed)
         self.seed = seed
         counts = self.schedule.counts(length)
+        # A seed for each dataset: corpora of equal length, which may be translations, differ in order.
+        seeds = [np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1)[0] for number in range(len(parts))]
         self.streams = [
-            ShuffledStream(part, int(count), _own_seed(seed, number))
-            for number, (part, count) in enumerate(zip(parts, counts, strict=True))
+            ShuffledStream(part, int(count), int(own)) for part, count, own in zip(parts, counts, seeds, strict=True)
         ]
 
     def __len__(self) -> int:
         return self.schedule.length
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        return self.__getitems__([position])[0]
-
     def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
-        """The examples of a batch, those of a dataset read at once (torch's `DataLoader` calls this)."""
         places = self.schedule.places(positions)
         examples: dict[int, dict[str, Any]] = {}
         for part in np.unique(places[:, 0]):
@@ -140,8 +119,3 @@ class MixedStream(Stream):
             read = self.streams[part].__getitems__(places[here, 1].tolist())
             examples |= zip(here.tolist(), read, strict=True)
         return [examples[i] | {"key": (self.seed, position)} for i, position in enumerate(positions)]
-
-
-def _own_seed(seed: int, number: int) -> int:
-    """A seed for one of several datasets: corpora of equal length, which may be translations, differ in order."""
-    return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1)[0])

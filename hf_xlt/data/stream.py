@@ -18,19 +18,19 @@ class Stream(TorchDataset, ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def __getitem__(self, position: int) -> dict[str, Any]: ...
+    def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
+        """The examples of a batch, read at once (torch's `DataLoader` calls this where it exists)."""
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        return self.__getitems__([position])[0]
 
 
 class ShuffledStream(Stream):
     """Packed sequences, repeated in a new order every epoch, addressed by their position in training.
 
     The example at a position depends on nothing but the seed and that position, so a resumed run, whatever its
-    batch or process layout, sees exactly what an uninterrupted one would have seen.
-
-    Args:
-        packed: Dataset of sequences; an example has all of its columns.
-        length: Number of positions: steps × batch size.
-        seed: Decides order and, through `position`, masking.
+    batch or process layout, sees exactly what an uninterrupted one would have seen. `length` is the number of
+    positions: steps × batch size; the seed decides order and, through `key`, masking.
     """
 
     def __init__(self, packed: Dataset, length: int, seed: int) -> None:
@@ -43,11 +43,7 @@ class ShuffledStream(Stream):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        return self.__getitems__([position])[0]
-
     def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
-        """The examples of a batch, read at once (torch's `DataLoader` calls this where it exists)."""
         columns = self.packed[[self._row(position) for position in positions]]
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
         return [row | {"key": (self.seed, position)} for row, position in zip(rows, positions, strict=True)]
@@ -63,11 +59,7 @@ class ShuffledStream(Stream):
 
 
 class AlternatingStream(Stream):
-    """Several streams in turn, an example of each: languages side by side in every batch.
-
-    Args:
-        streams: Of equal length.
-    """
+    """Several streams of equal length in turn, an example of each: languages side by side in every batch."""
 
     def __init__(self, streams: Sequence[ShuffledStream]) -> None:
         self.streams = tuple(streams)
@@ -75,6 +67,6 @@ class AlternatingStream(Stream):
     def __len__(self) -> int:
         return sum(len(stream) for stream in self.streams)
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        index, turn = divmod(position, len(self.streams))
-        return self.streams[turn][index]
+    def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
+        turns = len(self.streams)
+        return [self.streams[position % turns][position // turns] for position in positions]

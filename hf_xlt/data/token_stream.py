@@ -8,8 +8,12 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.arguments import checked, require_text
+from hf_xlt.data.objectives.batch import special_ids
 from hf_xlt.errors import InputError
 
 BATCH = 1000
@@ -41,11 +45,7 @@ class Frame:
         return self.prefix[-1:] or self.separator
 
     def room(self, length: int) -> int:
-        """Ordinary tokens that fit into a sequence of `length`.
-
-        Raises:
-            InputError: If there are fewer than two.
-        """
+        """Ordinary tokens that fit into a sequence of `length`; fewer than two are refused."""
         inner = length - len(self.prefix) - len(self.suffix)
         if inner < 2:
             raise InputError(f"sequence_length {length} leaves no room for text between special tokens; raise it.")
@@ -69,3 +69,14 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+@checked
+def frequency_order(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Ids of the tokens of a text by falling frequency, int64; without special tokens and those that do not occur."""
+    counts = np.zeros(len(tokenizer), dtype=np.int64)
+    for ids in token_stream(map(require_text, lines), tokenizer):
+        counts += np.bincount(ids, minlength=len(counts))
+    counts[special_ids(tokenizer)] = 0
+    order = torch.from_numpy(counts).argsort(descending=True, stable=True)
+    return order[: int((counts > 0).sum())]

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.arguments import require_finite, require_ids
 from hf_xlt.checkpoint.fit import FittedTokenizer
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.data.frequency import frequency_order
+from hf_xlt.data.token_stream import frequency_order
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import read_dictionary, read_parallel
 from hf_xlt.evidence.vectors import TextVectors, read_vectors, vector_count

@@ -43,18 +43,11 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def recipe_file(name_or_path: str | Path) -> Path:
-    """Where a shipped recipe or one of the user's own is written.
-
-    Raises:
-        InputError: If there is none.
-    """
+    """Where a shipped recipe or one of the user's own is written."""
     path = FOLDER / f"{name_or_path}.yaml" if str(name_or_path) in shipped_recipes() else Path(name_or_path)
     if not path.is_file():
-        raise InputError(
-            f"There is no recipe {str(name_or_path)!r}",
-            value=name_or_path,
-            expected=f"one of {', '.join(shipped_recipes())}, or a .yaml file",
-        )
+        expected = f"one of {', '.join(shipped_recipes())}, or a .yaml file"
+        raise InputError(f"There is no recipe {str(name_or_path)!r}", value=name_or_path, expected=expected)
     return path
 
 
@@ -74,9 +67,5 @@ def recipe_schema() -> dict[str, Any]:
 
 @checked
 def recipe_from(data: Mapping[str, Any]) -> Recipe:
-    """Build a recipe from plain data, as YAML gives it.
-
-    Raises:
-        InputError: If a key is unknown or a value of the wrong type or out of range.
-    """
+    """Build a recipe from plain data, as YAML gives it."""
     return Recipe(**{str(key): value for key, value in data.items()})

@@ -12,7 +12,7 @@ from hf_xlt.files import plain_yaml
 from hf_xlt.files.place import file_of
 from hf_xlt.hub.card import check_language, check_license
 from hf_xlt.hub.card.codes import OTHER
-from hf_xlt.recipes.settings import Count, Name, Seed, SettingError, Settings, Several, Share, one_of
+from hf_xlt.recipes.settings import Count, Name, Seed, SettingError, Settings, Several, Share, one_of, setting
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, MOST_ENTRIES, check_numbers
 
@@ -30,43 +30,30 @@ def _license(license: str) -> str:
 
 
 Code = Annotated[str, AfterValidator(_language)]
+License = Annotated[str, AfterValidator(_license)]
+Epochs = Annotated[int, Field(ge=0, le=1000)]
+Options = Mapping[str, Any]
+Dtype = Literal["source", "float32", "float16", "bfloat16"]
 Places = str | Several[str] | None
+SOME = Field(min_length=1)
 
 
 class Data(Settings):
-    """The text of a transfer.
+    """The text of a transfer."""
 
-    Args:
-        corpus: File or Hub dataset id to train on, or a list of them; or the file of translation pairs, for its target
-            side.
-        corpora: For a model of many languages, in place of one corpus: language → file or Hub dataset id.
-        source_corpus: The same in the source language, for models of both languages.
-        parallel: File of translation pairs, source language first, or a list of them.
-        translations: For a model of many languages: language → file of translation pairs, the first language first.
-            With two languages `parallel` says the same.
-        dictionary: File of source words and their translations, or a list of them.
-        vectors: File of word vectors of the target language.
-        source_vectors: File of word vectors of the source language.
-        held_out: File or Hub dataset id of the validation set; without one, lines of the corpus are held out.
-        held_out_corpora: The same for a model of many languages: language → file or Hub dataset id.
-        held_out_every: Hold out every so many-th line.
-        held_out_lines: Hold out at most so many lines.
-        max_sequences: Read at most so many packed sequences.
-    """
-
-    corpus: Places = None
-    corpora: Mapping[Code, str] = {}
-    source_corpus: str | None = None
-    parallel: Places = None
-    translations: Mapping[Code, str] = {}
-    dictionary: Places = None
-    vectors: str | None = None
-    source_vectors: str | None = None
-    held_out: str | None = None
-    held_out_corpora: Mapping[Code, str] = {}
-    held_out_every: Annotated[int, Field(ge=2)] = 100
-    held_out_lines: Count = 500
-    max_sequences: Count = 1_000_000
+    corpus: Places = setting(None, "File or Hub dataset id to train on, or a list; of pairs, their target side.")
+    corpora: Mapping[Code, str] = setting({}, "Of many languages: language → file or Hub dataset id to train on.")
+    source_corpus: str | None = setting(None, "The same in the source language, for models of both languages.")
+    parallel: Places = setting(None, "File of translation pairs, source language first, or a list of them.")
+    translations: Mapping[Code, str] = setting({}, "Of many languages: language → file of pairs, the first one first.")
+    dictionary: Places = setting(None, "File of source words and their translations, or a list of them.")
+    vectors: str | None = setting(None, "File of word vectors of the target language.")
+    source_vectors: str | None = setting(None, "File of word vectors of the source language.")
+    held_out: str | None = setting(None, "The validation set; without one, lines of the corpus are held out.")
+    held_out_corpora: Mapping[Code, str] = setting({}, "Of many languages: language → its validation set.")
+    held_out_every: Annotated[int, Field(ge=2)] = setting(100, "Hold out every so many-th line.")
+    held_out_lines: Count = setting(500, "Hold out at most so many lines.")
+    max_sequences: Count = setting(1_000_000, "Read at most so many packed sequences.")
 
     @model_validator(mode="after")
     def _of_known_languages(self) -> Data:
@@ -81,36 +68,24 @@ class NewTokenizer(Settings):
 
     Family `source` is one like the source's.
     With `added`, it is the source's own with so many tokens more; its size follows, and the rest does not matter.
-
-    Args:
-        family: One of `FAMILIES`, or `source`.
-        vocab_size: Number of entries wanted.
-        added: Tokens to add to the source's own.
-        min_frequency: What the corpus has less often becomes no entry.
-        lowercase: Whether capital letters become small ones; None for what the source's tokenizer does, or not.
-        strip_accents: Whether accents, vowel signs and tone marks are taken away.
     """
 
-    family: str = "byte-level-bpe"
-    vocab_size: int = 8000
-    added: Annotated[int, Field(ge=0, le=MOST_ENTRIES)] = 0
-    min_frequency: int = MIN_FREQUENCY
-    lowercase: bool | None = None
-    strip_accents: bool = False
+    family: str = setting("byte-level-bpe", "One of `FAMILIES`, or `source`.")
+    vocab_size: int = setting(8000, "Number of entries wanted.")
+    added: Annotated[int, Field(ge=0, le=MOST_ENTRIES)] = setting(0, "Tokens to add to the source's own.")
+    min_frequency: int = setting(MIN_FREQUENCY, "What the corpus has less often becomes no entry.")
+    lowercase: bool | None = setting(None, "Whether all letters become small; None for what the source's does, or not.")
+    strip_accents: bool = setting(False, "Whether accents, vowel signs and tone marks are taken away.")
 
     @model_validator(mode="after")
     def _fits(self) -> NewTokenizer:
         one_of("family", self.family, (*FAMILIES, SOURCE_FAMILY))
         check_numbers(self.vocab_size, self.min_frequency)
         if self.added and self.family != SOURCE_FAMILY:
-            raise SettingError("family", f"is {self.family!r}", expected=f"{SOURCE_FAMILY!r} with added")
+            raise SettingError("family", value=self.family, expected=f"{SOURCE_FAMILY!r} with added")
         if self.added and (self.lowercase is not None or self.strip_accents):
-            raise SettingError(
-                "added",
-                "keeps the source's tokenizer as it is",
-                value=self.added,
-                hint="Leave lowercase and strip_accents out.",
-            )
+            problem, hint = "keeps the source's tokenizer as it is", "Leave lowercase and strip_accents out."
+            raise SettingError("added", problem, value=self.added, hint=hint)
         return self
 
 
@@ -130,62 +105,23 @@ class TreLMOptions(Settings):
     @model_validator(mode="after")
     def _of_two_languages(self) -> TreLMOptions:
         if not len(set(self.languages)) == len(self.languages) == 2:
-            shown = list(self.languages)
-            raise SettingError("languages", f"is {shown}", value=self.languages, expected="two different languages")
+            raise SettingError("languages", value=self.languages, expected="two different languages")
         return self
 
 
 class MultilingualOptions(Settings):
-    """How one model learns many languages, those of `data.corpora`; the first is the one that a stage calls `source`.
+    """How one model learns many languages, those of `data.corpora`; the first is what a stage calls `source`."""
 
-    Args:
-        alpha: How far languages are sampled by their size, for the tokenizer too: 1 wholly, 0 not at all.
-        pair_share: Part of the examples that are translation pairs, trained on as translation language modeling,
-            where there are any of the languages of a stage.
-        anchors: Which tokens languages share: `none` but special ones, those they have in common (`default`), or
-            `extra` ones: words of the first language are replaced by their translations into the second.
-        anchor_probability: Share of the words that `data.dictionary` knows which are replaced.
-    """
-
-    alpha: Share = 0.7
-    pair_share: Share = 0.5
-    anchors: Literal["none", "default", "extra"] = "default"
-    anchor_probability: Share = 0.3
+    alpha: Share = setting(0.7, "How far languages are sampled by size, for the tokenizer too: 1 wholly, 0 not at all.")
+    pair_share: Share = setting(0.5, "Part of the examples that are translation pairs, where there are any of a stage.")
+    anchors: Literal["none", "default", "extra"] = setting(
+        "default", "Shared tokens: special ones (`none`), those in common, or these and words replaced by translations."
+    )
+    anchor_probability: Share = setting(0.3, "Share of the words that `data.dictionary` knows which are replaced.")
 
 
 class Recipe(Settings):
     """A transfer: where it starts, what it trains on and in which stages.
-
-    Args:
-        name: What the recipe is called.
-        description: One sentence for the model card.
-        kind: What kind of run it is, as `hf_xlt.runs.kinds` names it; None for the one that its parts tell.
-        source: Checkpoint to start from: a Hub id or a folder.
-        helper: Small model of the target language: a Hub id or a folder.
-        donor: Model with the wanted tokenizer, for `omp`: a Hub id or a folder.
-        target_tokenizer: Where the target tokenizer is: a Hub id or a folder. Without one it is the helper's or the
-            donor's; without these it is trained on the corpus, as `tokenizer` says.
-        language: Code of the target language.
-        license: License for the model card, as the Hub spells it.
-        license_name: With the license `other`: what it is called.
-        initializer: `method` and its options; how target rows are made of source rows.
-        alternatives: Other initializers that `--compare` trains beside the first one and the two baselines.
-        model: In place of an initializer: the configuration of a new model, `model_type` and its fields.
-        vector_epochs: Begin a new model's embeddings as static vectors, trained on the corpus for so many epochs; 0 for
-            random ones. Masked language models of small budgets leave the unigram plateau far sooner with them.
-        trelm: Make the source a TreLM of two languages.
-        multilingual: Train one TreLM on many languages: a new one, as `model` and `tokenizer` say; or one that goes on
-            from a `source`, which takes the place of both and of the stages on the first language alone.
-        tokenizer: The tokenizer to train on the corpus: a new model's, or the target tokenizer where there is none
-            yet; that of a TreLM with one vocabulary on both languages' text.
-        data: The text.
-        stages: Stretches of training, one after the other.
-        seeds: Every variant is trained once a seed; the first one's model is kept.
-        prompts: Sentence beginnings that decoders continue after training, recorded with the results.
-        dtype: Type of the saved weights, or `source` for the source checkpoint's own (float32 for a new model).
-        chat_template: `tokenizer`, `source` or a file; by default the target tokenizer's own, or where it has none
-            those of the source whose special tokens it has.
-        trust_remote_code: Run code that the source, the helper, the donor and the target tokenizer bring.
 
     Raises:
         InputError: If a key is unknown, a value of the wrong type or out of range, or stages do not follow from one
@@ -196,42 +132,50 @@ class Recipe(Settings):
         500
     """
 
-    name: Name
-    description: str = ""
-    kind: str | None = None
-    source: str | None = None
-    helper: str | None = None
-    donor: str | None = None
-    target_tokenizer: str | None = None
-    language: Code | None = None
-    license: Annotated[str, AfterValidator(_license)] | None = None
-    license_name: str | None = None
-    initializer: Mapping[str, Any] | None = None
-    alternatives: Several[Mapping[str, Any]] = ()
-    model: Mapping[str, Any] | None = None
-    vector_epochs: Annotated[int, Field(ge=0, le=1000)] = 0
-    trelm: TreLMOptions | None = None
-    multilingual: MultilingualOptions | None = None
-    tokenizer: NewTokenizer | None = None
-    data: Data = Data()
-    stages: Annotated[Several[Stage], Field(min_length=1)] = (Stage(),)
-    seeds: Annotated[Several[Seed], Field(min_length=1)] = (0,)
-    prompts: Several[str] = ()
-    dtype: Literal["source", "float32", "float16", "bfloat16"] = "source"
-    chat_template: str | None = None
-    trust_remote_code: bool = False
+    name: Name = setting(..., "What the recipe is called.")
+    description: str = setting("", "One sentence for the model card.")
+    kind: str | None = setting(None, "What kind of run it is, see `hf_xlt.runs.kinds`; None for what its parts tell.")
+    source: str | None = setting(None, "Checkpoint to start from: a Hub id or a folder.")
+    helper: str | None = setting(None, "Small model of the target language: a Hub id or a folder.")
+    donor: str | None = setting(None, "Model with the wanted tokenizer, for `omp`: a Hub id or a folder.")
+    target_tokenizer: str | None = setting(
+        None, "A Hub id or a folder; without one it is the helper's, the donor's, or one that is trained on the corpus."
+    )
+    language: Code | None = setting(None, "Code of the target language.")
+    license: License | None = setting(None, "License for the model card, as the Hub spells it.")
+    license_name: str | None = setting(None, "With the license `other`: what it is called.")
+    initializer: Options | None = setting(None, "`method` and its options; how target rows are made of source rows.")
+    alternatives: Several[Options] = setting((), "Initializers to compare with, beside the two baselines.")
+    model: Options | None = setting(None, "In place of an initializer: a new model's `model_type` and its fields.")
+    # With static vectors, masked language models of small budgets leave the unigram plateau far sooner.
+    vector_epochs: Epochs = setting(0, "Begin a new model's embeddings as static vectors of so many epochs, 0: no.")
+    trelm: TreLMOptions | None = setting(None, "Make the source a TreLM of two languages.")
+    multilingual: MultilingualOptions | None = setting(
+        None, "Train one TreLM on many languages: a new one, or one that goes on from a source that knows the first."
+    )
+    tokenizer: NewTokenizer | None = setting(None, "The tokenizer to train, where there is none yet.")
+    data: Data = setting(Data(), "The text.")
+    stages: Annotated[Several[Stage], SOME] = setting((Stage(),), "Stretches of training, one after the other.")
+    seeds: Annotated[Several[Seed], SOME] = setting((0,), "One run a variant each; the first one's model is kept.")
+    prompts: Several[str] = setting((), "Sentence beginnings that decoders continue after training.")
+    dtype: Dtype = setting("source", "Of the saved weights; `source` for the source's own (float32 for a new model).")
+    chat_template: str | None = setting(
+        None,
+        "`tokenizer`, `source` or a file; by default the tokenizer's, else those of the source that fit it.",
+    )
+    trust_remote_code: bool = setting(False, "Run code that the checkpoints and the target tokenizer bring.")
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
         if self.license_name is not None and self.license != OTHER:
-            raise SettingError("license", f"is {self.license!r}", expected=f"{OTHER!r}, as it has a license_name")
+            raise SettingError("license", value=self.license, expected=f"{OTHER!r}, as it has a license_name")
         for key, options in self._methods():
             if not isinstance(options.get("method"), str):
-                raise SettingError(key, f"is {dict(options)}", value=options, expected="a method, e.g. clp")
+                raise SettingError(key, value=dict(options), expected="a method, e.g. clp")
         if self.model is not None and not isinstance(self.model.get("model_type"), str):
-            raise SettingError("model", f"is {dict(self.model)}", value=self.model, expected="a model_type, e.g. llama")
+            raise SettingError("model", value=dict(self.model), expected="a model_type, e.g. llama")
         if len(set(self.seeds)) != len(self.seeds):
-            raise SettingError("seeds", f"is {list(self.seeds)}", value=self.seeds, expected="each once")
+            raise SettingError("seeds", value=self.seeds, expected="each once")
         self._check_stages()
         return self
 
@@ -246,25 +190,20 @@ class Recipe(Settings):
         yield from ((f"alternatives.{number}", options) for number, options in enumerate(self.alternatives))
 
     def _check_stages(self) -> None:
-        names = [stage.name for stage in self.stages]
+        names, length = [stage.name for stage in self.stages], self.stages[0].sequence_length
         for number, stage in enumerate(self.stages):
             key, earlier = f"stages.{number}", names[:number]
             if stage.name in earlier:
-                raise SettingError(f"{key}.name", f"is {stage.name!r}", value=stage.name, expected="a name of its own")
-            if stage.combine is None and stage.sequence_length != self.stages[0].sequence_length:
-                length = self.stages[0].sequence_length
-                raise SettingError(
-                    f"{key}.sequence_length",
-                    f"is {stage.sequence_length}",
-                    value=stage.sequence_length,
-                    expected=f"{length} as in the first stage",
-                )
+                raise SettingError(f"{key}.name", value=stage.name, expected="a name of its own")
+            if stage.combine is None and stage.sequence_length != length:
+                expected = f"{length} as in the first stage"
+                raise SettingError(f"{key}.sequence_length", value=stage.sequence_length, expected=expected)
             for name in stage.follows:
                 if name not in earlier:
                     known = ", ".join(earlier) or "none before it"
                     raise SettingError(key, f"follows {name!r}", value=name, expected=f"an earlier stage ({known})")
             if stage.adapters == "kept" and number + 1 < len(names):
-                raise SettingError(f"{key}.adapters", "is 'kept'", value="kept", expected="'merged' before the last")
+                raise SettingError(f"{key}.adapters", value="kept", expected="'merged' before the last")
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Self, TypeVar
@@ -10,11 +11,11 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
 
+from hf_xlt.arguments import MOST, MOST_SEED
 from hf_xlt.errors import InputError
 from hf_xlt.files.printable import shortened
 
 LONGEST_NAME = 100
-MOST = 2**31 - 1  # steps, examples, bytes of a batch: more is a slip of the pen
 
 _NAME = re.compile(r"\w(?:[\w .+-]*\w)?")
 _KEPT_BY_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
@@ -39,33 +40,29 @@ _OPTIONS_OF_A_UNION = ("str", "int", "bool")  # pydantic names them in the place
 
 
 class SettingError(InputError):
-    """A setting of a recipe that is refused.
+    """A setting of a recipe that is refused: its key, such as `stages.0.max_steps`, and what is wrong with it."""
 
-    Args:
-        key: Where it stands, as `stages.0.max_steps`.
-        problem: What is wrong, after the key.
-        fields: As for `InputError`.
-    """
-
-    def __init__(self, key: str, problem: str, **fields: Any) -> None:
-        super().__init__(f"{key} {problem}", **fields)
-        self.key = key
-        self.problem = problem
+    def __init__(self, key: str, problem: str | None = None, **fields: Any) -> None:
+        value = fields.get("value")
+        self.problem = problem or f"is {list(value) if isinstance(value, tuple) else value!r}"
+        super().__init__(f"{key} {self.problem}", key=key, **fields)
 
     def inside(self, parent: str) -> SettingError:
         """The same, of a setting that is part of another."""
-        key = f"{parent}.{self.key}"
-        return SettingError(key, self.problem, value=self.value, expected=self.expected, hint=self.hint)
+        fields = {"value": self.value, "expected": self.expected, "hint": self.hint}
+        return SettingError(f"{parent}.{self.key}", self.problem, **fields)
 
 
 class Settings(BaseModel):
-    """A part of a recipe.
-
-    Raises:
-        InputError: On construction, if a key is unknown or missing, or a value is of the wrong type or out of range.
-    """
+    """A part of a recipe; it refuses unknown and missing keys, and values of the wrong type or out of range."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """What each setting is for stands in the documentation of the class as well."""
+        told = [f"    {name}: {info.description}" for name, info in cls.model_fields.items() if info.description]
+        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Args:", *told])
 
     def __init__(self, **given: Any) -> None:
         try:
@@ -88,13 +85,13 @@ class Settings(BaseModel):
         return type(self)(**(dict(self) | changes))
 
 
-def refusal(error: ValidationError, known: Collection[str]) -> InputError:
-    """The first of pydantic's complaints, as all input is refused.
+def setting(default: Any, told: str) -> Any:
+    """A setting's default, and what it is for, as documentation and schema tell it."""
+    return Field(default, description=told)
 
-    Args:
-        error: The complaints.
-        known: The keys there are.
-    """
+
+def refusal(error: ValidationError, known: Collection[str]) -> InputError:
+    """The first of pydantic's complaints, as all input is refused; `known` are the keys there are."""
     complaints = error.errors()
     first = complaints[0]
     key, value, cause = _key(first["loc"]), first["input"], first.get("ctx", {}).get("error")
@@ -122,10 +119,8 @@ def _key(place: tuple[int | str, ...]) -> str:
 def _expected(complaint: ErrorDetails) -> str:
     if (known := _EXPECTED.get(complaint["type"])) is None:
         return complaint["msg"].removeprefix("Input should be ")
-    limits = complaint.get("ctx", {}).items()
-    return known.format(
-        **{name: f"{limit:,}".removesuffix(".0") for name, limit in limits if isinstance(limit, int | float)}
-    )
+    limits = {name: limit for name, limit in complaint.get("ctx", {}).items() if isinstance(limit, int | float)}
+    return known.format(**{name: f"{limit:,}".removesuffix(".0") for name, limit in limits.items()})
 
 
 def unknown(key: str, known: Collection[str]) -> SettingError:
@@ -136,28 +131,17 @@ def unknown(key: str, known: Collection[str]) -> SettingError:
 
 
 def one_of(key: str, value: Any, known: Collection[str]) -> None:
-    """Refuse a value that is not one of the known ones.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse a value that is not one of the known ones."""
     if value not in known:
-        raise SettingError(key, f"is {value!r}", value=value, expected="one of " + ", ".join(known))
+        raise SettingError(key, value=value, expected="one of " + ", ".join(known))
 
 
 def check_name(name: str) -> str:
-    """A name that a file may have on every system.
-
-    Raises:
-        InputError: If it is a path, one that Windows keeps for itself, or too long.
-    """
+    """A name that a file may have on every system; others are refused."""
     stem = name.partition(".")[0].strip().upper()
     if _NAME.fullmatch(name) is None or len(name) > LONGEST_NAME or stem in _KEPT_BY_WINDOWS:
-        raise InputError(
-            f"name is {shortened(name, LONGEST_NAME)!r}",
-            value=name,
-            expected=f"up to {LONGEST_NAME} letters, digits, spaces and . _ + -, a letter or digit first and last",
-        )
+        expected = f"up to {LONGEST_NAME} letters, digits, spaces and . _ + -, a letter or digit first and last"
+        raise InputError(f"name is {shortened(name, LONGEST_NAME)!r}", value=name, expected=expected)
     return name
 
 
@@ -168,4 +152,4 @@ Name = Annotated[str, AfterValidator(check_name)]
 Count = Annotated[int, Field(gt=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every library that draws something takes
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from transformers import SchedulerType, TrainingArguments
 
+from hf_xlt.arguments import MOST
 from hf_xlt.data.objectives import OBJECTIVES
 from hf_xlt.errors import InputError
-from hf_xlt.recipes.settings import MOST, Count, Name, Positive, SettingError, Settings, Several, one_of, unknown
+from hf_xlt.recipes.settings import Count, Name, Positive, SettingError, Settings, Several, one_of, setting, unknown
 
 Language = Literal["source", "target"]
 LANGUAGES: tuple[Language, ...] = ("source", "target")
@@ -26,6 +27,11 @@ FORMER = {
     "schedule": "lr_scheduler_type",
     "compile": "torch_compile",
 }
+# Settings of a stage that are `TrainingArguments` as they are.
+PASSED_ON = (
+    *("max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("learning_rate", "lr_scheduler_type", "bf16"),
+)
 # `TrainingArguments` that a run sets itself, and in their place: what the user sets.
 OWN = {
     **dict.fromkeys(("output_dir", "do_train", "do_eval", "do_predict", "resume_from_checkpoint"), ""),
@@ -41,9 +47,7 @@ OWN = {
     "warmup_steps": "warmup_ratio",
 }
 
-
 _FORMER_KEY = re.compile(rf"((?:stages\.\d+|training)\.)({'|'.join(FORMER)})(?==)")
-
 _FORMER_PRECISION = re.compile(r"((?:stages\.\d+|training)\.)precision=(float32|bfloat16)$")
 
 
@@ -54,22 +58,18 @@ def of_today(override: str) -> str:
 
 
 def renamed(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a stage by the names that they have today.
-
-    Raises:
-        InputError: If one is given under two names.
-    """
+    """The settings of a stage by the names that they have today; one under two names is refused."""
     named = dict(stage)
-    for former, name in FORMER.items():
-        if former in named:
-            if name in named:
-                raise SettingError(former, f"is another name of {name}", hint="Give one of them.")
-            named[name] = named.pop(former)
-    if (precision := named.pop("precision", None)) is not None:
-        one_of("precision", precision, ("float32", "bfloat16"))
-        if "bf16" in named:
-            raise SettingError("precision", "is another name of bf16", hint="Give one of them.")
-        named["bf16"] = precision == "bfloat16"
+    for former, name in (FORMER | {"precision": "bf16"}).items():
+        if former not in named:
+            continue
+        if name in named:
+            raise SettingError(former, f"is another name of {name}", hint="Give one of them.")
+        value = named.pop(former)
+        if former == "precision":
+            one_of("precision", value, ("float32", "bfloat16"))
+            value = value == "bfloat16"
+        named[name] = value
     return named
 
 
@@ -78,14 +78,6 @@ class Halves(Settings):
 
     lower: str
     upper: str
-
-
-# What a setting that is passed on must be, by the type of its default.
-_KINDS: dict[type, str] = {bool: "true or false", int: "a number", float: "a number"}
-
-
-def _is_a(value: object, kind: type) -> bool:
-    return isinstance(value, bool) if kind is bool else isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _stage_name(name: str) -> str:
@@ -100,40 +92,22 @@ def _objective(name: str) -> str:
     return name
 
 
+StageName = Annotated[Name, AfterValidator(_stage_name)]
+ObjectiveName = Annotated[str, AfterValidator(_objective)]
+NotNegative = Annotated[int, Field(ge=0, le=MOST)]
+BelowOne = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Stage(Settings):
     """One stretch of training, or the meeting of two.
 
     Besides the fields here it takes whatever `transformers.TrainingArguments` takes, under the same names, and
     hands it on: `gradient_checkpointing`, `optim`, `max_grad_norm`, `report_to`, `fsdp`, `deepspeed`, …
 
-    Args:
-        name: What the stage is called in logs and folders.
-        objective: `auto` (from the kind of model), `clm`, `mlm`, `denoise`; on translation pairs `cdlm` or `tlm`, or
-            `distill`: a sentence encoder learns to give a sentence the vector that the source gives its translation.
-        languages: `source` and `target`. For `mlm` those to train on, in turn, all there are if none is named; for
-            objectives on pairs the one that is read and the one that is predicted. Of many languages `source` is the
-            first and `target` all others.
-        frozen: Parts of a TreLM that stay as they are, e.g. `lower`.
-        starts_from: An earlier stage to start from; the one before if none is named.
-        combine: In place of training: lower layers from one earlier stage, upper ones from another, the rest averaged.
-        trains: `all` parameters; only the `embeddings` (input, output and output bias); `lora` adapters on the body
-            beside the embeddings; or of the embeddings only `new-rows`, which the initializer did not copy.
-        lora_rank: Rank of the adapters where `trains` is `lora`.
-        adapters: Whether these are `merged` into the weights after the stage or, in the last one, `kept` beside them as
-            peft writes them.
-        temperature: What cosines are divided by where `distill` tells the right vector from the batch's others.
-        sequence_length: Tokens a sequence.
-        evaluations: How often the validation set is measured, evenly spaced, besides before the first step.
-        checkpoints: How often training state is saved, evenly spaced, for a killed run to resume from.
-        max_steps: Optimizer steps.
-        per_device_train_batch_size: Sequences a forward pass and process.
-        gradient_accumulation_steps: Forward passes a step.
-        learning_rate: Peak of the schedule.
-        warmup_ratio: Share of the steps with rising learning rate.
-        lr_scheduler_type: A learning-rate schedule `transformers` knows.
-        weight_decay: AdamW's; none where only new rows are trained.
-        bf16: Mixed precision; weights stay float32.
-        torch_compile: Compile the body with `torch.compile`; pays only in long runs.
+    Objectives on packed text are `clm`, `mlm` and `denoise`, on translation pairs `cdlm` and `tlm`; with `distill` a
+    sentence encoder learns to give a sentence the vector that the source gives its translation. Of many languages
+    `source` is the first and `target` all others. Adapters that are kept are written as peft does.
 
     Raises:
         InputError: If a key is unknown or belongs to the run, or a value is of the wrong type or out of range.
@@ -141,28 +115,32 @@ class Stage(Settings):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Annotated[Name, AfterValidator(_stage_name)] = "target"
-    objective: Annotated[str, AfterValidator(_objective)] = "auto"
-    languages: Several[Language] = ()
-    frozen: Several[str] = ()
-    starts_from: str | None = None
-    combine: Halves | None = None
-    trains: Literal["all", "embeddings", "lora", "new-rows"] = "all"
-    lora_rank: Count = 16
-    adapters: Literal["merged", "kept"] = "merged"
-    temperature: Positive = 0.05
-    sequence_length: Count = 128
-    evaluations: Count = 10
-    checkpoints: Annotated[int, Field(ge=0, le=MOST)] = 5
-    max_steps: Count = 1000
-    per_device_train_batch_size: Count = 16
-    gradient_accumulation_steps: Count = 1
-    learning_rate: Positive = 5e-4
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.1
-    lr_scheduler_type: str = "cosine"
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
-    bf16: bool = False
-    torch_compile: bool = False
+    name: StageName = setting("target", "What the stage is called in logs and folders.")
+    objective: ObjectiveName = setting("auto", f"auto (from the kind of model), {', '.join(OBJECTIVES)}.")
+    languages: Several[Language] = setting(
+        (), "`source`, `target`: those to train on, all if none is named; of pairs the one read and the one predicted."
+    )
+    frozen: Several[str] = setting((), "Parts of a TreLM that stay as they are, e.g. `lower`.")
+    starts_from: str | None = setting(None, "An earlier stage to start from; the one before if none is named.")
+    combine: Halves | None = setting(None, "In place of training: layers of two earlier stages, the rest averaged.")
+    trains: Literal["all", "embeddings", "lora", "new-rows"] = setting(
+        "all", "All, only the embeddings, `lora` adapters beside these, or only rows that the initializer did not copy."
+    )
+    lora_rank: Count = setting(16, "Rank of the adapters where `trains` is `lora`.")
+    adapters: Literal["merged", "kept"] = setting("merged", "Into the weights, or beside them, in the last stage.")
+    temperature: Positive = setting(0.05, "What cosines are divided by where `distill` tells a vector from others.")
+    sequence_length: Count = setting(128, "Tokens a sequence.")
+    evaluations: Count = setting(10, "How often the validation set is measured after the first step, evenly spaced.")
+    checkpoints: NotNegative = setting(5, "How often training state is saved for a killed run to resume from.")
+    max_steps: Count = setting(1000, "Optimizer steps.")
+    per_device_train_batch_size: Count = setting(16, "Sequences a forward pass and process.")
+    gradient_accumulation_steps: Count = setting(1, "Forward passes a step.")
+    learning_rate: Positive = setting(5e-4, "Peak of the schedule.")
+    warmup_ratio: BelowOne = setting(0.1, "Share of the steps with rising learning rate.")
+    lr_scheduler_type: str = setting("cosine", "A learning-rate schedule `transformers` knows.")
+    weight_decay: Decay = setting(0.01, "AdamW's; none where only new rows are trained.")
+    bf16: bool = setting(False, "Mixed precision; weights stay float32.")
+    torch_compile: bool = setting(False, "Compile the body with `torch.compile`; pays only in long runs.")
 
     @model_validator(mode="before")
     @classmethod
@@ -172,33 +150,32 @@ class Stage(Settings):
 
     @model_validator(mode="after")
     def _checked(self) -> Stage:
+        self._check_passed_on()
+        if self.lora_rank != 16 and self.trains != "lora":
+            raise SettingError("lora_rank", value=self.lora_rank, expected="it only where trains is 'lora'")
+        if self.temperature != 0.05 and not self.distils:
+            raise SettingError("temperature", value=self.temperature, expected="it only where a stage distils")
+        one_of("lr_scheduler_type", self.lr_scheduler_type, [schedule.value for schedule in SchedulerType])
+        if self.on_pairs and len(set(self.languages)) != 2:
+            expected = f"two for {self.objective}: the one that is read and the one that is predicted"
+            raise SettingError("languages", value=self.languages, expected=expected)
+        if self.adapters == "kept" and (self.trains != "lora" or self.distils):
+            why = "as a sentence encoder keeps none" if self.distils else f"as it trains {self.trains}, not lora"
+            raise SettingError("adapters", value="kept", expected=f"'merged', {why}")
+        return self
+
+    def _check_passed_on(self) -> None:
         defaults = {field.name: field.default for field in fields(TrainingArguments)}
-        known = defaults.keys()
         for key, value in (self.model_extra or {}).items():
             if key in OWN:
                 hint = f"Use {OWN[key]} in its place." if OWN[key] else "Leave it out."
                 raise SettingError(key, "is set by the run", value=key, hint=hint)
-            if key not in known:
-                raise unknown(key, (*type(self).model_fields, *FORMER, *(known - OWN.keys())))
-            for kind, expected in _KINDS.items():
-                if type(defaults[key]) is kind and not _is_a(value, kind):
-                    raise SettingError(key, f"is {value!r}", value=value, expected=expected)
-        if self.lora_rank != 16 and self.trains != "lora":
-            raise SettingError("lora_rank", f"is {self.lora_rank}", expected="it only where trains is 'lora'")
-        if self.temperature != 0.05 and not self.distils:
-            raise SettingError("temperature", f"is {self.temperature}", expected="it only where a stage distils")
-        one_of("lr_scheduler_type", self.lr_scheduler_type, [schedule.value for schedule in SchedulerType])
-        if self.on_pairs and len(set(self.languages)) != 2:
-            raise SettingError(
-                "languages",
-                f"is {list(self.languages)}",
-                value=self.languages,
-                expected=f"two for {self.objective}: the one that is read and the one that is predicted",
-            )
-        if self.adapters == "kept" and (self.trains != "lora" or self.distils):
-            why = "as a sentence encoder keeps none" if self.distils else f"as it trains {self.trains}, not lora"
-            raise SettingError("adapters", "is 'kept'", value="kept", expected=f"'merged', {why}")
-        return self
+            if key not in defaults:
+                raise unknown(key, (*type(self).model_fields, *FORMER, *(defaults.keys() - OWN.keys())))
+            if type(defaults[key]) is bool and not isinstance(value, bool):
+                raise SettingError(key, value=value, expected="true or false")
+            if type(defaults[key]) in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise SettingError(key, value=value, expected="a number")
 
     def replace(self, **changes: Any) -> Self:
         """The same with other settings, by their names of today or by former ones."""
@@ -224,17 +201,9 @@ class Stage(Settings):
     @property
     def training_arguments(self) -> dict[str, Any]:
         """What of `TrainingArguments` the stage sets, by their names there."""
-        names = (
-            "max_steps",
-            "per_device_train_batch_size",
-            "gradient_accumulation_steps",
-            "learning_rate",
-            "lr_scheduler_type",
-            "bf16",
-        )
-        given = {name: getattr(self, name) for name in names} | dict(self.model_extra or {})
+        passed_on = {name: getattr(self, name) for name in PASSED_ON} | dict(self.model_extra or {})
         decay = 0.0 if self.trains == "new-rows" else self.weight_decay
-        return given | {"weight_decay": decay, "warmup_steps": int(self.warmup_ratio * self.max_steps)}
+        return passed_on | {"weight_decay": decay, "warmup_steps": int(self.warmup_ratio * self.max_steps)}
 
     @property
     def batch_size(self) -> int:

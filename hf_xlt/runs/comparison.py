@@ -21,21 +21,13 @@ from hf_xlt.transport import Transport
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to begin.
+    """A way to begin."""
 
-    Args:
-        name: As shown in tables.
-        start: Seed → starting model in float32.
-        transport: How target rows come about; None for a new model.
-        stages: What it is trained in, where that is not the recipe's stages.
-        notices: What the card says of its rows.
-    """
-
-    name: str
-    start: Callable[[int], PreTrainedModel]
-    transport: Transport | None = None
-    stages: tuple[Stage, ...] = ()
-    notices: tuple[str, ...] = ()
+    name: str  # as shown in tables
+    start: Callable[[int], PreTrainedModel]  # seed → starting model in float32
+    transport: Transport | None = None  # how target rows come about; None for a new model
+    stages: tuple[Stage, ...] = ()  # what it is trained in, where that is not the recipe's stages
+    notices: tuple[str, ...] = ()  # what the card says of its rows
 
 
 @dataclass(frozen=True)
@@ -54,9 +46,23 @@ class Comparison:
     published: Callable[[PreTrainedModel], PreTrainedModel] | None = None
 
     @property
+    def position_offset(self) -> int:
+        """The model's row of the first position, see `TreLMConfig`."""
+        return getattr(self.config, "position_offset", 0)
+
+    @property
     def model_kind(self) -> ModelKind:
-        """Encoder, decoder or encoder-decoder."""
         return kind_of(self.config)
+
+
+def seeded(make: Callable[[], PreTrainedModel]) -> Callable[[int], PreTrainedModel]:
+    """What makes a model, as a function of the seed of what is drawn in it."""
+
+    def start(seed: int) -> PreTrainedModel:
+        torch.manual_seed(seed)
+        return make()
+
+    return start
 
 
 def from_scratch(config: PreTrainedConfig, vectors: Tensor | None = None) -> Variant:
@@ -65,8 +71,7 @@ def from_scratch(config: PreTrainedConfig, vectors: Tensor | None = None) -> Var
     The vectors are centered and scaled to the average length of the random rows; rows that are zero stay random.
     """
 
-    def start(seed: int) -> PreTrainedModel:
-        torch.manual_seed(seed)
+    def made() -> PreTrainedModel:
         model = kind_of(config).auto_class.from_config(config).float()
         if vectors is not None:
             with torch.no_grad():
@@ -76,21 +81,22 @@ def from_scratch(config: PreTrainedConfig, vectors: Tensor | None = None) -> Var
                 table[known] = rows * torch.linalg.vector_norm(table, dim=1).mean()
         return model
 
-    return Variant(FROM_SCRATCH, start)
+    return Variant(FROM_SCRATCH, seeded(made))
 
 
-def initialized(name: str, initializer: Initializer, path: Path) -> Variant:
-    """The source's body with the rows an initializer makes; they are made once, and then read from `path`.
+def kept_transport(initializer: Callable[[], Initializer], path: Path) -> Transport:
+    """The rows of an initializer: they are made once, and then read from `path`.
 
     A run that goes on has the very rows that it began with: made again, they may differ in their last bits.
     """
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        initializer.transport().save(path)
-    transport = Transport.load(path)
+        initializer().transport().save(path)
+    return Transport.load(path)
 
-    def start(seed: int) -> PreTrainedModel:
-        torch.manual_seed(seed)
-        return assemble(initializer.source, transport, initializer.tokenizer, torch.float32)
 
+def initialized(name: str, initializer: Initializer, path: Path) -> Variant:
+    """The source's body with the rows of an initializer, which are kept in `path`."""
+    transport = kept_transport(lambda: initializer, path)
+    start = seeded(lambda: assemble(initializer.source, transport, initializer.tokenizer, torch.float32))
     return Variant(name, start, transport, notices=initializer.notices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,14 @@ FILES = ("parallel", "translations", "dictionary", "vectors", "source_vectors")
 
 
 def with_commits(recipe: Recipe) -> Recipe:
-    """The recipe, every Hub id in it with the commit that it stands for now: run again, it reads the same.
-
-    Raises:
-        InputError: If a checkpoint or tokenizer is neither here nor on the Hub.
-    """
+    """The recipe, every Hub id in it with the commit that it stands for now: run again, it reads the same."""
     checkpoints = {name: each(pinned, getattr(recipe, name)) for name in CHECKPOINTS}
     corpora = {name: each(pinned_corpus, getattr(recipe.data, name)) for name in CORPORA}
     return recipe.replace(**checkpoints, data=recipe.data.replace(**corpora))
 
 
 def contents(recipe: Recipe) -> dict[str, str]:
-    """What identifies the content of everything that a recipe reads, as `contents_of` gives it.
-
-    Args:
-        recipe: As `with_commits` gives it.
-    """
+    """What identifies the content of everything that a recipe, as `with_commits` gives it, reads; see `contents_of`."""
     given = {name: getattr(recipe, name) for name in CHECKPOINTS}
     return contents_of(given | {f"data.{name}": getattr(recipe.data, name) for name in (*CORPORA, *FILES)})
 
@@ -41,22 +33,30 @@ def contents(recipe: Recipe) -> dict[str, str]:
 def contents_of(given: Mapping[str, Any]) -> dict[str, str]:
     """Input → what identifies its content: the commit of what is on the Hub, a digest of what is here.
 
-    Nothing is refused: an input that is not there has an empty content, and whoever reads it says so.
-
-    Args:
-        given: Where an input is named → its name, several in a list or a mapping, or None.
+    `given` are names of inputs, several in a list or a mapping. Nothing is refused: an input that is not there has an
+    empty content, and whoever reads it says so.
     """
-    return {where: commit_in(place.partition(":")[0]) or content_of(_here(place)) for where, place in _places(given)}
+    found = {}
+    for where, place in flat(given).items():
+        if isinstance(place, str | Path):
+            path, name = Path(place).expanduser(), str(place)
+            found[where] = commit_in(name.partition(":")[0]) or content_of(path if path.exists() else file_of(name))
+    return found
+
+
+def flat(data: Any, where: str = "") -> dict[str, Any]:
+    """Plain data as dotted name → value, an empty mapping or list among these."""
+    if not isinstance(data, Mapping | list | tuple) or not data:
+        return {where: data} if where else {}
+    found: dict[str, Any] = {}
+    for key, value in data.items() if isinstance(data, Mapping) else enumerate(data):
+        found |= flat(value, f"{where}.{key}" if where else str(key))
+    return found
 
 
 def pinned_corpus(name: str) -> str:
     """The name of a corpus, with its commit if it is on the Hub."""
     return name if Path(name).expanduser().exists() else Corpus(name).pinned().name
-
-
-def _here(place: str) -> Path:
-    path = Path(place).expanduser()
-    return path if path.exists() else file_of(place)
 
 
 def each(change: Callable[[str], str], given: Any) -> Any:
@@ -66,13 +66,3 @@ def each(change: Callable[[str], str], given: Any) -> Any:
     if isinstance(given, list | tuple):
         return type(given)(each(change, value) for value in given)
     return given if given is None else change(given)
-
-
-def _places(given: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    """The names in plain data, and where they stand."""
-    if isinstance(given, Mapping | list | tuple):
-        items = given.items() if isinstance(given, Mapping) else enumerate(given)
-        for key, value in items:
-            yield from _places(value, f"{where}.{key}" if where else str(key))
-    elif given is not None:
-        yield where, str(given)

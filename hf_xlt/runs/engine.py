@@ -20,23 +20,22 @@ from hf_xlt.arguments import checked
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
-from hf_xlt.evaluation.language_model import Quality, ValidationSet, continuations, measure
+from hf_xlt.evaluation.language_model import continuations, measure
 from hf_xlt.evaluation.models import SOURCE_TOKENIZER
 from hf_xlt.files.folders import atomic_folder, check_output, check_space, write_whole
 from hf_xlt.hub.card import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.recipe import Recipe
-from hf_xlt.runs.card import card_facts, start_facts
 from hf_xlt.runs.comparison import Comparison, Variant
 from hf_xlt.runs.contents import contents, with_commits
-from hf_xlt.runs.keep import ADAPTERS, save_kept
+from hf_xlt.runs.folder import ADAPTERS, card_facts, save_kept, start_facts
 from hf_xlt.runs.kinds import Kind
 from hf_xlt.runs.plan import check_length, check_recipe, training_bytes
 from hf_xlt.runs.processes import by_main, main_first, processes
 from hf_xlt.runs.results import Results, Run, hardware
-from hf_xlt.runs.text import Measured, Text
-from hf_xlt.runs.training.adapters import write_adapters
-from hf_xlt.runs.training.stages import StageInputs, train_stage
+from hf_xlt.runs.text import Text
+from hf_xlt.runs.training.parts import write_adapters
+from hf_xlt.runs.training.trainer import StageInputs, train_stage
 from hf_xlt.runs.work import Stamp, begin, end, folder_of, held, kept_on_failure
 from hf_xlt.trelm import TreLMPreTrainedModel
 from hf_xlt.trelm.combine import State, combine_halves
@@ -56,7 +55,6 @@ class Plan:
 
     @property
     def recipe(self) -> Recipe:
-        """What is carried out."""
         return self.kind.recipe
 
     @property
@@ -106,8 +104,7 @@ def run_recipe(
         kind, new = by_main(lambda: begun(recipe, output, compare, overwrite, stack))
         work = folder_of(output)
         with kept_on_failure(work):
-            make_ready = prepare_or_clear if new else prepare
-            plan = main_first(lambda: make_ready(kind, work, compare, tuple(callbacks)))
+            plan = main_first(lambda: prepare(kind, work, compare, tuple(callbacks), new=new))
             runs = [train(plan, variant, seed) for seed in plan.recipe.seeds for variant in plan.comparison.variants]
             results = Results(
                 recipe=plan.recipe.plain(),
@@ -127,14 +124,7 @@ def run_recipe(
 
 
 def begun(recipe: Recipe, output: Path, compare: bool, overwrite: bool, stack: ExitStack) -> tuple[Kind, bool]:
-    """Take the work folder into hand for as long as `stack` is open.
-
-    Returns:
-        What is run, its recipe as it is carried out, and whether the run is a new one.
-
-    Raises:
-        InputError: If the output exists, another process is at it, or an unfinished run began with something else.
-    """
+    """Take the work folder into hand for as long as `stack` is open; the kind of run, and whether it is a new one."""
     kind = check_recipe(recipe, compare=compare)
     check_output(output, overwrite=overwrite, sources=recipe.places)
     kind = type(kind)(with_commits(kind.recipe))
@@ -145,92 +135,87 @@ def begun(recipe: Recipe, output: Path, compare: bool, overwrite: bool, stack: E
 
 
 def save(plan: Plan, results: Results, output: Path, overwrite: bool) -> None:
-    """Write the output folder."""
+    """Write the output folder: the kept model, where its rows came from, what was measured, pictures and card."""
     logger.info("Writing %s", output)
-    with atomic_folder(output, overwrite=overwrite, sources=plan.recipe.places) as folder:
-        save_model(plan, folder, output.name)
-        save_results(plan, results, folder, title=output.name)
+    kind, kept, text, recipe = plan.kind, plan.kept, plan.text, plan.recipe
+    dtype = (plan.comparison.config.dtype or torch.float32) if recipe.dtype == "source" else recipe.dtype
+    trained = plan.folder(kept, recipe.seeds[0]) / "model"
+    with atomic_folder(output, overwrite=overwrite, sources=recipe.places) as folder:
+        save_kept(kind, plan.comparison.model_kind, trained, dtype, text.tokenizer, folder, output.name)
+        if text.source_tokenizer is not None:
+            text.source_tokenizer.save_pretrained(folder / SOURCE_TOKENIZER)
+        (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+        if kept.transport is not None:
+            kept.transport.save(folder / TRANSPORT_FILE)
+        (folder / "results.json").write_text(results.to_json(), encoding="utf-8")
+        start = start_facts(kind, kept, text.tokenizer, folder)
+        facts = card_facts(kind, results, output.name, kind.draw(results, folder))
+        write_card(folder, replace(facts, **start))
 
 
-def prepare_or_clear(kind: Kind, work: Path, compare: bool, callbacks: tuple[TrainerCallback, ...]) -> Plan:
-    """Make a new run ready; if it is refused, it leaves no unfinished one behind."""
+def prepare(
+    kind: Kind, work: Path, compare: bool, callbacks: tuple[TrainerCallback, ...], *, new: bool = False
+) -> Plan:
+    """Open the checkpoints, make the tokenizer, pack the text; a new run that is refused leaves nothing behind."""
     try:
-        return prepare(kind, work, compare, callbacks)
+        kind.check_inputs()
+        logger.info("Making the vocabulary and its rows")
+        comparison = kind.comparison(work, compare=compare)
+        runs = len(kind.recipe.seeds) * len(comparison.variants)
+        check_space(work / "model", training_bytes(comparison.config, runs))
+        check_length(kind.recipe.stages[0].sequence_length, comparison.config)
+        kind.inputs.chat(comparison.tokenizer)
+        logger.info("Reading the text")
+        return Plan(kind, comparison, kind.text(comparison, work), work, callbacks)
     except InputError:
-        end(work)
+        if new:
+            end(work)
         raise
-
-
-def prepare(kind: Kind, work: Path, compare: bool, callbacks: tuple[TrainerCallback, ...]) -> Plan:
-    """Open the checkpoints, make the tokenizer, pack the text."""
-    kind.check_inputs()
-    logger.info("Making the vocabulary and its rows")
-    comparison = kind.comparison(work, compare=compare)
-    check_space(work / "model", training_bytes(comparison.config, len(kind.recipe.seeds) * len(comparison.variants)))
-    check_length(kind.recipe.stages[0].sequence_length, comparison.config)
-    kind.inputs.chat(comparison.tokenizer)
-    logger.info("Reading the text")
-    return Plan(kind, comparison, kind.text(comparison, work), work, callbacks)
 
 
 def train(plan: Plan, variant: Variant, seed: int) -> Run:
     """Train one variant with one seed through all stages; what is already done is not done again."""
     folder = plan.folder(variant, seed)
-    record = folder / "run.json"
-    if (done := kept_run(record)) is not None:
+    if (done := kept_run(folder / "run.json")) is not None:
         return done
-    trained = train_stages(plan, variant, seed, folder)
-    run = Run(
-        curve=Curve(variant.name, seed, trained.points, trained.seconds),
-        rows=None if variant.transport is None else asdict(variant.transport.counts),
-        parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
-        continuations=continuations(trained.model, plan.text.tokenizer, plan.recipe.prompts),
-        retrieval=trained.measured.retrieval,
-        languages=trained.measured.languages,
-    )
-    by_main(lambda: keep_run(plan, trained, run, folder))
+    model, adapters, run = train_stages(plan, variant, seed, folder)
+    by_main(lambda: keep_run(plan, model, adapters, run, folder))
     return run
 
 
 def kept_run(record: Path) -> Run | None:
     """What an earlier call recorded of a run, None if there is nothing that can be read."""
-    if not record.exists():
-        return None
     try:
-        return Run.from_dict(json.loads(record.read_text(encoding="utf-8")))
+        return Run.from_dict(json.loads(record.read_text(encoding="utf-8"))) if record.exists() else None
     except (ValueError, KeyError, TypeError) as error:
         logger.warning("%s cannot be read (%s); the run is made again.", record, error)
         return None
 
 
-def keep_run(plan: Plan, trained: TrainedModel, run: Run, folder: Path) -> None:
+def keep_run(plan: Plan, model: PreTrainedModel, adapters: LoraModel | None, run: Run, folder: Path) -> None:
     """Write a trained model and then what was measured of it, and remove its training state."""
-    if trained.adapters is not None:
-        write_adapters(trained.adapters, folder / ADAPTERS)
+    if adapters is not None:
+        write_adapters(adapters, folder / ADAPTERS)
     published = plan.comparison.published
-    (trained.model if published is None else published(trained.model)).save_pretrained(folder / "model")
+    (model if published is None else published(model)).save_pretrained(folder / "model")
     write_whole(folder / "run.json", json.dumps(asdict(run)))
     shutil.rmtree(folder / "stages", ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class TrainedModel:
-    """What all stages leave: the model, what was measured on one axis of steps, seconds, adapters that are kept."""
-
-    model: PreTrainedModel
-    points: tuple[Point, ...]
-    measured: Measured
-    seconds: float
-    adapters: LoraModel | None
-
-
-def train_stages(plan: Plan, variant: Variant, seed: int, folder: Path) -> TrainedModel:
-    """Train through the stages."""
+def train_stages(
+    plan: Plan, variant: Variant, seed: int, folder: Path
+) -> tuple[PreTrainedModel, LoraModel | None, Run]:
+    """Train through the stages; the model, its adapters that are kept, and what was measured on one axis of steps."""
     model = variant.start(seed)
     text, stages, kind = plan.text, variant.stages or plan.recipe.stages, plan.comparison.model_kind
     validation = text.validation_set(kind)
     copied = torch.empty(0, dtype=torch.int64) if variant.transport is None else variant.transport.copied_target
-    points = [Point.at(0, quality_of(model, validation, text))]
+
+    def point(step: int) -> Point:
+        model.to(device=best_device())  # type: ignore[call-arg]
+        return Point.at(step, measure(model, validation, text.tokenizer))
+
+    points = [point(0)]
     measured = text.measure(model, 0)
     seconds, adapters = 0.0, None
     states: dict[str, State] = {}
@@ -238,44 +223,24 @@ def train_stages(plan: Plan, variant: Variant, seed: int, folder: Path) -> Train
         done = points[-1].step
         if stage.combine is not None:
             combine_halves(cast(TreLMPreTrainedModel, model), states[stage.combine.lower], states[stage.combine.upper])
-            points[-1] = Point.at(done, quality_of(model, validation, text))
+            points[-1] = point(done)
         else:
             if stage.starts_from is not None:
                 model.load_state_dict(states[stage.starts_from])
             given = StageInputs(text.objective(stage, kind), text.stream, validation, text.tokenizer, copied)
-            label = f"{variant.name} · {stage.name}"
-            where = folder / "stages" / stage.name
+            label, where = f"{variant.name} · {stage.name}", folder / "stages" / stage.name
             trained = train_stage(model, stage, given, seed, where, label, plan.callbacks)
-            points += [replace(point, step=point.step + done) for point in trained.points]
+            points += [replace(each, step=each.step + done) for each in trained.points]
             measured += text.measure(model, points[-1].step)
             seconds, adapters = seconds + trained.seconds, trained.adapters
         if any(stage.name in later.follows for later in stages):
             states[stage.name] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return TrainedModel(model, tuple(points), measured, seconds, adapters)
-
-
-def quality_of(model: PreTrainedModel, validation: ValidationSet, text: Text) -> Quality:
-    """Quality of a model on the validation set between stages."""
-    model.to(device=best_device())  # type: ignore[call-arg]
-    return measure(model, validation, text.tokenizer)
-
-
-def save_model(plan: Plan, folder: Path, name: str) -> None:
-    """Write the kept model in the type of weights the recipe asks for, its tokenizer, and where its rows came from."""
-    comparison, text, asked = plan.comparison, plan.text, plan.recipe.dtype
-    dtype = (comparison.config.dtype or torch.float32) if asked == "source" else asked
-    trained = plan.folder(plan.kept, plan.recipe.seeds[0]) / "model"
-    save_kept(plan.kind, comparison.model_kind, trained, dtype, text.tokenizer, folder, name)
-    if text.source_tokenizer is not None:
-        text.source_tokenizer.save_pretrained(folder / SOURCE_TOKENIZER)
-    (folder / "recipe.yaml").write_text(plan.recipe.to_yaml(), encoding="utf-8")
-    if plan.kept.transport is not None:
-        plan.kept.transport.save(folder / TRANSPORT_FILE)
-
-
-def save_results(plan: Plan, results: Results, folder: Path, title: str) -> None:
-    """Write what was measured: `results.json`, the pictures, the model card."""
-    (folder / "results.json").write_text(results.to_json(), encoding="utf-8")
-    start = start_facts(plan.kind, plan.kept, plan.text.tokenizer, folder)
-    facts = card_facts(plan.kind, results, title, plan.kind.draw(results, folder))
-    write_card(folder, replace(facts, **start))
+    run = Run(
+        curve=Curve(variant.name, seed, tuple(points), seconds),
+        rows=None if variant.transport is None else asdict(variant.transport.counts),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        continuations=continuations(model, text.tokenizer, plan.recipe.prompts),
+        retrieval=measured.retrieval,
+        languages=measured.languages,
+    )
+    return model, adapters, run

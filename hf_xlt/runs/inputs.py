@@ -18,7 +18,7 @@ from hf_xlt.checkpoint.kind import TRAINED, has_other_head, kind_of
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import chat_of
 from hf_xlt.checkpoint.tokenizer import open_tokenizer as opened_tokenizer
-from hf_xlt.data.target_side import TargetSide
+from hf_xlt.data.pairs import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
 from hf_xlt.files.corpora import Corpus, Split
@@ -41,23 +41,18 @@ class Inputs:
 
     @property
     def data(self) -> Data:
-        """The recipe's text."""
         return self.recipe.data
 
     @cached_property
     def source(self) -> Checkpoint:
         """The source checkpoint; its own code runs where the recipe says so."""
         if self.recipe.source is None:
-            raise InputError(
-                f"{self.recipe.name} needs a source checkpoint",
-                expected="a Hub id or a folder",
-                hint="Name one as source (--source).",
-            )
+            problem = f"{self.recipe.name} needs a source checkpoint"
+            raise InputError(problem, key="source", expected="a Hub id or a folder")
         return Checkpoint.open(self.recipe.source, trust_remote_code=self.recipe.trusts_code)
 
     @cached_property
     def source_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The source's tokenizer."""
         return self.source.known_tokenizer()
 
     @cached_property
@@ -76,11 +71,8 @@ class Inputs:
         """The corpus and its validation lines."""
         data = self.data
         if data.corpus is None:
-            raise InputError(
-                "There is no corpus",
-                expected="a .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id",
-                hint="Name one as data.corpus (--corpus).",
-            )
+            key, expected = "data.corpus", "a .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id"
+            raise InputError("There is no corpus", key=key, expected=expected, hint=f"Name one as {key}.")
         corpus = TargetSide.of(data.corpus) if data.corpus == data.parallel else Corpus.of(data.corpus)
         return self._split(corpus, data.held_out)
 
@@ -88,20 +80,16 @@ class Inputs:
     def source_split(self) -> Split:
         """The corpus of the source language; its validation lines are not trained on either."""
         if self.data.source_corpus is None:
-            raise InputError(
-                "There is no corpus of the source language", hint="Name one as data.source_corpus (--source-corpus)."
-            )
+            key = "data.source_corpus"
+            raise InputError("There is no corpus of the source language", key=key, hint=f"Name one as {key}.")
         return self._split(Corpus(self.data.source_corpus), None)
 
     @cached_property
     def splits(self) -> dict[str, Split]:
         """Of many languages: language → its corpus and its validation lines."""
         if not self.data.corpora:
-            raise InputError(
-                "There are no corpora",
-                expected="one a language",
-                hint="Name them as --set data.corpora.en=FILE --set data.corpora.de=FILE.",
-            )
+            hint = "Name them as data.corpora.en=FILE, data.corpora.de=FILE."
+            raise InputError("There are no corpora", key="data.corpora", expected="one a language", hint=hint)
         held_out = self.data.held_out_corpora
         return {code: self._split(Corpus(name), held_out.get(code)) for code, name in self.data.corpora.items()}
 
@@ -111,35 +99,23 @@ class Inputs:
 
     @cached_property
     def pairs(self) -> ParallelText:
-        """The translation pairs."""
         if self.data.parallel is None:
-            raise InputError(
-                "There are no translation pairs",
-                expected="a file of them",
-                hint="Name one as data.parallel (--parallel).",
-            )
+            key = "data.parallel"
+            raise InputError("There are no translation pairs", key=key, hint=f"Name a file of them as {key}.")
         return read_parallel(self.data.parallel)
 
     @cached_property
     def pairs_to_train_on(self) -> ParallelText:
         """The translation pairs without the validation pairs."""
-        return replace(self.pairs, pairs=self._pair_split[0], lines=())
+        return replace(self.pairs, pairs=self.split_pairs(self.pairs)[0], lines=())
 
-    @cached_property
+    @property
     def validation_pairs(self) -> Pairs:
         """Translation pairs that are not trained on: every so many-th, as of a corpus' lines."""
-        return self._pair_split[1]
-
-    @cached_property
-    def _pair_split(self) -> tuple[Pairs, Pairs]:
-        return self.split_pairs(self.pairs)
+        return self.split_pairs(self.pairs)[1]
 
     def split_pairs(self, text: ParallelText) -> tuple[Pairs, Pairs]:
-        """Pairs to train on, and validation pairs.
-
-        Raises:
-            InputError: If there are fewer than three.
-        """
+        """Pairs to train on, and validation pairs; fewer than three are refused."""
         pairs, every = tuple(text.pairs), self.data.held_out_every
         if len(pairs) < 3:
             raise InputError(f"There are {len(pairs)} translation pairs", value=len(pairs), expected="3 or more")
@@ -154,22 +130,17 @@ class Inputs:
         files: dict[str, Any] = dict(self.data.translations)
         if self.data.parallel is not None:
             if len(others) != 1 or files:
-                raise InputError(
-                    f"data.parallel is given for the languages {', '.join(self.data.corpora)}",
-                    expected="two languages and no data.translations",
-                    hint="Name the file of each language in its place, as data.translations.de=FILE.",
-                )
+                problem = f"data.parallel is given for the languages {', '.join(self.data.corpora)}"
+                hint = "Name the file of each language in its place, as data.translations.de=FILE."
+                raise InputError(problem, expected="two languages and no data.translations", hint=hint)
             files = {others[0]: self.data.parallel}
         if first in files:
-            raise InputError(
-                f"data.translations is given for {first!r}, the first language, which all translations are of",
-                expected=f"another of {', '.join(others) or 'several languages'}",
-            )
+            problem = f"data.translations is given for {first!r}, the first language, which all translations are of"
+            raise InputError(problem, expected=f"another of {', '.join(others) or 'several languages'}")
         return {(first, code): self.split_pairs(read_parallel(file)) for code, file in files.items()}
 
     @cached_property
     def dictionary(self) -> Dictionary | None:
-        """The dictionary; None if the recipe names none."""
         return None if self.data.dictionary is None else read_dictionary(self.data.dictionary)
 
     def tokenizer_lines(self) -> Iterator[str]:
@@ -197,47 +168,27 @@ class Inputs:
         return opened_tokenizer(str(folder))
 
     def chat(self, tokenizer: PreTrainedTokenizerBase) -> Chat:
-        """The chat template that the model gets.
-
-        Raises:
-            InputError: As `Chat.choose` does, or if one of a source is asked for where there is no source.
-        """
+        """The chat template that the model gets; one of a source is refused where there is no source."""
         if self.recipe.source is not None:
             return chat_of(self.source, tokenizer, self.recipe.chat_template)
         return Chat.choose(self.recipe.chat_template, tokenizer, None)
 
     def check_source(self) -> None:
-        """Refuse a source that no run can train, before anything is made of it.
-
-        Raises:
-            InputError: If it has a head that training as a language model would lose, is no language model of text, or
-                has a body that is not finite or all zeros.
-        """
+        """Refuse a source that no run can train: with a head of another kind, or a body that is not finite or zero."""
         config = self.source.config
         saved_as = ", ".join(config.architectures or ()) or config.model_type
         if has_other_head(config) or kind_of(config) not in TRAINED:
-            raise InputError(
-                f"{self.source.name} is a {saved_as}, whose head a run would lose",
-                value=saved_as,
-                expected="a masked, causal or sequence-to-sequence language model, or a bare encoder",
-                hint="`hf-xlt initialize` keeps the head: make the model with it, then train it on your task.",
-            )
+            problem = f"{self.source.name} is a {saved_as}, whose head a run would lose"
+            expected = "a masked, causal or sequence-to-sequence language model, or a bare encoder"
+            hint = "`hf-xlt initialize` keeps the head: make the model with it, then train it on your task."
+            raise InputError(problem, value=saved_as, expected=expected, hint=hint)
         check_body(self.source)
 
 
 def trained(
     new: NewTokenizer, texts: Iterable[str], source: PreTrainedTokenizerBase | None = None
 ) -> PreTrainedTokenizerBase:
-    """A tokenizer as a recipe describes it.
-
-    Args:
-        new: Family and size.
-        texts: What it is trained on.
-        source: The source's tokenizer, if there is one: what the new one is like, or puts around a text.
-
-    Raises:
-        InputError: If it cannot be trained.
-    """
+    """A tokenizer as a recipe describes it; `source` is what it is like, or what puts the same around a text."""
     options: dict[str, Any] = {"min_frequency": new.min_frequency, "strip_accents": new.strip_accents}
     if new.family != SOURCE_FAMILY or source is None:
         options |= {"lowercase": bool(new.lowercase), "framed_like": source}

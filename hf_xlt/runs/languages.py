@@ -26,23 +26,17 @@ from hf_xlt.evaluation.retrieval import retrieval, sentence_vectors
 from hf_xlt.evidence.translations import ParallelText
 from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.recipes.stage import Stage
+from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.results import LanguagePoint, RetrievalPoint
 from hf_xlt.runs.text import Measured, Text
 
 DEPTH = 7 / 12  # of the layer whose states are compared: that of XTREME (Hu et al., 2020) for BERT
-Pairs = Mapping[LanguagePair, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
 class TextReader:
-    """A joint tokenizer that also tells the language of what it reads, in the ids of this language.
-
-    Args:
-        tokenizer: The joint one.
-        ids: What the model reads.
-        language: Id of the language.
-    """
+    """A joint tokenizer that also tells the language of what it reads, in the ids of this language."""
 
     tokenizer: PreTrainedTokenizerBase
     ids: TokenIds
@@ -50,7 +44,6 @@ class TextReader:
 
     @property
     def model_max_length(self) -> int:
-        """The tokenizer's."""
         return self.tokenizer.model_max_length
 
     def __call__(self, texts: Sequence[str], **options: Any) -> dict[str, Tensor]:
@@ -60,57 +53,17 @@ class TextReader:
         return {**inputs, "input_ids": self.ids.of_languages(inputs["input_ids"], lang_ids), "lang_ids": lang_ids}
 
 
-@dataclass(frozen=True)
-class HeldOutTranslations:
-    """Translation pairs that are not trained on.
-
-    Args:
-        pairs: Two languages → sentences of the first and their translations.
-        readers: Language → how it is read.
-    """
-
-    pairs: Pairs
-    readers: Mapping[str, TextReader]
-
-    def measure(self, model: PreTrainedModel, step: int) -> RetrievalPoint:
-        """How well translations find each other, a mean over pairs of languages; the model's mode is restored."""
-        training = model.training
-        found = []
-        for languages, pairs in self.pairs.items():
-            sides = zip(*pairs, strict=True)
-            vectors = [self._vectors(model, lang, side) for lang, side in zip(languages, sides, strict=True)]
-            found.append(retrieval(*vectors))
-        model.train(training)
-        return RetrievalPoint(
-            step,
-            to_source=fmean(each.backward for each in found),
-            from_source=fmean(each.forward for each in found),
-        )
-
-    def _vectors(self, model: PreTrainedModel, language: str, sentences: Sequence[str]) -> Tensor:
-        layer = round(DEPTH * model.config.num_hidden_layers)
-        reader = cast(PreTrainedTokenizerBase, self.readers[language])
-        body = cast(PreTrainedModel, model.base_model)
-        return sentence_vectors(body, reader, sentences, layers=slice(layer, layer + 1))[0]
-
-
 @dataclass(frozen=True, kw_only=True)
 class LanguagesText(Text):
     """What every stage and every variant of a run on many languages shares.
 
     Where the first language has a vocabulary of its own, `source_tokenizer` is the joint one once more.
-
-    Args:
-        packed: What is trained on.
-        lines: Language → validation lines.
-        ids: What the model reads and writes.
-        translations: Pairs that are not trained on; None where there are none.
     """
 
-    packed: PackedLanguages
-    lines: Mapping[str, tuple[str, ...]]
-    ids: TokenIds
-    translations: HeldOutTranslations | None = None
+    packed: PackedLanguages  # what is trained on
+    lines: Mapping[str, tuple[str, ...]]  # language → validation lines
+    ids: TokenIds  # what the model reads and writes
+    translations: Mapping[LanguagePair, Sequence[tuple[str, str]]]  # pairs that are not trained on
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
         """Masked language modeling, of pairs as translation language modeling."""
@@ -132,7 +85,6 @@ class LanguagesText(Text):
         )
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
-        """See `Text`."""
         return self.packed.stream(positions, seed, languages_of(stage, tuple(self.lines)))
 
     def measure(self, model: PreTrainedModel, step: int) -> Measured:
@@ -141,8 +93,22 @@ class LanguagesText(Text):
         languages = tuple(
             LanguagePoint(**asdict(Point.at(step, quality)), language=language) for language, quality in found.items()
         )
-        pairs = self.translations
-        return Measured(() if pairs is None else (pairs.measure(model, step),), languages)
+        return Measured((self._retrieval(model, step),) if self.translations else (), languages)
+
+    def _retrieval(self, model: PreTrainedModel, step: int) -> RetrievalPoint:
+        """A mean over pairs of languages; the model's mode is restored."""
+        training, found = model.training, []
+        for languages, pairs in self.translations.items():
+            sides = zip(languages, zip(*pairs, strict=True), strict=True)
+            found.append(retrieval(*(self._vectors(model, language, side) for language, side in sides)))
+        model.train(training)
+        return RetrievalPoint(step, fmean(each.backward for each in found), fmean(each.forward for each in found))
+
+    def _vectors(self, model: PreTrainedModel, language: str, sentences: Sequence[str]) -> Tensor:
+        layer = round(DEPTH * model.config.num_hidden_layers)
+        reader = cast(PreTrainedTokenizerBase, TextReader(self.tokenizer, self.ids, list(self.lines).index(language)))
+        body = cast(PreTrainedModel, model.base_model)
+        return sentence_vectors(body, reader, sentences, layers=slice(layer, layer + 1))[0]
 
     @cached_property
     def _by_language(self) -> dict[str, ValidationSet]:
@@ -157,72 +123,38 @@ class LanguagesText(Text):
 
 
 def languages_of(stage: Stage, languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages that a stage trains on: `source` is the first one, `target` all others, none named all.
-
-    Raises:
-        InputError: If it names some and there is only one.
-    """
-    first, *others = languages
-    meant = {"source": (first,), "target": tuple(others)}
-    if stage.languages and not others:
-        raise InputError(
-            f"stage {stage.name!r} is of some of the languages, but there is only {first}; add a corpus, as "
-            "--set data.corpora.de=FILE."
-        )
+    """The languages that a stage trains on: `source` is the first one, `target` all others, none named all."""
+    if stage.languages and len(languages) == 1:
+        problem = f"stage {stage.name!r} is of some of the languages, but there is only {languages[0]}"
+        raise InputError(f"{problem}; add a corpus, as data.corpora.de=FILE.")
+    meant = {"source": languages[:1], "target": languages[1:]}
     return tuple(chain.from_iterable(meant[name] for name in stage.languages))
 
 
 def languages_text(inputs: Inputs) -> MultilingualText:
-    """The corpora and the translation pairs of a recipe that are trained on.
-
-    Raises:
-        InputError: If there is no corpus, a file cannot be read, or anchors lack what they need.
-    """
+    """The corpora and the translation pairs of a recipe that are trained on."""
     options = inputs.recipe.multilingual or MultilingualOptions()
-    splits = list(inputs.splits.values())
+    splits = dict(inputs.splits)
     if options.anchors == "extra":
         if len(splits) != 2 or inputs.dictionary is None:
-            raise InputError(
-                f"multilingual: anchors is 'extra' with {len(splits)} languages and "
-                f"{'no' if inputs.dictionary is None else 'a'} dictionary",
-                value="extra",
-                expected="two languages, and a dictionary of words of the first and their translations",
-                hint="Name its file as data.dictionary.",
-            )
-        splits[0] = AnchoredSplit.of(splits[0], ExtraAnchors(inputs.dictionary, options.anchor_probability))
+            given = f"{len(splits)} languages and {'no' if inputs.dictionary is None else 'a'} dictionary"
+            problem, hint = f"multilingual: anchors is 'extra' with {given}", "Name its file as data.dictionary."
+            expected = "two languages, and a dictionary of words of the first and their translations"
+            raise InputError(problem, value="extra", expected=expected, hint=hint)
+        first = next(iter(splits))
+        splits[first] = AnchoredSplit.of(splits[first], ExtraAnchors(inputs.dictionary, options.anchor_probability))
     parallel = {pair: ParallelText(training) for pair, (training, _) in inputs.translations.items()}
-    return MultilingualText(tuple(inputs.splits), tuple(splits), parallel, options.alpha, options.pair_share)
+    return MultilingualText(splits, parallel, options.alpha, options.pair_share)
 
 
-def read_languages(
-    inputs: Inputs,
-    tokenizer: PreTrainedTokenizerBase,
-    ids: TokenIds,
-    position_offset: int,
-    cache: Path,
-    source_tokenizer: PreTrainedTokenizerBase | None = None,
-) -> LanguagesText:
-    """Pack the corpora and the pairs of a recipe; arguments as in `LanguagesText`.
-
-    Args:
-        inputs: What to read.
-        tokenizer: The joint one.
-        ids: What the model reads.
-        position_offset: The model's.
-        cache: Folder for the Arrow files.
-        source_tokenizer: See there.
-
-    Raises:
-        InputError: If one of them cannot be read or is too short.
-    """
+def read_languages(inputs: Inputs, comparison: Comparison, ids: TokenIds, cache: Path) -> LanguagesText:
+    """Pack the corpora and the pairs of a recipe in files of `cache`."""
     text, length = languages_text(inputs), inputs.recipe.stages[0].sequence_length
-    validation = {pair: both[1] for pair, both in inputs.translations.items()}
-    readers = {language: TextReader(tokenizer, ids, number) for number, language in enumerate(text.languages)}
-    packed = text.packed(tokenizer, length, inputs.data.max_sequences, cache)
-    lines = {code: tuple(split.held_out_lines()) for code, split in zip(text.languages, text.splits, strict=True)}
+    packed = text.packed(comparison.tokenizer, length, inputs.data.max_sequences, cache)
+    lines = {code: tuple(split.held_out_lines()) for code, split in text.splits.items()}
     sequences = sum(map(len, packed.corpora.values()))
     return LanguagesText(
-        tokenizer=tokenizer,
+        tokenizer=comparison.tokenizer,
         packed=packed,
         lines=lines,
         validation_lines=tuple(chain.from_iterable(lines.values())),
@@ -230,7 +162,7 @@ def read_languages(
         sequences=sequences,
         tokens=sequences * length,
         ids=ids,
-        position_offset=position_offset,
-        translations=HeldOutTranslations(validation, readers) if validation else None,
-        source_tokenizer=source_tokenizer,
+        position_offset=comparison.position_offset,
+        translations={languages: validation for languages, (_, validation) in inputs.translations.items()},
+        source_tokenizer=comparison.source_tokenizer,
     )

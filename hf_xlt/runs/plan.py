@@ -15,23 +15,15 @@ from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.kinds import Kind, kind_of_run
 from hf_xlt.runs.processes import processes
-from hf_xlt.runs.training.stages import check_arguments, vocabulary_parameters
+from hf_xlt.runs.training.parts import vocabulary_parameters
+from hf_xlt.runs.training.trainer import check_arguments
 
 WEIGHT, LEARNED = 4, 12  # bytes: a float32 weight; its gradient and Adam's two moments
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a stage will cost.
-
-    Args:
-        name: Its own.
-        objective: What is learned, `auto` still undecided.
-        steps: Optimizer steps.
-        tokens: Most tokens that it reads.
-        trained: Parameters that it trains.
-        memory: Bytes of weights, gradients and moments; activations come on top.
-    """
+    """What a stage will cost: its most tokens, parameters trained, bytes of weights, gradients and moments."""
 
     name: str
     objective: str
@@ -89,10 +81,7 @@ class RunPlan:
 
 @checked
 def check_recipe(recipe: Recipe, *, compare: bool = False) -> Kind:
-    """Refuse a recipe that asks for what is never done; nothing is opened for it.
-
-    Returns:
-        The kind of run that it is, of the recipe as it will be carried out.
+    """The kind of run that a recipe is, of the recipe as it will be carried out; nothing is opened for it.
 
     Raises:
         InputError: If a part of the recipe has no effect, or a stage cannot be trained.
@@ -109,11 +98,8 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
     """What a recipe will do; the checkpoints and texts that it names are opened, and nothing is learned or written.
 
     Args:
-        recipe: Filled in as for `run_recipe`.
+        recipe: Filled in as for `run_recipe`; what that would refuse is refused here too.
         compare: Whether the baselines are trained too.
-
-    Raises:
-        InputError: If the recipe, a checkpoint or a text cannot be used.
 
     Example:
         >>> plan_run(load_recipe("scratch", ["data.corpus=de.txt"])).rows  # doctest: +SKIP
@@ -125,7 +111,8 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
     config = kind.shape(rows)
     check_length(kind.recipe.stages[0].sequence_length, config)
     variants, seeds = kind.variant_names(compare=compare), len(kind.recipe.seeds)
-    parameters, vocabulary = parameters_of(config)
+    model = without_weights(config)
+    parameters, vocabulary = model.num_parameters(), sum(table.numel() for table in vocabulary_parameters(model))
     return RunPlan(
         kind=kind.name,
         model=kind_of(config).name,
@@ -139,35 +126,21 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
 
 
 def check_length(length: int, config: PreTrainedConfig) -> None:
-    """Refuse sequences that are longer than a model has positions for.
-
-    Raises:
-        InputError: Likewise.
-    """
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None:
+    """Refuse sequences that are longer than a model has positions for."""
+    if (positions := getattr(config, "max_position_embeddings", None)) is None:
         return
     for name, module in without_weights(config).named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             positions -= module.padding_idx + 1  # RoBERTa and its kin count from the padding id on
             break
     if length > positions:
-        raise InputError(
-            f"sequence_length is {length}; the model has {positions} positions",
-            value=length,
-            hint="Set it to at most that.",
-        )
+        problem = f"sequence_length is {length}; the model has {positions} positions"
+        raise InputError(problem, value=length, hint="Set it to at most that.")
 
 
 def training_bytes(config: PreTrainedConfig, runs: int) -> int:
     """Disk that training takes: a float32 model a run, and two training checkpoints with Adam's two moments."""
     return WEIGHT * without_weights(config).num_parameters() * (runs + 6)
-
-
-def parameters_of(config: PreTrainedConfig) -> tuple[int, int]:
-    """Parameters of a language model, and of these the rows of its vocabulary."""
-    model = without_weights(config)
-    return model.num_parameters(), sum(parameter.numel() for parameter in vocabulary_parameters(model))
 
 
 def without_weights(config: PreTrainedConfig) -> PreTrainedModel:

@@ -24,11 +24,7 @@ def processes() -> PartialState:
 
 
 def by_main(work: Callable[[], T]) -> T:
-    """What the main process makes, for all of them.
-
-    Raises:
-        InputError: In every process, if the main one refuses an input.
-    """
+    """What the main process makes, for all of them; if it refuses an input, every process does."""
     answer: list[Any] = [None, None]
     if processes().is_main_process:
         try:
@@ -42,11 +38,7 @@ def by_main(work: Callable[[], T]) -> T:
 
 
 def main_first(work: Callable[[], T]) -> T:
-    """What each process makes for itself, the main one before the others, which find what it has kept.
-
-    Raises:
-        InputError: In every process, if the main one refuses an input.
-    """
+    """What each process makes for itself, the main one before the others, which find what it has kept."""
     mine: list[T] = []
     by_main(lambda: mine.append(work()))
     return mine[0] if processes().is_main_process else work()

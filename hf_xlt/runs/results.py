@@ -31,43 +31,29 @@ class LanguagePoint(Point):
 
 @dataclass(frozen=True)
 class RetrievalPoint:
-    """P@1 of validation pairs after a number of training steps, found among each other.
-
-    Args:
-        step: Training steps.
-        to_source: Share of target sentences whose nearest source sentence is their translation.
-        from_source: The other way round.
-        cosine: The mean cosine of a sentence and its translation; None where it was not measured.
-        margin: By how much the translation is nearer than the nearest other sentence, in cosines; a mean, likewise.
-    """
+    """P@1 of validation pairs after a number of training steps, found among each other; cosines where measured."""
 
     step: int
-    to_source: float
-    from_source: float
-    cosine: float | None = None
-    margin: float | None = None
+    to_source: float  # share of target sentences whose nearest source sentence is their translation
+    from_source: float  # the other way round
+    cosine: float | None = None  # the mean of a sentence and its translation
+    margin: float | None = None  # by how much the translation is nearer than the nearest other sentence, a mean
 
 
 @dataclass(frozen=True)
 class Run:
-    """One method trained with one seed: its curve, and what it writes after the recipe's prompts.
+    """One method trained with one seed.
 
-    Args:
-        curve: Held-out quality by steps.
-        rows: How many target rows were copied, mixed and drawn; None for a new model.
-        parameters: Number of parameters.
-        continuations: Prompt → greedy continuation; empty unless the model is a decoder.
-        retrieval: Where there are held-out translations, how well they find each other, before training and after
-            every stage.
-        languages: Of a model of many languages, its held-out quality in each of them, likewise; the first one first.
+    Where there are held-out translations or several languages, `retrieval` and `languages` are measured before training
+    and after every stage.
     """
 
-    curve: Curve
-    rows: Mapping[str, int] | None
+    curve: Curve  # held-out quality by steps
+    rows: Mapping[str, int] | None  # how many target rows were copied, mixed and drawn; None for a new model
     parameters: int
-    continuations: Mapping[str, str]
+    continuations: Mapping[str, str]  # prompt → greedy continuation; empty unless the model is a decoder
     retrieval: tuple[RetrievalPoint, ...] = ()
-    languages: tuple[LanguagePoint, ...] = ()
+    languages: tuple[LanguagePoint, ...] = ()  # the first one first
 
     def __repr__(self) -> str:
         return f"Run({self.curve.method!r}, seed {self.curve.seed}, {self.parameters:,} parameters)"[:199]
@@ -122,21 +108,23 @@ class Results:
     @property
     def methods(self) -> tuple[str, ...]:
         """Methods in the order they were run."""
-        return tuple(dict.fromkeys(run.curve.method for run in self.runs))
+        return tuple(self.runs_of)
 
     @property
     def kept(self) -> tuple[Run, ...]:
         """The runs of the variant whose model was kept."""
-        return tuple(run for run in self.runs if run.curve.method == self.method)
+        return self.runs_of.get(self.method, ())
 
-    def curves(self, method: str) -> tuple[Curve, ...]:
-        """A method's curves, one a seed."""
-        return tuple(run.curve for run in self.runs if run.curve.method == method)
+    @property
+    def runs_of(self) -> dict[str, tuple[Run, ...]]:
+        """Method → its runs, one a seed, in the order they were run."""
+        methods = dict.fromkeys(run.curve.method for run in self.runs)
+        return {method: tuple(run for run in self.runs if run.curve.method == method) for method in methods}
 
     @property
     def by_method(self) -> dict[str, tuple[Curve, ...]]:
-        """Method → its curves, one a seed, in the order they were run."""
-        return {method: self.curves(method) for method in self.methods}
+        """Method → its curves, likewise."""
+        return {method: tuple(run.curve for run in runs) for method, runs in self.runs_of.items()}
 
     @property
     def summaries(self) -> tuple[ResultRow, ...]:

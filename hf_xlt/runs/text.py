@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -13,12 +13,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting, objective_for
 from hf_xlt.data.packing import pack
-from hf_xlt.data.pairs import aligned_pairs, tokenized
+from hf_xlt.data.pairs import aligned_pairs, tokenized_pairs
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
 from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.evidence.alignment import WordAligner
-from hf_xlt.files.corpora import Split
 from hf_xlt.recipes.stage import LANGUAGES, Stage
+from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.results import LanguagePoint, RetrievalPoint
 
@@ -36,27 +36,16 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Text(ABC):
-    """What every stage and every variant of a run shares.
+    """What every stage and every variant of a run shares."""
 
-    Args:
-        tokenizer: Of the target language, or of all.
-        validation_lines: What is not trained on.
-        length: Ids a sequence.
-        sequences: How many examples there are to train on.
-        tokens: Ids in them.
-        source_tokenizer: Of the source language, where it has a vocabulary of its own.
-        position_offset: The model's row of the first position, see `TreLMConfig`.
-        pooling: How sentence vectors are made, where stages learn them.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    validation_lines: tuple[str, ...]
-    length: int
-    sequences: int
-    tokens: int
-    source_tokenizer: PreTrainedTokenizerBase | None = None
-    position_offset: int = 0
-    pooling: str | None = None
+    tokenizer: PreTrainedTokenizerBase  # of the target language, or of all
+    validation_lines: tuple[str, ...]  # what is not trained on
+    length: int  # ids a sequence
+    sequences: int  # how many examples there are to train on
+    tokens: int  # ids in them
+    source_tokenizer: PreTrainedTokenizerBase | None = None  # of the source, where it has a vocabulary of its own
+    position_offset: int = 0  # the model's row of the first position, see `TreLMConfig`
+    pooling: str | None = None  # how sentence vectors are made, where stages learn them
 
     @abstractmethod
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
@@ -77,28 +66,20 @@ class Text(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class PackedText(Text):
-    """Packed text of the target language, or of source and target.
+    """Packed text of the target language, or of source and target; with two vocabularies, each masked by its own."""
 
-    Args:
-        corpora: `target`, and for models of both languages `source` → packed training text.
-        pairs: Language read and language predicted → aligned translation pairs.
-    """
-
-    corpora: Mapping[str, Dataset]
-    pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
+    corpora: Mapping[str, Dataset]  # `target`, and for models of both languages `source` → packed training text
+    pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)  # language read and predicted → pairs
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
-        """See `Text`; with two vocabularies, masked language modeling is of both."""
         name = kind.objective if stage.objective == "auto" else stage.objective
         return OBJECTIVES[name].of(Setting(self.tokenizer, self.source_tokenizer, self.position_offset))
 
     def validation_set(self, kind: ModelKind) -> ValidationSet:
-        """See `Text`."""
         objective = objective_for(kind.objective, self.tokenizer)
         return ValidationSet.cut(self.validation_lines, self.tokenizer, self.length, objective)
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
-        """See `Text`."""
         if stage.on_pairs:
             return ShuffledStream(self.pairs[stage.languages], positions, seed)
         languages: tuple[str, ...] = stage.languages or tuple(self.corpora)
@@ -106,19 +87,12 @@ class PackedText(Text):
         return AlternatingStream([ShuffledStream(self.corpora[language], share, seed) for language in languages])
 
 
-def packed_text(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path) -> PackedText:
-    """The corpus of one language, packed.
-
-    Args:
-        inputs: With a corpus.
-        tokenizer: Of the target language.
-        cache: Folder for the Arrow files.
-
-    Raises:
-        InputError: If it cannot be read or is too short.
-    """
+def packed_text(
+    inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path, lang_id: int | None = None
+) -> PackedText:
+    """The corpus of one language, packed in files of `cache`."""
     length = inputs.recipe.stages[0].sequence_length
-    packed = pack(inputs.split, tokenizer, length, inputs.data.max_sequences, cache)
+    packed = pack(inputs.split, tokenizer, length, inputs.data.max_sequences, cache, lang_id)
     return PackedText(
         tokenizer=tokenizer,
         corpora={"target": packed},
@@ -129,44 +103,17 @@ def packed_text(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path)
     )
 
 
-def bilingual_text(
-    inputs: Inputs,
-    tokenizer: PreTrainedTokenizerBase,
-    cache: Path,
-    source_tokenizer: PreTrainedTokenizerBase | None,
-    position_offset: int,
-) -> PackedText:
-    """The corpora of both languages, packed, and the translation pairs that stages ask for, aligned token by token.
-
-    Args:
-        inputs: With corpora of both languages.
-        tokenizer: Of the target language, or of both.
-        cache: Folder for the Arrow files.
-        source_tokenizer: Of the source language, where it has a vocabulary of its own.
-        position_offset: The model's row of the first position.
-
-    Raises:
-        InputError: If one of them cannot be read or is too short.
-    """
-    length = inputs.recipe.stages[0].sequence_length
-
-    def packed(number: int, split: Split) -> Dataset:
-        cut_by = (source_tokenizer or tokenizer, tokenizer)[number]
-        sequences = pack(split, cut_by, length, inputs.data.max_sequences, cache)
-        return sequences.add_column("lang_ids", [number] * len(sequences))
-
-    splits: dict[str, Split] = {"source": inputs.source_split, "target": inputs.split}
-    corpora = {language: packed(number, split) for number, (language, split) in enumerate(splits.items())}
-    return PackedText(
-        tokenizer=tokenizer,
-        corpora=corpora,
-        validation_lines=tuple(inputs.split.held_out_lines()),
-        length=length,
-        sequences=len(corpora["target"]),
-        tokens=len(corpora["target"]) * length,
-        pairs=_aligned(inputs, tokenizer, length, cache),
+def bilingual_text(inputs: Inputs, comparison: Comparison, cache: Path) -> PackedText:
+    """The corpora of both languages, packed, and the translation pairs that stages ask for, aligned token by token."""
+    tokenizer, source_tokenizer = comparison.tokenizer, comparison.source_tokenizer
+    text, limit = packed_text(inputs, tokenizer, cache, lang_id=1), inputs.data.max_sequences
+    source = pack(inputs.source_split, source_tokenizer or tokenizer, text.length, limit, cache, lang_id=0)
+    return replace(
+        text,
+        corpora={"source": source, **text.corpora},
+        pairs=_aligned(inputs, tokenizer, text.length, cache),
         source_tokenizer=source_tokenizer,
-        position_offset=position_offset,
+        position_offset=comparison.position_offset,
     )
 
 
@@ -176,13 +123,14 @@ def _aligned(
     directions = {stage.languages for stage in inputs.recipe.stages if stage.on_pairs}
     if not directions:
         return {}
-    sides = (tokenized(side, tokenizer, length) for side in zip(*inputs.pairs.pairs, strict=True))
-    pairs = [pair for pair in zip(*sides, strict=True) if all(map(len, pair))]
+    pairs = tokenized_pairs(inputs.pairs.pairs, tokenizer, length)
     links = WordAligner.train(pairs).align(pairs)
     made: dict[tuple[str, ...], Dataset] = {}
     for languages in directions:
         number = LANGUAGES.index(languages[0]), LANGUAGES.index(languages[1])
-        step = 1 if languages == LANGUAGES else -1
-        turned = [pair[::step] for pair in pairs], [link[:, ::step] for link in links]
-        made[languages] = aligned_pairs(*turned, tokenizer, number, cache)
+        if languages == LANGUAGES:
+            made[languages] = aligned_pairs(pairs, links, tokenizer, number, cache)
+        else:
+            turned = [(target, source) for source, target in pairs]
+            made[languages] = aligned_pairs(turned, [link[:, ::-1] for link in links], tokenizer, number, cache)
     return made

@@ -32,20 +32,11 @@ def trained_vectors(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, width: i
 def token_vectors(
     text: Iterable[np.ndarray], tokenizer: PreTrainedTokenizerBase, width: int, epochs: int
 ) -> tuple[Tensor, Tensor]:
-    """Skip-gram vectors of token ids.
-
-    Args:
-        text: Ids of one part of the text each.
-        tokenizer: What cut it.
-        width: Width of the vectors.
-        epochs: Passes over the text.
+    """Skip-gram vectors of the token ids of a text, which comes in parts.
 
     Returns:
         float32 `(V, width)`, zero where a token is rare; and int64, the ids that have one and are not special, by
         falling frequency.
-
-    Raises:
-        InputError: If gensim is not installed or the text is too short.
     """
     names = np.array([str(id_) for id_ in range(len(tokenizer))], dtype=object)
     table, order = train_vectors(TokenText(tuple(text), names), width, epochs=epochs).placed(names.tolist())

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from hf_xlt.errors import InputError
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.folders import write_whole
+from hf_xlt.runs.contents import flat
 
 LOCK = "lock"
 STAMP = "run.json"
@@ -32,11 +33,7 @@ logger = logging.getLogger(__name__)
 class Stamp:
     """What a run begins with; one that goes on has to begin with the same.
 
-    Args:
-        recipe: The recipe, resolved, in YAML.
-        compare: Whether baselines are trained too.
-        processes: Processes that train.
-        contents: Input → what identifies its content.
+    The recipe is resolved, in YAML; the contents are input → what identifies its content.
     """
 
     recipe: str
@@ -47,8 +44,7 @@ class Stamp:
     @classmethod
     def read(cls, path: Path) -> Stamp:
         """Read the file of an unfinished run; of one that is broken or was begun by an older version, what there is."""
-        data: Any = _json_of(path)
-        known = data if isinstance(data, dict) else {}
+        known = data if isinstance(data := _json_of(path), dict) else {}
         contents, processes = known.get("contents"), known.get("processes")
         return cls(
             str(known.get("recipe", "")),
@@ -59,18 +55,17 @@ class Stamp:
 
     def change_since(self, begun: Stamp) -> str | None:
         """The first thing in which this differs from what an unfinished run began with; None where nothing does."""
-        now, before = _flat(plain_yaml.load(self.recipe)), _flat(plain_yaml.load(begun.recipe))
+        now, before = self._plain(), begun._plain()
         for name in dict.fromkeys([*before, *now]):
             if now.get(name) != before.get(name):
                 return f"{name} was {before.get(name)!r} and is {now.get(name)!r} now"
-        if self.compare != begun.compare:
-            return f"--compare was {'' if begun.compare else 'not '}given"
-        if self.processes != begun.processes:
-            return f"{begun.processes} processes trained and {self.processes} do now"
         for name, content in self.contents.items():
             if begun.contents.get(name) != content:
                 return f"the content of {name} ({now.get(name)}) was another"
         return None
+
+    def _plain(self) -> dict[str, Any]:
+        return flat(plain_yaml.load(self.recipe)) | {"compare": self.compare, "processes": self.processes}
 
 
 def folder_of(output: Path) -> Path:
@@ -80,11 +75,7 @@ def folder_of(output: Path) -> Path:
 
 @contextmanager
 def held(output: Path) -> Iterator[Path]:
-    """The work folder of an output, in the hands of this process alone; removed in the end unless a run is unfinished.
-
-    Raises:
-        InputError: If another process has it.
-    """
+    """The work folder of an output, in the hands of this process alone; in the end only an unfinished run keeps it."""
     work = folder_of(output)
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / LOCK)
@@ -93,12 +84,8 @@ def held(output: Path) -> Iterator[Path]:
     except Timeout as error:
         holder = _json_of(work / HOLDER)
         who = "process {pid} on {host}".format(**holder) if isinstance(holder, dict) else "another process"
-        raise InputError(
-            f"A run with the output {output} is going on: {who}",
-            path=work,
-            expected="one at a time",
-            hint="Wait for it, end it, or choose another output.",
-        ) from error
+        problem, hint = f"A run with the output {output} is going on: {who}", "Wait for it or choose another output."
+        raise InputError(problem, path=work, expected="one at a time", hint=hint) from error
     try:
         write_whole(work / HOLDER, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         yield work
@@ -109,18 +96,9 @@ def held(output: Path) -> Iterator[Path]:
 
 
 def begin(work: Path, stamp: Stamp, *, overwrite: bool) -> bool:
-    """Note down what a run begins with; if there is an unfinished one of the same, it goes on.
+    """Note down what a run begins with; whether the run is a new one, or an unfinished one of the same goes on.
 
-    Args:
-        work: The work folder, held by this process.
-        stamp: What the run begins with.
-        overwrite: Whether an unfinished run that began with something else is given up, not refused.
-
-    Returns:
-        Whether the run is a new one.
-
-    Raises:
-        InputError: If there is an unfinished run that began with something else.
+    With `overwrite`, an unfinished run that began with something else is given up, not refused.
     """
     file = work / STAMP
     if file.exists():
@@ -128,11 +106,9 @@ def begin(work: Path, stamp: Stamp, *, overwrite: bool) -> bool:
         if change is None:
             return False
         if not overwrite:
-            raise InputError(
-                f"{work} holds an unfinished run of another recipe or input: {change}",
-                path=work,
-                hint="Restore that to go on, start anew with --overwrite, or choose another output.",
-            )
+            problem = f"{work} holds an unfinished run of another recipe or input: {change}"
+            hint = "Restore that to go on, start anew with --overwrite, or choose another output."
+            raise InputError(problem, path=work, hint=hint)
     end(work)
     write_whole(file, json.dumps(asdict(stamp)))
     return True
@@ -152,8 +128,7 @@ def end(work: Path) -> None:
 def kept_on_failure(work: Path) -> Iterator[None]:
     """Whatever ends the block early, the user is told how to go on, if there is an unfinished run to go on with.
 
-    Raises:
-        InputError: In place of an error that says that there is no room on the disk.
+    An error that says that there is no room on the disk becomes a refusal.
     """
     told = f"What is done so far is kept in {work}: the same command goes on from there."
     try:
@@ -161,14 +136,12 @@ def kept_on_failure(work: Path) -> Iterator[None]:
     except InputError as error:
         if not (work / STAMP).exists():
             raise
-        raise InputError(str(error), value=error.value, path=error.path, line=error.line, hint=told) from error
+        fields = {name: getattr(error, name) for name in ("value", "path", "line", "key")}
+        raise InputError(str(error), hint=told, **fields) from error
     except BaseException as error:
         if _is_about_room(error):
-            raise InputError(
-                f"There is no room to write to {work.parent} ({' '.join(str(error).split())[:200]})",
-                path=work.parent,
-                hint=f"Make room. {told}",
-            ) from error
+            problem = f"There is no room to write to {work.parent} ({' '.join(str(error).split())[:200]})"
+            raise InputError(problem, path=work.parent, hint=f"Make room. {told}") from error
         logger.warning(told)
         raise
 
@@ -187,14 +160,3 @@ def _json_of(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _flat(data: Any, where: str = "") -> dict[str, Any]:
-    """Plain data as dotted name → value; empty for what is neither a mapping nor a list."""
-    if isinstance(data, dict | list) and data:
-        items = data.items() if isinstance(data, dict) else enumerate(data)
-        found: dict[str, Any] = {}
-        for key, value in items:
-            found |= _flat(value, f"{where}.{key}" if where else str(key))
-        return found
-    return {where: data} if where else {}

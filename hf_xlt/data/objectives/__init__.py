@@ -9,11 +9,7 @@ from __future__ import annotations
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives.batch import IGNORED, Example, special_ids
-from hf_xlt.data.objectives.cross_lingual import (
-    DataCollatorForCdLM,
-    DataCollatorForMultilingualMLM,
-    DataCollatorForTLM,
-)
+from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollatorForMultilingualMLM, DataCollatorForTLM
 from hf_xlt.data.objectives.denoising import Denoising, SpanCorruption, TextInfilling
 from hf_xlt.data.objectives.distillation import DataCollatorForDistillation
 from hf_xlt.data.objectives.objective import Objective, Setting
@@ -51,21 +47,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 
 def register_objective(name: str, objective: type[Objective]) -> None:
-    """Give an objective a name, by which stages of recipes know it from now on.
-
-    Raises:
-        InputError: If another objective has the name.
-    """
+    """Give an objective a name that no other has; stages of recipes know it by this name from now on."""
     if OBJECTIVES.setdefault(name, objective) is not objective:
         raise InputError(f"There is an objective {name!r} already", value=name, expected="a name of its own")
 
 
 def objective_for(name: str, tokenizer: PreTrainedTokenizerBase) -> Objective:
-    """The objective of a name, made of a tokenizer.
-
-    Raises:
-        InputError: If the objective is unknown or the tokenizer lacks the special tokens it needs.
-    """
+    """The objective of a name, made of a tokenizer."""
     if name not in OBJECTIVES:
         raise InputError(f"There is no objective {name!r}", value=name, expected=f"one of {', '.join(OBJECTIVES)}")
     return OBJECTIVES[name].of(Setting(tokenizer))

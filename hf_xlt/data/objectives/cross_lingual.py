@@ -52,11 +52,8 @@ class DataCollatorForCdLM(_OnPairs):
     example, aligned with itself: without it the model would never read the language that it writes.
 
     Args:
-        tokenizer: The joint tokenizer, with pad and mask tokens.
+        tokenizer: The joint tokenizer; one without pad or mask token is refused.
         mlm_share: Part of the tokens predicted in the masked examples.
-
-    Raises:
-        InputError: If the tokenizer lacks one of these tokens; when called, if an alignment leaves its sentence.
     """
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -94,12 +91,9 @@ class DataCollatorForTLM(_OnPairs):
     Positions begin anew with the translation, and every token carries its own language.
 
     Args:
-        tokenizer: The joint tokenizer, with pad and mask tokens.
+        tokenizer: The joint tokenizer; one without pad or mask token is refused.
         mlm_share: Part of the tokens predicted.
         position_offset: Row of the first position, as `TreLMConfig.position_offset` says.
-
-    Raises:
-        InputError: If the tokenizer lacks one of these tokens.
     """
 
     position_offset: int = 0
@@ -154,40 +148,27 @@ def _pair(example: Example, number: int) -> dict[str, np.ndarray]:
 class DataCollatorForMultilingualMLM(DataCollatorForTLM):
     """MLM on texts and TLM on translation pairs, side by side in a batch (Lample & Conneau 2019, §3.3–3.4).
 
-    Pairs are the examples with a translation as `labels`; the others are packed sequences.
-
-    Args:
-        tokenizer: The joint tokenizer, with pad and mask tokens.
-        mlm_share: Part of the tokens predicted.
-        position_offset: The model's row of the first position, see `TreLMConfig`.
-
-    Raises:
-        InputError: If the tokenizer lacks one of these tokens.
+    Pairs are the examples with a translation as `labels`; the others are packed sequences. Arguments as in
+    `DataCollatorForTLM`.
     """
 
-    position_offset: int = 0
-
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Collate.
+        """Collate; without a pair `input_ids`, `attention_mask`, `labels` `(b, n)` and `lang_ids` `(b,)`.
 
-        Returns:
-            Without a pair `input_ids`, `attention_mask`, `labels` `(b, n)` and `lang_ids` `(b,)`. With one, all of
-            these and `position_ids` are `(b, n)`, and n is the length of the longest.
+        With one, all of these and `position_ids` are `(b, n)`, and n is the length of the longest.
         """
         if any("labels" in example for example in examples):
             return super().__call__(examples)
         return self._masked(examples)
 
     def _row(self, example: Example) -> dict[str, np.ndarray]:
-        row = super()._row(example) if "labels" in example else self._text(example)
-        return row | {"position_ids": row["position_ids"] + self.position_offset}
-
-    def _text(self, example: Example) -> dict[str, np.ndarray]:
+        if "labels" in example:
+            return super()._row(example)
         inputs, labels = self._masked.mask(np.asarray(example["input_ids"]), generator_for(example))
         return {
             "input_ids": inputs,
             "attention_mask": np.ones(len(inputs)),
             "labels": labels,
             "lang_ids": np.full(len(inputs), int(example["lang_ids"])),
-            "position_ids": np.arange(len(inputs)),
+            "position_ids": self.position_offset + np.arange(len(inputs)),
         }

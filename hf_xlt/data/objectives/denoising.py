@@ -29,19 +29,13 @@ class Denoising(Objective):
 
     @classmethod
     def of(cls, setting: Setting) -> Denoising:
-        """The one of both that a tokenizer is made for.
-
-        Raises:
-            InputError: If it is made for none.
-        """
+        """The one of both that a tokenizer is made for."""
         if len(sentinel_ids(setting.tokenizer)):
             return SpanCorruption(setting.tokenizer)
         if setting.tokenizer.mask_token_id is None:
-            raise InputError(
-                "The tokenizer has neither sentinels nor a mask token",
-                expected="sentinel tokens (<extra_id_0> …) or a mask token, to denoise text with",
-                hint="Train one with `hf-xlt tokenizer --like` the source.",
-            )
+            expected = "sentinel tokens (<extra_id_0> …) or a mask token, to denoise text with"
+            hint = "Train one like the source's."
+            raise InputError("The tokenizer has neither sentinels nor a mask token", expected=expected, hint=hint)
         return TextInfilling(setting.tokenizer)
 
 
@@ -53,9 +47,6 @@ class SpanCorruption(Denoising):
         tokenizer: With sentinels, eos and pad token.
         share: Part of the tokens that is dropped.
         mean_span: Mean length of a span, in tokens; longer where there are too few sentinels.
-
-    Raises:
-        InputError: If the tokenizer lacks one of these tokens.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -96,9 +87,6 @@ class TextInfilling(Denoising):
         tokenizer: With mask, eos and pad token.
         share: Part of the tokens that is hidden.
         mean_span: Mean length of a span, in tokens.
-
-    Raises:
-        InputError: If the tokenizer lacks one of these tokens.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -136,15 +124,8 @@ def noise_mask(
 ) -> np.ndarray:
     """Which tokens to hide: about `share` of them, in spans of `mean_span` on average (Raffel et al. 2020, §3.1.4).
 
-    Args:
-        length: Number of tokens; with fewer than two nothing is hidden.
-        share: Part of the tokens to hide.
-        mean_span: Mean length of a span, in tokens.
-        generator: Source of randomness.
-        most_spans: Upper limit of their number; with fewer of them, they are longer.
-
-    Returns:
-        Boolean, `(length,)`; it starts visible, ends hidden, and spans do not touch.
+    Boolean `(length,)`; it starts visible, ends hidden, and spans do not touch. With fewer than two tokens nothing is
+    hidden; if there are more spans than `most_spans`, they are fewer and longer.
     """
     if length < 2:
         return np.zeros(length, dtype=bool)

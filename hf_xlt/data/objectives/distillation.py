@@ -21,14 +21,10 @@ from hf_xlt.errors import InputError
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """How far sentences are from their teacher's vectors, and how hard these are to tell from the batch's others.
 
-    With unit vectors s and t and temperature τ, the mean over i of 1 − sᵢ·tᵢ − log(exp(sᵢ·tᵢ/τ) / Σⱼ exp(sᵢ·tⱼ/τ)):
-    a distance, as in Reimers & Gurevych (2020, "Making Monolingual Sentence Embeddings Multilingual Using Knowledge
-    Distillation"), but of directions, and InfoNCE (van den Oord et al. 2018, eq. 4).
-
-    Args:
-        student: `(batch, d)`, of the target sentences.
-        teacher: `(batch, d)`, of their translations.
-        temperature: τ.
+    With unit vectors s and t `(batch, d)` and temperature τ, the mean over i of
+    1 − sᵢ·tᵢ − log(exp(sᵢ·tᵢ/τ) / Σⱼ exp(sᵢ·tⱼ/τ)): a distance, as in Reimers & Gurevych (2020, "Making Monolingual
+    Sentence Embeddings Multilingual Using Knowledge Distillation"), but of directions, and InfoNCE (van den Oord et
+    al. 2018, eq. 4).
     """
     with torch.autocast(student.device.type, enabled=False):  # half precision is too coarse for cosines / τ
         cosines = normalize(student.float()) @ normalize(teacher.float()).T
@@ -45,9 +41,6 @@ class DataCollatorForDistillation(Objective):
         tokenizer: The target's, with a pad token.
         sentence_head: What makes one vector of a sentence's states; called with the body's output and its inputs.
         temperature: What cosines are divided by, see `distillation_loss`.
-
-    Raises:
-        InputError: If it has none.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -78,11 +71,7 @@ class DataCollatorForDistillation(Objective):
         return cast(PreTrainedModel, model.base_model)
 
     def loss(self, model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """`distillation_loss` of a batch `()`; a sentence is told from those of its own forward pass.
-
-        Raises:
-            InputError: If there is no sentence head.
-        """
+        """`distillation_loss` of a batch `()`; a sentence is told from those of its own forward pass."""
         if self.sentence_head is None:
             raise InputError("There is no sentence_head", expected="one, to make a vector of a sentence's states")
         sentences = {name: tensor for name, tensor in batch.items() if name != "teacher"}

@@ -21,37 +21,25 @@ from hf_xlt.trelm import TreLMForMaskedLM
 
 @dataclass(frozen=True)
 class Setting:
-    """What an objective may need to know.
+    """What an objective may need to know."""
 
-    Args:
-        tokenizer: Of the target language, or of both.
-        source_tokenizer: Of the source language, where it has a vocabulary of its own.
-        position_offset: The model's row of the first position, see `TreLMConfig`.
-        sentence_head: What makes one vector of a sentence's states, where a stage learns them.
-        temperature: What cosines are divided by there.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    source_tokenizer: PreTrainedTokenizerBase | None = None
-    position_offset: int = 0
-    sentence_head: nn.Module | None = None
-    temperature: float = 0.05
+    tokenizer: PreTrainedTokenizerBase  # of the target language, or of both
+    source_tokenizer: PreTrainedTokenizerBase | None = None  # of the source, where it has a vocabulary of its own
+    position_offset: int = 0  # the model's row of the first position, see `TreLMConfig`
+    sentence_head: nn.Module | None = None  # what makes one vector of a sentence's states, where a stage learns them
+    temperature: float = 0.05  # what cosines are divided by there
 
 
 class Objective(ABC):
     """A collator with a loss.
 
     Subclasses make batches in `__call__`; those whose loss is not the cross entropy of labels have a `loss` of their
-    own. `register_objective` gives one a name that a stage can have.
-
-    Attributes:
-        reads: What its examples are: packed `text`, aligned translation `pairs`, or `sentences` with the vectors that
-            they should get.
-        shifts_labels: Whether a label is the token at its place, which the one before predicts.
+    own. `register_objective` gives one a name that a stage can have. The examples that an objective `reads` are packed
+    `text`, aligned translation `pairs`, or `sentences` with the vectors that they should get.
     """
 
     reads: ClassVar[Literal["text", "pairs", "sentences"]] = "text"
-    shifts_labels: ClassVar[bool] = False
+    shifts_labels: ClassVar[bool] = False  # whether a label is the token at its place, which the one before predicts
 
     @classmethod
     def of(cls, setting: Setting) -> Self:
@@ -82,12 +70,7 @@ class Objective(ABC):
 
 
 def targets(labels: Tensor, shifted: bool) -> Tensor:
-    """Labels aligned with the positions that predict them.
-
-    Args:
-        labels: `(batch, length)` in the convention of stock models.
-        shifted: Whether position `i` predicts the label at `i + 1`, as causal models do.
-    """
+    """Labels `(batch, length)` at the positions that predict them; if `shifted`, `i` predicts the label at `i + 1`."""
     if not shifted:
         return labels
     return nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
@@ -95,12 +78,7 @@ def targets(labels: Tensor, shifted: bool) -> Tensor:
 
 @contextmanager
 def head_on(model: PreTrainedModel, selected: Tensor) -> Iterator[None]:
-    """Within the context the output layer sees only the hidden states at `selected`.
-
-    Args:
-        model: Any model with output embeddings; its forward then returns logits `(selected positions, vocabulary)`.
-        selected: Boolean, `(batch, length)`.
-    """
+    """Within the context the output layer sees only the states at `selected`, boolean `(batch, length)`."""
 
     def select(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(of_positions[selected] for of_positions in inputs)
@@ -120,7 +98,7 @@ def output_layer(model: PreTrainedModel) -> nn.Module:
 def token_losses(
     model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor], shifted: bool
 ) -> tuple[Tensor, Tensor]:
-    """Cross entropy of every labelled position.
+    """Losses in nats of every labeled position, and their target ids, each `(labeled positions,)`, in reading order.
 
     Equal to the loss of the stock forward pass, but the vocabulary-wide head (for a masked model most of a small
     model's arithmetic) runs only where there is something to predict.
@@ -130,9 +108,6 @@ def token_losses(
         forward: What to call: `model` itself or its wrapper for distributed training.
         batch: Inputs and `labels`, `(batch, length)`.
         shifted: Whether labels are shifted, see `targets`.
-
-    Returns:
-        Losses in nats and their target ids, each `(labelled positions,)`, in reading order.
     """
     inputs = dict(batch)
     labels = inputs.pop("labels")

@@ -11,14 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_share
-from hf_xlt.data.objectives.batch import (
-    IGNORED,
-    Example,
-    full_batch,
-    generator_for,
-    languages_of,
-    special_ids,
-)
+from hf_xlt.data.objectives.batch import IGNORED, Example, full_batch, generator_for, languages_of, special_ids
 from hf_xlt.data.objectives.objective import Objective, Setting
 from hf_xlt.errors import InputError
 
@@ -49,10 +42,8 @@ class CausalLM(Objective):
 class MaskedLM(Objective):
     """Predict 15 % of the tokens; of those 80 % are masked, 10 % replaced, 10 % kept (Devlin et al. 2019, §3.1).
 
-    Special tokens are never targets, and random replacements are never special tokens.
-
-    Raises:
-        InputError: If the tokenizer has no mask token.
+    Special tokens are never targets, and random replacements are never special tokens. A tokenizer without a mask
+    token is refused.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -85,9 +76,15 @@ class MaskedLM(Objective):
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate packed sequences: `input_ids` and `labels`, each `(batch, length)`."""
-        masked = (self.mask(np.asarray(example["input_ids"]), generator_for(example)) for example in examples)
+        masked = (
+            self.of_text(example).mask(np.asarray(example["input_ids"]), generator_for(example)) for example in examples
+        )
         inputs, labels = zip(*masked, strict=True)
         return full_batch(inputs, labels) | languages_of(examples)
+
+    def of_text(self, example: Example) -> MaskedLM:
+        """What masks a text."""
+        return self
 
     def mask(self, ids: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Masked ids and labels `(length,)` of one sequence."""
@@ -106,19 +103,10 @@ class MaskedLM(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class BilingualMaskedLM(MaskedLM):
-    """Masked language modeling of texts in two languages, those of the first masked by a tokenizer of their own.
-
-    Args:
-        source: Masks the texts whose `lang_ids` is 0.
-    """
+    """Masked language modeling of texts in two languages; those whose `lang_ids` is 0 are masked by `source`."""
 
     source: MaskedLM
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Collate packed sequences: `input_ids` and `labels` `(batch, length)`, `lang_ids` `(batch,)`."""
-        masked = (
-            (self if int(row["lang_ids"]) else self.source).mask(np.asarray(row["input_ids"]), generator_for(row))
-            for row in examples
-        )
-        inputs, labels = zip(*masked, strict=True)
-        return full_batch(inputs, labels) | languages_of(examples)
+    def of_text(self, example: Example) -> MaskedLM:
+        """What masks a text, by its language."""
+        return self if int(example["lang_ids"]) else self.source

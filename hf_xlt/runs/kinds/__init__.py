@@ -22,21 +22,13 @@ KINDS: dict[str, type[Kind]] = {
 
 
 def register_kind(kind: type[Kind]) -> None:
-    """Make a kind of run known; a recipe names it as its `kind`.
-
-    Raises:
-        InputError: If another kind has its name.
-    """
+    """Make a kind of run known; a recipe names it as its `kind`. Another kind of the same name is refused."""
     if KINDS.setdefault(kind.name, kind) is not kind:
         raise InputError(f"There is a kind {kind.name!r} already", value=kind.name, expected="a name of its own")
 
 
 def kind_of_run(recipe: Recipe) -> type[Kind]:
-    """What kind of run a recipe is.
-
-    Raises:
-        InputError: If there is no kind of the name that it gives, or its parts tell of none.
-    """
+    """What kind of run a recipe is: the one that it names, or the first that fits."""
     if recipe.kind is not None:
         one_of("kind", recipe.kind, tuple(KINDS))
         return KINDS[recipe.kind]

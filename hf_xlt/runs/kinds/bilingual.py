@@ -29,21 +29,18 @@ class Bilingual(OfTwoLanguages, Transfer):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has two languages with a vocabulary each."""
         return recipe.trelm is not None and recipe.trelm.separate_embeddings
 
     def heeds(self, evidence: str) -> bool:
-        """See `Transfer.heeds`; the source's corpus is trained on."""
+        """The source's corpus is trained on."""
         return evidence == "source_corpus" or super().heeds(evidence)
 
     def check_stage(self, key: str, stage: Stage) -> None:
-        """See `Kind.check_stage`."""
         super().check_stage(key, stage)
         if stage.combine is None:
             one_of(f"{key}.objective", stage.objective, OBJECTIVES)
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
         transfers = Transfer.comparison(self, work, compare=compare)
         tokenizers = [self.inputs.source_tokenizer, transfers.tokenizer]
         own = cast(Transport, transfers.variants[0].transport)  # only a model from scratch has none

@@ -40,9 +40,9 @@ from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.transfer import Transfer
+from hf_xlt.runs.measured import plot_retrieval
 from hf_xlt.runs.results import Results, RetrievalPoint
-from hf_xlt.runs.retrieval import plot_retrieval
-from hf_xlt.runs.text import Measured, Text, packed_text
+from hf_xlt.runs.text import Measured, Text
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,6 @@ class Distillation(Transfer):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has an initializer, and a stage that distils."""
         return recipe.initializer is not None and recipe.distils
 
     @classmethod
@@ -71,37 +70,30 @@ class Distillation(Transfer):
         return recipe.replace(data=recipe.data.replace(corpus=recipe.data.parallel))
 
     def heeds(self, evidence: str) -> bool:
-        """See `Transfer.heeds`; pairs are trained on."""
+        """Pairs are trained on."""
         return evidence == "parallel" or super().heeds(evidence)
 
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         validation = self.inputs.validation_pairs
         if len(validation) < ENOUGH:
             logger.warning(
                 f"The validation set has {len(validation)} pairs; P@1 among fewer than {ENOUGH} says little, so look "
-                "at cosine and margin. Give more pairs, or hold out more: --set data.held_out_every=5."
+                "at cosine and margin. Give more pairs, or hold out more: data.held_out_every=5."
             )
         super().check_inputs()
         source = self.inputs.source
         if (kind := kind_of(source.config)) is not ENCODER:
-            raise InputError(
-                f"{source.name} is of the kind {kind.name}",
-                value=kind.name,
-                expected="an encoder to distil sentence vectors from",
-                hint="Leave the stages out whose objective is distill.",
-            )
+            expected, hint = "an encoder to distil sentence vectors from", "Leave out the stages that distill."
+            raise InputError(f"{source.name} is of the kind {kind.name}", value=kind.name, expected=expected, hint=hint)
         check_sentence_head(source)
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """See `Transfer.evidence`; rows too are made without the validation pairs."""
+        """Rows too are made without the validation pairs."""
         return super().evidence | {"parallel": self.inputs.pairs_to_train_on}
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
-        packed = packed_text(self.inputs, comparison.tokenizer, work / "packed")
-        return sentence_text(self.inputs, packed, work / "distillation")
+        return sentence_text(self.inputs, super().text(comparison, work), work / "distillation")
 
     def saved_as(self, model_kind: ModelKind) -> Any:
         """One without a head where the source has none and no stage trained one.
@@ -113,14 +105,14 @@ class Distillation(Transfer):
         return super().saved_as(model_kind)
 
     def draw(self, results: Results, folder: Path) -> dict[str, str]:
-        """See `Kind.draw`; the head of a language model is there, but may have been trained by nobody."""
+        """The head of a language model is there, but may have been trained by nobody."""
         if not self.recipe.only_distils:
             return super().draw(results, folder)
         plot_retrieval(results, folder / RETRIEVAL_FILE)
         return {"Retrieval of validation pairs": RETRIEVAL_FILE}
 
     def result_rows(self, results: Results) -> tuple[ResultRow, ...]:
-        """See `Kind.result_rows`; none where nothing trained the head that was measured."""
+        """None where nothing trained the head that was measured."""
         return () if self.recipe.only_distils else super().result_rows(results)
 
     @property
@@ -131,35 +123,24 @@ class Distillation(Transfer):
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceText(Text):
-    """Target sentences and the source model's vectors of their translations, beside packed text.
+    """Target sentences and the source model's vectors of their translations, beside packed text."""
 
-    Args:
-        packed: What stages of language modeling are trained on.
-        training: `input_ids` of target sentences, framed, and `teacher`, float32 `(d,)`.
-        sentences: The validation set: target sentences that are not trained on.
-        vectors: The teacher's for them, float32 `(n, d)`.
-        head: What makes one vector of the states of who learns: the source's own pooling, and what follows it.
-    """
-
-    packed: Text
-    training: Dataset
-    sentences: tuple[str, ...]
-    vectors: Tensor
-    head: SentenceHead
+    packed: Text  # what stages of language modeling are trained on
+    training: Dataset  # `input_ids` of target sentences, framed, and `teacher`, float32 `(d,)`
+    sentences: tuple[str, ...]  # the validation set: target sentences that are not trained on
+    vectors: Tensor  # the teacher's for them, float32 `(n, d)`
+    head: SentenceHead  # what makes one vector of the states of who learns: the source's pooling, and what follows it
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
-        """See `Text`."""
         if not stage.distils:
             return self.packed.objective(stage, kind)
         setting = Setting(self.tokenizer, sentence_head=self.head, temperature=stage.temperature)
         return OBJECTIVES[stage.objective].of(setting)
 
     def validation_set(self, kind: ModelKind) -> ValidationSet:
-        """See `Text`."""
         return self.packed.validation_set(kind)
 
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
-        """See `Text`."""
         if stage.distils:
             return ShuffledStream(self.training, positions, seed)
         return self.packed.stream(stage, positions, seed)
@@ -173,14 +154,9 @@ class SentenceText(Text):
 
 
 def sentence_text(inputs: Inputs, packed: Text, cache: Path) -> SentenceText:
-    """Tokenize the target sides and compute the teacher's vectors of the source sides, once.
+    """Tokenize the target sides and compute the teacher's vectors of the source sides, once, in files of `cache`.
 
     The teacher's vectors are the source's own. It is in memory only meanwhile, and not at all where `cache` has them.
-
-    Args:
-        inputs: With a source and translation pairs.
-        packed: The text of stages of language modeling.
-        cache: Folder for the Arrow files; a second call with the same content reads them again.
     """
     tokenizer, recipe = packed.tokenizer, inputs.recipe
     training, validation = inputs.pairs_to_train_on.pairs, inputs.validation_pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,14 +14,14 @@ from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import OBJECTIVES
 from hf_xlt.hub.card import CardTable, ResultRow, Score, public_name
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe, names_in
-from hf_xlt.recipes.settings import SettingError
+from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.report.pictures import plot_learning_curves
 from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
+from hf_xlt.runs.measured import retrieval_scores, retrieval_tables
 from hf_xlt.runs.results import BASELINES, Results
-from hf_xlt.runs.retrieval import retrieval_scores, retrieval_tables
-from hf_xlt.runs.text import Text
+from hf_xlt.runs.text import Text, packed_text
 
 CURVES_FILE = "learning_curves.png"
 # The parts of a recipe that every kind reads.
@@ -32,17 +32,12 @@ OF_ALL = {
 
 
 class Kind(ABC):
-    """A kind of run.
+    """A kind of run; every check raises an `InputError`."""
 
-    Attributes:
-        name: What a recipe calls it, as `kind`.
-        uses: The parts of a recipe that it reads besides those that all kinds do.
-        reads: What the objectives of its stages may read.
-    """
-
-    name: ClassVar[str]
-    uses: ClassVar[frozenset[str]]
-    reads: ClassVar[frozenset[str]] = frozenset({"text"})
+    name: ClassVar[str]  # what a recipe calls it, as `kind`
+    uses: ClassVar[frozenset[str]]  # the parts of a recipe that it reads besides those that all kinds do
+    reads: ClassVar[frozenset[str]] = frozenset({"text"})  # what the objectives of its stages may read
+    variants: ClassVar[tuple[str, ...]]  # the names of what is compared, its own first
     default_tokenizer: ClassVar[NewTokenizer] = NewTokenizer()  # what is trained where the recipe does not say
     has_parts: ClassVar[bool] = False  # whether its models have parts to freeze, and languages to name
     brings_code: ClassVar[bool] = False  # whether the model's code travels with it
@@ -66,71 +61,44 @@ class Kind(ABC):
         return recipe
 
     def check(self, *, compare: bool) -> None:
-        """Refuse a recipe that asks for what is never done, before anything is opened.
-
-        Raises:
-            InputError: If a part of the recipe has no effect, or a stage cannot be trained.
-        """
+        """Refuse a recipe of which a part has no effect or a stage cannot be trained, before anything is opened."""
         for key, value in given_parts(self.recipe):
             if key not in self.uses | OF_ALL:
-                raise SettingError(
-                    key, f"has no effect in a recipe of the kind {self.name!r}", value=value, hint="Leave it out."
-                )
+                problem = f"has no effect in a recipe of the kind {self.name!r}"
+                raise SettingError(key, problem, value=value, hint="Leave it out.")
         for number, stage in enumerate(self.recipe.stages):
             self.check_stage(f"stages.{number}", stage)
 
     def check_stage(self, key: str, stage: Stage) -> None:
-        """Refuse a stage that models of this kind cannot go through.
-
-        Args:
-            key: Where it stands in the recipe.
-            stage: The stage.
-
-        Raises:
-            InputError: Likewise.
-        """
+        """Refuse a stage that models of this kind cannot go through; `key` is where it stands in the recipe."""
         if stage.objective != "auto" and OBJECTIVES[stage.objective].reads not in self.reads:
-            known = [name for name, objective in OBJECTIVES.items() if objective.reads in self.reads]
-            raise SettingError(
-                f"{key}.objective",
-                f"is {stage.objective!r}",
-                value=stage.objective,
-                expected=f"one of auto, {', '.join(known)} in a recipe of the kind {self.name!r}",
-            )
+            known = ", ".join(name for name, objective in OBJECTIVES.items() if objective.reads in self.reads)
+            expected = f"one of auto, {known} in a recipe of the kind {self.name!r}"
+            raise SettingError(f"{key}.objective", value=stage.objective, expected=expected)
         for part in ("frozen", "combine", "languages"):
-            if getattr(stage, part) and not self.has_parts:
-                raise SettingError(
-                    f"{key}.{part}",
-                    "is for a TreLM",
-                    value=getattr(stage, part),
-                    hint="Add `trelm:` with its two languages to the recipe, or leave it out.",
-                )
+            if (value := getattr(stage, part)) and not self.has_parts:
+                hint = "Add `trelm:` with its two languages to the recipe, or leave it out."
+                raise SettingError(f"{key}.{part}", "is for a TreLM", value=value, hint=hint)
 
     def check_inputs(self) -> None:
-        """Refuse what the recipe names and cannot be used, before anything is learned from it.
-
-        Raises:
-            InputError: Likewise.
-        """
+        """Refuse what the recipe names and cannot be used, before anything is learned from it."""
         if self.recipe.source is None:
             return
         last = len(self.recipe.stages) - 1
         if self.recipe.stages[last].adapters == "kept" and self.inputs.source_is_sentence_transformer:
-            raise SettingError(
-                f"stages.{last}.adapters",
-                "is 'kept'",
-                value="kept",
-                expected=f"'merged', as {self.recipe.source} is a sentence-transformers model, which keeps none",
-            )
+            expected = f"'merged', as {self.recipe.source} is a sentence-transformers model, which keeps none"
+            raise SettingError(f"stages.{last}.adapters", value="kept", expected=expected)
         self.inputs.check_source()
+
+    def check_parts(self, parts: Collection[str]) -> None:
+        """Refuse stages that name parts which the model does not have."""
+        for number, stage in enumerate(self.recipe.stages):
+            for name in (*stage.frozen, *(("lower", "upper") if stage.combine else ())):
+                one_of(f"stages.{number}.frozen", name, parts)
 
     @abstractmethod
     def shape(self, rows: int) -> PreTrainedConfig:
-        """The configuration of the model to come, with a vocabulary of so many rows; nothing is learned for it.
-
-        Raises:
-            InputError: If there can be no such model.
-        """
+        """The configuration of the model to come, with a vocabulary of so many rows; nothing is learned for it."""
 
     def rows(self) -> int:
         """Rows of the target vocabulary; of a tokenizer that is still to be trained, as many as are asked for."""
@@ -139,27 +107,20 @@ class Kind(ABC):
         new = self.recipe.tokenizer or self.default_tokenizer
         return len(self.inputs.source_tokenizer) + new.added if new.added else new.vocab_size
 
-    @abstractmethod
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
         """What is trained, the recipe's own first; names may be shorter than those in the results."""
+        return self.variants if compare else self.variants[:1]
 
     @abstractmethod
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
         """The variants to train: the recipe's own, and when comparing what it is compared with.
 
         What is learned for them is kept in `work`: a killed run does not learn it again.
-
-        Raises:
-            InputError: If an input or an option cannot be used.
         """
 
-    @abstractmethod
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """What they are trained and measured on; packed files are kept in `work`.
-
-        Raises:
-            InputError: If a text cannot be read or is too short.
-        """
+        """What they are trained and measured on, kept in `work`; by default the corpus of one language, packed."""
+        return packed_text(self.inputs, comparison.tokenizer, work / "packed")
 
     def draw(self, results: Results, folder: Path) -> dict[str, str]:
         """Draw what was measured; what each picture shows → its file in the folder."""

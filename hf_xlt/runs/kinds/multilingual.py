@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from itertools import chain
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -23,27 +22,30 @@ from hf_xlt.recipes.recipe import MultilingualOptions, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.report.pictures import plot_learning_curves
-from hf_xlt.runs.comparison import Comparison, Variant
+from hf_xlt.runs.comparison import Comparison, Variant, seeded
 from hf_xlt.runs.kinds.kind import CURVES_FILE, Kind
 from hf_xlt.runs.kinds.new_model import check_family
 from hf_xlt.runs.kinds.trelm import refused_as_input, trelm_from_scratch
 from hf_xlt.runs.languages import languages_of, languages_text, read_languages
-from hf_xlt.runs.own_tables import vocabulary_of, with_own_tables
+from hf_xlt.runs.measured import final_bits, language_tables, plot_trade_off
 from hf_xlt.runs.results import BASELINES, FROM_SCRATCH, ONE_PHASE, Results
 from hf_xlt.runs.text import Text
-from hf_xlt.runs.trade_off import final_bits, language_tables, plot_trade_off
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
+from hf_xlt.trelm.modeling_trelm import name_of
 
 IN_PHASES = "in phases"
 CONTINUED = "continued"
 MODEL_TYPE = "trelm"
 TRADE_OFF_FILE = "trade_off.png"
+ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
+TABLES = ("trelm.embeddings.word_embeddings.weight", "decoder.weight", "decoder.bias")
 
 
 class Multilingual(Kind):
     """A new model of many languages; when comparing, the same budget in one phase."""
 
     name = "multilingual"
+    variants: ClassVar[tuple[str, ...]] = (IN_PHASES, ONE_PHASE)
     default_tokenizer = NewTokenizer(family="wordpiece", vocab_size=16_000)
     uses = frozenset(
         {"source", "model", "tokenizer", "target_tokenizer", "multilingual", "data.corpora", "data.held_out_corpora"}
@@ -53,57 +55,46 @@ class Multilingual(Kind):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has many languages."""
         return recipe.multilingual is not None and recipe.source is None
 
     @property
     def options(self) -> MultilingualOptions:
-        """The recipe's own."""
         return self.recipe.multilingual or MultilingualOptions()
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         check_family(self.recipe)
         if self.recipe.data.dictionary is not None and self.options.anchors != "extra":
-            raise SettingError(
-                "data.dictionary", "has no effect without extra anchors", hint="Set multilingual.anchors to extra."
-            )
+            hint = "Set multilingual.anchors to extra."
+            raise SettingError("data.dictionary", "has no effect without extra anchors", hint=hint)
         if self.recipe.source is None and self.recipe.model is None:
             raise SettingError("model", "is missing", expected="a model_type, trelm, and its fields; or a source")
         if compare and self.recipe.source is None:
             one_phase(self.recipe)
 
     def check_stage(self, key: str, stage: Stage) -> None:
-        """See `Kind.check_stage`."""
         super().check_stage(key, stage)
         one_of(f"{key}.objective", stage.objective, ("auto", "mlm"))
         if stage.combine is not None:
             raise SettingError(f"{key}.combine", "is for a TreLM of two languages", hint="Leave it out.")
 
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         super().check_inputs()
         for stage in self.recipe.stages:
             languages_of(stage, tuple(self.inputs.splits))
 
     def shape(self, rows: int) -> TreLMConfig:
-        """See `Kind.shape`."""
         return self._config({"vocab_size": rows})
 
-    @property
-    def _in_phases(self) -> bool:
-        return any(stage.languages for stage in self.recipe.stages)
-
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
-        if not self._in_phases:
-            return (ONE_PHASE,)
-        return (IN_PHASES, ONE_PHASE) if compare else (IN_PHASES,)
+        in_phases = self.recipe.source is not None or any(stage.languages for stage in self.recipe.stages)
+        return super().variant_names(compare=compare) if in_phases else (ONE_PHASE,)
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
-        tokenizer = self._tokenizer(work / "tokenizer")
+        tokenizer = self.inputs.target_tokenizer
+        if tokenizer is None:
+            lines = languages_text(self.inputs).smoothed_lines()
+            tokenizer = self.inputs.trained_tokenizer(self.default_tokenizer, lines, work / "tokenizer")
         ids, config = self.ids(tokenizer), self.config(tokenizer)
         self.check_model(config)
         start = trelm_from_scratch(config).start
@@ -118,12 +109,7 @@ class Multilingual(Kind):
         return Comparison(tokenizer, config, tuple(variants), source_tokenizer, published)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
-        offset = cast(TreLMConfig, comparison.config).position_offset
-        tokenizer = comparison.tokenizer
-        return read_languages(
-            self.inputs, tokenizer, self.ids(tokenizer), offset, work / "packed", comparison.source_tokenizer
-        )
+        return read_languages(self.inputs, comparison, self.ids(comparison.tokenizer), work / "packed")
 
     def config(self, tokenizer: PreTrainedTokenizerBase) -> TreLMConfig:
         """The configuration of the new model, its vocabulary and special ids those of a tokenizer."""
@@ -135,16 +121,9 @@ class Multilingual(Kind):
         return token_ids("default" if apart else self.options.anchors, tokenizer, tuple(self.recipe.data.corpora))
 
     def check_model(self, config: TreLMConfig) -> None:
-        """Refuse parts that the model does not have, and rows of two languages where layers are of one.
-
-        Raises:
-            InputError: Likewise.
-        """
+        """Refuse parts that the model does not have, and rows of two languages where layers are of one."""
         with torch.device("meta"):
-            parts = TreLMForMaskedLM(config).parts()
-        for number, stage in enumerate(self.recipe.stages):
-            for name in stage.frozen:
-                one_of(f"stages.{number}.frozen", name, tuple(parts))
+            self.check_parts(tuple(TreLMForMaskedLM(config).parts()))
         if config.own_layers and self.inputs.translations and self.options.pair_share:
             raise SettingError(
                 "multilingual.pair_share",
@@ -153,14 +132,6 @@ class Multilingual(Kind):
                 expected="0 with language_specific_layers, which need rows of one",
                 hint="The pairs then serve retrieval alone.",
             )
-
-    def _tokenizer(self, folder: Path) -> PreTrainedTokenizerBase:
-        """The tokenizer that the recipe names; or one trained on all corpora."""
-        if self.inputs.target_tokenizer is not None:
-            return self.inputs.target_tokenizer
-        return self.inputs.trained_tokenizer(
-            self.default_tokenizer, languages_text(self.inputs).smoothed_lines(), folder
-        )
 
     def _config(self, vocabulary: dict[str, Any]) -> TreLMConfig:
         """The configuration of the new model, its languages those of the text."""
@@ -179,48 +150,40 @@ class Multilingual(Kind):
             raise SettingError("model", f"makes no {MODEL_TYPE!r} model: {reason}", value=given) from error
 
     def draw(self, results: Results, folder: Path) -> dict[str, str]:
-        """See `Kind.draw`."""
         plot_learning_curves(results.by_method, BASELINES, "Learning curves, all languages", folder / CURVES_FILE)
         plot_trade_off(results, folder / TRADE_OFF_FILE)
         return {"Learning curves": CURVES_FILE, "What other languages cost the first": TRADE_OFF_FILE}
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """All."""
         return tuple(self.recipe.data.corpora)
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """The corpora of all languages."""
         return tuple(self.recipe.data.corpora.values())
 
     def tables(self, results: Results) -> tuple[CardTable, ...]:
-        """See `Kind.tables`."""
         return (*language_tables(results), *super().tables(results))
 
     def scores(self, results: Results) -> Iterator[Score]:
-        """See `Kind.scores`; the quality in each language after training is a mean over seeds."""
-        return chain(self._language_scores(results), super().scores(results))
-
-    def _language_scores(self, results: Results) -> Iterator[Score]:
+        """The quality in each language after training is a mean over seeds."""
         data, bits = self.recipe.data, list(map(final_bits, results.kept))
         for language in bits[0]:
             place = data.held_out_corpora.get(language, data.corpora[language])
             mean = fmean(found[language] for found in bits)
             yield Score("fill-mask", "bits_per_byte", mean, f"Held-out bits per byte ({language})", place)
+        yield from super().scores(results)
 
 
 def one_phase(recipe: Recipe) -> Stage:
     """All stages as one, on all languages: as many examples, with the last stage's hyperparameters.
 
-    Raises:
-        InputError: If stages have batches of different sizes, so that equal steps are not an equal budget.
+    Stages with batches of different sizes are refused, as equal steps would not be an equal budget.
     """
     sizes = [stage.batch_size for stage in recipe.stages]
     if len(set(sizes)) != 1:
-        raise SettingError(
-            "stages", f"have {sizes} sequences a step", value=sizes, expected="equal numbers, to compare with one phase"
-        )
+        expected = "equal numbers, to compare with one phase"
+        raise SettingError("stages", f"have {sizes} sequences a step", value=sizes, expected=expected)
     return recipe.stages[-1].replace(
         name="all",
         languages=(),
@@ -235,10 +198,10 @@ class Continued(Multilingual):
     """A source that has been through phase 1, trained on in many languages; beside it one from scratch."""
 
     name = "multilingual_continued"
+    variants = (CONTINUED, FROM_SCRATCH)
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has many languages and a source."""
         return recipe.multilingual is not None and recipe.source is not None
 
     @classmethod
@@ -248,34 +211,49 @@ class Continued(Multilingual):
         return recipe.replace(model=None, tokenizer=None, stages=stages)
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         one_of("multilingual.anchors with a source", self.options.anchors, ("default", "extra"))
 
     def rows(self) -> int:
-        """See `Kind.rows`; the source keeps its vocabulary."""
+        """The source keeps its vocabulary."""
         return self.inputs.source.vocab_size
 
-    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
-        return (CONTINUED, FROM_SCRATCH) if compare else (CONTINUED,)
-
     def shape(self, rows: int) -> TreLMConfig:
-        """See `Kind.shape`."""
-        return cast(TreLMConfig, self._start(0).config)
+        return self._model().config
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
-        config = cast(TreLMConfig, self._start(0).config)
+        config = self._model().config
         config.dtype = self.inputs.source.config.dtype
         self.check_model(config)
         baselines = (trelm_from_scratch(config),) if compare else ()
-        return Comparison(self.inputs.source.tokenizer(), config, (Variant(CONTINUED, self._start), *baselines))
+        return Comparison(self.inputs.source.tokenizer(), config, (Variant(CONTINUED, seeded(self._model)), *baselines))
 
-    def _start(self, seed: int) -> PreTrainedModel:
-        torch.manual_seed(seed)
+    def _model(self) -> TreLMForMaskedLM:
+        folder, languages = str(self.inputs.source.folder), list(self.recipe.data.corpora)
         with refused_as_input(self.recipe.source):
-            languages = list(self.recipe.data.corpora)
-            return TreLMForMaskedLM.from_encoder(
-                str(self.inputs.source.folder), languages=languages, tri_layer_index=None, dtype=torch.float32
-            )
+            return TreLMForMaskedLM.from_encoder(folder, languages=languages, tri_layer_index=None, dtype=torch.float32)
+
+
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase, size: int) -> dict[str, int | None]:
+    """Size and special ids of a vocabulary, by their names in `TreLMConfig`."""
+    return {"vocab_size": size} | {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ROLES}
+
+
+def with_own_tables(model: TreLMForMaskedLM, ids: SeparateIds, tokenizer: PreTrainedTokenizerBase) -> TreLMForMaskedLM:
+    """The model, of one table of `ids.vocab_size` rows, reading every language in the ids of the joint tokenizer.
+
+    Its states are the same; its predictions are over the tokens of a text's own language alone.
+    """
+    fields: dict[str, Any] = model.config.to_dict()
+    languages, own = fields["languages"], vocabulary_of(tokenizer, ids.tokens)
+    others = [language for language in languages if language != fields["default_language"]]
+    apart = {"separate_embeddings": True, "other_vocabularies": dict.fromkeys(others, own)}
+    made = TreLMForMaskedLM(TreLMConfig.from_dict(fields | own | apart))
+    state: dict[str, torch.Tensor] = dict(model.state_dict())
+    tables = {name: state.pop(name) for name in TABLES}
+    joint = torch.arange(ids.tokens)[None]
+    for number, language in enumerate(languages):
+        rows = ids.of_languages(joint, torch.tensor([number]))[0]
+        state |= {name_of(name, language): table[rows.to(table.device)] for name, table in tables.items()}
+    made.load_state_dict(state)
+    return made

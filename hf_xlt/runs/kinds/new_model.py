@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig
 
 from hf_xlt.checkpoint.kind import kind_of
 from hf_xlt.errors import InputError
@@ -16,7 +16,6 @@ from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.runs.comparison import Comparison, from_scratch
 from hf_xlt.runs.kinds.kind import Kind
 from hf_xlt.runs.results import FROM_SCRATCH
-from hf_xlt.runs.text import Text, packed_text
 from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
 from hf_xlt.tokenizers.train import FAMILIES
 
@@ -25,56 +24,40 @@ class NewModel(Kind):
     """A model with random weights, or with static vectors in its embeddings; there is nothing to compare it with."""
 
     name = "new_model"
+    variants = (FROM_SCRATCH,)
     uses = frozenset({"model", "tokenizer", "vector_epochs", "data.corpus", "data.held_out", "data.dictionary"})
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """A model is described, of one language."""
         return recipe.model is not None
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         check_family(self.recipe)
         if compare:
-            raise InputError(
-                f"The recipe {self.recipe.name!r} makes a new model, which is compared with nothing",
-                hint="Leave out --compare.",
-            )
+            problem = f"The recipe {self.recipe.name!r} makes a new model, which is compared with nothing"
+            raise InputError(problem, key="compare", hint="Leave compare out.")
 
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         super().check_inputs()
         self.inputs.split  # noqa: B018  opened
         if self.recipe.vector_epochs:
             check_gensim()
 
     def shape(self, rows: int) -> PreTrainedConfig:
-        """See `Kind.shape`."""
         return self._config(vocab_size=rows)
 
-    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
-        return (FROM_SCRATCH,)
-
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
-        tokenizer = self.inputs.trained_tokenizer(
-            self.default_tokenizer, self.inputs.tokenizer_lines(), work / "tokenizer"
-        )
+        lines = self.inputs.tokenizer_lines()
+        tokenizer = self.inputs.trained_tokenizer(self.default_tokenizer, lines, work / "tokenizer")
         ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos")}
         config = self._config(vocab_size=len(tokenizer), **ids)
-        vectors = self._vectors(tokenizer, config, work / VECTORS_FILE) if self.recipe.vector_epochs else None
+        vectors = None
+        if self.recipe.vector_epochs:
+            with torch.device("meta"):
+                width = kind_of(config).auto_class.from_config(config).get_input_embeddings().weight.shape[1]
+            vectors = trained_vectors(self.inputs, tokenizer, width, self.recipe.vector_epochs, work / VECTORS_FILE)
         return Comparison(tokenizer, config, (from_scratch(config, vectors),))
-
-    def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
-        return packed_text(self.inputs, comparison.tokenizer, work / "packed")
-
-    def _vectors(self, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, path: Path) -> torch.Tensor:
-        with torch.device("meta"):
-            width = kind_of(config).auto_class.from_config(config).get_input_embeddings().weight.shape[1]
-        return trained_vectors(self.inputs, tokenizer, width, self.recipe.vector_epochs, path)
 
     def _config(self, **vocabulary: int | None) -> PreTrainedConfig:
         given = dict(self.recipe.model or {})
@@ -95,10 +78,6 @@ class NewModel(Kind):
 
 
 def check_family(recipe: Recipe) -> None:
-    """Refuse a tokenizer like the source's where the source's would not do.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse a tokenizer like the source's where the source's would not do."""
     if recipe.tokenizer is not None and recipe.tokenizer.family == SOURCE_FAMILY:
         one_of("tokenizer.family", SOURCE_FAMILY, tuple(FAMILIES))

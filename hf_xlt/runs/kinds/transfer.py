@@ -22,7 +22,6 @@ from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.runs.comparison import Comparison, from_scratch, initialized
 from hf_xlt.runs.kinds.kind import Kind
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
-from hf_xlt.runs.text import Text, packed_text
 from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
 
 # The method that, without a file of vectors, gets those of the target's tokens in the corpus, and how they are trained.
@@ -39,6 +38,8 @@ EVIDENCE = {
     "source_vectors": "data.source_vectors",
     "source_corpus": "data.source_corpus",
 }
+# The evidence that a run opens itself → what of its inputs that is.
+OPENED = {"source": "source", "tokenizer": "target_tokenizer", "dictionary": "dictionary", "parallel": "pairs"}
 
 
 class Transfer(Kind):
@@ -52,17 +53,18 @@ class Transfer(Kind):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has an initializer, and stages of language modeling alone."""
         return recipe.initializer is not None
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         if self.recipe.initializer is None:
             raise SettingError("initializer", "is missing", expected="a method, e.g. clp")
         for method in self.recipe.methods:
             one_of("initializer.method", method, tuple(METHODS))
-        self._check_tokenizer()
+        new = self.recipe.tokenizer
+        if new is not None and new.added and not self.trains_tokenizer:
+            hint = "Leave it out where there is a target_tokenizer, a helper or a donor."
+            raise SettingError("tokenizer.added", "extends the source's tokenizer", value=new.added, hint=hint)
         for evidence, key in EVIDENCE.items():
             value = attrgetter(key)(self.recipe)
             if value is not None and not self.heeds(evidence):
@@ -84,46 +86,32 @@ class Transfer(Kind):
         """Whether the target tokenizer is trained, as there is none yet."""
         return not (self.recipe.target_tokenizer or self.recipe.helper or self.recipe.donor)
 
-    def _check_tokenizer(self) -> None:
-        new = self.recipe.tokenizer
-        if new is not None and new.added and not self.trains_tokenizer:
-            raise SettingError(
-                "tokenizer.added",
-                "extends the source's tokenizer",
-                value=new.added,
-                hint="Leave it out where there is a target_tokenizer, a helper or a donor.",
-            )
-
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         self.inputs.split  # noqa: B018  opened
         self._check_initializer(self.recipe.initializer or {})
         super().check_inputs()
 
     def shape(self, rows: int) -> PreTrainedConfig:
-        """See `Kind.shape`."""
         config = copy(self.inputs.source.config)
         config.vocab_size = rows
         return config
 
     def rows(self) -> int:
-        """See `Kind.rows`; without a target tokenizer it is the helper's or the donor's."""
+        """Without a target tokenizer it is the helper's or the donor's."""
         model = self.recipe.helper or self.recipe.donor
         if self.recipe.target_tokenizer is None and model is not None:
             return len(open_tokenizer(model, trust_remote_code=self.recipe.trusts_code))
         return super().rows()
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
         return (*self.recipe.methods, RANDOM_ROWS, FROM_SCRATCH) if compare else self.recipe.methods[:1]
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
         methods = [self.recipe.initializer or {}, *(self.recipe.alternatives if compare else ())]
-        if self.recipe.data.vectors is None and any(map(learns_vectors, methods)):
-            check_gensim()
         for options in methods:
             self._check_initializer(options)
+        if self.recipe.data.vectors is None and any(map(learns_vectors, methods)):
+            check_gensim()
         evidence = self.evidence
         if self.trains_tokenizer:
             lines, folder = self.inputs.tokenizer_lines(), work / "tokenizer"
@@ -138,7 +126,9 @@ class Transfer(Kind):
             initialized(made.label, made, work / "transports" / f"{number}.safetensors")
             for number, made in enumerate(initializers)
         ]
-        return Comparison(first.tokenizer, config, (*variants, *([from_scratch(config)] if compare else ())))
+        if compare:
+            variants.append(from_scratch(config))
+        return Comparison(first.tokenizer, config, tuple(variants))
 
     @property
     def named(self) -> dict[str, Any]:
@@ -150,15 +140,8 @@ class Transfer(Kind):
     @property
     def evidence(self) -> dict[str, Any]:
         """The same, what a run has open already in the place of its name."""
-        inputs = self.inputs
-        opened: dict[str, Any] = {
-            "source": inputs.source,
-            "tokenizer": inputs.target_tokenizer,
-            "dictionary": inputs.dictionary,
-        }
-        if self.recipe.data.parallel is not None:
-            opened["parallel"] = inputs.pairs
-        return self.named | {name: value for name, value in opened.items() if value is not None}
+        named = self.named
+        return named | {name: getattr(self.inputs, opened) for name, opened in OPENED.items() if name in named}
 
     def _check_initializer(self, options: Mapping[str, Any]) -> None:
         """Refuse an initializer that lacks evidence or an option that it does not have, before anything is learned."""
@@ -179,30 +162,20 @@ class Transfer(Kind):
             given["vectors"] = trained_vectors(self.inputs, tokenizer, WIDTH, EPOCHS, work / VECTORS_FILE)
         return initializer(options["method"], **given)
 
-    def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
-        return packed_text(self.inputs, comparison.tokenizer, work / "packed")
-
 
 def learns_vectors(options: Mapping[str, Any]) -> bool:
     """Whether the corpus can take the place of a file of vectors."""
-    return bool(options["method"] == LEARNS_VECTORS)
+    return options["method"] == LEARNS_VECTORS
 
 
 def check_comparable(initializers: Sequence[Initializer]) -> None:
-    """Refuse variants that go by one name, or that would not be measured on the same tokens.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Refuse variants that go by one name, or that would not be measured on the same tokens."""
     labels = [initializer.label for initializer in initializers]
     if twice := [label for place, label in enumerate(labels) if label in labels[:place]]:
         raise SettingError("alternatives", f"hold {twice[0]!r} twice", value=twice[0], hint="Leave one of them out.")
     first, *others = initializers
     for other in others:
         if other.target_vocabulary.names != first.target_vocabulary.names:
-            raise InputError(
-                f"{first.label} and {other.label} make models with different tokenizers",
-                expected="initializers with the same",
-                hint="Name its folder as target_tokenizer, or compare with other alternatives.",
-            )
+            problem = f"{first.label} and {other.label} make models with different tokenizers"
+            hint = "Name its folder as target_tokenizer, or compare with other alternatives."
+            raise InputError(problem, expected="initializers with the same", hint=hint)

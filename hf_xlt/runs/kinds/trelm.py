@@ -11,11 +11,9 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.data.frequency import frequency_order
-from hf_xlt.data.token_stream import token_stream
+from hf_xlt.data.token_stream import frequency_order, token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers.adversarial import AdversarialInitializer
@@ -25,7 +23,7 @@ from hf_xlt.initializers.pooled import PooledInitializer
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe, TreLMOptions
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.runs.comparison import Comparison, Variant
+from hf_xlt.runs.comparison import Comparison, Variant, kept_transport, seeded
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.kind import Kind
 from hf_xlt.runs.kinds.new_model import check_family
@@ -50,50 +48,39 @@ class OfTwoLanguages(Kind):
 
     @property
     def options(self) -> TreLMOptions:
-        """The recipe's own.
-
-        Raises:
-            InputError: If it has none.
-        """
+        """The recipe's own; one without them is refused."""
         if self.recipe.trelm is None:
             raise SettingError("trelm", "is missing", expected="the two languages, source first")
         return self.recipe.trelm
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Both."""
         return tuple(self.options.languages)
 
     def check_stage(self, key: str, stage: Stage) -> None:
-        """See `Kind.check_stage`."""
         super().check_stage(key, stage)
         if stage.objective == "tlm" and self.options.language_specific_layers:
-            raise SettingError(
-                f"{key}.objective",
-                "is 'tlm', whose rows are of two languages at once",
-                value="tlm",
-                expected="another with trelm.language_specific_layers, which need rows of one",
-            )
+            expected = "another with trelm.language_specific_layers, which need rows of one"
+            problem = "is 'tlm', whose rows are of two languages at once"
+            raise SettingError(f"{key}.objective", problem, value="tlm", expected=expected)
 
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         self.inputs.split  # noqa: B018  opened
         self.inputs.source_split  # noqa: B018
         super().check_inputs()
         if any(stage.on_pairs for stage in self.recipe.stages):
             self.inputs.pairs  # noqa: B018
         with torch.device("meta"):
-            parts = TreLMForMaskedLM(self.shape(self.inputs.source.vocab_size)).parts()
-        for number, stage in enumerate(self.recipe.stages):
-            for name in (*stage.frozen, *(("lower", "upper") if stage.combine else ())):
-                one_of(f"stages.{number}.frozen", name, tuple(parts))
+            self.check_parts(tuple(TreLMForMaskedLM(self.shape(self.inputs.source.vocab_size)).parts()))
 
     def shape(self, rows: int) -> TreLMConfig:
-        """See `Kind.shape`; where the source has a vocabulary of its own, it is beside the rows."""
         options, source = self.options, self.inputs.source
-        fields: dict[str, Any] = {"languages": list(options.languages), "vocab_size": rows}
-        fields["language_specific_layers"] = options.language_specific_layers
-        if options.separate_embeddings:
+        fields: dict[str, Any] = {
+            "languages": list(options.languages),
+            "vocab_size": rows,
+            "language_specific_layers": options.language_specific_layers,
+        }
+        if options.separate_embeddings:  # the source has a vocabulary of its own, beside the rows
             others = {options.languages[0]: {"vocab_size": source.vocab_size}}
             fields |= {"separate_embeddings": True, "other_vocabularies": others}
         with refused_as_input(source.name):
@@ -108,12 +95,7 @@ class OfTwoLanguages(Kind):
         return config
 
     def model(self, transport: Transport, **tokens: Any) -> TreLMForMaskedLM:
-        """The source as a TreLM, in float32, its new rows made by a transport.
-
-        Args:
-            transport: From the source's vocabulary to the new one.
-            tokens: `tokenizer` of both languages, or `tokenizers` of each.
-        """
+        """The source as a TreLM, in float32, its new rows made by a transport; `tokens` as for `from_encoder`."""
         with refused_as_input(self.recipe.source):
             return TreLMForMaskedLM.from_encoder(
                 str(self.inputs.source.folder),
@@ -127,23 +109,17 @@ class OfTwoLanguages(Kind):
 
     def variant(self, name: str, transport: Transport, **tokens: Any) -> Variant:
         """The source's body with the rows of a transport; `tokens` as `model` takes them."""
-
-        def start(seed: int) -> PreTrainedModel:
-            torch.manual_seed(seed)
-            return self.model(transport, **tokens)
-
-        return Variant(name, start, transport)
+        return Variant(name, seeded(lambda: self.model(transport, **tokens)), transport)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        """See `Kind.text`."""
-        offset = getattr(comparison.config, "position_offset", 0)
-        return bilingual_text(self.inputs, comparison.tokenizer, work / "packed", comparison.source_tokenizer, offset)
+        return bilingual_text(self.inputs, comparison, work / "packed")
 
 
 class TreLM(OfTwoLanguages):
     """A TreLM of one vocabulary; when comparing, the same with random rows, and one from scratch."""
 
     name = "trelm"
+    variants = (OWN, RANDOM_ROWS, FROM_SCRATCH)
     default_tokenizer = NewTokenizer(family="wordpiece", vocab_size=16_000)
     uses = frozenset(
         {"source", "initializer", "trelm", "tokenizer", "data.corpus", "data.source_corpus", "data.held_out"}
@@ -156,11 +132,9 @@ class TreLM(OfTwoLanguages):
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
-        """It has two languages, which share a vocabulary."""
         return recipe.trelm is not None and not recipe.trelm.separate_embeddings
 
     def check(self, *, compare: bool) -> None:
-        """See `Kind.check`."""
         super().check(compare=compare)
         check_family(self.recipe)
         options = dict(self.recipe.initializer or {})
@@ -170,26 +144,19 @@ class TreLM(OfTwoLanguages):
             one_of(f"initializer: option of {method}", name, OPTIONS[method])
 
     def check_inputs(self) -> None:
-        """See `Kind.check_inputs`."""
         super().check_inputs()
-        method = self.recipe.methods[0]
-        if method == "adversarial":
+        if self.recipe.methods[0] == "adversarial":
             check_gensim()
-        if method == "pooled":
+        if self.recipe.methods[0] == "pooled":
             self.inputs.pairs  # noqa: B018  opened
 
-    def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        """See `Kind.variant_names`."""
-        return (OWN, RANDOM_ROWS, FROM_SCRATCH) if compare else (OWN,)
-
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        """See `Kind.comparison`."""
         source, lines = self.inputs.source, self.inputs.both_languages()
         tokenizer = self.inputs.trained_tokenizer(self.default_tokenizer, lines, work / "tokenizer")
         first_rows = RandomInitializer(source, tokenizer)
         tokenizer, random = first_rows.tokenizer, first_rows.transport()
         config = self.config(random, tokenizer=tokenizer)
-        learned = learned_transport(self.inputs, tokenizer, work / TRANSPORT_FILE)
+        learned = kept_transport(lambda: rows_initializer(self.inputs, tokenizer), work / TRANSPORT_FILE)
         variants = [self.variant(OWN, learned, tokenizer=tokenizer)]
         if compare:
             variants += [self.variant(RANDOM_ROWS, random, tokenizer=tokenizer), trelm_from_scratch(config)]
@@ -205,23 +172,15 @@ def refused_as_input(source: str | None) -> Iterator[None]:
         raise InputError(f"{source} cannot become a TreLM: {' '.join(str(error).split())}") from error
 
 
-def learned_transport(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, path: Path) -> Transport:
-    """Rows for the joint vocabulary by the recipe's initializer; learned once, and then read from `path`."""
-    if not path.exists():
-        rows_initializer(inputs, tokenizer).transport().save(path)
-    return Transport.load(path)
-
-
 def rows_initializer(inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> Initializer:
     """The initializer of a recipe.
 
     `pooled` counts the links of the translation pairs, and those of their source side with itself, cut by the source's
-    tokenizer and by the joint one.
-
-    `adversarial` trains static vectors first: on the text of both languages and, where there are any, on translation
-    pairs, without which words of the two languages that are not spelled alike hardly come near one another.
+    tokenizer and by the joint one. `adversarial` trains static vectors first: on the text of both languages and, where
+    there are any, on translation pairs, without which words of the two languages that are not spelled alike hardly
+    come near one another.
     """
-    source: Checkpoint = inputs.source
+    source = inputs.source
     options = dict(inputs.recipe.initializer or {})
     method = options.pop("method")
     if method == "random":
@@ -241,16 +200,9 @@ def rows_initializer(inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> Init
 
 def layer_index(place: int | str) -> int | Literal["middle"] | None:
     """What a recipe calls the TRILayer's place, as the model takes it."""
-    if isinstance(place, int):
-        return place
-    return "middle" if place == "middle" else None
+    return None if place == "none" else place  # type: ignore[return-value]
 
 
 def trelm_from_scratch(config: TreLMConfig) -> Variant:
     """A TreLM of the same shape with random weights throughout."""
-
-    def start(seed: int) -> PreTrainedModel:
-        torch.manual_seed(seed)
-        return TreLMForMaskedLM(config)
-
-    return Variant(FROM_SCRATCH, start)
+    return Variant(FROM_SCRATCH, seeded(lambda: TreLMForMaskedLM(config)))
