@@ -20,29 +20,20 @@ _QUESTION = [{"role": "user", "content": "?"}]
 
 @dataclass(frozen=True)
 class Chat:
-    """The chat template, or several by name, of a model with a new tokenizer.
+    """The chat template, or several by name, of a model with a new tokenizer."""
 
-    Attributes:
-        templates: As a tokenizer holds them; None for no chat.
-        missing: Special tokens that a template of the source, or the one asked for, names and the tokenizer lacks.
-        lost: Whether the source's template is left out for them.
-    """
-
-    templates: Templates
-    missing: tuple[str, ...] = ()
-    lost: bool = False
+    templates: Templates  # as a tokenizer holds them; None for no chat
+    missing: tuple[str, ...] = ()  # special tokens that a template names and the tokenizer lacks
+    lost: bool = False  # whether the source's template is left out for them
 
     @classmethod
     def choose(
         cls, asked: str | None, tokenizer: PreTrainedTokenizerBase, former: PreTrainedTokenizerBase | None
     ) -> Chat:
-        """Choose between the tokenizer's own, the source's and one in a file.
+        """Choose between the tokenizer's own, the source's (`former`) and one in a file.
 
-        Args:
-            asked: `tokenizer`, `source` or a file. By default the tokenizer's own; where it has none, those of the
-                source whose special tokens it has.
-            tokenizer: The new one.
-            former: The source's.
+        `asked` is `tokenizer`, `source` or a file. By default it is the tokenizer's own; where there is none, those of
+        the source whose special tokens the tokenizer has.
         """
         own: Templates = tokenizer.chat_template
         old: Templates = None if former is None else former.chat_template

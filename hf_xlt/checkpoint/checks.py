@@ -15,12 +15,7 @@ _MOST_WITHOUT_ROW = 0.05  # share of a tokenizer's tokens; where more are beyond
 
 
 def check_finite(rows: Tensor, name: str) -> None:
-    """Refuse rows that hold NaN or infinity.
-
-    Args:
-        rows: `(n, d)` or `(n,)`.
-        name: What the rows are, for the message.
-    """
+    """Refuse rows `(n, d)` or `(n,)` that hold NaN or infinity; messages call them `name`."""
     rows = rows.reshape(len(rows), -1)
     suspects = (~rows.sum(dim=1).isfinite()).nonzero().flatten()  # without a copy of the table; sums may overflow
     bad = suspects[~rows[suspects].isfinite().all(dim=1)]

@@ -93,12 +93,7 @@ def carried_files(folder: Path) -> list[Path]:
 
 
 def left_behind(source: Path, output: Path) -> list[str]:
-    """Names in a checkpoint's folder, and in that of its transformer, that a model made of it does not have.
-
-    Args:
-        source: The checkpoint's folder.
-        output: The folder of the new model.
-    """
+    """Names in a checkpoint's folder, and in that of its transformer, that the folder of a model made of it lacks."""
     places = dict.fromkeys([Path(), Path(transformer_path(source))])
     entries = (path for place in places for path in sorted((source / place).iterdir()))
     gone = (path.relative_to(source) for path in entries if not (output / path.relative_to(source)).exists())

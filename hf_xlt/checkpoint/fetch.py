@@ -20,19 +20,14 @@ SETTINGS = ("config.json", "modules.json", "tokenizer_config.json")  # some file
 def fetch(name_or_folder: str | Path) -> Path:
     """The folder of a checkpoint; the network is touched only for what cannot be a local path.
 
-    Args:
-        name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted,
-            whose safetensors and text files are then downloaded or taken from the cache; `.bin`, `.pt` and the like
-            never are.
+    Of a Hub id, with `@` and a revision where it is not the newest that is wanted, safetensors and text files are
+    downloaded or taken from the cache; `.bin`, `.pt` and the like never are.
     """
     return local_folder(name_or_folder) or _snapshot(str(name_or_folder), DOWNLOADED)
 
 
 def pinned(name_or_folder: str) -> str:
-    """A local folder as it is; a Hub id with the commit that its revision, or without one its newest, stands for now.
-
-    Next to nothing is downloaded.
-    """
+    """A local folder as it is; a Hub id with the commit that its revision, or its newest, stands for now."""
     if local_folder(name_or_folder) is not None:
         return name_or_folder
     return f"{split_revision(name_or_folder)[0]}@{commit_of(_snapshot(name_or_folder, SETTINGS))}"
@@ -73,11 +68,10 @@ def _looks_local(name: str) -> bool:
 def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
     repository, revision = split_revision(name)
     try:
-        return Path(
-            snapshot_download(
-                repository, revision=revision, allow_patterns=[*wanted], ignore_patterns=[*NOT_DOWNLOADED]
-            )
+        folder = snapshot_download(
+            repository, revision=revision, allow_patterns=[*wanted], ignore_patterns=[*NOT_DOWNLOADED]
         )
+        return Path(folder)
     except GatedRepoError as error:
         raise InputError(
             f"{name} is gated on the Hub",

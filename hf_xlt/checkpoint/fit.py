@@ -32,36 +32,21 @@ _PADS = ("<pad>", "[PAD]", "<|pad|>")
 
 @dataclass(frozen=True)
 class MissingToken:
-    """A token that a body cannot do without and a tokenizer lacks.
+    """A token that a body cannot do without and a tokenizer lacks."""
 
-    Attributes:
-        role: Its role, one of `ROLES`; None for one that is known by its spelling, such as a language code.
-        token: How to spell it.
-        reason: What the body needs it for.
-    """
-
-    role: str | None
-    token: str
-    reason: str
+    role: str | None  # None for one that is known by its spelling, such as a language code
+    token: str  # how to spell it
+    reason: str  # what the body needs it for
 
 
 @dataclass(frozen=True, eq=False)
 class FittedTokenizer:
-    """A target tokenizer that a body can work with, and what was changed for that.
-
-    It cuts text into the same tokens as the one that was given.
-
-    Attributes:
-        tokenizer: The tokenizer.
-        former_size: Largest id + 1 of the one that was given.
-        exchanged: The two ids that tokens exchanged, that of the padding token first; None if none did.
-        added: The tokens that were added, as they are spelled.
-    """
+    """A target tokenizer that a body can work with; it cuts text into the same tokens as the one that was given."""
 
     tokenizer: PreTrainedTokenizerBase
-    former_size: int
-    exchanged: tuple[int, int] | None = None
-    added: tuple[str, ...] = ()
+    former_size: int  # largest id + 1 of the one that was given
+    exchanged: tuple[int, int] | None = None  # two ids that tokens exchanged, that of the padding token first
+    added: tuple[str, ...] = ()  # the tokens that were added, as they are spelled
 
     @classmethod
     def of(
@@ -74,8 +59,9 @@ class FittedTokenizer:
             raise _refused(missing)
         whole = _with_tokens(tokenizer, missing)
         wanted, held = checkpoint.layout.counted_from, whole.pad_token_id
+        added = tuple(token.token for token in missing)
         if wanted is None or wanted == held:
-            return cls(whole, size, None, tuple(token.token for token in missing))
+            return cls(whole, size, None, added)
         if wanted >= max(whole.get_vocab().values()) + 1:
             raise InputError(
                 f"{checkpoint.name} counts positions from id {wanted:,}, which the padding token has to have, but the "
@@ -84,8 +70,7 @@ class FittedTokenizer:
                 expected=f"more than {wanted:,}",
                 hint="Take a larger vocabulary.",
             )
-        fitted = exchanged(whole, held, wanted)
-        return cls(fitted, size, (held, wanted), tuple(token.token for token in missing))
+        return cls(exchanged(whole, held, wanted), size, (held, wanted), added)
 
     def __repr__(self) -> str:
         changes = f"exchanged {self.exchanged}, added {short(self.added)}"
@@ -100,9 +85,7 @@ class FittedTokenizer:
     def notices(self) -> tuple[str, ...]:
         """What was changed, a sentence each."""
         vocab = self.tokenizer.get_vocab()
-        told = [
-            f"Added to the tokenizer, as the body needs it: {token!r} (id {vocab[token]:,})." for token in self.added
-        ]
+        told = [f"Added to the tokenizer, as the body needs it: {new!r} (id {vocab[new]:,})." for new in self.added]
         if self.exchanged is not None:
             held, wanted = self.exchanged
             other = next((token for token, id_ in vocab.items() if id_ == held), None)

@@ -20,24 +20,14 @@ from hf_xlt.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """Where a stored tensor goes.
+    """Where a stored tensor goes."""
 
-    Attributes:
-        name: Of the tensor in the model, or of the first one where it is converted.
-        made: Names of all tensors that are made of it by a conversion, out of parts or into parts; empty where it
-            goes as it is.
-    """
-
-    name: str
-    made: tuple[str, ...] = ()
+    name: str  # of the tensor in the model, or of the first one where it is converted
+    made: tuple[str, ...] = ()  # names of all that a conversion makes of it; empty where it goes as it is
 
 
 def places(stored: Iterable[str], model: PreTrainedModel) -> dict[str, Place]:
-    """Stored name → its place, as `from_pretrained` finds it; what the model has no place for is left out.
-
-    The names are changed by transformers' own mapping of published names, with the base model's prefix added or taken
-    away.
-    """
+    """Stored name → its place, as `from_pretrained` finds it; what the model has no place for is left out."""
     mapping = get_model_conversion_mapping(model)
     renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
@@ -62,20 +52,12 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 
 @dataclass(frozen=True)
 class Layout:
-    """The vocabulary-sized tensors of a checkpoint.
+    """The vocabulary-sized tensors of a checkpoint."""
 
-    Attributes:
-        rows: Rows of the input embeddings.
-        input_name: Stored name of the input embeddings.
-        axes: Stored name → vocabulary axis, for the input embeddings and all that goes with them: tied copies,
-            output embeddings, output biases.
-        counted_from: The padding id that the body counts positions from, as RoBERTa does; None where it does not.
-    """
-
-    rows: int
-    input_name: str
-    axes: Mapping[str, int]
-    counted_from: int | None = None
+    rows: int  # of the input embeddings
+    input_name: str  # their stored name
+    axes: Mapping[str, int]  # stored name → vocabulary axis, of them, tied copies, output embeddings and biases
+    counted_from: int | None = None  # the padding id that the body counts positions from, as RoBERTa does
 
     @classmethod
     def of(
@@ -119,10 +101,7 @@ def size_fields(config: PreTrainedConfig) -> list[tuple[PreTrainedConfig, str, i
 def _growing_axes(
     config: PreTrainedConfig, rows: int, model: PreTrainedModel, trust_remote_code: bool
 ) -> dict[str, int]:
-    """Name in the model → axis that grows with one token more.
-
-    A field that counts otherwise than the table is no matter if it shapes nothing: image models have some.
-    """
+    """Name in the model → axis that grows with one token more; a size that shapes nothing is no matter."""
     changed = copy.deepcopy(config)
     for owner, name, value in size_fields(changed):
         setattr(owner, name, value + 1)

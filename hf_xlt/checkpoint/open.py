@@ -24,35 +24,20 @@ from hf_xlt.errors import InputError
 from hf_xlt.files.place import split_revision
 from hf_xlt.tokenizers.renumber import without_ids_from
 
-COUNTS = {
-    "vocab_size": 1,
-    "hidden_size": 1,
-    "num_attention_heads": 1,
-    "num_key_value_heads": 1,
-    "num_hidden_layers": 0,
-    "intermediate_size": 0,
-}
+_AT_LEAST_1 = ("vocab_size", "hidden_size", "num_attention_heads", "num_key_value_heads")
+COUNTS = dict.fromkeys(_AT_LEAST_1, 1) | dict.fromkeys(("num_hidden_layers", "intermediate_size"), 0)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with a transformers model in safetensors, or a sentence-transformers model around one.
+    """A folder with a transformers model in safetensors, or a sentence-transformers model around one."""
 
-    Attributes:
-        name: What it was opened by: a Hub id or a folder.
-        folder: The whole folder.
-        config: The model's configuration.
-        weights: Its safetensors files, headers read.
-        layout: Its vocabulary-sized tensors.
-        trust_remote_code: Whether code that the checkpoint brings may run.
-    """
-
-    name: str
-    folder: Path
+    name: str  # what it was opened by: a Hub id or a folder
+    folder: Path  # the whole folder
     config: PreTrainedConfig
-    weights: Weights
-    layout: Layout
-    trust_remote_code: bool = False
+    weights: Weights  # its safetensors files, headers read
+    layout: Layout  # its vocabulary-sized tensors
+    trust_remote_code: bool = False  # whether code that it brings may run
 
     @classmethod
     @checked
@@ -106,19 +91,11 @@ class Checkpoint:
         return self.weights.load(self.layout.input_name)
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The checkpoint's own tokenizer.
-
-        Raises:
-            InputError: As `open_tokenizer` does.
-        """
+        """The checkpoint's own tokenizer, as `open_tokenizer` opens it."""
         return open_tokenizer(self.body, trust_remote_code=self.trust_remote_code)
 
     def known_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The checkpoint's own tokenizer without the tokens that its table has no row for: nothing is known of them.
-
-        Raises:
-            InputError: As `tokenizer` does.
-        """
+        """The checkpoint's own tokenizer without the tokens that its table has no row for: nothing is known of them."""
         return without_ids_from(self.tokenizer(), self.vocab_size)
 
 

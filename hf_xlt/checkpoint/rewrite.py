@@ -28,8 +28,8 @@ from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered
 from hf_xlt.checkpoint.tokenizer import save_tokenizer
 from hf_xlt.checkpoint.weights import Progress, copy_bytes
-from hf_xlt.errors import InputError
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
+from hf_xlt.files.text import json_settings
 from hf_xlt.transport import Transport
 
 _NAMED = 5  # ids that a notice names
@@ -59,9 +59,6 @@ def revocabulary(
         overwrite: Whether an existing folder may be replaced.
         chat_template: As `Chat.choose` takes it.
         add: Called with the folder before it appears, to put further files there.
-
-    Returns:
-        The output folder.
 
     Raises:
         InputError: If transport, tokenizer and tables do not fit each other, source rows or the body are not finite,
@@ -106,17 +103,10 @@ def check_tables(checkpoint: Checkpoint, transport: Transport) -> None:
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """The files of settings of a checkpoint with another vocabulary.
+    """The files of settings of a checkpoint with another vocabulary."""
 
-    Attributes:
-        files: Name → content: generation_config.json, where there was one; config.json last, as without it a folder is
-            no model.
-        removed: Setting → the old token ids that it held and that the new tokenizer has nothing for, as messages call
-            them.
-    """
-
-    files: Mapping[str, dict[str, Any]]
-    removed: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, dict[str, Any]]  # name → content; config.json last, as without it a folder is no model
+    removed: Mapping[str, tuple[str, ...]]  # setting → the old ids that it lost, as messages call them
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -135,9 +125,9 @@ def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedToke
     """
     check_padding(checkpoint, tokenizer)
     config, body = checkpoint.config, checkpoint.body
-    generation = _read_json(body / "generation_config.json") if (body / "generation_config.json").is_file() else {}
+    generation = json_settings(path) if (path := body / "generation_config.json").is_file() else {}
     former = checkpoint.tokenizer() if has_tokenizer(body) else None
-    resized = recounted(_read_json(body / "config.json"), config, checkpoint.vocab_size, rows)
+    resized = recounted(json_settings(body / "config.json"), config, checkpoint.vocab_size, rows)
     if hasattr(config, "legacy"):
         resized["legacy"] = config.legacy  # the head that is stored; the file may leave it out
     files = {"generation_config.json": (generation, GenerationConfig())} if generation else {}
@@ -162,9 +152,7 @@ def _output_size(checkpoint: Checkpoint, carried: list[Path], shapes: Mapping[st
     """Bytes to be written, but for the tokenizer and a few kilobytes of settings."""
     files = [checkpoint.folder / path for path in carried] + [shard.path for shard in checkpoint.weights.shards]
     stored = checkpoint.weights.tensors
-    growth = (
-        stored[name].resized(shape, 0).end - (stored[name].end - stored[name].start) for name, shape in shapes.items()
-    )
+    growth = (stored[name].resized(shape, 0).end - stored[name].n_bytes for name, shape in shapes.items())
     return sum(path.stat().st_size for path in files) + sum(growth)
 
 
@@ -227,12 +215,12 @@ def transported(tensor: Tensor, transport: Transport, axis: int) -> Tensor:
 
 def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint, folder: Path) -> None:
     stored = checkpoint.weights.tensors
-    content = _read_json(index)
+    content = json_settings(index)
     metadata = content.setdefault("metadata", {})
-    final = {name: tensor.resized(shapes[name], 0) if name in shapes else tensor for name, tensor in stored.items()}
-    metadata["total_size"] = sum(tensor.n_bytes for tensor in final.values())
+    final = [tensor.resized(shapes.get(name, tensor.shape), 0) for name, tensor in stored.items()]
+    metadata["total_size"] = sum(tensor.n_bytes for tensor in final)
     if "total_parameters" in metadata:
-        metadata["total_parameters"] = sum(math.prod(tensor.shape) for tensor in final.values())
+        metadata["total_parameters"] = sum(math.prod(tensor.shape) for tensor in final)
     _write_json(folder / index.name, content)
 
 
@@ -248,21 +236,14 @@ def write_tokenizer(
     talking = copy.copy(tokenizer)
     talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
     save_tokenizer(talking, folder)
-    settings = _read_json(folder / "tokenizer_config.json")
+    settings = json_settings(folder / "tokenizer_config.json")
     former = checkpoint.body / "tokenizer_config.json"
-    length = _read_json(former).get("model_max_length") if former.is_file() else None
+    length = json_settings(former).get("model_max_length") if former.is_file() else None
     if length is not None:
         settings["model_max_length"] = length
     if getattr(checkpoint.config, "type_vocab_size", 0) < 2:
         settings["model_input_names"] = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     _write_json(folder / "tokenizer_config.json", settings)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error})", hint="Download or save it again.") from error
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -275,13 +256,10 @@ def assemble(
     tokenizer: PreTrainedTokenizerBase,
     dtype: torch.dtype | None = None,
 ) -> PreTrainedModel:
-    """The language model of a checkpoint with its vocabulary-sized tensors transported.
+    """The language model of a checkpoint with its vocabulary-sized tensors transported, in memory.
 
-    Equal to what opens from the folder that `revocabulary` writes; only, a checkpoint without a language-modeling
-    head gets a new one here.
-
-    Raises:
-        InputError: If source rows in use or the body are not finite, or the body is all zeros.
+    Equal to what opens from the folder that `revocabulary` writes, which refuses the same weights; only, a checkpoint
+    without a language-modeling head gets a new one here.
     """
     check_tables(checkpoint, transport)
     check_body(checkpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -26,21 +26,13 @@ _NO_TOKEN = -1
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """The special ids of the new tokenizer by role, and what each old special id becomes.
+    """The special ids of the new tokenizer by role, and what each old special id becomes."""
 
-    Attributes:
-        roles: The new ids by role; None where the tokenizer lacks one.
-        moved: Old id → the new id of the same role.
-        respelled: Old id → the id of the new special token of the same spelling.
-        old_roles: The old tokenizer's own ids by role.
-        names: Old id → how the old tokenizer spells it.
-    """
-
-    roles: Mapping[str, int | None]
-    moved: Mapping[int, int]
-    respelled: Mapping[int, int] = field(default_factory=dict)
-    old_roles: Mapping[str, int | None] = field(default_factory=dict)
-    names: Mapping[int, str] = field(default_factory=dict)
+    roles: Mapping[str, int | None]  # the new ids by role; None where the tokenizer lacks one
+    moved: Mapping[int, int]  # old id → the new id of the same role
+    respelled: Mapping[int, int] = field(default_factory=dict)  # old id → the new id of the same spelling
+    old_roles: Mapping[str, int | None] = field(default_factory=dict)  # the old tokenizer's own ids by role
+    names: Mapping[int, str] = field(default_factory=dict)  # old id → how the old tokenizer spells it
 
     @classmethod
     def of(
@@ -51,26 +43,20 @@ class SpecialIds:
     ) -> SpecialIds:
         """Match old and new ids by role, and by spelling.
 
-        Args:
-            new: The new tokenizer.
-            old: Settings that hold old ids as `bos_token_id` and so on, the most trusted first.
-            former: The old tokenizer, where there is one: the most trusted of all.
+        `old` are settings that hold old ids as `bos_token_id` and so on, the most trusted first; the old tokenizer,
+        `former`, is the most trusted of all.
         """
-        roles = _role_ids(new)
-        old_roles = {} if former is None else _role_ids(former)
+        roles = role_ids(new)
+        old_roles = {} if former is None else role_ids(former)
         moved: dict[int, int] = {}
         for settings in ({f"{role}_token_id": id_ for role, id_ in old_roles.items()}, *old):
             for role in PRECEDENCE:
-                target, held = _in_place_of(roles, role), settings.get(f"{role}_token_id")
+                target, held = in_place_of(roles, role), settings.get(f"{role}_token_id")
                 if target is not None and _is_id(held):
                     moved.setdefault(held, target)
         before, after = ({} if former is None else special_tokens(former)), special_tokens(new)
         respelled = {id_: after[token] for token, id_ in before.items() if token in after}
         return cls(roles, moved, respelled, old_roles, {id_: token for token, id_ in before.items()})
-
-    def in_place_of(self, role: str) -> int | None:
-        """The id of a role, or where the tokenizer lacks it of the one that serves for it: cls and bos, sep and eos."""
-        return _in_place_of(self.roles, role)
 
     def successor(self, name: str, held: int | None) -> int | None:
         """The new value of a setting that held an old id or None.
@@ -84,7 +70,7 @@ class SpecialIds:
             return None if held is None else self.moved.get(held, self.respelled.get(held))
         if held is None:
             return self.roles[role]
-        own, respelled = self.in_place_of(role), self.respelled.get(held)
+        own, respelled = in_place_of(self.roles, role), self.respelled.get(held)
         is_other_stop = role == "eos" and held != self.old_roles.get(role)
         return respelled if own is None or (is_other_stop and respelled is not None) else own
 
@@ -97,7 +83,7 @@ class SpecialIds:
         if role is None:
             found = [self.moved.get(id_, self.respelled.get(id_)) for id_ in held]
         else:
-            own, former = self.in_place_of(role), self.old_roles.get(role)
+            own, former = in_place_of(self.roles, role), self.old_roles.get(role)
             found = [own if id_ == former else self.respelled.get(id_) for id_ in held]
             found = found if own in found else [own, *found]
         return list(dict.fromkeys(new for new in found if new is not None))
@@ -116,7 +102,18 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 
 def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
     """The special ids of a tokenizer as settings: `bos_token_id` and so on, None where it lacks the role."""
-    return {f"{role}_token_id": id_ for role, id_ in _role_ids(tokenizer).items()}
+    return {f"{role}_token_id": id_ for role, id_ in role_ids(tokenizer).items()}
+
+
+def role_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """The same by role alone."""
+    return {role: getattr(tokenizer, f"{role}_token_id", None) for role in ROLES}
+
+
+def in_place_of(roles: Mapping[str, int | None], role: str) -> int | None:
+    """The id of a role, or where there is none of the one that serves for it: cls and bos, sep and eos."""
+    own = roles[role]
+    return own if own is not None else roles.get(STAND_INS.get(role, ""))
 
 
 def keeps_ids(new: PreTrainedTokenizerBase, old: PreTrainedTokenizerBase) -> bool:
@@ -124,24 +121,18 @@ def keeps_ids(new: PreTrainedTokenizerBase, old: PreTrainedTokenizerBase) -> boo
     return new.get_vocab().items() > old.get_vocab().items() and token_ids(new) == token_ids(old)
 
 
-@dataclass(frozen=True)
-class Renumbered:
-    """Settings with the new tokenizer's ids.
-
-    Attributes:
-        settings: The settings.
-        removed: Setting → the old ids that it held and that have no counterpart, as messages call them.
-    """
+class Renumbered(NamedTuple):
+    """Settings with the new tokenizer's ids, and setting → the old ids that it loses, as messages call them."""
 
     settings: dict[str, Any]
     removed: Mapping[str, tuple[str, ...]]
 
 
 def renumbered(settings: Mapping[str, Any], defaults: object, ids: SpecialIds) -> Renumbered:
-    """Settings with the new tokenizer's token ids; keys unknown to us stay as they are.
+    """Settings with the new tokenizer's token ids.
 
     What held one id that has no counterpart holds None then, or −1 where the configuration wants a number. Of lists
-    and mappings that survives which has a counterpart; empty ones go.
+    and mappings that survives which has a counterpart; empty ones go. Keys unknown to us stay as they are.
 
     Args:
         settings: What config.json or generation_config.json holds.
@@ -222,9 +213,8 @@ def _new_pairs(value: Any, half: int, ids: SpecialIds) -> tuple[list[Any] | None
 
 def _new_mapping(value: Mapping[str, int], ids: SpecialIds) -> tuple[dict[str, int] | None, list[int]]:
     found = {key: ids.successors("", [id_]) for key, id_ in value.items()}
-    return {key: new[0] for key, new in found.items() if new} or None, [
-        value[key] for key, new in found.items() if not new
-    ]
+    gone = [value[key] for key, new in found.items() if not new]
+    return {key: new[0] for key, new in found.items() if new} or None, gone
 
 
 def _moved(entry: Any, ids: SpecialIds) -> Any:
@@ -248,10 +238,7 @@ def _names_tokens(value: Mapping[Any, Any], ids: SpecialIds) -> bool:
 
 
 def _without_token(defaults: object, name: str) -> int | None:
-    """What a setting holds where there is no token: None, or −1 where that would not do.
-
-    A configuration may want a number; and code that looks for an image among ids compares them with one.
-    """
+    """What a setting holds where there is no token: None, or −1 where a number is wanted or compared with ids."""
     if not isinstance(defaults, PreTrainedConfig):
         return None
     declared = {entry.name: str(entry.type) for entry in fields(defaults)}
@@ -266,15 +253,6 @@ def _holds_ids(name: str) -> bool:
 def _role_of(name: str) -> str | None:
     role = name.removeprefix("_").removesuffix("_token_id").removesuffix("_index")  # Idefics 3 has _pad_token_id
     return role if role in ROLES and name != role else None
-
-
-def _role_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
-    return {role: getattr(tokenizer, f"{role}_token_id", None) for role in ROLES}
-
-
-def _in_place_of(roles: Mapping[str, int | None], role: str) -> int | None:
-    own = roles[role]
-    return own if own is not None else roles.get(STAND_INS.get(role, ""))
 
 
 def _is_id(value: Any) -> TypeGuard[int]:

@@ -41,9 +41,10 @@ class StoredTensor:
         return self.end - self.start
 
     def resized(self, shape: tuple[int, ...], start: int) -> StoredTensor:
-        """The same kind of tensor in another shape, from `start` on."""
-        item_size = self.n_bytes // math.prod(self.shape)
-        return StoredTensor(self.dtype, shape, start, start + item_size * math.prod(shape))
+        """The same kind of tensor in another shape, or moved in its own, from `start` on."""
+        moved = shape == self.shape  # which may be empty
+        size = self.n_bytes if moved else self.n_bytes // math.prod(self.shape) * math.prod(shape)
+        return StoredTensor(self.dtype, shape, start, start + size)
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,10 @@ class Shard:
         make: Callable[[str], Iterable[torch.Tensor]],
         progress: Progress,
     ) -> None:
-        """Write the file anew with some tensors replaced, part by part; all other bytes are copied.
+        """Write the file anew with the tensors of `shapes` replaced, part by part; all other bytes are copied.
 
-        Args:
-            target: The file to write.
-            shapes: The new shape of each tensor to replace.
-            make: Gives the parts of the new tensor of a name, in the order of its bytes and in the stored type.
-            progress: Called with every number of bytes written.
+        `make` gives the parts of the new tensor of a name, in the order of its bytes and in the stored type;
+        `progress` is called with every number of bytes written.
         """
         header = self._header(shapes)
         encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -112,7 +110,7 @@ class Shard:
         header: dict[str, Any] = {"__metadata__": dict(self.metadata)} if self.metadata else {}
         position = 0
         for name, old in self.tensors.items():
-            new = old.resized(shapes[name], position) if name in shapes else _moved(old, position)
+            new = old.resized(shapes.get(name, old.shape), position)
             header[name] = {"dtype": new.dtype, "shape": list(new.shape), "data_offsets": [new.start, new.end]}
             position = new.end
         return header
@@ -218,10 +216,6 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
     import torch  # what only looks at a checkpoint does without
 
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def _moved(tensor: StoredTensor, start: int) -> StoredTensor:
-    return StoredTensor(tensor.dtype, tensor.shape, start, start + tensor.n_bytes)
 
 
 def _no_weights(folder: Path) -> InputError:

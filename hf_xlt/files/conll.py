@@ -22,22 +22,13 @@ _DOCUMENT = "-DOCSTART-"
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a treebank, of `n` syntactic words.
+    """A sentence of a treebank, of `n` syntactic words."""
 
-    Args:
-        line: Line the sentence begins on, from 1.
-        words: Forms, `n` of them.
-        upos: Universal tag of each word; `_` where the file gives none.
-        heads: Head of each word, counted from 1, 0 for the root: a tree with a single root. Empty where the file gives
-            `_` for every word.
-        deprels: Relation of each word to its head, subtype included.
-    """
-
-    line: int
-    words: tuple[str, ...]
-    upos: tuple[str, ...]
-    heads: tuple[int, ...]
-    deprels: tuple[str, ...]
+    line: int  # line it begins on, from 1
+    words: tuple[str, ...]  # forms, `n` of them
+    upos: tuple[str, ...]  # universal tag of each word; `_` where the file gives none
+    heads: tuple[int, ...]  # head of each word, from 1, 0 for the single root; empty where the file gives none at all
+    deprels: tuple[str, ...]  # relation of each word to its head, subtype included
 
 
 def read_conllu(path: str | Path) -> list[Sentence]:
@@ -135,19 +126,12 @@ def _on_cycle(heads: Sequence[int]) -> int | None:
 
 @dataclass(frozen=True)
 class TaggedSentence:
-    """A sentence whose words have tags.
+    """A sentence whose words have tags."""
 
-    Args:
-        words: One or more.
-        tags: One a word.
-        line: Line the sentence begins on, from 1.
-        one_line: Whether all of it is on that line, as in a row of a dataset.
-    """
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...]
-    line: int
-    one_line: bool = False
+    words: tuple[str, ...]  # one or more
+    tags: tuple[str, ...]  # one a word
+    line: int  # line it begins on, from 1
+    one_line: bool = False  # whether all of it is on that line, as in a row of a dataset
 
     def line_of(self, word: int) -> int:
         """The line of a word, which is counted from 0."""
@@ -156,9 +140,6 @@ class TaggedSentence:
 
 def read_conll(path: str | Path) -> list[TaggedSentence]:
     """Sentences of a CoNLL file, columns separated by tabs or spaces; `-DOCSTART-` lines end a sentence.
-
-    Args:
-        path: UTF-8, packed or not.
 
     Raises:
         InputError: If the file cannot be read or holds no sentence, or at the first line without a word and a tag.

@@ -18,11 +18,7 @@ def content_of(path: str | Path, *, ignoring: Path | None = None) -> str:
     """A digest of the bytes of a file, or of names and bytes of all files of a folder; empty where there is neither.
 
     Every byte is read, once in a process as long as the file is not written to. Of a folder, hidden files and folders
-    are left out.
-
-    Args:
-        path: The file or folder.
-        ignoring: A folder inside it whose files do not count, such as one for results.
+    and those of the folder `ignoring`, such as one for results, are left out.
     """
     path = Path(path).expanduser()
     if path.is_file():

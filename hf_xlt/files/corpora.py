@@ -59,14 +59,8 @@ def _hub_lines(name: str) -> Iterator[str]:
 def dataset_rows(what: str, builder: str, *, split: str = "train", **options: Any) -> Iterator[dict[str, Any]]:
     """The rows of a dataset of the Hub, streamed; names of classes stand in place of their numbers.
 
-    Args:
-        what: What messages call it.
-        builder: The dataset, or a format such as `parquet`.
-        split: Of the dataset.
-        options: What `load_dataset` takes besides.
-
-    Raises:
-        InputError: If it cannot be read.
+    `builder` is the dataset, or a format such as `parquet`; `options` are what `load_dataset` takes besides. Messages
+    call it `what`.
     """
     from datasets import load_dataset  # large, and most corpora are text
     from datasets.exceptions import DatasetsError
@@ -160,11 +154,7 @@ class Corpus:
 
     @classmethod
     def of(cls, names: str | Path | Sequence[str | Path]) -> Corpus:
-        """The corpus of that name, or several read one after the other.
-
-        Raises:
-            InputError: If there is none, one is named twice, or one cannot be used.
-        """
+        """The corpus of that name, or several read one after the other."""
         parts = tuple(cls(str(name)) for name in several(names, "corpus"))
         return parts[0] if len(parts) == 1 else Corpora(", ".join(part.name for part in parts), parts)
 

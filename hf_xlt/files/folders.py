@@ -10,24 +10,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.ours import foreign_files, is_marked, mark, some
+from hf_xlt.files.ours import foreign_files, is_marked, mark
 
 LONGEST_NAME = 255  # bytes, of the file systems in use
 
+Sources = Iterable[str | Path | None]
+
 
 @contextmanager
-def atomic_folder(
-    output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()
-) -> Iterator[Path]:
+def atomic_folder(output: str | Path, *, overwrite: bool = False, sources: Sources = ()) -> Iterator[Path]:
     """A hidden folder beside `output` to write into; it takes the name `output` when the block ends well.
 
     If the block raises, the hidden folder is removed and `output` is as it was. What a killed process left
-    behind is removed by the next one that writes to the same place.
-
-    Args:
-        output: The folder to make.
-        overwrite: Whether an existing folder that hf_xlt wrote may be replaced, once the new one is complete.
-        sources: Files and folders that are read meanwhile, which the output may not touch.
+    behind is removed by the next one that writes to the same place. Arguments are those of `check_output`.
     """
     output, sources = absolute(output), tuple(sources)
     _recover(output)
@@ -47,12 +42,10 @@ def atomic_folder(
 
 
 @contextmanager
-def folder_in_place(
-    output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()
-) -> Iterator[Path]:
-    """The folder `output` itself to write into, for what must know its own place; removed if the block raises.
+def folder_in_place(output: str | Path, *, overwrite: bool = False, sources: Sources = ()) -> Iterator[Path]:
+    """The folder `output` itself to write into, for what must know its own place.
 
-    What it replaces is put aside meanwhile, and comes back if the block raises.
+    If the block raises, it is removed, and what it replaces comes back.
     """
     output, sources = absolute(output), tuple(sources)
     _recover(output)
@@ -104,13 +97,11 @@ def put_aside(output: Path) -> Iterator[None]:
     shutil.rmtree(replaced)
 
 
-def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()) -> None:
-    """Refuse a place that cannot be written before any work is done for it.
+def check_output(output: str | Path, *, overwrite: bool = False, sources: Sources = ()) -> None:
+    """Refuse a folder that cannot be made, before any work is done for it.
 
-    Args:
-        output: A folder to make.
-        overwrite: Whether it may replace one that hf_xlt wrote.
-        sources: Files and folders that are read; those that do not exist, such as ids on the Hub, do not count.
+    It may replace one that hf_xlt wrote with `overwrite` alone, and may not touch `sources`, files and folders that are
+    read; those that do not exist, such as ids on the Hub, do not count.
     """
     output = absolute(output)
     check_apart(output, sources)
@@ -124,15 +115,11 @@ def check_file(
     *,
     overwrite: bool,
     ours: Callable[[Path], bool] = lambda path: True,
-    sources: Iterable[str | Path | None] = (),
+    sources: Sources = (),
 ) -> None:
     """Refuse a file that cannot be written, before work starts.
 
-    Args:
-        path: The file to make.
-        overwrite: Whether it may replace a file that hf_xlt wrote.
-        ours: Whether a file is one of that kind.
-        sources: Files and folders that are read, which it may not touch.
+    It may replace one that is `ours` with `overwrite` alone, and may not touch `sources`.
     """
     file = absolute(path)
     check_apart(file, sources)
@@ -152,14 +139,14 @@ def check_file(
     check_writable(file)
 
 
-def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
+def check_apart(output: Path, sources: Sources) -> None:
     """Refuse an output that is, holds or lies in something that is read."""
     place = _resolved(output)
     for source in sources:
         if source is None or not _exists(source):
             continue
         read = _resolved(Path(source).expanduser())
-        if place == read or place in read.parents or read in place.parents:
+        if place.is_relative_to(read) or read.is_relative_to(place):
             raise InputError(
                 f"The output {output} overlaps with {source}, which is read",
                 value=str(output),
@@ -220,20 +207,18 @@ def absolute(output: str | Path) -> Path:
 def _check_replaceable(output: Path, overwrite: bool) -> None:
     if not overwrite:
         raise InputError(f"The output {output} exists. Choose another, or replace it with --overwrite.", path=output)
-    if not output.is_dir() or output.is_symlink():
-        raise InputError(f"The output {output} is not a folder, so it is not overwritten. Choose another.", path=output)
-    if output.is_mount():
-        raise InputError(
-            f"The output {output} is a mounted disk, so it is not overwritten. Choose another.", path=output
-        )
-    if output == Path.cwd() or output in Path.cwd().parents:
-        raise InputError(
-            f"The output {output} holds the working directory, so it is not overwritten. Choose another.", path=output
-        )
+    faults = {
+        "is not a folder": not output.is_dir() or output.is_symlink(),
+        "is a mounted disk": output.is_mount(),
+        "holds the working directory": Path.cwd().is_relative_to(output),
+    }
+    if fault := next((name for name, found in faults.items() if found), None):
+        raise InputError(f"The output {output} {fault}, so it is not overwritten. Choose another.", path=output)
     if foreign := foreign_files(output):
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise InputError(
             f"The output {output} holds files that hf-xlt did not write or that were changed since "
-            f"({some(foreign)}), so it is not overwritten. Move them elsewhere, or choose another output.",
+            f"({', '.join(foreign[:3])}{more}), so it is not overwritten. Move them elsewhere, or choose another.",
             value=foreign,
             path=output,
         )
@@ -307,9 +292,8 @@ def _runs(pid: str) -> bool:
     if not pid.isdigit() or int(pid) == os.getpid():
         return not pid.isdigit()
     try:
-        os.kill(int(pid), 0)
+        with suppress(PermissionError):  # it is another user's
+            os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
     return True

@@ -9,10 +9,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 MARK = ".hf_xlt.json"
-_SHOWN = 3
 
-# Folders from before there was a mark are known by a file of each line; everything in them must be of these kinds.
-_EARLIER = (("README.md",), ("transport.safetensors", "recipe.yaml"))
+# Folders from before there was a mark are known by a card and one of these; all in them must be of these kinds.
+_EARLIER = ("transport.safetensors", "recipe.yaml")
 _EARLIER_CARD = "- hf-xlt\n"
 _EARLIER_KINDS = (
     "README.md", "recipe.yaml", "results.json", "transport.safetensors", "health*", "config.json", "modules.json",
@@ -48,11 +47,6 @@ def foreign_files(folder: Path) -> list[str]:
     return sorted(name for name, path in _files(folder) if name != MARK and not ours(name, path))
 
 
-def some(names: list[str]) -> str:
-    """The first of them, for a message."""
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Path within the folder and path of everything in it but folders; links are not followed."""
     for place, folders, files in os.walk(folder):
@@ -71,14 +65,12 @@ def _listed(folder: Path) -> dict[str, int] | None:
 
 
 def _is_earlier(folder: Path) -> bool:
-    models = [folder, folder / "model"]  # the second is a demonstration's, beside its text
-    return any(_is_earlier_model(model) for model in models)
-
-
-def _is_earlier_model(folder: Path) -> bool:
-    if not all(any((folder / name).is_file() for name in names) for names in _EARLIER):
-        return False
-    return _EARLIER_CARD in (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    for model in (folder, folder / "model"):  # the second is a demonstration's, beside its text
+        card = model / "README.md"
+        known = card.is_file() and any((model / name).is_file() for name in _EARLIER)
+        if known and _EARLIER_CARD in card.read_text(encoding="utf-8", errors="replace"):
+            return True
+    return False
 
 
 def _of_an_earlier_version(name: str, path: Path) -> bool:

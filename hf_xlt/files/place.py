@@ -16,12 +16,7 @@ _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^
 
 
 def several(places: str | Path | Sequence[str | Path], what: str) -> tuple[str | Path, ...]:
-    """One or several places, as a tuple.
-
-    Args:
-        places: One, or a list.
-        what: What messages call one of them.
-    """
+    """One or several places, as a tuple; messages call one of them `what`."""
     named = (places,) if isinstance(places, str | Path) else tuple(places)
     if not named:
         raise InputError(f"No {what} is named", value=places, expected="one or more")
@@ -59,19 +54,11 @@ def is_commit(revision: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """A file, and of a table which columns and which rows.
+    """A file, and of a table which columns and which rows."""
 
-    Args:
-        path: The file, as `Table.of` takes it.
-        columns: Of a table with a header row or of objects, the names of those wanted, in order; empty where there is
-            no header row and columns go by position.
-        column: Only rows that have `value` in this column; None for all.
-        value: See `column`.
-    """
-
-    path: str
-    columns: tuple[str, ...] = ()
-    column: str | None = None
+    path: str  # the file, as `Table.of` takes it
+    columns: tuple[str, ...] = ()  # the names of those wanted, in order; empty where there is no header row
+    column: str | None = None  # only rows that have `value` in this column; None for all
     value: str | None = None
 
     def __post_init__(self) -> None:
@@ -97,11 +84,7 @@ class Place:
         return cls(match["path"], columns, match["column"], match["value"])
 
     def rows(self, count: int) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Line number, from 1, and the wanted cells of each line.
-
-        Args:
-            count: How many cells are expected: the columns named, or the first so many.
-        """
+        """Line number, from 1, and the wanted cells of each line: the columns named, or the first so many."""
         table = Table.of(self.path)
         if self.columns:
             if len(self.columns) != count:

@@ -31,13 +31,9 @@ def write_tensors(
 def read_tensors(
     path: str | Path, kind: str, content_format: str, writer: str
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what `write_tensors` wrote: tensors and metadata.
+    """Read the tensors and metadata that `write_tensors` wrote, if `format` of the metadata is `content_format`.
 
-    Args:
-        path: The file.
-        kind: What it should hold, for messages.
-        content_format: What its metadata must give as `format`.
-        writer: What writes such files, for messages.
+    Messages call what it should hold `kind`, and what writes such files `writer`.
     """
     path = Path(path)
     if not path.is_file():

@@ -41,22 +41,13 @@ MODEL_FILES = (
 
 @dataclass(frozen=True)
 class Upload:
-    """What uploading a folder would change in a repository.
-
-    Attributes:
-        folder: The folder.
-        repo_id: The repository, with its namespace.
-        files: Paths of the files that are uploaded, relative to the folder.
-        deleted: Paths in the repository that belong to an earlier model and are not in the folder.
-        parent_commit: The repository's state that this was compared with; None if there is no repository yet.
-        token: Access token; None for the one logged in with.
-    """
+    """What uploading a folder would change in a repository."""
 
     folder: Path
-    repo_id: str
-    files: tuple[str, ...]
-    deleted: tuple[str, ...]
-    parent_commit: str | None
+    repo_id: str  # the repository, with its namespace
+    files: tuple[str, ...]  # paths of the files that are uploaded, relative to the folder
+    deleted: tuple[str, ...]  # paths in the repository that belong to an earlier model and are not in the folder
+    parent_commit: str | None  # the state that this was compared with; None if there is no repository yet
     token: str | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:

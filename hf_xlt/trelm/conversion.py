@@ -1,8 +1,8 @@
-"""From a BERT-like checkpoint to the configuration and weights of a TreLM model."""
+"""A BERT-like checkpoint as the configuration and weights of a TreLM model."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
@@ -41,90 +41,48 @@ _ENCODER = {
     r"encoder\.layer\.(\d+)\.output\.dense": r"layers.\1.output",
     r"encoder\.layer\.(\d+)\.output\.LayerNorm": r"layers.\1.output_norm",
 }
+_HEAD = ("head.dense", "head.norm", "decoder")
 _WHERE = ("cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code")
 SAME = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "classifier_dropout",
-    "layer_norm_eps",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "initializer_range",
-    "pad_token_id",
-    "bos_token_id",
-)
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
+    "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps", "max_position_embeddings",
+    "type_vocab_size", "initializer_range", "pad_token_id", "bos_token_id",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Body:
-    """How a model type differs from the others.
+    """How a model type differs from the others."""
 
-    Attributes:
-        prefix: Name of the encoder within a model with a head.
-        head: Name of each part of its masked LM head → its name here.
-        counts_tokens: Whether positions begin after the padding id and count tokens alone.
-        plain_head: Whether the head's activation is GELU whatever the layers' is.
-    """
-
-    prefix: str
-    head: Mapping[str, str] = field(repr=False)
-    counts_tokens: bool = False
-    plain_head: bool = True
+    prefix: str  # name of the encoder within a model with a head
+    head: tuple[str, str, str]  # names of the dense layer, the norm and the output weights of its masked LM head
+    counts_tokens: bool = False  # whether positions begin after the padding id and count tokens alone
+    plain_head: bool = True  # whether the head's activation is GELU whatever the layers' is
 
 
-_BERT = Body(
-    "bert",
-    {
-        "cls.predictions.transform.dense": "head.dense",
-        "cls.predictions.transform.LayerNorm": "head.norm",
-        "cls.predictions.decoder": "decoder",
-    },
-    plain_head=False,
-)
-_ROBERTA = Body(
-    "roberta",
-    {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm", "lm_head.decoder": "decoder"},
-    counts_tokens=True,
-)
-_ELECTRA = Body(
-    "electra",
-    {
-        "generator_predictions.dense": "head.dense",
-        "generator_predictions.LayerNorm": "head.norm",
-        "generator_lm_head": "decoder",
-    },
-)
-BODIES = {"bert": _BERT, "roberta": _ROBERTA, "xlm-roberta": _ROBERTA, "camembert": _ROBERTA, "electra": _ELECTRA}
+_TRANSFORM, _PREDICTIONS = "cls.predictions.transform", "generator_predictions"
+_ROBERTA = Body("roberta", ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder"), counts_tokens=True)
+BODIES = {
+    "bert": Body(
+        "bert", (f"{_TRANSFORM}.dense", f"{_TRANSFORM}.LayerNorm", "cls.predictions.decoder"), plain_head=False
+    ),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "electra": Body("electra", (f"{_PREDICTIONS}.dense", f"{_PREDICTIONS}.LayerNorm", "generator_lm_head")),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """A BERT-like checkpoint, read.
-
-    Attributes:
-        config: Its configuration.
-        weights: Its tensors by their names in TreLM; a head that the checkpoint lacks is left out.
-    """
+    """A BERT-like checkpoint, read: its configuration, and its tensors by their names in TreLM."""
 
     config: PreTrainedConfig
     weights: Mapping[str, Tensor]
 
     @classmethod
     def read(cls, checkpoint: str | PreTrainedModel, **kwargs: Any) -> "Encoder":
-        """Read a Hub id, a folder, or a model that is open.
-
-        Args:
-            checkpoint: A checkpoint of a model type in `BODIES`.
-            kwargs: For `from_pretrained`.
-
-        Raises:
-            ValueError: If the model is of another type or kind, or its encoder is incomplete.
-        """
+        """Read a Hub id, a folder, or a model that is open; a head that the checkpoint lacks is left out."""
         if isinstance(checkpoint, PreTrainedModel):
             body = _body(checkpoint.config)
             return cls(checkpoint.config, renamed(checkpoint.state_dict(), body))
@@ -184,7 +142,7 @@ def renamed(state: Mapping[str, Tensor], body: Body) -> dict[str, Tensor]:
     """The tensors that TreLM has too, under its names."""
     renames = {rf"{old}\.": f"trelm.{new}." for old, new in _ENCODER.items()}
     renames |= {r"(embeddings\.\w+_embeddings)\.": r"trelm.\1."}
-    renames |= {rf"{re.escape(old)}\.": f"{new}." for old, new in body.head.items()}
+    renames |= {rf"{re.escape(old)}\.": f"{new}." for old, new in zip(body.head, _HEAD, strict=True)}
     found = {}
     for name, tensor in state.items():
         name = name.removeprefix(f"{body.prefix}.")
@@ -195,11 +153,7 @@ def renamed(state: Mapping[str, Tensor], body: Body) -> dict[str, Tensor]:
 
 
 def middle(layers: int) -> int:
-    """The number of layers below a TRILayer that parts them into halves.
-
-    Raises:
-        ValueError: If there are no halves.
-    """
+    """The number of layers below a TRILayer that parts them into halves."""
     if layers < 2 or layers % 2:
         raise ValueError(
             f"The encoder has {layers} layers, which have no middle; expected an even number from 2 on. "
@@ -290,11 +244,7 @@ def convert(
 
 
 def fill(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
-    """Give a new model the weights that `convert` found; a head the source lacks stays as it is, and the log says so.
-
-    Raises:
-        ValueError: If they are not those of its encoder.
-    """
+    """Give a new model the weights that `convert` found; a head that the source lacks stays, and the log says so."""
     missing, unexpected = model.load_state_dict(weights, strict=False)
     model.tie_weights()
     headless = "head.dense.weight" not in weights

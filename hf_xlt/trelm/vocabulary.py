@@ -7,18 +7,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hf_xlt.checkpoint.settings import in_place_of, role_ids, token_ids
+from hf_xlt.trelm.configuration_trelm import VOCABULARY
 from hf_xlt.trelm.modeling_trelm import name_of
 
-Rows = Callable[[Tensor], Tensor]
-"""Makes the new vocabulary's table `(n, d)`, or bias `(n,)`, out of the source's."""
-
+Rows = Callable[[Tensor], Tensor]  # makes the new vocabulary's table `(n, d)`, or bias `(n,)`, out of the source's
 TABLE = "trelm.embeddings.word_embeddings.weight"
 OUTPUT = "decoder.weight"
-TENSORS = (TABLE, OUTPUT, "decoder.bias")
-"""The vocabulary-sized tensors; output weights that are tied are made once, as the table."""
-
-_SPECIAL = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
-_STAND_INS = {"bos": "cls", "cls": "bos", "eos": "sep", "sep": "eos"}
+TENSORS = (TABLE, OUTPUT, "decoder.bias")  # vocabulary-sized; output weights that are tied are made once, as the table
 
 
 def joint_vocabulary(
@@ -26,7 +22,7 @@ def joint_vocabulary(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """One vocabulary for all languages: its tensors, and its fields of the configuration."""
     made = {name: rows(tensor) for name, tensor in source.items()}
-    return made, {"vocab_size": len(made[TABLE]), **_ids_of(tokenizer)}
+    return made, _described(made[TABLE], tokenizer)
 
 
 def separate_vocabularies(
@@ -37,11 +33,7 @@ def separate_vocabularies(
     seed: int,
     default_language: str,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A vocabulary a language, the first one the source's: their tensors, and their fields of the configuration.
-
-    Raises:
-        ValueError: If a tokenizer has ids that there are no rows for.
-    """
+    """A vocabulary a language, the first one the source's: their tensors, and their fields of the configuration."""
     tensors: dict[str, Tensor] = {}
     described: dict[str, dict[str, int | None]] = {}
     for number, (language, tokenizer) in enumerate(zip(languages, tokenizers, strict=True)):
@@ -49,7 +41,7 @@ def separate_vocabularies(
         made = {name: make(tensor) if number else tensor for name, tensor in source.items()}
         _check_size(language, tokenizer, len(made[TABLE]))
         tensors |= {name_of(name, language): tensor for name, tensor in made.items()}
-        described[language] = {"vocab_size": len(made[TABLE]), **_ids_of(tokenizer)}
+        described[language] = _described(made[TABLE], tokenizer)
     default = described.pop(default_language, {})
     return tensors, {"separate_embeddings": True, "other_vocabularies": described, **default}
 
@@ -57,11 +49,7 @@ def separate_vocabularies(
 def check_tokenizers(
     languages: Sequence[str], tokenizers: Sequence[PreTrainedTokenizerBase], rows: Rows | None
 ) -> None:
-    """Refuse tokenizers that are not one a language, and rows that could be those of several.
-
-    Raises:
-        ValueError: If they are so.
-    """
+    """Refuse tokenizers that are not one a language, and rows that could be those of several."""
     if len(tokenizers) != len(languages):
         raise ValueError(
             f"There are {len(tokenizers)} tokenizers for {len(languages)} languages; expected one each. "
@@ -93,11 +81,11 @@ def rows_by_spelling(source: PreTrainedTokenizerBase, target: PreTrainedTokenize
     if old == new:
         return lambda matrix: matrix
     origin = {number: old[token] for token, number in new.items() if token in old}
-    before, after = _special_ids(source), _special_ids(target)
-    for role, number in after.items():
-        played_by = role if role in before else _STAND_INS.get(role)
-        if played_by in before:
-            origin[number] = before[played_by]
+    before = role_ids(source)
+    for role, number in role_ids(target).items():
+        known = in_place_of(before, role)
+        if number is not None and known is not None:
+            origin[number] = known
     size = max(new.values()) + 1
     to, of = torch.tensor(list(origin.items()), dtype=torch.int64).view(-1, 2).T
 
@@ -112,13 +100,6 @@ def rows_by_spelling(source: PreTrainedTokenizerBase, target: PreTrainedTokenize
     return rows
 
 
-def _ids_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
-    """The special ids that a configuration has, by their names there."""
-    special = _special_ids(tokenizer)
-    return {f"{role}_token_id": special.get(role) for role in _SPECIAL if role != "unk"}
-
-
-def _special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """Role → id, for the roles that the tokenizer has."""
-    ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in _SPECIAL}
-    return {role: number for role, number in ids.items() if number is not None}
+def _described(table: Tensor, tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """A vocabulary's fields of the configuration."""
+    return {"vocab_size": len(table)} | {name: token_ids(tokenizer)[name] for name in VOCABULARY[1:]}

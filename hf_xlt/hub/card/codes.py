@@ -33,15 +33,7 @@ LICENSES = (
 
 
 def check_language(code: str, where: str = "language") -> None:
-    """Refuse what is no code of a language: BCP 47, such as `de`, `yor`, `pt-BR`, `zh-Hans` or `deu_Latn`.
-
-    Args:
-        code: The code.
-        where: What messages call it.
-
-    Raises:
-        InputError: If it is none.
-    """
+    """Refuse what is no code of a language: BCP 47, such as `de`, `yor`, `pt-BR`, `zh-Hans` or `deu_Latn`."""
     if isinstance(code, str) and (code in SPECIAL or _is_tag(code)):
         return
     shown = shortened(code, _LONGEST) if isinstance(code, str) else code
@@ -68,15 +60,7 @@ def _is_tag(code: str) -> bool:
 
 
 def check_license(license: str, where: str = "license") -> None:
-    """Refuse what the Hub does not know as a license.
-
-    Args:
-        license: The identifier.
-        where: What messages call it.
-
-    Raises:
-        InputError: If it is none of `LICENSES`; the message names the nearest.
-    """
+    """Refuse what the Hub does not know as a license; the message names the nearest one."""
     if license in LICENSES:
         return
     shown = shortened(license, 60) if isinstance(license, str) else license

@@ -1,7 +1,4 @@
-"""The model card: how a model came about and what it can do, rendered from plain facts.
-
-A card never shows where something lies on this machine: a local folder or file goes by its last name alone.
-"""
+"""The model card: how a model came about and what it can do, rendered from plain facts."""
 
 from __future__ import annotations
 
