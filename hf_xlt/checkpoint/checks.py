@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from hf_xlt.checkpoint.layout import FLOATS
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 
+BLOCK = 2**20  # numbers looked at together
 _MOST_WITHOUT_ROW = 0.05  # share of a tokenizer's tokens; where more are beyond a table, it is another model's
 
 
@@ -54,9 +55,6 @@ def rows_of_ids(table: Tensor, size: int) -> Tensor:
     return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
 
 
-BLOCK = 2**20  # numbers looked at together
-
-
 def check_body(checkpoint: Checkpoint) -> None:
     """Refuse a body that holds NaN or infinity, or nothing but zeros, by the name of a tensor.
 
@@ -64,7 +62,10 @@ def check_body(checkpoint: Checkpoint) -> None:
     """
     zeros: list[str] = []
     has_values = False
-    for name, tensor in _body(checkpoint):
+    for name, stored in checkpoint.weights.tensors.items():
+        if stored.dtype not in FLOATS or name in checkpoint.layout.axes:
+            continue
+        tensor = checkpoint.weights.load(name)
         if not _is_finite(tensor):
             raise InputError(
                 f"{name} of {checkpoint.name} holds NaN or infinity",
@@ -82,13 +83,6 @@ def check_body(checkpoint: Checkpoint) -> None:
             expected="trained weights",
             hint="Download the checkpoint again, or choose another.",
         )
-
-
-def _body(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
-    for shard in checkpoint.weights.shards:
-        for name, stored in shard.tensors.items():
-            if stored.dtype in FLOATS and name not in checkpoint.layout.axes:
-                yield name, shard.load(name)
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -82,7 +82,12 @@ def carried_files(folder: Path) -> list[Path]:
     check_modules(folder)
     body = transformer_path(folder)
     places = dict.fromkeys([Path(), Path(body)])
-    carried = [path for place in places for path in _files(folder, place) if _matches(path.name, CARRIED)]
+    names = [(place, path) for place in places for path in sorted((folder / place).iterdir()) if path.is_file()]
+    carried = [
+        place / path.name
+        for place, path in names
+        if not path.name.startswith(".") and any(fnmatch(path.name.lower(), pattern) for pattern in CARRIED)
+    ]
     for whole in (*(path for path in modules(folder) if path not in ("", body)), str(Path(body, CUSTOM_GENERATION))):
         carried += sorted(
             path.relative_to(folder)
@@ -98,11 +103,3 @@ def left_behind(source: Path, output: Path) -> list[str]:
     entries = (path for place in places for path in sorted((source / place).iterdir()))
     gone = (path.relative_to(source) for path in entries if not (output / path.relative_to(source)).exists())
     return [f"{path}/" if (source / path).is_dir() else str(path) for path in gone if not path.name.startswith(".")]
-
-
-def _files(folder: Path, place: Path) -> list[Path]:
-    return [place / path.name for path in sorted((folder / place).iterdir()) if path.is_file()]
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return not name.startswith(".") and any(fnmatch(name.lower(), pattern) for pattern in patterns)

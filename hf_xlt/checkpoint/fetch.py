@@ -53,16 +53,11 @@ def local_folder(name_or_folder: str | Path) -> Path | None:
         raise InputError(
             f"{name_or_folder} is a file", expected="a model folder", hint="Give the folder that holds it."
         )
-    if _looks_local(str(name_or_folder)):
-        raise InputError(
-            f"{name_or_folder} does not exist",
-            hint="Check the path, or give a Hub id such as google-bert/bert-base-cased.",
-        )
+    name = str(name_or_folder)
+    if name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or split_revision(name)[0].count("/") > 1:
+        hint = "Check the path, or give a Hub id such as google-bert/bert-base-cased."
+        raise InputError(f"{name_or_folder} does not exist", hint=hint)
     return None
-
-
-def _looks_local(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or split_revision(name)[0].count("/") > 1
 
 
 def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
@@ -73,10 +68,8 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
         )
         return Path(folder)
     except GatedRepoError as error:
-        raise InputError(
-            f"{name} is gated on the Hub",
-            hint=f"Accept its terms at https://huggingface.co/{repository}, then log in with `hf auth login`.",
-        ) from error
+        hint = f"Accept its terms at https://huggingface.co/{repository}, then log in with `hf auth login`."
+        raise InputError(f"{name} is gated on the Hub", hint=hint) from error
     except HFValidationError as error:
         raise InputError(f"{name!r} is neither a folder here nor a valid Hub id", hint="Check the spelling.") from error
     except RevisionNotFoundError as error:
@@ -89,8 +82,5 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
     except (HfHubHTTPError, OSError) as error:
         raise InputError(
             f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})",
-            hint=(
-                "Check the spelling, log in with `hf auth login` if it is private, or, without a network, give a local"
-                " folder."
-            ),
+            hint="Check the spelling, log in with `hf auth login` if it is private, or give a local folder.",
         ) from error

@@ -28,6 +28,7 @@ DECODER = ModelKind("decoder", "clm", transformers.AutoModelForCausalLM)
 ENCODER_DECODER = ModelKind("encoder-decoder", "denoise", transformers.AutoModelForSeq2SeqLM)
 MULTIMODAL = ModelKind("multimodal", "clm", transformers.AutoModelForMultimodalLM)
 SPEECH = ModelKind("speech", "denoise", transformers.AutoModelForSpeechSeq2Seq)
+BRINGS_CODE = "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
 TRAINED = (ENCODER, DECODER, ENCODER_DECODER)
 KINDS = {kind.name: kind for kind in (*TRAINED, MULTIMODAL, SPEECH)}
 _AUTO_CLASSES = [value for name, value in vars(auto).items() if name.startswith("AutoModel")]
@@ -103,11 +104,12 @@ def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedMod
             return auto_class.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
     except Exception as error:  # whatever a constructor makes of values that do not fit each other
         reason = " ".join(str(error).split())
+        brings_code = getattr(config, "auto_map", None) and not trust_remote_code
         raise InputError(
             f"config.json describes a {name or config.model_type} that cannot be built "
             f"({type(error).__name__}: {reason})",
             value=name,
-            hint=_hint(config, trust_remote_code),
+            hint=BRINGS_CODE if brings_code else "Correct config.json, or download the checkpoint again.",
         ) from error
 
 
@@ -128,9 +130,3 @@ def _auto_class(config: PreTrainedConfig, name: str) -> Any:
             expected="a language model",
             hint="Set `architectures` in config.json to the class that the weights were saved from.",
         ) from error
-
-
-def _hint(config: PreTrainedConfig, trust_remote_code: bool) -> str:
-    if getattr(config, "auto_map", None) and not trust_remote_code:
-        return "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
-    return "Correct config.json, or download the checkpoint again."

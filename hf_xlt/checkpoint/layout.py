@@ -106,8 +106,11 @@ def _growing_axes(
     for owner, name, value in size_fields(changed):
         setattr(owner, name, value + 1)
     state, larger = model.state_dict(), skeleton(changed, trust_remote_code).state_dict()
-    found = ((name, _growing_axis(tensor, larger[name])) for name, tensor in state.items())
-    axes = {name: axis for name, axis in found if axis is not None}
+    axes: dict[str, int] = {}
+    for name, tensor in state.items():
+        grown = [axis for axis, size in enumerate(tensor.shape) if size != larger[name].shape[axis]]
+        if grown:
+            axes[name] = grown[0]
     sizes = sorted({state[name].shape[axis] for name, axis in axes.items()})
     if sizes != [rows]:
         raise InputError(
@@ -134,10 +137,6 @@ def _counted_from(model: PreTrainedModel) -> int | None:
     positions = (module for name, module in model.named_modules() if "position" in name.rpartition(".")[2])
     ids = (getattr(module, "padding_idx", None) for module in positions)
     return next((id_ for id_ in ids if isinstance(id_, int)), None)
-
-
-def _growing_axis(tensor: torch.Tensor, larger: torch.Tensor) -> int | None:
-    return next((axis for axis, size in enumerate(tensor.shape) if size != larger.shape[axis]), None)
 
 
 def _check_whole(found: Mapping[str, Place], growing: Mapping[str, int]) -> None:
@@ -191,13 +190,9 @@ def _check_layers(found: Mapping[str, Place], model: PreTrainedModel) -> None:
     wanted, held = ({layer for name in names for layer in LAYER.findall(name)[:1]} for names in (own, filled))
     stacks = {stack for stack, _ in held}
     if lacking := sorted((layer for layer in wanted - held if layer[0] in stacks), key=lambda layer: int(layer[1])):
-        stack, number = lacking[0]
-        raise InputError(
-            f"The weights hold no layer {stack}{number}, which config.json asks for",
-            value=f"{stack}{number}",
-            expected="all layers",
-            hint="Correct the number of layers there, or give a whole checkpoint.",
-        )
+        first, hint = "".join(lacking[0]), "Correct the number of layers there, or give a whole checkpoint."
+        problem = f"The weights hold no layer {first}, which config.json asks for"
+        raise InputError(problem, value=first, expected="all layers", hint=hint)
 
 
 def _check_unplaced(

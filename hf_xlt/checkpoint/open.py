@@ -16,7 +16,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from hf_xlt.arguments import checked, short
 from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
-from hf_xlt.checkpoint.kind import skeleton
+from hf_xlt.checkpoint.kind import BRINGS_CODE, skeleton
 from hf_xlt.checkpoint.layout import Layout, places
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
@@ -111,12 +111,8 @@ def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
         raise
     except Exception as error:  # whatever transformers makes of values that it did not expect
         reason = " ".join(str(error).split()).removesuffix(".")
-        code = "trust_remote_code" in reason and not trust_remote_code
-        hint = (
-            "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
-            if code
-            else "Correct it, or download the checkpoint again."
-        )
+        brings_code = "trust_remote_code" in reason and not trust_remote_code
+        hint = BRINGS_CODE if brings_code else "Correct it, or download the checkpoint again."
         raise InputError(f"{path} cannot be opened ({reason}).", path=path, hint=hint) from error
 
 

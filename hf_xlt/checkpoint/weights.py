@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 CHUNK = 2**24  # bytes between two steps of the progress bar
+CONVERT = (
+    "Pickled .bin weights can run code when opened, so they are neither read nor downloaded. Convert them with "
+    "https://huggingface.co/spaces/safetensors/convert, or, where you trust them, with AutoModel….from_pretrained(…) "
+    "and save_pretrained(…)."
+)
 
 Progress = Callable[[int], Any]
 
@@ -130,7 +135,9 @@ class Weights:
         if (folder / SINGLE_FILE).is_file():
             return cls((Shard.open(folder / SINGLE_FILE),))
         if not index.is_file():
-            raise _no_weights(folder)
+            pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
+            found = f"only {pickled}" if pickled else "no weights at all"
+            raise InputError(f"{folder} has no {SINGLE_FILE} or {INDEX_FILE}: {found} there", hint=CONVERT)
         try:
             weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             files = sorted(set(weight_map.values()))
@@ -216,16 +223,3 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
     import torch  # what only looks at a checkpoint does without
 
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def _no_weights(folder: Path) -> InputError:
-    pickled = sorted(path.name for path in folder.glob("*.bin"))
-    found = f"only {', '.join(pickled)}" if pickled else "no weights at all"
-    return InputError(
-        f"{folder} has no {SINGLE_FILE} or {INDEX_FILE}: {found} there",
-        hint=(
-            "Pickled .bin weights can run code when opened, so they are neither read nor downloaded. Convert them with"
-            " https://huggingface.co/spaces/safetensors/convert, or, where you trust them, with "
-            "AutoModel….from_pretrained(…) and save_pretrained(…)."
-        ),
-    )

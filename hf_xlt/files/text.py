@@ -66,8 +66,8 @@ def text_lines(path: str | Path) -> Iterator[str]:
     with opened(path) as file:
         for number, line in enumerate(file, start=1):
             if number == 1 and b"\r" in line.rstrip(b"\r\n") and not line.endswith(b"\n"):
-                hint = r"Convert it first, e.g. with `tr '\r' '\n'`."
-                raise fault(path, 1, "has carriage returns", expected="lines that end with a line feed", hint=hint)
+                what, hint = "has carriage returns and no line feed", r"Convert it first, e.g. with `tr '\r' '\n'`."
+                raise fault(path, 1, what, expected="lines that end with a line feed", hint=hint)
             yield _decoded(line, path, number).rstrip("\r\n")
 
 

@@ -20,6 +20,7 @@ from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
+from hf_xlt.files.text import json_settings
 from hf_xlt.hub.card import CARD, is_repo_id, without_paths
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
@@ -54,14 +55,9 @@ class Upload:
         return f"Upload({self.repo_id}: {len(self.files)} files, {len(self.deleted)} deleted)"
 
     def carry_out(self, *, private: bool | None = None, commit_message: str = "Upload model") -> str:
-        """Upload and delete, all in one commit: if it does not come about, the repository stays as it was.
+        """Upload and delete, all in one commit, and return the repository's URL; arguments as of `push`.
 
-        Args:
-            private: Whether a new repository is private; None for the account's default.
-            commit_message: Message of the commit; its description names what is deleted.
-
-        Returns:
-            The repository's URL.
+        If the commit does not come about, the repository stays as it was.
 
         Raises:
             UploadError: If the Hub cannot be reached, does not take it, or the repository has changed since.
@@ -79,11 +75,15 @@ class Upload:
             return str(repository)
 
     def _addition(self, path: str) -> CommitOperationAdd:
+        """A file as it is, but adapters name the repository, and a recipe nothing of this machine's places."""
+        file = self.folder / path
         if path == ADAPTERS:
-            return CommitOperationAdd(path, _adapters_of(self.folder, self.repo_id))
+            settings = json_settings(file) | {"base_model_name_or_path": self.repo_id}
+            return CommitOperationAdd(path, json.dumps(settings, indent=2).encode())
         if path == RECIPE:
-            return CommitOperationAdd(path, _public_recipe(self.folder))
-        return CommitOperationAdd(path, self.folder / path)
+            recipe = plain_yaml.load(file.read_text(encoding="utf-8"))
+            return CommitOperationAdd(path, plain_yaml.dump(without_paths(recipe)).encode())
+        return CommitOperationAdd(path, file)
 
 
 @checked
@@ -150,8 +150,9 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
             expected="a new or a private repository",
             hint="Make it private in its settings, choose another name, or leave out private.",
         )
-    stale = tuple(path for path in sorted(set(found) - set(files)) if _is_model_file(path))
-    return Upload(folder, whole_id, files, stale, there.sha, token)
+    gone = sorted(set(found) - set(files))
+    stale = [path for path in gone if any(fnmatchcase(PurePosixPath(path).name, kind) for kind in MODEL_FILES)]
+    return Upload(folder, whole_id, files, tuple(stale), there.sha, token)
 
 
 def _repository(api: HfApi, repo_id: str) -> ModelInfo | None:
@@ -180,27 +181,8 @@ def _upload_errors(folder: Path, repo_id: str, private: bool | None) -> Iterator
 
 def _public_files(folder: Path) -> tuple[str, ...]:
     """The folder's files, without hidden ones, which are a tool's or a person's own."""
-    paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    return tuple(path.as_posix() for path in paths if str(path) == HIDDEN_BUT_PUBLIC or not _is_hidden(path))
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _is_model_file(path: str) -> bool:
-    return any(fnmatchcase(PurePosixPath(path).name, pattern) for pattern in MODEL_FILES)
-
-
-def _adapters_of(folder: Path, repo_id: str) -> bytes:
-    """The settings of a folder's adapters, which name the repository as the model they belong to."""
-    settings = json.loads((folder / ADAPTERS).read_text(encoding="utf-8"))
-    return json.dumps(settings | {"base_model_name_or_path": repo_id}, indent=2).encode()
-
-
-def _public_recipe(folder: Path) -> bytes:
-    """A folder's recipe without where its files lie on this machine."""
-    return plain_yaml.dump(without_paths(plain_yaml.load((folder / RECIPE).read_text(encoding="utf-8")))).encode()
+    paths = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    return tuple(path for path in paths if path == HIDDEN_BUT_PUBLIC or "/." not in f"/{path}")
 
 
 def _check_folder(folder: Path) -> None:
@@ -227,12 +209,8 @@ def _check_folder(folder: Path) -> None:
 
 def _check_card(path: Path) -> None:
     if not path.is_file():
-        raise InputError(
-            f"{path.parent} has no model card {CARD}",
-            expected="one",
-            hint="Write it with hf_xlt.hub.card.write_card.",
-            path=path,
-        )
+        hint = "Write it with hf_xlt.hub.card.write_card."
+        raise InputError(f"{path.parent} has no model card {CARD}", expected="one", hint=hint, path=path)
     try:
         ModelCard.load(path)
     except (ValueError, yaml.YAMLError) as error:

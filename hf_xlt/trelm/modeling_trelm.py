@@ -99,15 +99,6 @@ class SeparateEmbedding(LanguageModules):
             words = torch.where(which[..., None], of_language, words)
         return words
 
-    def is_token(self, input_ids: Tensor, lang_ids: Tensor) -> Tensor:
-        """Bool `(b, s)`, false where an id is its language's padding."""
-        is_token = torch.ones_like(input_ids, dtype=torch.bool)
-        for number, language in enumerate(self.config.languages):
-            pad = self.config.vocabulary(language)["pad_token_id"]
-            if pad is not None:
-                is_token = is_token & ((lang_ids != number) | (input_ids != pad))
-        return is_token
-
 
 class SeparateDecoder(LanguageModules):
     """Output layer with weights and a bias for each language."""
@@ -163,6 +154,11 @@ def check_languages(lang_ids: Tensor, config: TreLMConfig) -> None:
         )
 
 
+def by_position(lang_ids: Tensor) -> Tensor:
+    """Language ids of texts `(b,)` as `(b, 1)`; those of tokens `(b, s)` as they are."""
+    return lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids
+
+
 class LanguageEmbedding(nn.Embedding):
     """One row a language. A class of its own, so that the models can start it at zero."""
 
@@ -193,37 +189,31 @@ class TreLMEmbeddings(nn.Module):
         self.projection = nn.Linear(width, config.hidden_size) if width != config.hidden_size else None
 
     def forward(
-        self,
-        words: Tensor,
-        position_ids: Tensor,
-        token_type_ids: Tensor | None = None,
-        lang_ids: Tensor | None = None,
+        self, words: Tensor, position_ids: Tensor, token_type_ids: Tensor | None = None, lang_ids: Tensor | None = None
     ) -> Tensor:
         """The input `(b, s, hidden_size)` of the first layer, of word embeddings `(b, s, embedding_size)`."""
-        if token_type_ids is None:
-            token_type_ids = torch.zeros_like(position_ids)
-        types, positions = self.token_type_embeddings(token_type_ids), self.position_embeddings(position_ids)
-        embedded = words + types + positions + self._languages(lang_ids, position_ids)
+        types = self.token_type_embeddings(torch.zeros_like(position_ids) if token_type_ids is None else token_type_ids)
+        embedded = words + types + self.position_embeddings(position_ids) + self._languages(lang_ids, position_ids)
         embedded = self.dropout(self.norm(embedded))
         return embedded if self.projection is None else self.projection(embedded)
 
     def words(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
-        """Word embeddings `(b, s, embedding_size)` of ids `(b, s)`, each language's from its own table if it has one.
-
-        Raises:
-            ValueError: If the model does not have a language, or a language with its own table not an id.
-        """
-        if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
+        """Word embeddings `(b, s, embedding_size)` of ids `(b, s)`, from each language's own table if it has one."""
+        if lang_ids is None or not self.config.separate_embeddings:
             return self.word_embeddings(input_ids)
         check_languages(lang_ids, self.config)
-        return self.word_embeddings(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+        return self.word_embeddings(input_ids, by_position(lang_ids))
 
     def is_token(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
         """Bool `(b, s)`, false where an id of `(b, s)` is the padding of its language's vocabulary."""
-        if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
-            pad = self.config.pad_token_id
-            return torch.ones_like(input_ids, dtype=torch.bool) if pad is None else input_ids != pad
-        return self.word_embeddings.is_token(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+        is_token = torch.ones_like(input_ids, dtype=torch.bool)
+        if lang_ids is None or not self.config.separate_embeddings:
+            return is_token if self.config.pad_token_id is None else input_ids != self.config.pad_token_id
+        for number, language in enumerate(self.config.languages):
+            pad = self.config.vocabulary(language)["pad_token_id"]
+            if pad is not None:
+                is_token = is_token & ((by_position(lang_ids) != number) | (input_ids != pad))
+        return is_token
 
     def target(self, position_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
         """What is added before the TRILayer: position and language, broadcast to `(b, t, hidden_size)`.
@@ -250,7 +240,7 @@ class TreLMEmbeddings(nn.Module):
         if lang_ids is None:
             lang_ids = position_ids.new_full((1,), self.config.language_id(str(self.config.default_language)))
         check_languages(lang_ids, self.config)
-        return self.language_embeddings(lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+        return self.language_embeddings(by_position(lang_ids))
 
 
 Spoken = Mapping[str, int]  # a batch's languages in the order of its texts, and how many each has if they are several
@@ -664,33 +654,20 @@ class TreLMModel(TreLMPreTrainedModel):
         states = self.embeddings(words, position_ids, token_type_ids, lang_ids)
         mask = create_bidirectional_mask(self.config, states, attention_mask)
         target_lang_ids = lang_ids if target_lang_ids is None else target_lang_ids
+        target_mask = target_attention_mask
         spoken = {"spoken": kwargs.pop("spoken", None)}  # of `in_language_order`
         for index, layer in enumerate(self.layers):
             if index == self.config.tri_layer_index:
-                target = (position_ids, target_lang_ids, alignment, target_attention_mask)
-                states, mask = self._to_target(states, mask, *target, **kwargs)
+                if alignment is not None:
+                    target_mask = torch.ones_like(alignment) if target_mask is None else target_mask
+                    position_ids = self.embeddings.position_ids(target_mask.bool())
+                if target_mask is not None:
+                    like = states.new_empty(*target_mask.shape, 1)
+                    mask = create_bidirectional_mask(self.config, like, target_mask)
+                added = self.embeddings.target(position_ids, target_lang_ids)
+                states = self.tri_layer(states, mask, added, alignment, **kwargs)  # type: ignore[misc]
             states = layer(states, mask, **kwargs | (spoken if isinstance(layer, LanguageLayer) else {}))
         return BaseModelOutput(last_hidden_state=states)
-
-    def _to_target(
-        self,
-        states: Tensor,
-        mask: Any,
-        position_ids: Tensor,
-        lang_ids: Tensor | None,
-        alignment: Tensor | None,
-        attention_mask: Tensor | None,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Any]:
-        """States `(b, t, hidden_size)` as the TRILayer leaves them, and the mask that rules from it upwards."""
-        if alignment is not None:
-            attention_mask = torch.ones_like(alignment) if attention_mask is None else attention_mask
-            position_ids = self.embeddings.position_ids(attention_mask.bool())
-        if attention_mask is not None:
-            like = states.new_empty(*attention_mask.shape, 1)
-            mask = create_bidirectional_mask(self.config, like, attention_mask)
-        embedded = self.embeddings.target(position_ids, lang_ids)
-        return self.tri_layer(states, mask, embedded, alignment, **kwargs), mask  # type: ignore[misc]
 
     def _check_target(self, alignment: Tensor | None, lang_ids: Tensor | None, attention_mask: Tensor | None) -> None:
         given = {"alignment": alignment, "target_lang_ids": lang_ids, "target_attention_mask": attention_mask}
@@ -923,7 +900,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         """The language of each of the states `(b, t)`, where it matters to the head."""
         if lang_ids is None or not self.config.separate_embeddings:
             return None
-        return (lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids).expand(states.shape[:2])
+        return by_position(lang_ids).expand(states.shape[:2])
 
     def _check_labels(self, labels: Tensor, states: Tensor, spoken: Tensor | None) -> None:
         if labels.shape != states.shape[:2]:

@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from hf_xlt.files.place import split_revision
 from hf_xlt.files.printable import one_line, printable
 from hf_xlt.hub.card.codes import public_code
-from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, CardTable, EvidenceFacts, ResultRow, RowCounts, Score, parsed
+from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, ResultRow, RowCounts, Score, parsed
 from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_name, without_paths
 
 # What Markdown, its tables, HTML inside it and formulas are made of; and what makes a link out of an address. An
@@ -105,11 +105,10 @@ def _held_out(facts: CardFacts) -> Iterable[Score]:
     own = next((row for row in facts.results if row.method == facts.method), None)
     if own is None or facts.corpus is None or not facts.corpus.name.strip():
         return
-    yield Score(TASKS[facts.kind], "bits_per_byte", own.bits_per_byte, "Held-out bits per byte", facts.corpus.name)
-    if own.loss is not None:
-        yield Score(TASKS[facts.kind], "loss", own.loss, "Held-out loss", facts.corpus.name)
-    if own.perplexity is not None:
-        yield Score(TASKS[facts.kind], "perplexity", own.perplexity, "Held-out perplexity", facts.corpus.name)
+    for metric in ("bits_per_byte", "loss", "perplexity"):
+        if (value := getattr(own, metric)) is not None:
+            name = f"Held-out {metric.replace('_', ' ')}"
+            yield Score(TASKS[facts.kind], metric, value, name, facts.corpus.name)
 
 
 def _eval_result(score: Score) -> EvalResult:
@@ -140,25 +139,11 @@ def installed_versions() -> dict[str, str]:
 
 def render_card(facts: CardFacts) -> ModelCard:
     """The model card of a set of facts; nothing is looked up on the Hub, and no fact is taken for markup."""
-    source = None if facts.base_model is None else public_name(facts.base_model)
-    prompt = next(iter(facts.continuations), None) if facts.kind == "decoder" else None
     content = _template().render(
         card_data=_metadata(facts).to_yaml(),
         facts=facts,
         kind=HEADS.get(facts.auto_class, KINDS[facts.kind]),
-        source=source,
-        helper=None if facts.helper is None else public_name(facts.helper),
-        corpus_name=None if facts.corpus is None else public_name(facts.corpus.name),
-        title=public_name(facts.title),
-        description=without_paths(facts.recipe_description),
-        snippet=_snippet(facts, prompt),
-        command=None if facts.command is None else public_command(facts.command),
-        recipe=None if facts.recipe is None else _public_yaml(facts.recipe),
-        origins=None if facts.rows is None else _origins(facts.rows),
-        evidence=[_evidence(piece) for piece in facts.evidence or ()],
-        health=_captioned(facts.health or ()),
-        retrieval=_captioned(facts.retrieval or ()),
-        pictures=[image(shown, name) for shown, name in (facts.pictures or {}).items()],
+        snippet=_snippet(facts),
         continuations=_continuations(facts),
         table=_table(facts.results),
     )
@@ -168,7 +153,9 @@ def render_card(facts: CardFacts) -> ModelCard:
 @cache
 def _template() -> Template:
     markdown = Environment(undefined=StrictUndefined)
-    markdown.filters |= {"plain": plain, "paragraph": paragraph, "code": code, "block": block}
+    markdown.filters |= {"plain": plain, "paragraph": paragraph, "code": code, "block": block, "image": image}
+    markdown.filters |= {"public": public_name, "public_command": public_command, "without_paths": without_paths}
+    markdown.filters |= {"public_yaml": _public_yaml, "origins": _origins}
     return markdown.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
@@ -201,8 +188,9 @@ def write_card(folder: str | Path, facts: CardFacts) -> Path:
     return path
 
 
-def _snippet(facts: CardFacts, prompt: str | None) -> str:
+def _snippet(facts: CardFacts) -> str:
     """Python that opens the model, and lets a decoder go on with a prompt."""
+    prompt = next(iter(facts.continuations), None) if facts.kind == "decoder" else None
     trusted = ", trust_remote_code=True" if facts.brings_code else ""
     lines = [
         f"from transformers import {facts.auto_class}, AutoTokenizer",
@@ -246,27 +234,12 @@ def _origins(rows: RowCounts) -> str:
     return ", ".join(f"{count:,} {origin}" for origin, count in counts.items() if count)
 
 
-def _evidence(piece: EvidenceFacts) -> str:
-    size = "" if piece.size is None else f" ({plain(piece.size)})"
-    return f"{plain(piece.kind)}, {code(public_name(piece.name))}{size}"
-
-
 def _continuations(facts: CardFacts) -> str:
     """Each prompt, and below it what each method's model wrote, a line each."""
     lines = []
     for prompt, texts in (facts.continuations or {}).items():
-        lines.append(f"{one_line(prompt)} …")
-        lines += [f"    {one_line(method)}: {one_line(text)}" for method, text in texts.items()]
+        lines += [f"{one_line(prompt)} …", *(f"    {one_line(who)}: {one_line(text)}" for who, text in texts.items())]
     return "\n".join(lines)
-
-
-def _captioned(tables: tuple[CardTable, ...]) -> list[tuple[str, list[list[str]]]]:
-    return [(table.caption, _cells(table)) for table in tables]
-
-
-def _cells(table: CardTable) -> list[list[str]]:
-    """Header and lines, their text safe in Markdown."""
-    return [list(map(plain, line)) for line in (table.header, *table.lines)]
 
 
 def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:
@@ -275,9 +248,9 @@ def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:
     columns = {
         "method": [row.method for row in results],
         "seeds": [str(row.seeds) for row in results],
-        "bits/byte at the start": [_cell(row.start_bits_per_byte, ".3f") for row in results],
-        "bits/byte": [_cell(row.bits_per_byte, ".3f") for row in results],
-        "loss": [_cell(row.loss, ".3f") for row in results],
+        "bits/byte at the start": [_cell(row.start_bits_per_byte) for row in results],
+        "bits/byte": [_cell(row.bits_per_byte) for row in results],
+        "loss": [_cell(row.loss) for row in results],
         "perplexity": [_cell(row.perplexity, ",.1f") for row in results],
         **{f"steps saved against {name}": [_saved_cell(row, name) for row in results] for name in baselines},
     }
@@ -285,7 +258,7 @@ def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:
     return [[plain(cell) or "–" for cell in line] for line in zip(*filled, strict=True)]
 
 
-def _cell(value: float | None, form: str) -> str:
+def _cell(value: float | None, form: str = ".3f") -> str:
     return "" if value is None else format(value, form)
 
 
