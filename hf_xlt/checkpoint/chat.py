@@ -1,11 +1,10 @@
 """Which chat template a model with a new tokenizer keeps: one whose special tokens the tokenizer has."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
@@ -29,7 +28,7 @@ class Chat:
     @classmethod
     def choose(
         cls, asked: str | None, tokenizer: PreTrainedTokenizerBase, former: PreTrainedTokenizerBase | None
-    ) -> Chat:
+    ) -> Self:
         """Choose between the tokenizer's own, the source's (`former`) and one in a file.
 
         `asked` is `tokenizer`, `source` or a file. By default it is the tokenizer's own; where there is none, those of

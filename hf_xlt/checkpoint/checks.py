@@ -1,7 +1,5 @@
 """Checks on the values of weights: the rows of a vocabulary-sized table, and the body beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """Which files of a checkpoint folder hold its language, and which are carried over to a new one."""
 
-from __future__ import annotations
-
 import json
 from fnmatch import fnmatch
 from pathlib import Path

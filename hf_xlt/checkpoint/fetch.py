@@ -1,7 +1,5 @@
 """Find the folder of a checkpoint: a local one, or a snapshot of a Hub repository without its pickled files."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -5,12 +5,10 @@ the code): with another id every token would stand elsewhere. So the padding tok
 from.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tokenizers import AddedToken
@@ -49,9 +47,7 @@ class FittedTokenizer:
     added: tuple[str, ...] = ()  # the tokens that were added, as they are spelled
 
     @classmethod
-    def of(
-        cls, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, add_missing_tokens: bool = False
-    ) -> FittedTokenizer:
+    def of(cls, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, add_missing_tokens: bool = False) -> Self:
         """Fit a tokenizer to the body of a checkpoint."""
         size = max(tokenizer.get_vocab().values()) + 1
         missing = missing_tokens(checkpoint, tokenizer)

@@ -1,7 +1,5 @@
 """Which language model a checkpoint is: the Auto class that opens it, and the model without storage for its weights."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 from typing import Any

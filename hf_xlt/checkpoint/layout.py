@@ -1,12 +1,11 @@
 """Which stored tensors of a checkpoint follow the size of its vocabulary, and which of a model each becomes."""
 
-from __future__ import annotations
-
 import copy
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -62,7 +61,7 @@ class Layout:
     @classmethod
     def of(
         cls, config: PreTrainedConfig, stored: Mapping[str, StoredTensor], *, trust_remote_code: bool = False
-    ) -> Layout:
+    ) -> Self:
         """Find them by building the model twice on the meta device, the second time with one token more.
 
         What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not. Stored

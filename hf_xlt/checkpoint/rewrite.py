@@ -1,7 +1,5 @@
 """Give a checkpoint another vocabulary: on disk without loading its body, or in memory."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

@@ -1,12 +1,10 @@
 """How a sentence-transformers folder says that it makes a sentence's vector."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hf_xlt.checkpoint.contents import modules, transformer_path
 from hf_xlt.errors import InputError
@@ -28,7 +26,7 @@ class SentenceModules:
     lowercase: bool = False  # whether sentences are lowered first
 
     @classmethod
-    def of(cls, folder: Path) -> SentenceModules | None:
+    def of(cls, folder: Path) -> Self | None:
         """Read a folder; None where sentence-transformers did not write it."""
         listed = modules(folder)
         if not listed:

@@ -1,11 +1,9 @@
 """Token counts and token ids in config.json and generation_config.json, for a new vocabulary."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, Self, TypeGuard
 
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -40,7 +38,7 @@ class SpecialIds:
         new: PreTrainedTokenizerBase,
         old: Iterable[Mapping[str, Any]],
         former: PreTrainedTokenizerBase | None = None,
-    ) -> SpecialIds:
+    ) -> Self:
         """Match old and new ids by role, and by spelling.
 
         `old` are settings that hold old ids as `bos_token_id` and so on, the most trusted first; the old tokenizer,
@@ -67,7 +65,7 @@ class SpecialIds:
         """
         role = _role_of(name)
         if role is None:
-            return None if held is None else self.moved.get(held, self.respelled.get(held))
+            return None if held is None else self.counterpart(held)
         if held is None:
             return self.roles[role]
         own, respelled = in_place_of(self.roles, role), self.respelled.get(held)
@@ -81,12 +79,16 @@ class SpecialIds:
         """
         role = _role_of(name)
         if role is None:
-            found = [self.moved.get(id_, self.respelled.get(id_)) for id_ in held]
+            found = list(map(self.counterpart, held))
         else:
             own, former = in_place_of(self.roles, role), self.old_roles.get(role)
             found = [own if id_ == former else self.respelled.get(id_) for id_ in held]
             found = found if own in found else [own, *found]
         return list(dict.fromkeys(new for new in found if new is not None))
+
+    def counterpart(self, id_: int) -> int | None:
+        """The new id for an old one, by role or else by spelling."""
+        return self.moved.get(id_, self.respelled.get(id_))
 
     def name(self, id_: int) -> str:
         """How a message calls an old id."""
@@ -179,48 +181,39 @@ def _implied(settings: Mapping[str, Any], defaults: object) -> dict[str, Any]:
 def _new_value(name: str, value: Any, ids: SpecialIds) -> tuple[Any, list[int]]:
     """What a setting becomes, and which old ids it loses; None where nothing of it is left."""
     if isinstance(value, Mapping) and name not in _PAIRS:
-        return _new_mapping(value, ids)
+        kept, gone = _survivors(value.items(), ids, 1)
+        return kept and dict(kept), gone
     if name in _PAIRS and value:
-        return _new_pairs(value, _PAIRS[name], ids)
+        return _survivors(value.items() if isinstance(value, Mapping) else value, ids, _PAIRS[name])
     if not _holds_ids(name):
         return value, []
     if isinstance(value, list | tuple) and value:
-        return _new_list(name, value, ids)
+        kept, gone = _survivors(value, ids)
+        return (ids.successors(name, value) or None) if all(map(_is_id, value)) else kept, gone
     if value is not None and not _is_id(value):
         return value, []
     new = ids.successor(name, value)
     return new, [value] if new is None and value is not None and value != _NO_TOKEN else []
 
 
-def _new_list(name: str, value: Iterable[Any], ids: SpecialIds) -> tuple[list[Any] | None, list[int]]:
-    held = list(value)
-    if all(map(_is_id, held)):
-        gone = [id_ for id_ in held if not ids.successors("", [id_])]
-        return ids.successors(name, held) or None, gone
-    found = [(entry, list(_ids_in(entry))) for entry in held]
-    gone = [id_ for _, inside in found for id_ in inside if not ids.successors("", [id_])]
-    return [_moved(entry, ids) for entry, inside in found if not {*inside}.intersection(gone)] or None, gone
-
-
-def _new_pairs(value: Any, half: int, ids: SpecialIds) -> tuple[list[Any] | None, list[int]]:
-    pairs = [list(pair) for pair in (value.items() if isinstance(value, Mapping) else value)]
-    gone = [id_ for pair in pairs for id_ in _ids_in(pair[half]) if not ids.successors("", [id_])]
-    kept = [pair for pair in pairs if not {*_ids_in(pair[half])}.intersection(gone)]
-    for pair in kept:
-        pair[half] = _moved(pair[half], ids)
+def _survivors(entries: Iterable[Any], ids: SpecialIds, half: int | None = None) -> tuple[list[Any] | None, list[int]]:
+    """Entries, or that half of each, whose ids all have a counterpart, with it; and the ids that have none."""
+    kept: list[Any] = []
+    gone: list[int] = []
+    for entry in entries:
+        part = entry if half is None else entry[half]
+        lost = [id_ for id_ in _ids_in(part) if ids.counterpart(id_) is None]
+        gone += lost
+        if not lost:
+            new = _moved(part, ids)
+            kept.append(new if half is None else [*entry[:half], new, *entry[half + 1 :]])
     return kept or None, gone
-
-
-def _new_mapping(value: Mapping[str, int], ids: SpecialIds) -> tuple[dict[str, int] | None, list[int]]:
-    found = {key: ids.successors("", [id_]) for key, id_ in value.items()}
-    gone = [value[key] for key, new in found.items() if not new]
-    return {key: new[0] for key, new in found.items() if new} or None, gone
 
 
 def _moved(entry: Any, ids: SpecialIds) -> Any:
     """An id, or a sequence of ids, all of which have a counterpart."""
     if _is_id(entry):
-        return ids.successors("", [entry])[0]
+        return ids.counterpart(entry)
     return [_moved(part, ids) for part in entry] if isinstance(entry, list | tuple) else entry
 
 

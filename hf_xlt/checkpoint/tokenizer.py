@@ -1,7 +1,5 @@
 """Open and save the tokenizer of a checkpoint, which may have no weights; nothing else in the package does."""
 
-from __future__ import annotations
-
 import json
 import re
 from importlib.util import find_spec

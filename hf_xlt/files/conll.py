@@ -1,7 +1,5 @@
 """Sentences of CoNLL files: CoNLL-U treebanks, and words with a tag in the last column."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a file or a folder holds, as one digest: the same for the same bytes, whatever it is called."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Files and folders that appear whole or not at all, and the refusal of places where they cannot."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """Whose files they are: what hf_xlt wrote may be replaced, what anybody else did may not."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator

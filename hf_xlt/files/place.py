@@ -1,12 +1,11 @@
 """What a name stands for: a file, columns and rows of a table, a repository on the Hub at a revision."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from hf_xlt.errors import InputError
 from hf_xlt.files.table import Table
@@ -70,12 +69,12 @@ class Place:
             )
 
     @classmethod
-    def at(cls, text: str | Path) -> Place:
+    def at(cls, text: str | Path) -> Self:
         """The file of that very name, if there is one; else as `parse` reads it."""
         return cls(str(text)) if os.path.isfile(text) else cls.parse(str(text))
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> Self:
         """`PATH`, `PATH:column,column` or `PATH:column,column@column=value`, e.g. `topics.tsv:de,topic@split=test`."""
         match = _PLACE.fullmatch(text)
         if match is None or (match["column"] and not match["columns"]):

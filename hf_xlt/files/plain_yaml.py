@@ -1,7 +1,5 @@
 """YAML as recipes mean it: `no` is Norwegian and `5e-4` a number, as in YAML 1.2."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

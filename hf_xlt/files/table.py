@@ -1,7 +1,5 @@
 """Tables as people have them: rows of cells, separated by tabs, bars or commas, or an object a line."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re
@@ -10,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hf_xlt.files.text import check_text, fault, json_lines, suffix_of, text_lines
 
@@ -35,7 +33,7 @@ class Table:
     keys: tuple[str, ...] = ()  # of objects, the keys of texts and numbers
 
     @classmethod
-    def of(cls, path: str | Path, separators: Sequence[str] = ("\t", "|||")) -> Table:
+    def of(cls, path: str | Path, separators: Sequence[str] = ("\t", "|||")) -> Self:
         """Find out how a file is written, from its name and its first lines.
 
         `.jsonl` has an object a line, `.csv` commas or semicolons; any other has the first of the separators that most

@@ -1,7 +1,5 @@
 """Objects of ours as single safetensors files: written whole or not at all, read if they are what was asked for."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path

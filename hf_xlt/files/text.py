@@ -1,7 +1,5 @@
 """Files of text: their bytes, whatever they are compressed with, their lines, and the JSON in them."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import json

@@ -1,7 +1,5 @@
 """Hub: upload a finished folder in one commit, so that a repository is the old model whole or the new one whole."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator

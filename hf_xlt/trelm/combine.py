@@ -1,7 +1,5 @@
 """Combine two models whose halves were trained apart (TreLM's fourth stage)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

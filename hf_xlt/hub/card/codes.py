@@ -1,7 +1,5 @@
 """Codes of languages and of licenses, as the Hub takes them in a card."""
 
-from __future__ import annotations
-
 import re
 from difflib import get_close_matches
 

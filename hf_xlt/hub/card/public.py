@@ -1,7 +1,5 @@
 """What may be told in public: names and commands without where things lie on this machine."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The model card: how a model came about and what it can do, rendered from plain facts."""
 
-from __future__ import annotations
-
 import json
 import math
 import platform
