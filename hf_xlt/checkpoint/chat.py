@@ -82,12 +82,9 @@ def _read(path: Path, tokenizer: PreTrainedTokenizerBase) -> str:
         template = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"The chat template {path} cannot be read ({reason})",
-            value=str(path),
-            expected=f"a Jinja file, or `{SOURCE}` or `{TOKENIZER}`",
-            path=path,
-        ) from error
+        problem = f"The chat template {path} cannot be read ({reason})"
+        expected = f"a Jinja file, or `{SOURCE}` or `{TOKENIZER}`"
+        raise InputError(problem, value=str(path), expected=expected, path=path) from error
     try:
         tokenizer.apply_chat_template(_QUESTION, chat_template=template, tokenize=False)
     except TemplateSyntaxError as error:

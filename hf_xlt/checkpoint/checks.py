@@ -36,10 +36,7 @@ def check_ids(size: int, rows: int, name: str) -> None:
 
 
 def tokens_without_row(vocab: Mapping[str, int], rows: int, name: str) -> tuple[str, ...]:
-    """The tokens of a checkpoint's tokenizer whose ids lie beyond its table, by id: nothing is known of them.
-
-    Gemma 3 has one of these, and so have tokenizers to which tokens were added without resizing the table.
-    """
+    """The tokens of a tokenizer whose ids lie beyond the table, by id, as Gemma 3 has one: nothing is known of them."""
     without = sorted((id_, token) for token, id_ in vocab.items() if id_ >= rows)
     if len(without) > _MOST_WITHOUT_ROW * len(vocab):
         check_ids(without[-1][0] + 1, rows, name)
@@ -54,10 +51,7 @@ def rows_of_ids(table: Tensor, size: int) -> Tensor:
 
 
 def check_body(checkpoint: Checkpoint) -> None:
-    """Refuse a body that holds NaN or infinity, or nothing but zeros, by the name of a tensor.
-
-    One tensor is in memory at a time, and of that the pages that are read.
-    """
+    """Refuse a body that holds NaN or infinity, or nothing but zeros; one tensor is in memory at a time."""
     zeros: list[str] = []
     has_values = False
     for name, stored in checkpoint.weights.tensors.items():
@@ -65,22 +59,16 @@ def check_body(checkpoint: Checkpoint) -> None:
             continue
         tensor = checkpoint.weights.load(name)
         if not _is_finite(tensor):
-            raise InputError(
-                f"{name} of {checkpoint.name} holds NaN or infinity",
-                value=name,
-                expected="finite weights",
-                hint="Repair the checkpoint, or choose another.",
-            )
+            problem = f"{name} of {checkpoint.name} holds NaN or infinity"
+            expected = "finite weights"
+            raise InputError(problem, value=name, expected=expected, hint="Repair the checkpoint, or choose another.")
         if not has_values and tensor.ndim > 1:
             has_values = bool(tensor.any())
             zeros.append(name)
     if zeros and not has_values:
-        raise InputError(
-            f"All {len(zeros)} matrices of the body of {checkpoint.name} are zero, {zeros[0]} first",
-            value=zeros[0],
-            expected="trained weights",
-            hint="Download the checkpoint again, or choose another.",
-        )
+        problem = f"All {len(zeros)} matrices of the body of {checkpoint.name} are zero, {zeros[0]} first"
+        hint = "Download the checkpoint again, or choose another."
+        raise InputError(problem, value=zeros[0], expected="trained weights", hint=hint)
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -56,13 +56,9 @@ def transformer_path(folder: Path) -> str:
 def check_modules(folder: Path) -> None:
     """Refuse a sentence-transformers model that no other vocabulary can be given to."""
     if bound := [kind for kind in modules(folder).values() if kind in OF_THE_VOCABULARY]:
-        raise InputError(
-            f"{folder} has a module {bound[0]}, which knows the words of its own vocabulary only",
-            value=bound[0],
-            expected="modules that serve any vocabulary",
-            hint="Choose another model.",
-            path=folder,
-        )
+        problem = f"{folder} has a module {bound[0]}, which knows the words of its own vocabulary only"
+        expected = "modules that serve any vocabulary"
+        raise InputError(problem, value=bound[0], expected=expected, hint="Choose another model.", path=folder)
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -74,8 +70,7 @@ def carried_files(folder: Path) -> list[Path]:
     """The files, relative to `folder`, that a model in another language keeps byte for byte.
 
     These are code, licenses, and settings that know nothing of a vocabulary; the folders of further
-    sentence-transformers modules and of custom generation are kept whole. All else is written anew, as the weights are,
-    or stays behind, as it may describe the old model or be a tokenizer that libraries would open before the new one.
+    sentence-transformers modules and of custom generation are kept whole. All else is written anew or stays behind.
     """
     check_modules(folder)
     body = transformer_path(folder)

@@ -71,14 +71,11 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
     except HFValidationError as error:
         raise InputError(f"{name!r} is neither a folder here nor a valid Hub id", hint="Check the spelling.") from error
     except RevisionNotFoundError as error:
-        raise InputError(
-            f"{repository} has no revision {revision!r}",
-            value=revision,
-            expected="a branch, a tag or a commit of it",
-            hint=f"See https://huggingface.co/{repository}/commits/main.",
-        ) from error
+        problem = f"{repository} has no revision {revision!r}"
+        hint = f"See https://huggingface.co/{repository}/commits/main."
+        raise InputError(problem, value=revision, expected="a branch, a tag or a commit of it", hint=hint) from error
     except (HfHubHTTPError, OSError) as error:
         raise InputError(
             f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})",
-            hint="Check the spelling, log in with `hf auth login` if it is private, or give a local folder.",
+            hint="Check the spelling, log in with `hf auth login`, or, without a network, give a local folder.",
         ) from error

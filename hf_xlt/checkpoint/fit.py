@@ -1,8 +1,7 @@
 """Fit a target tokenizer to a body: the tokens that the body cannot do without, the id that its padding must have.
 
-Some bodies count positions from the padding id (RoBERTa and its kin, M2M100, ProphetNet; in MPNet it is written into
-the code): with another id every token would stand elsewhere. So the padding token keeps the id that the body counts
-from.
+Some bodies count positions from the padding id (RoBERTa and its kin, M2M100, ProphetNet, MPNet): with another one every
+token would stand elsewhere.
 """
 
 import copy
@@ -93,10 +92,7 @@ class FittedTokenizer:
         return tuple(told)
 
     def rows(self, table: Tensor) -> Tensor:
-        """A table `(V, …)` with a row for each id of the tokenizer that was given, by the ids of this one.
-
-        Tokens that were added get zeros. A table with fewer rows is handed back as it is.
-        """
+        """Rows `(V, …)` of the tokenizer that was given, by the ids of this one; zeros for tokens that were added."""
         if not self.changed or len(table) < self.former_size:
             return table
         given = table[: self.former_size]
@@ -130,10 +126,7 @@ def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def check_opens(checkpoint: Checkpoint, own: PreTrainedTokenizerBase, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that transformers opens as another beside a model of the checkpoint's type.
-
-    Whatever a folder with a Qwen 2 holds, for one, is opened as Qwen's own kind of tokenizer.
-    """
+    """Refuse a tokenizer that transformers opens as another beside a model of this type, as it does beside a Qwen 2."""
     if type(tokenizer) is type(own):
         return
     runs_code = type(tokenizer)._auto_class is not None  # its own, which whoever opened it has allowed

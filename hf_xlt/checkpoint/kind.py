@@ -57,10 +57,7 @@ def _classes(auto_class: Any, config: PreTrainedConfig) -> tuple[str, ...]:
 
 
 def kind_of(config: PreTrainedConfig) -> ModelKind:
-    """The kind of language model a configuration describes.
-
-    BERT-like types, which can serve as both, count as encoders unless the checkpoint was saved as a causal model.
-    """
+    """The kind of a configuration's model; an encoder, where it can be a decoder too and was not saved as one."""
     model_type = config.model_type
     saved_as = " ".join(getattr(config, "architectures", None) or ())
     both_ways = getattr(config, "is_encoder_decoder", False)
@@ -87,10 +84,7 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
 
 
 def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:
-    """Build the model of a configuration on the meta device.
-
-    Where the configuration names no class, or one that transformers does not have, the Auto classes choose it.
-    """
+    """Build the model of a configuration on the meta device; the Auto classes choose one where it names none."""
     name = (config.architectures or [""])[0]
     native = getattr(transformers, name, None) if name else None
     is_native = isinstance(native, type) and issubclass(native, PreTrainedModel)
@@ -122,9 +116,6 @@ def _auto_class(config: PreTrainedConfig, name: str) -> Any:
     try:
         return kind_of(config).auto_class
     except InputError as error:
-        raise InputError(
-            f"Architecture {name or 'none'} of model type {config.model_type!r} is not known to transformers",
-            value=name,
-            expected="a language model",
-            hint="Set `architectures` in config.json to the class that the weights were saved from.",
-        ) from error
+        problem = f"Architecture {name or 'none'} of model type {config.model_type!r} is not known to transformers"
+        hint = "Set `architectures` in config.json to the class that the weights were saved from."
+        raise InputError(problem, value=name, expected="a language model", hint=hint) from error

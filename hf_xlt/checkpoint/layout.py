@@ -64,8 +64,7 @@ class Layout:
     ) -> Self:
         """Find them by building the model twice on the meta device, the second time with one token more.
 
-        What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not. Stored
-        names become the model's as transformers itself maps them on opening.
+        What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not.
         """
         model = skeleton(config, trust_remote_code)
         rows, input_names = _token_embeddings(model)
@@ -143,12 +142,9 @@ def _check_whole(found: Mapping[str, Place], growing: Mapping[str, int]) -> None
     for name, place in found.items():
         for made in place.made:
             if made in growing:
-                raise InputError(
-                    f"{name} is not the whole {made}: transformers converts it on opening",
-                    value=name,
-                    expected="vocabulary-sized tensors stored one by one",
-                    hint="This layout of weights is not supported.",
-                )
+                problem = f"{name} is not the whole {made}: transformers converts it on opening"
+                hint = "This layout of weights is not supported."
+                raise InputError(problem, value=name, expected="vocabulary-sized tensors stored one by one", hint=hint)
 
 
 def _check_stored(
@@ -161,11 +157,8 @@ def _check_stored(
         differs = given != expected if name in axes else math.prod(given) != math.prod(expected)
         if differs and not place.made and (name in axes or not packed):
             fields = "`vocab_size`" if name in axes else "the sizes"
-            raise InputError(
-                f"{name} is stored as {given}, but config.json asks for {expected}",
-                hint=f"Correct {fields} there, or give a whole checkpoint.",
-                value=given,
-            )
+            problem = f"{name} is stored as {given}, but config.json asks for {expected}"
+            raise InputError(problem, hint=f"Correct {fields} there, or give a whole checkpoint.", value=given)
         if name in axes and stored[name].dtype == "I64":
             raise InputError(
                 f"{name} says something of each token in whole numbers, such as where it is sent, and these cannot be "
@@ -174,12 +167,9 @@ def _check_stored(
                 hint="Choose a model without such a table.",
             )
         if name in axes and stored[name].dtype not in FLOATS:
-            raise InputError(
-                f"{name} is stored as {stored[name].dtype}",
-                expected=f"one of {', '.join(FLOATS)}",
-                hint="Give the checkpoint before quantization.",
-                value=stored[name].dtype,
-            )
+            problem = f"{name} is stored as {stored[name].dtype}"
+            hint = "Give the checkpoint before quantization."
+            raise InputError(problem, expected=f"one of {', '.join(FLOATS)}", hint=hint, value=stored[name].dtype)
 
 
 def _check_layers(found: Mapping[str, Place], model: PreTrainedModel) -> None:

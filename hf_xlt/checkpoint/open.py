@@ -45,20 +45,16 @@ class Checkpoint:
         """Open a local folder or a Hub id; a checkpoint that is open already is handed back.
 
         Raises:
-            InputError: If it cannot be had, keeps adapters beside its weights, has no configuration that transformers
-                reads, has its weights in `.bin` only or broken, or if its vocabulary-sized tensors cannot all be told
-                apart.
+            InputError: If it cannot be had, or its configuration, weights or vocabulary-sized tensors are not whole or
+                not of a kind that can be worked with.
         """
         if isinstance(name_or_folder, Checkpoint):
             return name_or_folder
         folder = fetch(name_or_folder)
         body = folder / transformer_path(folder)
         if (body / ADAPTERS).is_file():
-            raise InputError(
-                f"{folder} holds adapters ({ADAPTERS}), which would be lost",
-                expected="whole weights",
-                hint="Merge them first: PeftModel.merge_and_unload().",
-            )
+            problem = f"{folder} holds adapters ({ADAPTERS}), which would be lost"
+            raise InputError(problem, expected="whole weights", hint="Merge them first: PeftModel.merge_and_unload().")
         config = _config(body, trust_remote_code)
         weights = Weights.open(body)
         config = _with_stored_head(config, weights.tensors, trust_remote_code)
@@ -127,23 +123,16 @@ def _check_counts(settings: Any, path: Path) -> None:
             value = settings.get(name)
             for count in value if isinstance(value, list) else [value]:
                 if isinstance(count, int) and count < least:
-                    raise InputError(
-                        f"{name} is {count} in {path}",
-                        value=count,
-                        expected=f"a number from {least}",
-                        hint="Correct it, or download the checkpoint again.",
-                        path=path,
-                    )
+                    problem = f"{name} is {count} in {path}"
+                    hint = "Correct it, or download the checkpoint again."
+                    raise InputError(problem, value=count, expected=f"a number from {least}", hint=hint, path=path)
     for part in settings.values():
         if isinstance(part, dict):
             _check_counts(part, path)
 
 
 def _with_stored_head(config: PreTrainedConfig, stored: Iterable[str], trust_remote_code: bool) -> PreTrainedConfig:
-    """The configuration under which the stored head has its place.
-
-    DeBERTa has two heads, with names of their own; `legacy` chooses, and the published checkpoints leave it out.
-    """
+    """The configuration under which the stored head has its place: DeBERTa's `legacy` chooses between two names."""
     if not isinstance(getattr(config, "legacy", None), bool):
         return config
     other = copy.deepcopy(config)

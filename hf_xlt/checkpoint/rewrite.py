@@ -117,10 +117,7 @@ class TargetSettings:
 
 
 def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedTokenizerBase) -> TargetSettings:
-    """The files of settings for a table of `rows`.
-
-    Ids are the tokenizer's; where it extends the checkpoint's own with the same special tokens, they stay as they are.
-    """
+    """The files of settings for a table of `rows`; ids stay where the tokenizer extends the checkpoint's own."""
     check_padding(checkpoint, tokenizer)
     config, body = checkpoint.config, checkpoint.body
     generation = json_settings(path) if (path := body / "generation_config.json").is_file() else {}
@@ -254,11 +251,7 @@ def assemble(
     tokenizer: PreTrainedTokenizerBase,
     dtype: torch.dtype | None = None,
 ) -> PreTrainedModel:
-    """The language model of a checkpoint with its vocabulary-sized tensors transported, in memory.
-
-    Equal to what opens from the folder that `revocabulary` writes, which refuses the same weights; only, a checkpoint
-    without a language-modeling head gets a new one here.
-    """
+    """What `revocabulary` writes, in memory; a checkpoint without a language-modeling head gets a new one here."""
     check_tables(checkpoint, transport)
     check_body(checkpoint)
     axes = checkpoint.layout.axes

@@ -35,13 +35,9 @@ class SentenceModules:
         after = {path: kind for path, kind in listed.items() if path != body}
         settings = _settings(folder / "config_sentence_transformers.json")
         if (model_type := settings.get("model_type", SENTENCE_TRANSFORMER)) != SENTENCE_TRANSFORMER or not after:
-            raise InputError(
-                f"{folder} is a {model_type} of {', '.join(listed.values())}, which makes no vector of a sentence",
-                value=model_type,
-                expected=f"a {SENTENCE_TRANSFORMER} that pools its tokens",
-                hint="Choose another model.",
-                path=folder,
-            )
+            problem = f"{folder} is a {model_type} of {', '.join(listed.values())}, which makes no vector of a sentence"
+            expected = f"a {SENTENCE_TRANSFORMER} that pools its tokens"
+            raise InputError(problem, value=model_type, expected=expected, hint="Choose another model.", path=folder)
         for path in after:
             _check_weights(folder / path)
         names = settings.get("prompts") or {}
@@ -103,9 +99,6 @@ def _modes(settings: dict[str, Any]) -> tuple[str, ...]:
 def _check_weights(module: Path) -> None:
     pickled = [path.name for path in sorted(module.glob("*.bin"))]
     if pickled and not list(module.glob("*.safetensors")):
-        raise InputError(
-            f"{module / pickled[0]} is pickled, and a pickle runs code when it is opened",
-            expected="model.safetensors",
-            hint="If you trust the model, save it anew: SentenceTransformer(folder).save(new_folder).",
-            path=module,
-        )
+        problem = f"{module / pickled[0]} is pickled, and a pickle runs code when it is opened"
+        hint = "If you trust the model, save it anew: SentenceTransformer(folder).save(new_folder)."
+        raise InputError(problem, expected="model.safetensors", hint=hint, path=module)

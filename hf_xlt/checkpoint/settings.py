@@ -131,16 +131,11 @@ class Renumbered(NamedTuple):
 
 
 def renumbered(settings: Mapping[str, Any], defaults: object, ids: SpecialIds) -> Renumbered:
-    """Settings with the new tokenizer's token ids.
+    """Settings of config.json or generation_config.json with the new tokenizer's token ids.
 
     What held one id that has no counterpart holds None then, or −1 where the configuration wants a number. Of lists
-    and mappings that survives which has a counterpart; empty ones go. Keys unknown to us stay as they are.
-
-    Args:
-        settings: What config.json or generation_config.json holds.
-        defaults: The object that transformers makes of it: ids that it has are written even if the file leaves them to
-            the default, which is an id of the old vocabulary.
-        ids: The new ids.
+    and mappings that survives which has a counterpart; empty ones go. Keys unknown to us stay as they are. Ids that
+    `defaults`, the object that transformers makes of it, has and the file leaves out are written too.
     """
     result: dict[str, Any] = {}
     removed: dict[str, tuple[str, ...]] = {}

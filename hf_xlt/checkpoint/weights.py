@@ -93,10 +93,9 @@ class Shard:
         make: Callable[[str], Iterable[torch.Tensor]],
         progress: Progress,
     ) -> None:
-        """Write the file anew with the tensors of `shapes` replaced, part by part; all other bytes are copied.
+        """Write the file anew with the tensors of `shapes` replaced; all other bytes are copied.
 
-        `make` gives the parts of the new tensor of a name, in the order of its bytes and in the stored type;
-        `progress` is called with every number of bytes written.
+        `make` gives the parts of the new tensor of a name, in the order of its bytes and in the stored type.
         """
         header = self._header(shapes)
         encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -145,11 +144,8 @@ class Weights:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(
-                f"{index} is not an index of shards. Download or save it again.",
-                path=index,
-                expected="names of tensors and, for each, of a file",
-            ) from error
+            problem = f"{index} is not an index of shards. Download or save it again."
+            raise InputError(problem, path=index, expected="names of tensors and, for each, of a file") from error
         shards = {name: Shard.open(folder / name) for name in files}
         for tensor, name in weight_map.items():
             if tensor not in shards[name].tensors:
@@ -173,12 +169,8 @@ def _check_inside(files: Iterable[str], index: Path) -> None:
     for name in files:
         path = Path(name)
         if path.is_absolute() or ".." in path.parts:
-            raise InputError(
-                f"{index} names the shard {name!r}, which leads out of the folder",
-                hint="Do not use this model.",
-                value=name,
-                path=index,
-            )
+            problem = f"{index} names the shard {name!r}, which leads out of the folder"
+            raise InputError(problem, hint="Do not use this model.", value=name, path=index)
 
 
 def _check_once(shards: Mapping[str, Shard], index: Path) -> None:
@@ -186,12 +178,8 @@ def _check_once(shards: Mapping[str, Shard], index: Path) -> None:
     for file, shard in shards.items():
         for tensor in shard.tensors:
             if tensor in holder:
-                raise InputError(
-                    f"{tensor} is stored twice, in {holder[tensor]} and {file}",
-                    hint="Save the model again.",
-                    value=tensor,
-                    path=index,
-                )
+                problem = f"{tensor} is stored twice, in {holder[tensor]} and {file}"
+                raise InputError(problem, hint="Save the model again.", value=tensor, path=index)
             holder[tensor] = file
 
 

@@ -137,11 +137,7 @@ class TaggedSentence:
 
 
 def read_conll(path: str | Path) -> list[TaggedSentence]:
-    """Sentences of a CoNLL file, columns separated by tabs or spaces; `-DOCSTART-` lines end a sentence.
-
-    Raises:
-        InputError: If the file cannot be read or holds no sentence, or at the first line without a word and a tag.
-    """
+    """Sentences of a CoNLL file, columns separated by tabs or spaces; `-DOCSTART-` lines end a sentence."""
     sentences = []
     numbered = enumerate(text_lines(path), start=1)
     for within, group in groupby(numbered, key=lambda line: _of_a_sentence(line[1])):
@@ -163,10 +159,6 @@ def _cells(lines: Iterator[tuple[int, str]], path: str | Path) -> Iterator[tuple
         cells = line.split("\t") if "\t" in line else line.strip(" ").split(" ")
         word, tag = cells[0].strip(" "), cells[-1].strip(" ")
         if len(cells) < 2 or not word or not tag:
-            raise InputError(
-                f"{path}, line {number}: {line!r} lacks a word or a tag",
-                expected="both, with a tab or space",
-                path=path,
-                line=number,
-            )
+            problem = f"{path}, line {number}: {line!r} lacks a word or a tag"
+            raise InputError(problem, expected="both, with a tab or space", path=path, line=number)
         yield number, word, tag

@@ -15,8 +15,7 @@ _SECONDS_UNSEEN = 2  # a bar appears only for files that take longer to read
 def content_of(path: str | Path, *, ignoring: Path | None = None) -> str:
     """A digest of the bytes of a file, or of names and bytes of all files of a folder; empty where there is neither.
 
-    Every byte is read, once in a process as long as the file is not written to. Of a folder, hidden files and folders
-    and those of the folder `ignoring`, such as one for results, are left out.
+    Hidden files and folders do not count, nor those of `ignoring`. A file is read again only after it was written to.
     """
     path = Path(path).expanduser()
     if path.is_file():

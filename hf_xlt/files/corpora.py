@@ -57,11 +57,7 @@ def _hub_lines(name: str) -> Iterator[str]:
 
 
 def dataset_rows(what: str, builder: str, *, split: str = "train", **options: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a dataset of the Hub, streamed; names of classes stand in place of their numbers.
-
-    `builder` is the dataset, or a format such as `parquet`; `options` are what `load_dataset` takes besides. Messages
-    call it `what`.
-    """
+    """The rows of a dataset of the Hub, or of files in a format such as `parquet`, streamed; classes by name."""
     from datasets import load_dataset  # large, and most corpora are text
     from datasets.exceptions import DatasetsError
 
@@ -130,9 +126,6 @@ class Corpus:
     """A text corpus: a local file of a known format, or the `train` split of a Hub dataset.
 
     A dataset is named `id`, `id:config`, `id@revision` or `id@revision:config`.
-
-    Raises:
-        InputError: On construction, if a local path is missing, a folder, empty or of an unknown format.
     """
 
     name: str
@@ -194,12 +187,7 @@ class Corpus:
         return Corpus(f"{identifier}@{commit}{colon}{configuration}")
 
     def lines(self) -> Iterator[str]:
-        """The non-empty lines, stripped of surrounding white space, in order, streamed.
-
-        Raises:
-            InputError: At the first line that cannot be read: not UTF-8, not JSON, without a `text` column, or with
-                what is no text in it.
-        """
+        """The non-empty lines, stripped of surrounding white space, in order, streamed."""
         lines = READERS[suffix_of(self.path)](self.path) if self._is_format else _hub_lines(self.name)
         return (stripped for line in lines if (stripped := line.strip()))
 

@@ -41,10 +41,7 @@ def atomic_folder(output: str | Path, *, overwrite: bool = False, sources: Sourc
 
 @contextmanager
 def folder_in_place(output: str | Path, *, overwrite: bool = False, sources: Sources = ()) -> Iterator[Path]:
-    """The folder `output` itself to write into, for what must know its own place.
-
-    If the block raises, it is removed, and what it replaces comes back.
-    """
+    """The folder `output` itself to write into; if the block raises, it goes, and what it replaces comes back."""
     output, sources = absolute(output), tuple(sources)
     _recover(output)
     check_output(output, overwrite=overwrite, sources=sources)
@@ -98,8 +95,7 @@ def put_aside(output: Path) -> Iterator[None]:
 def check_output(output: str | Path, *, overwrite: bool = False, sources: Sources = ()) -> None:
     """Refuse a folder that cannot be made, before any work is done for it.
 
-    It may replace one that hf_xlt wrote with `overwrite` alone, and may not touch `sources`, files and folders that are
-    read; those that do not exist, such as ids on the Hub, do not count.
+    With `overwrite` it may replace one that hf_xlt wrote; it may not touch `sources`, what is read here.
     """
     output = absolute(output)
     check_apart(output, sources)
@@ -115,10 +111,7 @@ def check_file(
     ours: Callable[[Path], bool] = lambda path: True,
     sources: Sources = (),
 ) -> None:
-    """Refuse a file that cannot be written, before work starts.
-
-    It may replace one that is `ours` with `overwrite` alone, and may not touch `sources`.
-    """
+    """Refuse a file that cannot be made; with `overwrite` it may replace one that is `ours`, never touch `sources`."""
     file = absolute(path)
     check_apart(file, sources)
     if os.path.lexists(file):
@@ -145,12 +138,8 @@ def check_apart(output: Path, sources: Sources) -> None:
             continue
         read = _resolved(Path(source).expanduser())
         if place.is_relative_to(read) or read.is_relative_to(place):
-            raise InputError(
-                f"The output {output} overlaps with {source}, which is read",
-                value=str(output),
-                expected="a place apart from it",
-                path=output,
-            )
+            problem = f"The output {output} overlaps with {source}, which is read"
+            raise InputError(problem, value=str(output), expected="a place apart from it", path=output)
 
 
 def check_writable(output: Path) -> None:
@@ -237,10 +226,7 @@ def _resolved(path: Path) -> Path:
 
 
 def _ordinary_modes(folder: Path) -> None:
-    """Give all files and folders inside a folder the permissions that the umask gave the folder itself.
-
-    safetensors writes files that only their owner may read, and copies keep the permissions of what they are of.
-    """
+    """Give what is in a folder the folder's permissions; safetensors writes files that only their owner may read."""
     mode = folder.stat().st_mode & 0o777
     for path in folder.rglob("*"):
         if not path.is_symlink():

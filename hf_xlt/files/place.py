@@ -30,10 +30,7 @@ def file_of(place: str | Path) -> Path:
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
-    """A Hub id and the branch, tag or commit that `@` adds to it, None where there is none.
-
-    A file or folder here whose name has an `@` is taken as it is.
-    """
+    """A Hub id and the revision that `@` adds to it, or None; a file here may have an `@` in its name."""
     if os.path.exists(os.path.expanduser(name)):
         return name, None
     repository, at, revision = name.rpartition("@")
@@ -62,11 +59,8 @@ class Place:
 
     def __post_init__(self) -> None:
         if len(set(self.columns)) < len(self.columns):
-            raise InputError(
-                f"{self.path}:{','.join(self.columns)} names the same column twice; expected different ones.",
-                value=self.columns,
-                path=self.path,
-            )
+            problem = f"{self.path}:{','.join(self.columns)} names the same column twice; expected different ones."
+            raise InputError(problem, value=self.columns, path=self.path)
 
     @classmethod
     def at(cls, text: str | Path) -> Self:
@@ -106,11 +100,8 @@ class Place:
             if cells == [""]:
                 continue
             if len(cells) <= most:
-                raise InputError(
-                    f"{self.path}, line {number}: {len(cells)} cells, {most + 1} expected, with tabs.",
-                    path=self.path,
-                    line=number,
-                )
+                problem = f"{self.path}, line {number}: {len(cells)} cells, {most + 1} expected, with tabs."
+                raise InputError(problem, path=self.path, line=number)
             if filtered is None or cells[filtered] == self.value:
                 yield number, tuple(cells[i] for i in wanted)
 

@@ -22,10 +22,7 @@ Row = tuple[int, list[str]]  # a line's number, from 1, and its cells
 
 @dataclass(frozen=True)
 class Table:
-    """A file of rows.
-
-    Of objects, those inside, such as `translation`, count as parts of the whole.
-    """
+    """A file of rows; of objects, those inside, such as `translation`, count as parts of the whole."""
 
     path: Path
     separator: str  # between cells: a tab, `|||` (Moses, fast_align), `,` or `;`; or `JSON`, an object a line

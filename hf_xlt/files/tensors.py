@@ -29,10 +29,7 @@ def write_tensors(
 def read_tensors(
     path: str | Path, kind: str, content_format: str, writer: str
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and metadata that `write_tensors` wrote, if `format` of the metadata is `content_format`.
-
-    Messages call what it should hold `kind`, and what writes such files `writer`.
-    """
+    """Read what `write_tensors` wrote in that format; messages call it `kind`, and `writer` what writes it."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} is not a file; expected a {kind}. Write one with {writer}.")

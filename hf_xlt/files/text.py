@@ -56,10 +56,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def text_lines(path: str | Path) -> Iterator[str]:
-    r"""The lines of a UTF-8 text file, packed or not, without line ends.
-
-    Lines end with `\n` or `\r\n`, and with nothing else.
-    """
+    r"""The lines of a UTF-8 text file, packed or not, which end with `\n` or `\r\n` and nothing else."""
     path = Path(path)
     with opened(path) as file:
         for number, line in enumerate(file, start=1):
@@ -128,11 +125,8 @@ def _opener(path: Path, start: bytes) -> Callable[[Path], Any]:
         if compression.start.match(start):
             return compression.open
         if path.suffix.lower() == compression.suffix:
-            raise InputError(
-                f"{path} cannot be read: its name ends in {path.suffix}, but it is not whole {compression.name}",
-                hint="Download it again, or give it the name of what it is.",
-                path=path,
-            )
+            problem = f"{path} cannot be read: its name ends in {path.suffix}, but it is not whole {compression.name}"
+            raise InputError(problem, hint="Download it again, or give it the name of what it is.", path=path)
     for magic, name in _ARCHIVES.items():
         if start.startswith(magic):
             expected = f"a file as it is, or one of {', '.join(COMPRESSED)}"

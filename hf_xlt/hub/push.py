@@ -53,9 +53,7 @@ class Upload:
         return f"Upload({self.repo_id}: {len(self.files)} files, {len(self.deleted)} deleted)"
 
     def carry_out(self, *, private: bool | None = None, commit_message: str = "Upload model") -> str:
-        """Upload and delete, all in one commit, and return the repository's URL; arguments as of `push`.
-
-        If the commit does not come about, the repository stays as it was.
+        """Upload and delete, all in one commit, or leave the repository as it was; return its URL.
 
         Raises:
             UploadError: If the Hub cannot be reached, does not take it, or the repository has changed since.
@@ -106,11 +104,7 @@ def push(
         commit_message: Message of the commit.
 
     Returns:
-        The repository's URL.
-
-    Raises:
-        InputError: As `plan_upload` does.
-        UploadError: If the Hub cannot be reached or does not take it.
+        The repository's URL; raises as `plan_upload` and `Upload.carry_out` do.
     """
     upload = plan_upload(folder, repo_id, private=private, token=token)
     return upload.carry_out(private=private, commit_message=commit_message)
@@ -127,12 +121,9 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
     folder = Path(folder).expanduser()
     _check_folder(folder)
     if not is_repo_id(repo_id):
-        raise InputError(
-            f"{repo_id!r} is not a repository id",
-            value=repo_id,
-            expected="name or namespace/name",
-            hint="Give for instance me/gpt2-german.",
-        )
+        problem = f"{repo_id!r} is not a repository id"
+        expected = "name or namespace/name"
+        raise InputError(problem, value=repo_id, expected=expected, hint="Give for instance me/gpt2-german.")
     files = _public_files(folder)
     with _upload_errors(folder, repo_id, private):
         api = HfApi(token=token or True)
@@ -142,12 +133,9 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
     if there is None:
         return Upload(folder, whole_id, files, (), None, token)
     if private and there.private is False:
-        raise InputError(
-            f"{whole_id} exists and is public",
-            value=whole_id,
-            expected="a new or a private repository",
-            hint="Make it private in its settings, choose another name, or leave out private.",
-        )
+        problem = f"{whole_id} exists and is public"
+        hint = "Make it private in its settings, choose another name, or leave out private."
+        raise InputError(problem, value=whole_id, expected="a new or a private repository", hint=hint)
     gone = sorted(set(found) - set(files))
     stale = [path for path in gone if any(fnmatchcase(PurePosixPath(path).name, kind) for kind in MODEL_FILES)]
     return Upload(folder, whole_id, files, tuple(stale), there.sha, token)

@@ -12,13 +12,7 @@ State = Mapping[str, Tensor]
 
 @torch.no_grad()
 def combine_halves(model: TreLMPreTrainedModel, lower: State, upper: State) -> None:
-    """Give a model with a TRILayer the lower layers of one state, the upper ones of another, and the mean elsewhere.
-
-    Args:
-        model: Its weights are replaced.
-        lower: Weights of a model of the same shape, trained below the TRILayer.
-        upper: The same, trained from the TRILayer on.
-    """
+    """Give a model with a TRILayer the lower layers of one state, the upper ones of another, and the mean elsewhere."""
     halves = {"lower": lower, "upper": upper}
     given = {id(parameter): state for part, state in halves.items() for parameter in model.part(part)}
     kept = {name: given[id(parameter)][name] for name, parameter in model.named_parameters() if id(parameter) in given}

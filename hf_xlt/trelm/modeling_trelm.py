@@ -247,10 +247,7 @@ Spoken = Mapping[str, int]  # a batch's languages in the order of its texts, and
 
 
 def by_language(spoken: Spoken | None, run: Callable[..., Tensor], *states: Tensor) -> Tensor:
-    """What `run(language, *states)` makes of each language's texts `(b, …)`, which stand in the order of `spoken`.
-
-    Where all texts are of one language, or None tells them apart, nothing is copied.
-    """
+    """What `run(language, *states)` makes of each language's texts; where they are of one, nothing is copied."""
     if spoken is None or len(spoken) == 1:
         return run(next(iter(spoken or ()), None), *states)
     parts = zip(*(state.split(list(spoken.values())) for state in states), strict=True)
@@ -282,10 +279,7 @@ class TreLMAttention(nn.Module):
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, spoken: Spoken | None = None, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """`(b, s, width)` and, where the implementation has them, the weights `(b, heads, s, s)`.
-
-        The texts of all languages are attended to at once, whosever the projections are.
-        """
+        """`(b, s, width)`, all languages attended to at once, and the weights `(b, heads, s, s)` if there are any."""
 
         def projected(linear: nn.Module, states: Tensor) -> Tensor:
             return by_language(spoken, lambda language, part: own(linear, language)(part), states)
@@ -333,8 +327,7 @@ class TreLMLayer(GradientCheckpointingLayer):
 class TRILayer(nn.Module):
     """The layer between the halves: reorders to the target, tells it its language and positions, and transforms.
 
-    Beside an encoder layer of its own it holds `unaligned` `(width,)`, the learned vector of target positions without
-    a link.
+    `unaligned` `(width,)` is the learned vector of target positions without a link.
     """
 
     def __init__(self, config: TreLMConfig) -> None:

@@ -72,10 +72,9 @@ def _check_size(language: str, tokenizer: PreTrainedTokenizerBase, size: int) ->
 
 
 def rows_by_spelling(source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase, seed: int) -> Rows:
-    """Rows of tokens that the source has too, by spelling or, for special tokens, by role; the others are drawn.
+    """Rows of tokens that the source has too, by spelling or, for special tokens, by role or its stand-in.
 
-    Where the source lacks the role, bos and cls, eos and sep stand in for one another.
-    Draws are from N(mean, std) of each column of the source, seeded. Equal vocabularies keep every row as it is.
+    The others are drawn from N(mean, std) of each column of the source, seeded. Equal vocabularies keep every row.
     """
     old, new = source.get_vocab(), target.get_vocab()
     if old == new:

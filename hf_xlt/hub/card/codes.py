@@ -35,12 +35,9 @@ def check_language(code: str, where: str = "language") -> None:
     if isinstance(code, str) and (code in SPECIAL or _is_tag(code)):
         return
     shown = shortened(code, _LONGEST) if isinstance(code, str) else code
-    raise InputError(
-        f"{where} is {shown!r}",
-        value=code,
-        expected="a language code (BCP 47), such as de, yor, pt-BR or zh-Hans",
-        hint="Codes are listed at https://huggingface.co/languages; for a language of your own take x- and a name.",
-    )
+    expected = "a language code (BCP 47), such as de, yor, pt-BR or zh-Hans"
+    hint = "Codes are listed at https://huggingface.co/languages; for a language of your own take x- and a name."
+    raise InputError(f"{where} is {shown!r}", value=code, expected=expected, hint=hint)
 
 
 def public_code(code: str) -> str:
@@ -65,12 +62,9 @@ def check_license(license: str, where: str = "license") -> None:
     bare = {_bare(known): known for known in LICENSES}
     close = get_close_matches(_bare(str(license)[:100]), bare, n=1)
     listed = "They are listed at https://huggingface.co/docs/hub/repositories-licenses."
-    raise InputError(
-        f"{where} is {shown!r}",
-        value=license,
-        expected=f"an identifier of the Hub's, or {OTHER!r} for a license that it does not list",
-        hint=f"Did you mean {bare[close[0]]!r}?" if close else listed,
-    )
+    expected = f"an identifier of the Hub's, or {OTHER!r} for a license that it does not list"
+    hint = f"Did you mean {bare[close[0]]!r}?" if close else listed
+    raise InputError(f"{where} is {shown!r}", value=license, expected=expected, hint=hint)
 
 
 def _bare(license: str) -> str:

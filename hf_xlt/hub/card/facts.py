@@ -113,12 +113,7 @@ class Score:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Everything a model card tells; whatever is absent is left out of the card.
-
-    Raises:
-        InputError: If the title or command is not one line, the kind is unknown, a language or the license is none, a
-            picture is not a bare file name, or the recipe is not a YAML mapping.
-    """
+    """Everything a model card tells; whatever is absent is left out of the card."""
 
     title: str  # what the model is called: its Hub id, or its folder
     kind: str  # one of `KINDS`
@@ -168,24 +163,17 @@ class CardFacts:
         if self.license is not None:
             check_license(self.license, "The card's license")
         if self.license_name is not None and self.license != OTHER:
-            raise InputError(
-                f"The card's license is {self.license!r} and its license_name {self.license_name!r}",
-                value=self.license_name,
-                expected=f"a name with the license {OTHER!r} alone",
-                hint="Leave out the name.",
-            )
+            problem = f"The card's license is {self.license!r} and its license_name {self.license_name!r}"
+            expected = f"a name with the license {OTHER!r} alone"
+            raise InputError(problem, value=self.license_name, expected=expected, hint="Leave out the name.")
         if self.command is not None and len(self.command.splitlines()) != 1:
             raise InputError(
                 f"The command is {self.command!r}", expected="one line", hint="Join its words with shlex.join."
             )
         for shown, name in self.pictures.items():
             if Path(name).name != name:
-                raise InputError(
-                    f"The picture of {shown!r} is {name!r}",
-                    value=name,
-                    expected="a bare file name",
-                    hint="Save it beside the card.",
-                )
+                problem = f"The picture of {shown!r} is {name!r}"
+                raise InputError(problem, value=name, expected="a bare file name", hint="Save it beside the card.")
         if self.recipe is not None and not isinstance(parsed(self.recipe), dict):
             raise InputError(
                 f"The recipe is {self.recipe[:80]!r}", expected="a YAML mapping", hint="Pass the resolved recipe."
