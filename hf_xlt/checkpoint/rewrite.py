@@ -3,18 +3,16 @@
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import refused, require_type
 from hf_xlt.checkpoint.chat import Chat
@@ -157,22 +155,6 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
         copy_bytes(old, new, source.stat().st_size, progress)
 
 
-@contextmanager
-def _beside(jobs: Iterable[Callable[[], object]]) -> Iterator[None]:
-    """Do jobs in a thread beside the block, which meanwhile computes with one thread less."""
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        begun = [beside.submit(job) for job in jobs]
-        torch.set_num_threads(max(1, threads - 1))  # threads that wait for work take the jobs' time
-        try:
-            yield
-            for job in begun:
-                job.result()
-        finally:
-            torch.set_num_threads(threads)
-            beside.shutdown(cancel_futures=True)
-
-
 def _write_weights(
     checkpoint: Checkpoint,
     transport: Transport,
@@ -191,10 +173,19 @@ def _write_weights(
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)  # an index may name shards in folders of their own
     unchanged = {shard.path: targets[shard.path] for shard in checkpoint.weights.shards if shard not in changed}
-    copies = [partial(_copy, source, target, progress) for source, target in unchanged.items()]
-    with _beside([partial(check_body, checkpoint), *copies]):
-        for shard in changed:
-            shard.rewrite(targets[shard.path], shapes, make, progress)
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        jobs = [beside.submit(check_body, checkpoint)]
+        jobs += [beside.submit(_copy, source, target, progress) for source, target in unchanged.items()]
+        torch.set_num_threads(max(1, threads - 1))  # threads that wait for work take the jobs' time
+        try:
+            for shard in changed:
+                shard.rewrite(targets[shard.path], shapes, make, progress)
+            for job in jobs:
+                job.result()
+        finally:
+            torch.set_num_threads(threads)
+            beside.shutdown(cancel_futures=True)
     if checkpoint.weights.index is not None:
         _write_index(checkpoint.weights.index, shapes, checkpoint, folder)
 
@@ -246,33 +237,19 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def assemble(
-    checkpoint: Checkpoint,
-    transport: Transport,
-    tokenizer: PreTrainedTokenizerBase,
-    dtype: torch.dtype | None = None,
+    checkpoint: Checkpoint, transport: Transport, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype | None = None
 ) -> PreTrainedModel:
     """What `revocabulary` writes, in memory; a checkpoint without a language-modeling head gets a new one here."""
     check_tables(checkpoint, transport)
     check_body(checkpoint)
-    axes = checkpoint.layout.axes
-    state: dict[str, Tensor] = {
-        name: transported(checkpoint.weights.load(name), transport, axes[name])
-        if name in axes
-        else checkpoint.weights.load(name)
-        for name in checkpoint.weights.tensors
-    }
+    state: dict[str, Tensor] = {name: checkpoint.weights.load(name) for name in checkpoint.weights.tensors}
+    state |= {name: transported(state[name], transport, axis) for name, axis in checkpoint.layout.axes.items()}
     settings = target_settings(checkpoint, transport.target_size, tokenizer).files
     config = type(checkpoint.config).from_dict(settings["config.json"])
     stored = state[checkpoint.layout.input_name].dtype
-    model = _class_of(config, checkpoint.trust_remote_code).from_pretrained(
-        None, config=config, state_dict=state, dtype=dtype or stored
-    )
+    with torch.device("meta"):  # the class that an Auto class chooses, whose own `from_pretrained` wants a folder
+        chosen = type(kind_of(config).auto_class.from_config(config, trust_remote_code=checkpoint.trust_remote_code))
+    model = chosen.from_pretrained(None, config=config, state_dict=state, dtype=dtype or stored)
     if "generation_config.json" in settings:
         model.generation_config = GenerationConfig.from_dict(settings["generation_config.json"])
     return model
-
-
-def _class_of(config: PreTrainedConfig, trust_remote_code: bool) -> type[PreTrainedModel]:
-    """The class that the Auto class of a kind of model chooses; `from_pretrained` of the latter wants a folder."""
-    with torch.device("meta"):
-        return type(kind_of(config).auto_class.from_config(config, trust_remote_code=trust_remote_code))

@@ -90,11 +90,8 @@ def _brings_code(place: str, revision: str | None) -> bool:
 
 
 def _untrusted(name_or_folder: str | Path) -> InputError:
-    return InputError(
-        f"The tokenizer of {name_or_folder} brings its own code",
-        hint="If you trust it, allow it with --trust-remote-code (trust_remote_code=True in Python).",
-        path=name_or_folder,
-    )
+    hint = "If you trust it, allow it with --trust-remote-code (trust_remote_code=True in Python)."
+    return InputError(f"The tokenizer of {name_or_folder} brings its own code", hint=hint, path=name_or_folder)
 
 
 def _refused(name_or_folder: str | Path, folder: Path | None, error: Exception) -> InputError:
@@ -103,17 +100,10 @@ def _refused(name_or_folder: str | Path, folder: Path | None, error: Exception) 
         return _untrusted(name_or_folder)
     problem = f"The tokenizer of {name_or_folder} cannot be opened"
     if package := _missing_package(folder, error, reason):
-        return InputError(
-            f"{problem}: it needs the package {package}, which is not installed",
-            value=package,
-            hint=f"Install it with `pip install {package}`.",
-            path=name_or_folder,
-        )
-    return InputError(
-        f"{problem} ({reason[:SHOWN] or type(error).__name__}).",
-        hint="Download it or save it again.",
-        path=name_or_folder,
-    )
+        problem = f"{problem}: it needs the package {package}, which is not installed"
+        return InputError(problem, value=package, hint=f"Install it with `pip install {package}`.", path=name_or_folder)
+    problem = f"{problem} ({reason[:SHOWN] or type(error).__name__})."
+    return InputError(problem, hint="Download it or save it again.", path=name_or_folder)
 
 
 def _missing_package(folder: Path | None, error: Exception, reason: str) -> str | None:

@@ -139,13 +139,14 @@ class Weights:
             raise InputError(f"{folder} has no {SINGLE_FILE} or {INDEX_FILE}: {found} there", hint=CONVERT)
         try:
             weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            files = sorted(set(weight_map.values()))
-            _check_inside(files, index)
+            files = {name: Path(name) for name in sorted(set(weight_map.values()))}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            if isinstance(error, InputError):
-                raise
             problem = f"{index} is not an index of shards. Download or save it again."
             raise InputError(problem, path=index, expected="names of tensors and, for each, of a file") from error
+        for name, path in files.items():
+            if path.is_absolute() or ".." in path.parts:
+                problem = f"{index} names the shard {name!r}, which leads out of the folder"
+                raise InputError(problem, hint="Do not use this model.", value=name, path=index)
         shards = {name: Shard.open(folder / name) for name in files}
         for tensor, name in weight_map.items():
             if tensor not in shards[name].tensors:
@@ -165,14 +166,6 @@ class Weights:
         return next(shard for shard in self.shards if name in shard.tensors).load(name)
 
 
-def _check_inside(files: Iterable[str], index: Path) -> None:
-    for name in files:
-        path = Path(name)
-        if path.is_absolute() or ".." in path.parts:
-            problem = f"{index} names the shard {name!r}, which leads out of the folder"
-            raise InputError(problem, hint="Do not use this model.", value=name, path=index)
-
-
 def _check_once(shards: Mapping[str, Shard], index: Path) -> None:
     holder: dict[str, str] = {}
     for file, shard in shards.items():
@@ -185,9 +178,10 @@ def _check_once(shards: Mapping[str, Shard], index: Path) -> None:
 
 def copy_bytes(source: BinaryIO, target: BinaryIO, count: int, progress: Progress) -> None:
     """Copy the next `count` bytes in chunks, inside the kernel where it can."""
-    copy = _copy_in_kernel if sys.platform == "linux" else _copy_through_memory
     while count:
-        copied = copy(source, target, min(CHUNK, count))
+        size = min(CHUNK, count)
+        linux = sys.platform == "linux"
+        copied = _copy_in_kernel(source, target, size) if linux else target.write(source.read(size))
         if not copied:
             raise OSError(f"{source.name} ended {count} bytes too early.")
         progress(copied)
@@ -201,10 +195,6 @@ def _copy_in_kernel(source: BinaryIO, target: BinaryIO, count: int) -> int:
     source.seek(start + copied)
     target.seek(end + copied)
     return copied
-
-
-def _copy_through_memory(source: BinaryIO, target: BinaryIO, count: int) -> int:
-    return target.write(source.read(count))
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:

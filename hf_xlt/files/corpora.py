@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,10 @@ def dataset_rows(what: str, builder: str, *, split: str = "train", **options: An
 
     try:
         rows = load_dataset(builder, split=split, streaming=True, **options)
-        names = {column: _class_names(feature) for column, feature in (getattr(rows, "features", None) or {}).items()}
-        named = {column: found for column, found in names.items() if found}
+        named = {}
+        for column, feature in (getattr(rows, "features", None) or {}).items():
+            if names := getattr(getattr(feature, "feature", feature), "names", None):  # of classes, or lists of them
+                named[column] = names
         for row in rows:
             yield row | {column: _named(row[column], found) for column, found in named.items()}
     except (OSError, ValueError, DatasetsError) as error:
@@ -72,11 +74,6 @@ def dataset_rows(what: str, builder: str, *, split: str = "train", **options: An
         raise InputError(
             f"{what} cannot be read ({reason}). Give a file or a Hub dataset id with a `{split}` split."
         ) from error
-
-
-def _class_names(feature: Any) -> list[str] | None:
-    """The names of a column of classes, or of lists of them."""
-    return getattr(getattr(feature, "feature", feature), "names", None)
 
 
 def _named(value: Any, names: list[str]) -> Any:
@@ -103,21 +100,12 @@ def _no_text(row: Any, corpus: str | Path, number: int, unit: str) -> InputError
         hint = f"Take such {unit}s out, or give them text."
     else:
         found = ", ".join(row).encode("ascii", "backslashreplace").decode()
-    return InputError(
-        f"{corpus}, {unit} {number}: no text in column {TEXT_COLUMN!r}; found {found}",
-        hint=hint,
-        path=corpus,
-        line=number,
-    )
+    problem = f"{corpus}, {unit} {number}: no text in column {TEXT_COLUMN!r}; found {found}"
+    return InputError(problem, hint=hint, path=corpus, line=number)
 
 
-READERS: dict[str, Callable[[Path], Iterator[str]]] = {
-    ".txt": text_lines,
-    ".jsonl": _json_lines,
-    ".parquet": _parquet_lines,
-}
-PACKED = (".txt", ".jsonl")
-FORMATS = (*(suffix + packed for suffix in PACKED for packed in ("", *COMPRESSED)), ".parquet")
+READERS = {".txt": text_lines, ".jsonl": _json_lines, ".parquet": _parquet_lines}
+FORMATS = (*(suffix + packed for suffix in (".txt", ".jsonl") for packed in ("", *COMPRESSED)), ".parquet")
 
 
 @checked
@@ -129,9 +117,10 @@ class Corpus:
     """
 
     name: str
+    several: tuple[Corpus, ...] = field(default=(), repr=False)  # those that are read one after the other
 
     def __post_init__(self) -> None:
-        if not (self._is_format or self._looks_local or os.path.exists(self.path)):
+        if self.several or not (self._is_format or self._looks_local or os.path.exists(self.path)):
             return
         if not os.path.isfile(self.path):
             raise InputError(
@@ -149,7 +138,7 @@ class Corpus:
     def of(cls, names: str | Path | Sequence[str | Path]) -> Corpus:
         """The corpus of that name, or several read one after the other."""
         parts = tuple(cls(str(name)) for name in several(names, "corpus"))
-        return parts[0] if len(parts) == 1 else Corpora(", ".join(part.name for part in parts), parts)
+        return parts[0] if len(parts) == 1 else cls(", ".join(part.name for part in parts), parts)
 
     @property
     def path(self) -> Path:
@@ -159,7 +148,7 @@ class Corpus:
     @property
     def parts(self) -> tuple[Corpus, ...]:
         """What it is made of: itself, or the corpora that are read one after the other."""
-        return (self,)
+        return self.several or (self,)
 
     @property
     def _looks_local(self) -> bool:
@@ -188,27 +177,10 @@ class Corpus:
 
     def lines(self) -> Iterator[str]:
         """The non-empty lines, stripped of surrounding white space, in order, streamed."""
+        if self.several:
+            return chain.from_iterable(part.lines() for part in self.several)
         lines = READERS[suffix_of(self.path)](self.path) if self._is_format else _hub_lines(self.name)
         return (stripped for line in lines if (stripped := line.strip()))
-
-
-@dataclass(frozen=True)
-class Corpora(Corpus):
-    """Several corpora, read one after the other; `Corpus.of` makes them."""
-
-    several: tuple[Corpus, ...]
-
-    def __post_init__(self) -> None:
-        """Nothing to check: each part did."""
-
-    @property
-    def parts(self) -> tuple[Corpus, ...]:
-        """The corpora, in order."""
-        return self.several
-
-    def lines(self) -> Iterator[str]:
-        """The lines of all corpora, one after the other; see `Corpus.lines`."""
-        return chain.from_iterable(part.lines() for part in self.several)
 
 
 @checked

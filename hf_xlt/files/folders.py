@@ -105,11 +105,7 @@ def check_output(output: str | Path, *, overwrite: bool = False, sources: Source
 
 
 def check_file(
-    path: str | Path,
-    *,
-    overwrite: bool,
-    ours: Callable[[Path], bool] = lambda path: True,
-    sources: Sources = (),
+    path: str | Path, *, overwrite: bool, ours: Callable[[Path], bool] = lambda path: True, sources: Sources = ()
 ) -> None:
     """Refuse a file that cannot be made; with `overwrite` it may replace one that is `ours`, never touch `sources`."""
     file = absolute(path)

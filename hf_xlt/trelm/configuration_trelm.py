@@ -190,29 +190,25 @@ class TreLMConfig(PreTrainedConfig):
                 f"{self.default_language}. Give the vocab_size of each."
             )
         for language in self.languages:
-            self._validate_vocabulary(language)
-
-    def _validate_vocabulary(self, language: str) -> None:
-        vocabulary = self.vocabulary(language)
-        unknown = sorted(set(vocabulary) - set(VOCABULARY))
-        if unknown:
-            raise ValueError(
-                f"The vocabulary of {language!r} has the field {unknown[0]!r}; expected some of "
-                f"{', '.join(VOCABULARY)}. Leave it out."
-            )
-        size = vocabulary["vocab_size"] or 0
-        if size < 1:
-            raise ValueError(
-                f"vocab_size of {language!r} is {vocabulary['vocab_size']}; expected a number > 0. "
-                "Give the rows of its word embeddings."
-            )
-        for name in VOCABULARY[1:]:
-            number = vocabulary[name]
-            if number is not None and not 0 <= number < size:
+            vocabulary = self.vocabulary(language)
+            if unknown := sorted(set(vocabulary) - set(VOCABULARY)):
                 raise ValueError(
-                    f"{name} of {language!r} is {number}; expected from 0 to below its vocab_size, {size}, or None. "
-                    "Give the id that its own tokenizer has."
+                    f"The vocabulary of {language!r} has the field {unknown[0]!r}; expected some of "
+                    f"{', '.join(VOCABULARY)}. Leave it out."
                 )
+            size = vocabulary["vocab_size"] or 0
+            if size < 1:
+                raise ValueError(
+                    f"vocab_size of {language!r} is {vocabulary['vocab_size']}; expected a number > 0. "
+                    "Give the rows of its word embeddings."
+                )
+            for name in VOCABULARY[1:]:
+                number = vocabulary[name]
+                if number is not None and not 0 <= number < size:
+                    raise ValueError(
+                        f"{name} of {language!r} is {number}; expected from 0 to below its vocab_size, {size}, or "
+                        "None. Give the id that its own tokenizer has."
+                    )
 
     @property
     def own_layers(self) -> list[int]:

@@ -228,9 +228,7 @@ class TreLMEmbeddings(nn.Module):
         offset, length = self.config.position_offset, is_token.shape[1]
         longest = self.config.max_position_embeddings - offset
         if length > longest:
-            raise ValueError(
-                f"The input is {length} tokens long; expected at most {longest}. Truncate it when tokenizing."
-            )
+            raise ValueError(f"The input is {length} tokens long; expected at most {longest}. Truncate it first.")
         if not offset:
             return torch.arange(length, device=is_token.device)[None]
         return is_token.cumsum(1) * is_token + offset - 1
@@ -370,24 +368,17 @@ def reorder(hidden_states: Tensor, alignment: Tensor, unaligned: Tensor) -> Tens
     """
     batch, length, width = hidden_states.shape
     in_range = (alignment >= 0) & (alignment < length)
-    _check_links(alignment, length)
+    if alignment.is_cpu and not torch.compiler.is_compiling() and not (in_range | (alignment == -1)).all():
+        pair, position = (~in_range & (alignment != -1)).nonzero()[0].tolist()
+        raise ValueError(
+            f"alignment of pair {pair}, target position {position} is {alignment[pair, position]}; expected a source "
+            f"position below {length}, or -1 for none. Check that links and tokens come from the same texts."
+        )
     rows = alignment + length * torch.arange(batch, device=alignment.device)[:, None]
     nothing = batch * length  # the row after the states'; the one after that does not exist
     rows = torch.where(in_range, rows, torch.where(alignment == -1, nothing, nothing + 1))
     table = torch.cat([hidden_states.reshape(-1, width), unaligned.to(hidden_states.dtype)[None]])
     return table.index_select(0, rows.view(-1)).view(batch, -1, width)
-
-
-def _check_links(alignment: Tensor, length: int) -> None:
-    if not alignment.is_cpu or torch.compiler.is_compiling():
-        return
-    wrong = (alignment < -1) | (alignment >= length)
-    if wrong.any():
-        pair, position = wrong.nonzero()[0].tolist()
-        raise ValueError(
-            f"alignment of pair {pair}, target position {position} is {alignment[pair, position]}; expected a source "
-            f"position below {length}, or -1 for none. Check that links and tokens come from the same texts."
-        )
 
 
 class LanguageLayer(TreLMLayer):
@@ -631,13 +622,10 @@ class TreLMModel(TreLMPreTrainedModel):
             `last_hidden_state` `(b, t, hidden_size)`, and `hidden_states` and `attentions` if asked for.
 
         Raises:
-            ValueError: If inputs contradict each other, are too long, or name a language, a position or, with
-                separate embeddings, an id that is not there; if a text is of several languages where layers are not.
+            ValueError: If inputs contradict each other, are too long, or name what is not there.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError(
-                "Both or none of input_ids and inputs_embeds are given; expected one. Leave out the other."
-            )
+            raise ValueError("Both or none of input_ids and inputs_embeds are given; expected one. Give one alone.")
         self._check_target(alignment, target_lang_ids, target_attention_mask)
         words = self.embeddings.words(input_ids, lang_ids) if inputs_embeds is None else inputs_embeds  # type: ignore[arg-type]
         if position_ids is None:
@@ -664,10 +652,10 @@ class TreLMModel(TreLMPreTrainedModel):
 
     def _check_target(self, alignment: Tensor | None, lang_ids: Tensor | None, attention_mask: Tensor | None) -> None:
         given = {"alignment": alignment, "target_lang_ids": lang_ids, "target_attention_mask": attention_mask}
-        names = [name for name, value in given.items() if value is not None]
+        names = " and ".join(name for name, value in given.items() if value is not None)
         if names and self.tri_layer is None:
             raise ValueError(
-                f"{' and '.join(names)} given to a model without a TRILayer; expected none. "
+                f"{names} given to a model without a TRILayer; expected none. "
                 "Make the model with a tri_layer_index, or leave them out."
             )
         if alignment is not None and lang_ids is None:
@@ -870,8 +858,13 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         outputs = self.trelm(*inputs, alignment, target_lang_ids, target_attention_mask, **kwargs)
         states, loss = outputs.last_hidden_state, None
         spoken = self._languages(states, lang_ids if target_lang_ids is None else target_lang_ids)
-        if labels is not None:
-            self._check_labels(labels, states, spoken)
+        if labels is not None and labels.shape != states.shape[:2]:
+            raise ValueError(
+                f"labels are {tuple(labels.shape)} where the target is {tuple(states.shape[:2])}; "
+                "expected one label a target position. Pad labels with -100 to the longest target."
+            )
+        if labels is not None and self.config.separate_embeddings:
+            check_ids(labels, spoken, self.config)
         if return_logits is None:
             return_logits = self.config.return_logits
         if labels is not None and not return_logits:
@@ -894,15 +887,6 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         if lang_ids is None or not self.config.separate_embeddings:
             return None
         return by_position(lang_ids).expand(states.shape[:2])
-
-    def _check_labels(self, labels: Tensor, states: Tensor, spoken: Tensor | None) -> None:
-        if labels.shape != states.shape[:2]:
-            raise ValueError(
-                f"labels are {tuple(labels.shape)} where the target is {tuple(states.shape[:2])}; "
-                "expected one label a target position. Pad labels with -100 to the longest target."
-            )
-        if self.config.separate_embeddings:
-            check_ids(labels, spoken, self.config)
 
 
 class TreLMForSequenceClassification(TreLMPreTrainedModel):
@@ -971,9 +955,7 @@ class TreLMForTokenClassification(TreLMPreTrainedModel):
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, lang_ids)
         outputs = self.trelm(*inputs, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits, labels, self.config, **kwargs)
+        loss = None if labels is None else self.loss_function(logits, labels, self.config, **kwargs)
         return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
