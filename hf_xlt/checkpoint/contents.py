@@ -43,14 +43,11 @@ def modules(folder: Path) -> dict[str, str]:
 def transformer_path(folder: Path) -> str:
     """Where in the folder the transformer is: `""` for the folder itself."""
     found = modules(folder)
-    if not found:
-        return ""
-    for path, kind in found.items():
-        if kind == "Transformer":
-            return path
-    raise InputError(
-        f"{folder} has no Transformer among its modules ({', '.join(found.values())})", hint="Give one that has."
-    )
+    bodies = [path for path, kind in found.items() if kind == "Transformer"]
+    if found and not bodies:
+        problem = f"{folder} has no Transformer among its modules ({', '.join(found.values())})"
+        raise InputError(problem, hint="Give one that has.")
+    return bodies[0] if bodies else ""
 
 
 def check_modules(folder: Path) -> None:

@@ -16,11 +16,10 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import short
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
+from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, role_ids, special_tokens
 from hf_xlt.checkpoint.tokenizer import open_tokenizer, save_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.tokenizers.renumber import exchanged
-from hf_xlt.tokenizers.vocabulary import ROLES
 
 _START = "decoder_start_token_id"
 _SAMPLE = 500  # tokens of the text that tells whether a tokenizer opens as it was
@@ -49,9 +48,10 @@ class FittedTokenizer:
     def of(cls, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, add_missing_tokens: bool = False) -> Self:
         """Fit a tokenizer to the body of a checkpoint."""
         size = max(tokenizer.get_vocab().values()) + 1
-        missing = missing_tokens(checkpoint, tokenizer)
+        found = (_missing_pad(checkpoint, tokenizer), _missing_start(checkpoint, tokenizer))
+        missing = tuple(token for token in found if token is not None)
         if missing and not add_missing_tokens:
-            raise _refused(missing)
+            raise _refused(missing[0])
         whole = _with_tokens(tokenizer, missing)
         wanted, held = checkpoint.layout.counted_from, whole.pad_token_id
         added = tuple(token.token for token in missing)
@@ -105,12 +105,6 @@ class FittedTokenizer:
             return ids
         first, second = self.exchanged
         return torch.where(ids == first, second, torch.where(ids == second, first, ids))
-
-
-def missing_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> tuple[MissingToken, ...]:
-    """The tokens that a body cannot do without and a tokenizer lacks."""
-    found = (_missing_pad(checkpoint, tokenizer), _missing_start(checkpoint, tokenizer))
-    return tuple(token for token in found if token is not None)
 
 
 def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -167,7 +161,7 @@ def _missing_pad(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> 
 
 def _shares_pad(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the padding token is used for something else, such as the end of a text."""
-    others = (getattr(tokenizer, f"{role}_token_id") for role in ROLES if role != "pad")
+    others = [id_ for role, id_ in role_ids(tokenizer).items() if role != "pad"]
     return tokenizer.pad_token_id is not None and tokenizer.pad_token_id in others
 
 
@@ -182,7 +176,7 @@ def _missing_start(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -
     is_ordinary = start not in special_tokens(former).values()
     if is_pad or is_ordinary or keeps_ids(tokenizer, former) or ids.successor(_START, start) is not None:
         return None
-    role = next((role for role in ROLES if getattr(former, f"{role}_token_id") == start), None)
+    role = next((role for role, id_ in role_ids(former).items() if id_ == start), None)
     return MissingToken(role, str(former.convert_ids_to_tokens(start)), "the decoder starts with it")
 
 
@@ -197,8 +191,7 @@ def _with_tokens(tokenizer: PreTrainedTokenizerBase, tokens: tuple[MissingToken,
     return changed
 
 
-def _refused(missing: tuple[MissingToken, ...]) -> InputError:
-    first = missing[0]
+def _refused(first: MissingToken) -> InputError:
     called = f"token for {first.role}" if first.role is not None else f"token {first.token!r}"
     return InputError(
         f"The target tokenizer has no {called} of its own, but {first.reason}",

@@ -82,7 +82,9 @@ class Layout:
                 f"hold {', '.join(sorted(stored)[:3])} …",
                 hint="Check `architectures` in config.json, and that all weights are there.",
             )
-        return cls(rows, tables[0], axes, _counted_from(model))
+        positions = (module for name, module in model.named_modules() if "position" in name.rpartition(".")[2])
+        ids = (getattr(module, "padding_idx", None) for module in positions)  # set, or written into the code
+        return cls(rows, tables[0], axes, next((id_ for id_ in ids if isinstance(id_, int)), None))
 
 
 def size_fields(config: PreTrainedConfig) -> list[tuple[PreTrainedConfig, str, int]]:
@@ -128,13 +130,6 @@ def _token_embeddings(model: PreTrainedModel) -> tuple[int, list[str]]:
         raise InputError(f"{type(model).__name__} has no token embeddings", hint="Give a text model.") from error
     names = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
     return len(weight), names
-
-
-def _counted_from(model: PreTrainedModel) -> int | None:
-    """The padding id of the position embeddings: one that the configuration sets, or that is written into the code."""
-    positions = (module for name, module in model.named_modules() if "position" in name.rpartition(".")[2])
-    ids = (getattr(module, "padding_idx", None) for module in positions)
-    return next((id_ for id_ in ids if isinstance(id_, int)), None)
 
 
 def _check_whole(found: Mapping[str, Place], growing: Mapping[str, int]) -> None:

@@ -47,14 +47,8 @@ def revocabulary(
     tensor is copied byte for byte. The configuration follows the new tokenizer, which replaces the old one. Of
     the other files of the folder, code, licenses and settings are carried over (`carried_files`).
 
-    Args:
-        checkpoint: The source.
-        transport: Makes target rows out of source rows.
-        tokenizer: The target tokenizer.
-        output: The folder to write. It appears when it is complete.
-        overwrite: Whether an existing folder may be replaced.
-        chat_template: As `Chat.choose` takes it.
-        add: Called with the folder before it appears, to put further files there.
+    `output` appears when it is complete. `chat_template` is as `Chat.choose` takes it; `add` is called with the folder
+    before it appears, to put further files there.
 
     Raises:
         InputError: If transport, tokenizer and tables do not fit each other, source rows or the body are not finite,

@@ -34,9 +34,7 @@ def open_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or Hub id; one that is open already is handed back. No question is ever asked.
 
-    Args:
-        name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted.
-        trust_remote_code: Whether code that the tokenizer brings may run.
+    A Hub id has `@` and a revision where it is not the newest that is wanted.
 
     Raises:
         InputError: If there is none, it is broken or empty, it brings code that may not run, or it needs a package

@@ -35,9 +35,8 @@ def read_conllu(path: str | Path) -> list[Sentence]:
     Surface tokens of several words (`1-2`) and empty nodes (`8.1`) are checked and left out.
 
     Raises:
-        InputError: If the file cannot be read or holds no sentence, or, with the line's number: at a line without ten
-            columns, a word without form, an id out of order, a head that is no number or outside the sentence, a
-            cycle, and a sentence without exactly one root.
+        InputError: If the file cannot be read or holds no sentence; with its number at a line that is not valid, and
+            where heads make no tree with one root.
     """
     sentences: list[Sentence] = []
     block: list[str] = []

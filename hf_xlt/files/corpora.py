@@ -120,7 +120,9 @@ class Corpus:
     several: tuple[Corpus, ...] = field(default=(), repr=False)  # those that are read one after the other
 
     def __post_init__(self) -> None:
-        if self.several or not (self._is_format or self._looks_local or os.path.exists(self.path)):
+        identifier, _ = split_revision(self.name.partition(":")[0])
+        looks_local = self.name.startswith((".", "/", "~")) or identifier.count("/") > 1
+        if self.several or not (self._is_format or looks_local or os.path.exists(self.path)):
             return
         if not os.path.isfile(self.path):
             raise InputError(
@@ -149,11 +151,6 @@ class Corpus:
     def parts(self) -> tuple[Corpus, ...]:
         """What it is made of: itself, or the corpora that are read one after the other."""
         return self.several or (self,)
-
-    @property
-    def _looks_local(self) -> bool:
-        identifier, _ = split_revision(self.name.partition(":")[0])
-        return self.name.startswith((".", "/", "~")) or identifier.count("/") > 1
 
     @property
     def _is_format(self) -> bool:

@@ -128,11 +128,16 @@ def check_file(
 
 def check_apart(output: Path, sources: Sources) -> None:
     """Refuse an output that is, holds or lies in something that is read."""
-    place = _resolved(output)
+    place = output
+    with suppress(OSError, RuntimeError):  # links in a circle
+        place = output.resolve()
     for source in sources:
-        if source is None or not _exists(source):
+        if source is None:
             continue
-        read = _resolved(Path(source).expanduser())
+        try:
+            read = Path(source).expanduser().resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):  # nothing is there, as for an id on the Hub
+            continue
         if place.is_relative_to(read) or read.is_relative_to(place):
             problem = f"The output {output} overlaps with {source}, which is read"
             raise InputError(problem, value=str(output), expected="a place apart from it", path=output)
@@ -205,20 +210,6 @@ def _check_replaceable(output: Path, overwrite: bool) -> None:
             value=foreign,
             path=output,
         )
-
-
-def _exists(source: str | Path) -> bool:
-    try:
-        return Path(source).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
-        return False
-
-
-def _resolved(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # links in a circle
-        return path
 
 
 def _ordinary_modes(folder: Path) -> None:

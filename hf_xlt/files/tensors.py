@@ -22,7 +22,9 @@ def write_tensors(
     content_format = metadata.get("format")
     check_file(path, overwrite=overwrite, ours=lambda old: _format(old) == content_format)
     with whole_file(path) as unfinished:
-        save_file({name: _own(tensor) for name, tensor in tensors.items()}, unfinished, dict(metadata))
+        # Copies with their own memory: safetensors refuses tensors that share theirs.
+        own = {name: each.detach().cpu().clone(memory_format=torch.contiguous_format) for name, each in tensors.items()}
+        save_file(own, unfinished, dict(metadata))
     return path
 
 
@@ -61,8 +63,3 @@ def _format(path: Path) -> str | None:
             return (file.metadata() or {}).get("format")
     except (SafetensorError, OSError):
         return None
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """A copy with its own memory: safetensors refuses tensors that share theirs."""
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -164,13 +164,6 @@ def _where(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in _WHERE if name in given}
 
 
-def _copied_layer(weights: Mapping[str, Tensor], index: int | None) -> dict[str, Tensor]:
-    """The TRILayer's own layer: a copy of the one that follows."""
-    following = f"trelm.layers.{index}."
-    found = {name: tensor for name, tensor in weights.items() if name.startswith(following)}
-    return {name.replace(following, "trelm.tri_layer.layer."): tensor for name, tensor in found.items()}
-
-
 def _own_layers(weights: Mapping[str, Tensor], config: TreLMConfig) -> dict[str, Tensor]:
     """The weights, those of layers that each language has for itself once for each."""
     own = tuple(f"trelm.layers.{index}." for index in config.own_layers)
@@ -228,7 +221,10 @@ def convert(
     own = language_specific_layers if isinstance(language_specific_layers, int) else list(language_specific_layers)
     fields |= {"languages": list(languages), "default_language": default_language}
     config = source.to_config(**fields, tri_layer_index=index, language_specific_layers=own)
-    return config, _own_layers(weights | _copied_layer(weights, index), config) | vocabulary
+    following = f"trelm.layers.{index}."
+    above = {name: tensor for name, tensor in weights.items() if name.startswith(following)}
+    weights |= {name.replace(following, "trelm.tri_layer.layer."): tensor for name, tensor in above.items()}
+    return config, _own_layers(weights, config) | vocabulary
 
 
 def fill(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:

@@ -111,8 +111,8 @@ class SeparateDecoder(LanguageModules):
     def forward(self, states: Tensor, lang_ids: Tensor | None = None) -> Tensor:
         """Logits of states `(…, embedding_size)` over the vocabulary of each one's own language, `lang_ids` `(…)`.
 
-        With `lang_ids` they are as wide as the largest vocabulary of any language: after the end of a smaller one they
-        are the lowest number of their dtype, whose share of a softmax is zero.
+        With `lang_ids` they are as wide as the largest vocabulary; after the end of a smaller one they are the lowest
+        number of their dtype, whose share of a softmax is zero.
         """
         if lang_ids is None:
             return self.default(states)
@@ -164,11 +164,9 @@ class LanguageEmbedding(nn.Embedding):
 
 
 class TreLMEmbeddings(nn.Module):
-    """What goes into the first layer, and what is added to the states before the TRILayer.
+    """What goes into the first layer, and what is added to the states before the TRILayer, from the same tables.
 
-    Both use the same language and position tables, as in the paper. Language rows start at zero: an untrained model
-    with several languages computes what one without them does. Positions added before the TRILayer start as those of
-    the input; beside normalized states they are small.
+    Language rows start at zero: an untrained model with several languages computes what one without them does.
     """
 
     def __init__(self, config: TreLMConfig) -> None:
@@ -341,30 +339,21 @@ class TRILayer(nn.Module):
         alignment: Tensor | None,
         **kwargs: Any,
     ) -> Tensor:
-        """Source states `(b, s, width)` to target states `(b, t, width)`, under the target's mask.
-
-        `target_embeddings`, of the target's language and positions, are added; without an alignment states stay where
-        they are.
-        """
+        """Source states `(b, s, width)` to target states `(b, t, width)`, under the target's mask."""
         if alignment is not None:
             hidden_states = reorder(hidden_states, alignment, self.unaligned)
         return self.layer(hidden_states + target_embeddings, attention_mask, **kwargs)
 
 
 def reorder(hidden_states: Tensor, alignment: Tensor, unaligned: Tensor) -> Tensor:
-    """Source states in the order and length of the target, by one gather over the rows of the whole batch.
+    """Source states `(b, s, width)` in the order and length of the target, `(b, t, width)`, by one gather.
 
-    Args:
-        hidden_states: `(b, s, width)`.
-        alignment: int64 `(b, t)`: for each target position its source position, or -1 for none.
-        unaligned: `(width,)`, what positions with -1 take.
-
-    Returns:
-        `(b, t, width)`.
+    `alignment` `(b, t)` is int64: for each target position its source position, or -1 for none, where `unaligned`
+    `(width,)` is taken.
 
     Raises:
-        ValueError: If an entry is below -1 or not below s. On an accelerator, where looking would make the host wait,
-            and in compiled code, such an entry makes the gather itself fail: it never reads a neighbor's states.
+        ValueError: If an entry is below -1 or not below s. On an accelerator and in compiled code, such an entry makes
+            the gather itself fail: it never reads a neighbor's states.
     """
     batch, length, width = hidden_states.shape
     in_range = (alignment >= 0) & (alignment < length)
@@ -399,9 +388,8 @@ class LanguageLayer(TreLMLayer):
 def in_language_order(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Let a model with layers of each language's own see the texts of one language side by side.
 
-    Where a batch mixes languages, every input is put in the order of `lang_ids` once, and every output back into the
-    order the texts came in. What each language has of the batch is handed to `forward` as `spoken`. For that the host
-    has to know the languages: on an accelerator it waits for them once a forward, and compiled code breaks its graph.
+    Where a batch mixes languages, inputs are put in the order of `lang_ids` and outputs back; `spoken` tells `forward`
+    how many texts each language has. For that the host waits for the ids, and compiled code breaks its graph.
     """
     names = list(inspect.signature(forward).parameters)[1:]
 
@@ -487,12 +475,11 @@ class TreLMPreTrainedModel(PreTrainedModel):
         """Every parameter once, by the part it belongs to.
 
         With a TRILayer the parts are `embeddings`, `lower` (layers below it), `tri_layer`, `upper` (layers above it)
-        and `head`; without one `embeddings`, `layers` and `head`. Output weights tied to the word embeddings belong
-        to `embeddings`. `head` is empty in a model without one.
+        and `head`; without one `embeddings`, `layers` and `head`. Tied output weights belong to `embeddings`.
 
-        Where each language has its own embeddings there is also `embeddings.<language>`: its word embeddings, output
-        weights and output bias. Where each has layers of its own there is `layers.<language>`, or `lower.<language>`
-        with a TRILayer. `embeddings`, `layers` and `lower` then hold what is left of them, which all languages share.
+        Where each language has its own embeddings there is also `embeddings.<language>`, with its output weights and
+        bias, and where it has layers of its own `layers.<language>`, or `lower.<language>` with a TRILayer. The parts
+        without a language then hold what all languages share.
         """
         parts: dict[str, list[nn.Parameter]] = {}
         for name, stack in self.base_model.stacks().items():  # type: ignore[operator]
@@ -547,8 +534,7 @@ def _without(parameters: Iterable[nn.Parameter], parts: Mapping[str, list[nn.Par
 class TreLMModel(TreLMPreTrainedModel):
     """The encoder, which returns the states of its last layer.
 
-    `output_hidden_states` gives one more than an encoder without a TRILayer: from the TRILayer's own onwards, states
-    are in the target's order.
+    `output_hidden_states` also gives the TRILayer's own; from there on, states are in the target's order.
     """
 
     def __init__(self, config: TreLMConfig) -> None:
@@ -799,12 +785,10 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         return model.eval()
 
     def export(self, language: str) -> PreTrainedModel:
-        """A stock model of one language, such as `BertForMaskedLM`: no code of its own, nothing shared.
+        """A stock model of one language, such as `BertForMaskedLM`, whose logits are this model's for texts in it.
 
-        It has the language's word embeddings, layers, output bias and special ids, and its logits are this model's for
-        texts of that language. The language's embedding is part of every position, so it goes into the token types.
-        Where a source that counts tokens (RoBERTa and its kin) had another padding id, positions move to where the
-        stock model looks for them.
+        The language's embedding, part of every position, goes into the token types. Where a source that counts tokens
+        (RoBERTa and its kin) had another padding id, positions move to where the stock model looks for them.
 
         Raises:
             ImportError: Where hf_xlt is not installed.
@@ -849,15 +833,15 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
 
         `labels` are the target's tokens, int64 `(b, t)`, -100 where none is asked for; without them, or where
         `return_logits` (None for what the configuration says) asks, there are `logits` `(b, t, vocab_size)`.
-
-        With separate embeddings, predictions are over the vocabulary of the target's language, that of
-        `target_lang_ids` or else `lang_ids`, and a batch may hold texts of several. With language ids given, logits
-        are as wide as the largest vocabulary of any language, see `SeparateDecoder.forward`.
+        With separate embeddings, each prediction is over the vocabulary of its language, `target_lang_ids` or else
+        `lang_ids`, see `SeparateDecoder.forward`.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, lang_ids)
         outputs = self.trelm(*inputs, alignment, target_lang_ids, target_attention_mask, **kwargs)
         states, loss = outputs.last_hidden_state, None
-        spoken = self._languages(states, lang_ids if target_lang_ids is None else target_lang_ids)
+        spoken = lang_ids if target_lang_ids is None else target_lang_ids
+        if spoken is not None:  # to the head it matters only where each language has its own output weights
+            spoken = by_position(spoken).expand(states.shape[:2]) if self.config.separate_embeddings else None
         if labels is not None and labels.shape != states.shape[:2]:
             raise ValueError(
                 f"labels are {tuple(labels.shape)} where the target is {tuple(states.shape[:2])}; "
@@ -881,12 +865,6 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-
-    def _languages(self, states: Tensor, lang_ids: Tensor | None) -> Tensor | None:
-        """The language of each of the states `(b, t)`, where it matters to the head."""
-        if lang_ids is None or not self.config.separate_embeddings:
-            return None
-        return by_position(lang_ids).expand(states.shape[:2])
 
 
 class TreLMForSequenceClassification(TreLMPreTrainedModel):
@@ -1000,10 +978,6 @@ class TreLMForQuestionAnswering(TreLMPreTrainedModel):
 
 
 __all__ = [
-    "TreLMForMaskedLM",
-    "TreLMForQuestionAnswering",
-    "TreLMForSequenceClassification",
-    "TreLMForTokenClassification",
-    "TreLMModel",
-    "TreLMPreTrainedModel",
-]
+    "TreLMForMaskedLM", "TreLMForQuestionAnswering", "TreLMForSequenceClassification", "TreLMForTokenClassification",
+    "TreLMModel", "TreLMPreTrainedModel",
+]  # fmt: skip

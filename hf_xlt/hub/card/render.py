@@ -5,6 +5,7 @@ import math
 import platform
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -128,10 +129,8 @@ def installed_versions() -> dict[str, str]:
     """Library → version of what makes a model here, Python included; what is not installed is left out."""
     versions = {"python": platform.python_version()}
     for library in LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[library] = version(library)
-        except PackageNotFoundError:
-            continue
     return versions
 
 
@@ -163,6 +162,8 @@ def _metadata(facts: CardFacts) -> ModelCardData:
     on_hub = base_model is not None and not is_local(base_model) and is_repo_id(base_model)
     languages = [public_code(language) for language in facts.languages or ()]
     results = eval_results(facts)
+    method = re.sub(r"[^a-z0-9]+", "-", facts.method.lower()).strip("-")
+    transfer = "cross-lingual-transfer" if facts.base_model else ""
     return ModelCardData(
         base_model=base_model if on_hub else None,
         base_model_relation="finetune" if on_hub else None,
@@ -171,7 +172,7 @@ def _metadata(facts: CardFacts) -> ModelCardData:
         license_name=None if facts.license_name is None else one_line(facts.license_name),
         library_name=facts.library_name,
         pipeline_tag=facts.pipeline_tag or PIPELINE_TAGS.get(facts.auto_class),
-        tags=_tags(facts),
+        tags=[tag for tag in ("hf-xlt", transfer, method) if tag],
         datasets=datasets(facts) or None,
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         model_name=one_line(public_name(facts.title)) if results else None,
@@ -209,12 +210,6 @@ def _snippet(facts: CardFacts) -> str:
 def _python_string(text: str) -> str:
     """A literal of the text; what is not to be shown as it is stays escaped."""
     return json.dumps(text, ensure_ascii=printable(text) != text)
-
-
-def _tags(facts: CardFacts) -> list[str]:
-    method = re.sub(r"[^a-z0-9]+", "-", facts.method.lower()).strip("-")
-    transfer = "cross-lingual-transfer" if facts.base_model else ""
-    return [tag for tag in ("hf-xlt", transfer, method) if tag]
 
 
 def _public_yaml(recipe: str) -> str:
