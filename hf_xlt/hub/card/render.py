@@ -18,7 +18,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from hf_xlt.files.place import split_revision
 from hf_xlt.files.printable import one_line, printable
 from hf_xlt.hub.card.codes import public_code
-from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, ResultRow, RowCounts, Score, parsed
+from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, ResultRow, Score, parsed
 from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_name, without_paths
 
 # What Markdown, its tables, HTML inside it and formulas are made of; and what makes a link out of an address. An
@@ -140,8 +140,6 @@ def render_card(facts: CardFacts) -> ModelCard:
         card_data=_metadata(facts).to_yaml(),
         facts=facts,
         kind=HEADS.get(facts.auto_class, KINDS[facts.kind]),
-        snippet=_snippet(facts),
-        continuations=_continuations(facts),
         table=_table(facts.results),
     )
     return ModelCard(content)
@@ -152,7 +150,7 @@ def _template() -> Template:
     markdown = Environment(undefined=StrictUndefined)
     markdown.filters |= {"plain": plain, "paragraph": paragraph, "code": code, "block": block, "image": image}
     markdown.filters |= {"public": public_name, "public_command": public_command, "without_paths": without_paths}
-    markdown.filters |= {"public_yaml": _public_yaml, "origins": _origins}
+    markdown.filters |= {"public_yaml": _public_yaml, "python_string": _python_string, "one_line": one_line}
     return markdown.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
@@ -187,26 +185,6 @@ def write_card(folder: str | Path, facts: CardFacts) -> Path:
     return path
 
 
-def _snippet(facts: CardFacts) -> str:
-    """Python that opens the model, and lets a decoder go on with a prompt."""
-    prompt = next(iter(facts.continuations), None) if facts.kind == "decoder" else None
-    trusted = ", trust_remote_code=True" if facts.brings_code else ""
-    lines = [
-        f"from transformers import {facts.auto_class}, AutoTokenizer",
-        "",
-        f"name = {_python_string(public_name(facts.title))}  # the model's id on the Hub, or its folder",
-        f"tokenizer = AutoTokenizer.from_pretrained(name{trusted})",
-        f"model = {facts.auto_class}.from_pretrained(name{trusted})",
-    ]
-    if prompt is not None:
-        lines += [
-            "",
-            f'inputs = tokenizer({_python_string(prompt)}, return_tensors="pt", return_token_type_ids=False)',
-            "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0], skip_special_tokens=True))",
-        ]
-    return "\n".join(lines)
-
-
 def _python_string(text: str) -> str:
     """A literal of the text; what is not to be shown as it is stays escaped."""
     return json.dumps(text, ensure_ascii=printable(text) != text)
@@ -214,25 +192,6 @@ def _python_string(text: str) -> str:
 
 def _public_yaml(recipe: str) -> str:
     return yaml.safe_dump(without_paths(parsed(recipe)), sort_keys=False, allow_unicode=True).strip()
-
-
-def _origins(rows: RowCounts) -> str:
-    """How many rows have which origin, where any do."""
-    counts = {
-        "copied from the source": rows.copied,
-        "mixed out of its rows": rows.mixed,
-        "static vectors led into its space": rows.projected,
-        "drawn at random around its mean row": rows.drawn,
-    }
-    return ", ".join(f"{count:,} {origin}" for origin, count in counts.items() if count)
-
-
-def _continuations(facts: CardFacts) -> str:
-    """Each prompt, and below it what each method's model wrote, a line each."""
-    lines = []
-    for prompt, texts in (facts.continuations or {}).items():
-        lines += [f"{one_line(prompt)} …", *(f"    {one_line(who)}: {one_line(text)}" for who, text in texts.items())]
-    return "\n".join(lines)
 
 
 def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:
