@@ -39,9 +39,8 @@ class Chat:
         if asked == TOKENIZER or (asked is None and (own is not None or old is None)):
             return cls(own)
         if asked == SOURCE and old is None:
-            raise InputError(
-                "The source has no chat template", value=asked, expected="a file, or `tokenizer` for the new one's own"
-            )
+            problem = "The source has no chat template"
+            raise InputError(problem, value=asked, expected="a file, or `tokenizer` for the new one's own")
         templates = old if asked in (SOURCE, None) else _read(Path(str(asked)).expanduser(), tokenizer)
         named = templates if isinstance(templates, Mapping) else {"default": str(templates)}
         lacking = {name: missing_tokens(text, tokenizer, former) for name, text in named.items()}
@@ -88,9 +87,8 @@ def _read(path: Path, tokenizer: PreTrainedTokenizerBase) -> str:
     try:
         tokenizer.apply_chat_template(_QUESTION, chat_template=template, tokenize=False)
     except TemplateSyntaxError as error:
-        raise InputError(
-            f"{path}, line {error.lineno}, is no Jinja template ({error.message})", path=path, line=error.lineno
-        ) from error
+        problem = f"{path}, line {error.lineno}, is no Jinja template ({error.message})"
+        raise InputError(problem, path=path, line=error.lineno) from error
     except (TemplateError, TypeError):
         return template  # it may refuse the roles or the variables that it is tried with
     return template

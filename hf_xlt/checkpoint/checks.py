@@ -20,19 +20,15 @@ def check_finite(rows: Tensor, name: str) -> None:
     bad = suspects[~rows[suspects].isfinite().all(dim=1)]
     if len(bad):
         first = ", ".join(str(row) for row in bad[:5].tolist())
-        raise InputError(
-            f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first})",
-            hint="Repair or choose another checkpoint.",
-        )
+        problem = f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first})"
+        raise InputError(problem, hint="Repair or choose another checkpoint.")
 
 
 def check_ids(size: int, rows: int, name: str) -> None:
     """Refuse a tokenizer whose ids reach beyond a table."""
     if size > rows:
-        raise InputError(
-            f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows",
-            hint="Give the tokenizer that the checkpoint was trained with.",
-        )
+        problem = f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows"
+        raise InputError(problem, hint="Give the tokenizer that the checkpoint was trained with.")
 
 
 def tokens_without_row(vocab: Mapping[str, int], rows: int, name: str) -> tuple[str, ...]:

@@ -34,9 +34,8 @@ def modules(folder: Path) -> dict[str, str]:
         raise InputError(f"{listing} is not a list of modules", hint="Download or save the model again.") from error
     for path in found:
         if not (folder / path).resolve().is_relative_to(folder.resolve()):
-            raise InputError(
-                f"{listing} names the path {path!r}, which leads out of the folder", hint="Do not use this model."
-            )
+            problem = f"{listing} names the path {path!r}, which leads out of the folder"
+            raise InputError(problem, hint="Do not use this model.")
     return found
 
 

@@ -48,9 +48,8 @@ def local_folder(name_or_folder: str | Path) -> Path | None:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise InputError(
-            f"{name_or_folder} is a file", expected="a model folder", hint="Give the folder that holds it."
-        )
+        problem = f"{name_or_folder} is a file"
+        raise InputError(problem, expected="a model folder", hint="Give the folder that holds it.")
     name = str(name_or_folder)
     if name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or split_revision(name)[0].count("/") > 1:
         hint = "Check the path, or give a Hub id such as google-bert/bert-base-cased."
@@ -75,7 +74,6 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
         hint = f"See https://huggingface.co/{repository}/commits/main."
         raise InputError(problem, value=revision, expected="a branch, a tag or a commit of it", hint=hint) from error
     except (HfHubHTTPError, OSError) as error:
-        raise InputError(
-            f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})",
-            hint="Check the spelling, log in with `hf auth login`, or, without a network, give a local folder.",
-        ) from error
+        problem = f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})"
+        hint = "Check the spelling, log in with `hf auth login`, or, without a network, give a local folder."
+        raise InputError(problem, hint=hint) from error

@@ -77,10 +77,8 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
         registered = type(config) in kind.auto_class._model_mapping
         if registered or kind.auto_class.__name__ in (getattr(config, "auto_map", None) or ()):
             return kind
-    raise InputError(
-        f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers",
-        hint="Give a checkpoint of a text model.",
-    )
+    problem = f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers"
+    raise InputError(problem, hint="Give a checkpoint of a text model.")
 
 
 def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:

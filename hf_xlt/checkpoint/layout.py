@@ -134,19 +134,18 @@ def _token_embeddings(model: PreTrainedModel) -> tuple[int, list[str]]:
 
 def _check_whole(found: Mapping[str, Place], growing: Mapping[str, int]) -> None:
     """Refuse a vocabulary-sized tensor that is joined of stored parts, or cut out of a stored whole."""
-    for name, place in found.items():
-        for made in place.made:
-            if made in growing:
-                problem = f"{name} is not the whole {made}: transformers converts it on opening"
-                hint = "This layout of weights is not supported."
-                raise InputError(problem, value=name, expected="vocabulary-sized tensors stored one by one", hint=hint)
+    for name, made in ((name, made) for name, place in found.items() for made in place.made):
+        if made in growing:
+            problem = f"{name} is not the whole {made}: transformers converts it on opening"
+            hint = "This layout of weights is not supported."
+            raise InputError(problem, value=name, expected="vocabulary-sized tensors stored one by one", hint=hint)
 
 
 def _check_stored(
     stored: Mapping[str, StoredTensor], found: Mapping[str, Place], axes: Mapping[str, int], model: PreTrainedModel
 ) -> None:
     """Refuse tensors of other shapes than the model's, and tables that cannot be computed with."""
-    state, packed = model.state_dict(), _is_quantized(model)
+    state, packed = model.state_dict(), getattr(model.config, "quantization_config", None) is not None
     for name, place in found.items():
         expected, given = tuple(state[place.name].shape), stored[name].shape
         differs = given != expected if name in axes else math.prod(given) != math.prod(expected)
@@ -199,13 +198,9 @@ def _way_out(name: str, tensor: StoredTensor, model: PreTrainedModel) -> str:
     first, _, rest = name.partition(".")
     if rest and places([rest], model):
         return f"Take `{first}.` off the stored names, as by saving the model inside of the wrapper that puts it there."
-    if _is_quantized(model) or tensor.dtype not in FLOATS:
+    if getattr(model.config, "quantization_config", None) is not None or tensor.dtype not in FLOATS:
         return "Give the checkpoint before quantization."
     return (
         "Open the model with transformers and save it again, which leaves it out; or, if the weights are another "
         "class's, name that in `architectures` in config.json."
     )
-
-
-def _is_quantized(model: PreTrainedModel) -> bool:
-    return getattr(model.config, "quantization_config", None) is not None

@@ -112,7 +112,7 @@ def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedToke
     """The files of settings for a table of `rows`; ids stay where the tokenizer extends the checkpoint's own."""
     check_padding(checkpoint, tokenizer)
     config, body = checkpoint.config, checkpoint.body
-    generation = json_settings(path) if (path := body / "generation_config.json").is_file() else {}
+    generation = json_settings(body / "generation_config.json")
     former = checkpoint.tokenizer() if has_tokenizer(body) else None
     resized = recounted(json_settings(body / "config.json"), config, checkpoint.vocab_size, rows)
     if hasattr(config, "legacy"):
@@ -217,8 +217,7 @@ def write_tokenizer(
     talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
     save_tokenizer(talking, folder)
     settings = json_settings(folder / "tokenizer_config.json")
-    former = checkpoint.body / "tokenizer_config.json"
-    length = json_settings(former).get("model_max_length") if former.is_file() else None
+    length = json_settings(checkpoint.body / "tokenizer_config.json").get("model_max_length")
     if length is not None:
         settings["model_max_length"] = length
     if getattr(checkpoint.config, "type_vocab_size", 0) < 2:

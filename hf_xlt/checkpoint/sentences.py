@@ -33,7 +33,7 @@ class SentenceModules:
             return None
         body = transformer_path(folder)
         after = {path: kind for path, kind in listed.items() if path != body}
-        settings = _settings(folder / "config_sentence_transformers.json")
+        settings = json_settings(folder / "config_sentence_transformers.json")
         if (model_type := settings.get("model_type", SENTENCE_TRANSFORMER)) != SENTENCE_TRANSFORMER or not after:
             problem = f"{folder} is a {model_type} of {', '.join(listed.values())}, which makes no vector of a sentence"
             expected = f"a {SENTENCE_TRANSFORMER} that pools its tokens"
@@ -41,8 +41,8 @@ class SentenceModules:
         for path in after:
             _check_weights(folder / path)
         names = settings.get("prompts") or {}
-        pooled = next((_settings(folder / path / "config.json") for path in after if after[path] == "Pooling"), {})
-        reading = next((_settings(file) for file in sorted((folder / body).glob("sentence_*_config.json"))), {})
+        pooled = next((json_settings(folder / path / "config.json") for path in after if after[path] == "Pooling"), {})
+        reading = next((json_settings(file) for file in sorted((folder / body).glob("sentence_*_config.json"))), {})
         return cls(
             kinds=tuple(after.values()),
             pooling=_modes(pooled),
@@ -80,10 +80,6 @@ def foreign_module(folder: Path) -> str | None:
     """The first module of a folder whose class is not of sentence-transformers itself, so that opening it runs code."""
     types = [entry["type"] for entry in json.loads((folder / "modules.json").read_text(encoding="utf-8"))]
     return next((name for name in types if not name.startswith("sentence_transformers.")), None)
-
-
-def _settings(file: Path) -> dict[str, Any]:
-    return json_settings(file) if file.is_file() else {}
 
 
 def _modes(settings: dict[str, Any]) -> tuple[str, ...]:

@@ -169,7 +169,7 @@ def _implied(settings: Mapping[str, Any], defaults: object) -> dict[str, Any]:
     if not isinstance(defaults, PreTrainedConfig | GenerationConfig):
         return {}
     by_role = [f"{role}_token_id" for role in ROLES if hasattr(defaults, f"{role}_token_id")]
-    others = [name for name, held in vars(defaults).items() if _is_id(held) and _holds_ids(name)]
+    others = [name for name, held in vars(defaults).items() if _is_id(held) and _HOLDS_IDS.fullmatch(name)]
     return {name: getattr(defaults, name) for name in dict.fromkeys([*by_role, *others]) if name not in settings}
 
 
@@ -180,7 +180,7 @@ def _new_value(name: str, value: Any, ids: SpecialIds) -> tuple[Any, list[int]]:
         return kept and dict(kept), gone
     if name in _PAIRS and value:
         return _survivors(value.items() if isinstance(value, Mapping) else value, ids, _PAIRS[name])
-    if not _holds_ids(name):
+    if not _HOLDS_IDS.fullmatch(name):
         return value, []
     if isinstance(value, list | tuple) and value:
         kept, gone = _survivors(value, ids)
@@ -232,10 +232,6 @@ def _without_token(defaults: object, name: str) -> int | None:
     declared = {entry.name: str(entry.type) for entry in fields(defaults)}
     is_compared = _role_of(name) is None and not name.startswith(("decoder_start_", "forced_"))
     return _NO_TOKEN if is_compared or "None" not in declared.get(name, "None") else None
-
-
-def _holds_ids(name: str) -> bool:
-    return _HOLDS_IDS.fullmatch(name) is not None
 
 
 def _role_of(name: str) -> str | None:

@@ -46,9 +46,8 @@ def open_tokenizer(
     if folder is not None and not has_tokenizer(folder):
         folder /= transformer_path(folder)
     if folder is not None and not has_tokenizer(folder):
-        raise InputError(
-            f"{folder} has no tokenizer", hint="Save one there with tokenizer.save_pretrained(…).", path=folder
-        )
+        problem = f"{folder} has no tokenizer"
+        raise InputError(problem, hint="Save one there with tokenizer.save_pretrained(…).", path=folder)
     place, revision = split_revision(str(name_or_folder if folder is None else folder))
     try:
         if not trust_remote_code and _brings_code(place, revision):

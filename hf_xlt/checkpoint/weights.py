@@ -71,9 +71,8 @@ class Shard:
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(length))
         except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"{path} is not a whole safetensors file ({error})", hint="Download or save it again."
-            ) from error
+            problem = f"{path} is not a whole safetensors file ({error})"
+            raise InputError(problem, hint="Download or save it again.") from error
         metadata = header.pop("__metadata__", {})
         tensors = {
             name: StoredTensor(entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
@@ -97,27 +96,23 @@ class Shard:
 
         `make` gives the parts of the new tensor of a name, in the order of its bytes and in the stored type.
         """
-        header = self._header(shapes)
-        encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        encoded += b" " * (-len(encoded) % 8)
-        with self.path.open("rb") as old, target.open("wb") as new:
-            new.write(struct.pack("<Q", len(encoded)) + encoded)
-            for name, tensor in self.tensors.items():
-                if name in shapes:
-                    for part in make(name):
-                        progress(new.write(_bytes(part)))
-                else:
-                    old.seek(self.data_start + tensor.start)
-                    copy_bytes(old, new, tensor.n_bytes, progress)
-
-    def _header(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         header: dict[str, Any] = {"__metadata__": dict(self.metadata)} if self.metadata else {}
         position = 0
         for name, old in self.tensors.items():
             new = old.resized(shapes.get(name, old.shape), position)
             header[name] = {"dtype": new.dtype, "shape": list(new.shape), "data_offsets": [new.start, new.end]}
             position = new.end
-        return header
+        encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        with self.path.open("rb") as source, target.open("wb") as file:
+            file.write(struct.pack("<Q", len(encoded)) + encoded)
+            for name, tensor in self.tensors.items():
+                if name in shapes:
+                    for part in make(name):
+                        progress(file.write(_bytes(part)))
+                else:
+                    source.seek(self.data_start + tensor.start)
+                    copy_bytes(source, file, tensor.n_bytes, progress)
 
 
 @dataclass(frozen=True)
@@ -150,9 +145,8 @@ class Weights:
         shards = {name: Shard.open(folder / name) for name in files}
         for tensor, name in weight_map.items():
             if tensor not in shards[name].tensors:
-                raise InputError(
-                    f"{index} says that {name} holds {tensor}, which it does not", hint="Download both again."
-                )
+                problem = f"{index} says that {name} holds {tensor}, which it does not"
+                raise InputError(problem, hint="Download both again.")
         _check_once(shards, index)
         return cls(tuple(shards.values()), index)
 

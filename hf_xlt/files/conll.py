@@ -139,17 +139,13 @@ def read_conll(path: str | Path) -> list[TaggedSentence]:
     """Sentences of a CoNLL file, columns separated by tabs or spaces; `-DOCSTART-` lines end a sentence."""
     sentences = []
     numbered = enumerate(text_lines(path), start=1)
-    for within, group in groupby(numbered, key=lambda line: _of_a_sentence(line[1])):
+    for within, group in groupby(numbered, lambda line: bool(line[1].strip()) and not line[1].startswith(_DOCUMENT)):
         if within:
             lines, words, tags = zip(*_cells(group, path), strict=True)
             sentences.append(TaggedSentence(words, tags, lines[0]))
     if not sentences:
         raise InputError(f"{path} holds no sentence", expected="a word and its tag on each line", path=path)
     return sentences
-
-
-def _of_a_sentence(line: str) -> bool:
-    return bool(line.strip()) and not line.startswith(_DOCUMENT)
 
 
 def _cells(lines: Iterator[tuple[int, str]], path: str | Path) -> Iterator[tuple[int, str, str]]:

@@ -43,9 +43,8 @@ def _parquet_lines(path: Path) -> Iterator[str]:
                     yield from _lines_of({TEXT_COLUMN: text}, path, row, "row")
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"Corpus {path} cannot be read ({reason}). Check that it is a whole Parquet file.", path=path
-        ) from error
+        problem = f"Corpus {path} cannot be read ({reason}). Check that it is a whole Parquet file."
+        raise InputError(problem, path=path) from error
 
 
 def _hub_lines(name: str) -> Iterator[str]:
@@ -71,9 +70,8 @@ def dataset_rows(what: str, builder: str, *, split: str = "train", **options: An
             yield row | {column: _named(row[column], found) for column, found in named.items()}
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{what} cannot be read ({reason}). Give a file or a Hub dataset id with a `{split}` split."
-        ) from error
+        problem = f"{what} cannot be read ({reason}). Give a file or a Hub dataset id with a `{split}` split."
+        raise InputError(problem) from error
 
 
 def _named(value: Any, names: list[str]) -> Any:
@@ -125,13 +123,11 @@ class Corpus:
         if self.several or not (self._is_format or looks_local or os.path.exists(self.path)):
             return
         if not os.path.isfile(self.path):
-            raise InputError(
-                f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id.", path=self.path
-            )
+            problem = f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id."
+            raise InputError(problem, path=self.path)
         if not self._is_format:
-            raise InputError(
-                f"Corpus {self.name}: unknown format; expected one of {', '.join(FORMATS)}.", path=self.path
-            )
+            problem = f"Corpus {self.name}: unknown format; expected one of {', '.join(FORMATS)}."
+            raise InputError(problem, path=self.path)
         with opened(self.path) as file:
             if not file.read(1):
                 raise InputError(f"Corpus {self.name} is empty. Give a file with text in it.", path=self.path)

@@ -116,13 +116,11 @@ def check_file(
         if file.is_symlink() or not file.is_file():
             raise InputError(f"{path} is no ordinary file, so it is not overwritten. Choose another name.", path=file)
         if not ours(file):
-            raise InputError(
-                f"{path} was not written by hf-xlt, so it is not overwritten. Choose another name.", path=file
-            )
+            problem = f"{path} was not written by hf-xlt, so it is not overwritten. Choose another name."
+            raise InputError(problem, path=file)
     if not file.parent.is_dir():
-        raise InputError(
-            f"{file.parent} is not a folder; expected one to write {file.name} to. Make it first.", path=file
-        )
+        problem = f"{file.parent} is not a folder; expected one to write {file.name} to. Make it first."
+        raise InputError(problem, path=file)
     check_writable(file)
 
 
@@ -147,9 +145,8 @@ def check_writable(output: Path) -> None:
     """Refuse a place where no file or folder can be made, by making one."""
     place = next(parent for parent in output.parents if os.path.lexists(parent))
     if not place.is_dir():
-        raise InputError(
-            f"The output {output} lies below {place}, which is no folder. Choose another output.", path=output
-        )
+        problem = f"The output {output} lies below {place}, which is no folder. Choose another output."
+        raise InputError(problem, path=output)
     new = output.relative_to(place).parts[:-1]
     trial = place / _sibling(output, "checking").name
     longest = max((*new, trial.name), key=lambda name: len(os.fsencode(name)))
@@ -164,9 +161,8 @@ def check_writable(output: Path) -> None:
             trial.mkdir()
             trial.rmdir()
     except OSError as error:
-        raise InputError(
-            f"The output {output} cannot be written: {error.strerror} in {place}. Choose another output.", path=output
-        ) from error
+        problem = f"The output {output} cannot be written: {error.strerror} in {place}. Choose another output."
+        raise InputError(problem, path=output) from error
 
 
 def check_space(output: str | Path, needed: int) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -35,12 +35,11 @@ def is_marked(folder: Path) -> bool:
 def foreign_files(folder: Path) -> list[str]:
     """Files of a folder that hf_xlt did not write, or that were changed since: their paths in it, sorted."""
     sizes = _listed(folder)
-    if sizes is None:
-        ours: Callable[[str, Path], bool] = _of_an_earlier_version if _is_earlier(folder) else lambda name, path: False
-    else:
+    earlier = sizes is None and _is_earlier(folder)
 
-        def ours(name: str, path: Path) -> bool:
-            return not path.is_symlink() and name in sizes and path.stat().st_size == sizes[name]
+    def ours(name: str, path: Path) -> bool:
+        as_listed = name in (sizes or {}) and not path.is_symlink() and path.stat().st_size == (sizes or {})[name]
+        return as_listed or (earlier and _of_an_earlier_version(name, path))
 
     return sorted(name for name, path in _files(folder) if name != MARK and not ours(name, path))
 
@@ -56,8 +55,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _listed(folder: Path) -> dict[str, int] | None:
     try:
-        found = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        return dict(found["files"])
+        return dict(json.loads((folder / MARK).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -81,9 +81,8 @@ class Place:
         table = Table.of(self.path)
         if self.columns:
             if len(self.columns) != count:
-                raise InputError(
-                    f"{self.path}: {len(self.columns)} columns named, {count} expected; name those.", path=self.path
-                )
+                problem = f"{self.path}: {len(self.columns)} columns named, {count} expected; name those."
+                raise InputError(problem, path=self.path)
             names, rows = table.named()
             wanted = [self._index(names, name) for name in self.columns]
             filtered = None if self.column is None else self._index(names, self.column)
@@ -108,7 +107,6 @@ class Place:
     def _index(self, names: list[str], name: str) -> int:
         if names.count(name) != 1:
             fault = f"has no column {name!r}" if name not in names else f"has several columns {name!r}"
-            raise InputError(
-                f"{self.path} {fault}; its header row names {', '.join(names)}.", value=name, path=self.path, line=1
-            )
+            problem = f"{self.path} {fault}; its header row names {', '.join(names)}."
+            raise InputError(problem, value=name, path=self.path, line=1)
         return names.index(name)

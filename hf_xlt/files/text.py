@@ -97,7 +97,9 @@ def json_value(text: str, path: str | Path, line: int = 1) -> Any:
 
 
 def json_settings(path: Path) -> dict[str, Any]:
-    """The settings in a JSON file, such as config.json."""
+    """The settings in a JSON file, such as config.json; none where there is no file."""
+    if not path.is_file():
+        return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -94,7 +94,7 @@ def push(
     """Upload a folder to the Hub in one commit, which also deletes what an earlier model has left in the repository.
 
     The endpoint is the one `huggingface_hub` uses, `HF_ENDPOINT` in the environment. The folder is only read; hidden
-    files stay here.
+    files stay here. It raises as `plan_upload` and `Upload.carry_out` do.
 
     Args:
         folder: A saved model with its card.
@@ -104,7 +104,7 @@ def push(
         commit_message: Message of the commit.
 
     Returns:
-        The repository's URL; raises as `plan_upload` and `Upload.carry_out` do.
+        The repository's URL.
     """
     upload = plan_upload(folder, repo_id, private=private, token=token)
     return upload.carry_out(private=private, commit_message=commit_message)
@@ -173,14 +173,12 @@ def _public_files(folder: Path) -> tuple[str, ...]:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise InputError(
-            f"{folder} is not a folder", expected="a saved model", hint="Make one with `hf-xlt run`.", path=folder
-        )
+        problem = f"{folder} is not a folder"
+        raise InputError(problem, expected="a saved model", hint="Make one with `hf-xlt run`.", path=folder)
     body = folder / transformer_path(folder)
     if not (body / "config.json").is_file():
-        raise InputError(
-            f"{body} has no config.json", expected="a saved model", hint="Give the folder that holds it.", path=body
-        )
+        problem = f"{body} has no config.json"
+        raise InputError(problem, expected="a saved model", hint="Give the folder that holds it.", path=body)
     pickles = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in PICKLES)
     if pickles:
         raise InputError(

@@ -8,14 +8,9 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 # What opens a saved folder: every Auto class, whichever class was saved.
-AUTO_MAP = {
-    "AutoConfig": "configuration_trelm.TreLMConfig",
-    "AutoModel": "modeling_trelm.TreLMModel",
-    "AutoModelForMaskedLM": "modeling_trelm.TreLMForMaskedLM",
-    "AutoModelForSequenceClassification": "modeling_trelm.TreLMForSequenceClassification",
-    "AutoModelForTokenClassification": "modeling_trelm.TreLMForTokenClassification",
-    "AutoModelForQuestionAnswering": "modeling_trelm.TreLMForQuestionAnswering",
-}
+TASKS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+AUTO_MAP = {"AutoConfig": "configuration_trelm.TreLMConfig", "AutoModel": "modeling_trelm.TreLMModel"}
+AUTO_MAP |= {f"AutoModel{task}": f"modeling_trelm.TreLM{task}" for task in TASKS}
 
 SIZES = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -37,14 +32,10 @@ class TreLMConfig(PreTrainedConfig):
     Attributes:
         embedding_size: Width of all embeddings; where it is not `hidden_size` (ELECTRA), they are projected. None
             stands for `hidden_size`.
-        num_hidden_layers: Encoder layers, the TRILayer not counted.
-        head_act: Activation of the masked language modeling head.
-        classifier_dropout: Dropout of the task heads; None stands for `hidden_dropout_prob`.
         max_position_embeddings: Rows of the position table. The longest input is `position_offset` shorter.
         position_offset: Row of the first position. 0: positions count on from 0, padding included (BERT, ELECTRA).
             Above 0: only tokens that are not padding are counted, and padding takes the row before the first
             (RoBERTa, XLM-R, CamemBERT: 2).
-        pad_token_id: Id of the padding token; its row is not trained through the input.
         languages: Codes of the languages; a language id is an index into this list.
         default_language: The language of inputs that come without `lang_ids`; None stands for the last of `languages`,
             the one transferred to. `set_language` changes it.
@@ -66,8 +57,7 @@ class TreLMConfig(PreTrainedConfig):
             needs it on for `compute_metrics` and `predict`, not for the loss of `evaluate`.
 
     Raises:
-        StrictDataclassError: When made or saved with a value of the wrong type, or with values that do not fit
-            together.
+        StrictDataclassError: When made or saved with values of the wrong type, or that do not fit together.
     """
 
     model_type = "trelm"
@@ -75,21 +65,21 @@ class TreLMConfig(PreTrainedConfig):
     vocab_size: int = 30522
     hidden_size: int = 768
     embedding_size: int | None = None
-    num_hidden_layers: int = 12
+    num_hidden_layers: int = 12  # the TRILayer not counted
     num_attention_heads: int = 12
     intermediate_size: int = 3072
     hidden_act: str = "gelu"
-    head_act: str = "gelu"
+    head_act: str = "gelu"  # of the masked language modeling head
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
-    classifier_dropout: float | int | None = None
+    classifier_dropout: float | int | None = None  # of the task heads; None stands for `hidden_dropout_prob`
     max_position_embeddings: int = 512
     position_offset: int = 0
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     tie_word_embeddings: bool = True
-    pad_token_id: int | None = 0
+    pad_token_id: int | None = 0  # its row is not trained through the input
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     cls_token_id: int | None = None

@@ -604,9 +604,6 @@ class TreLMModel(TreLMPreTrainedModel):
             target_attention_mask: `(b, t)`, 0 at padding. None with `alignment`: no padding.
             kwargs: Options of the outputs, and for the attention implementation.
 
-        Returns:
-            `last_hidden_state` `(b, t, hidden_size)`, and `hidden_states` and `attentions` if asked for.
-
         Raises:
             ValueError: If inputs contradict each other, are too long, or name what is not there.
         """
@@ -737,8 +734,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         """Make a TreLM model of a BERT, RoBERTa, XLM-R, CamemBERT or ELECTRA checkpoint.
 
         Without a TRILayer its logits are the source's. With one, the TRILayer is a copy of the layer that follows.
-        A source without a masked LM head (a sentence encoder, an ELECTRA discriminator) gets a random one; the log
-        says so.
+        A source without a masked LM head (a sentence encoder, an ELECTRA discriminator) gets a random one.
 
         Args:
             checkpoint: Hub id, folder, or a model that is open.
@@ -760,8 +756,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
 
         Raises:
             ImportError: Where hf_xlt is not installed: what converts a checkpoint does not travel with the model.
-            ValueError: If the source, the tokenizers and the layers do not fit each other.
-            StrictDataclassError: If languages or layers are none of a `TreLMConfig`.
+            ValueError: If the source, the tokenizers, the layers or the languages do not fit each other.
         """
         try:
             from hf_xlt.trelm.conversion import convert, fill

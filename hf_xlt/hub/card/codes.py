@@ -40,11 +40,6 @@ def check_language(code: str, where: str = "language") -> None:
     raise InputError(f"{where} is {shown!r}", value=code, expected=expected, hint=hint)
 
 
-def public_code(code: str) -> str:
-    """The code as a card's metadata spells it."""
-    return code.replace("_", "-")
-
-
 def _is_tag(code: str) -> bool:
     if len(code) > _LONGEST or not code.isascii():
         return False

@@ -151,13 +151,11 @@ class CardFacts:
 
     def __post_init__(self) -> None:
         if len(self.title.splitlines()) != 1:
-            raise InputError(
-                f"The card's title is {self.title!r}", value=self.title, expected="one line", hint="Name the model."
-            )
+            problem = f"The card's title is {self.title!r}"
+            raise InputError(problem, value=self.title, expected="one line", hint="Name the model.")
         if self.kind not in KINDS:
-            raise InputError(
-                f"The model's kind is {self.kind!r}", value=self.kind, expected=f"one of {', '.join(KINDS)}"
-            )
+            problem = f"The model's kind is {self.kind!r}"
+            raise InputError(problem, value=self.kind, expected=f"one of {', '.join(KINDS)}")
         for language in self.languages or ():
             check_language(language, "The card's language")
         if self.license is not None:
@@ -167,17 +165,15 @@ class CardFacts:
             expected = f"a name with the license {OTHER!r} alone"
             raise InputError(problem, value=self.license_name, expected=expected, hint="Leave out the name.")
         if self.command is not None and len(self.command.splitlines()) != 1:
-            raise InputError(
-                f"The command is {self.command!r}", expected="one line", hint="Join its words with shlex.join."
-            )
+            problem = f"The command is {self.command!r}"
+            raise InputError(problem, expected="one line", hint="Join its words with shlex.join.")
         for shown, name in self.pictures.items():
             if Path(name).name != name:
                 problem = f"The picture of {shown!r} is {name!r}"
                 raise InputError(problem, value=name, expected="a bare file name", hint="Save it beside the card.")
         if self.recipe is not None and not isinstance(parsed(self.recipe), dict):
-            raise InputError(
-                f"The recipe is {self.recipe[:80]!r}", expected="a YAML mapping", hint="Pass the resolved recipe."
-            )
+            problem = f"The recipe is {self.recipe[:80]!r}"
+            raise InputError(problem, expected="a YAML mapping", hint="Pass the resolved recipe.")
 
 
 def parsed(recipe: str) -> Any:

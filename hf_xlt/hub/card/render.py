@@ -17,7 +17,6 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from hf_xlt.files.place import split_revision
 from hf_xlt.files.printable import one_line, printable
-from hf_xlt.hub.card.codes import public_code
 from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, ResultRow, Score, parsed
 from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_name, without_paths
 
@@ -81,16 +80,6 @@ def image(description: str, file: str) -> str:
 def _fence(text: str, least: int) -> int:
     """How many backticks hold a text that has some."""
     return max([least - 1, *(len(ticks) for ticks in _TICKS.findall(text))]) + 1
-
-
-def eval_results(facts: CardFacts) -> list[EvalResult]:
-    """The figures of the model itself, none of what it is compared with; what is no finite number is left out."""
-    return [_eval_result(score) for score in (*_held_out(facts), *(facts.scores or ())) if math.isfinite(score.value)]
-
-
-def datasets(facts: CardFacts) -> list[str]:
-    """The datasets of the Hub's that the model was trained on."""
-    return list(dict.fromkeys(filter(None, map(dataset_id, facts.datasets or ()))))
 
 
 def dataset_id(name: str) -> str | None:
@@ -158,8 +147,9 @@ def _metadata(facts: CardFacts) -> ModelCardData:
     """What the Hub reads: it finds the model by this, links its source and datasets, and shows its figures."""
     base_model = None if facts.base_model is None else split_revision(facts.base_model)[0]
     on_hub = base_model is not None and not is_local(base_model) and is_repo_id(base_model)
-    languages = [public_code(language) for language in facts.languages or ()]
-    results = eval_results(facts)
+    languages = [language.replace("_", "-") for language in facts.languages or ()]
+    scores = (*_held_out(facts), *(facts.scores or ()))  # of the model itself, none of what it is compared with
+    results = [_eval_result(score) for score in scores if math.isfinite(score.value)]
     method = re.sub(r"[^a-z0-9]+", "-", facts.method.lower()).strip("-")
     transfer = "cross-lingual-transfer" if facts.base_model else ""
     return ModelCardData(
@@ -171,7 +161,7 @@ def _metadata(facts: CardFacts) -> ModelCardData:
         library_name=facts.library_name,
         pipeline_tag=facts.pipeline_tag or PIPELINE_TAGS.get(facts.auto_class),
         tags=[tag for tag in ("hf-xlt", transfer, method) if tag],
-        datasets=datasets(facts) or None,
+        datasets=list(dict.fromkeys(filter(None, map(dataset_id, facts.datasets or ())))) or None,
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         model_name=one_line(public_name(facts.title)) if results else None,
         eval_results=results or None,
