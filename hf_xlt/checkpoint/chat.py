@@ -31,8 +31,7 @@ class Chat:
     ) -> Self:
         """Choose between the tokenizer's own, the source's (`former`) and one in a file.
 
-        `asked` is `tokenizer`, `source` or a file. By default it is the tokenizer's own; where there is none, those of
-        the source whose special tokens the tokenizer has.
+        `asked` is `tokenizer`, `source` or a file; None: the tokenizer's own, or else those of the source that fit it.
         """
         own: Templates = tokenizer.chat_template
         old: Templates = None if former is None else former.chat_template

@@ -75,5 +75,8 @@ def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
         raise InputError(problem, value=revision, expected="a branch, a tag or a commit of it", hint=hint) from error
     except (HfHubHTTPError, OSError) as error:
         problem = f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})"
-        hint = "Check the spelling, log in with `hf auth login`, or, without a network, give a local folder."
+        hint = (
+            "Check the spelling, log in with `hf auth login` if it is private, or, without a network, give a local "
+            "folder."
+        )
         raise InputError(problem, hint=hint) from error

@@ -235,8 +235,10 @@ def assemble(
     """What `revocabulary` writes, in memory; a checkpoint without a language-modeling head gets a new one here."""
     check_tables(checkpoint, transport)
     check_body(checkpoint)
-    state: dict[str, Tensor] = {name: checkpoint.weights.load(name) for name in checkpoint.weights.tensors}
-    state |= {name: transported(state[name], transport, axis) for name, axis in checkpoint.layout.axes.items()}
+    axes, state = checkpoint.layout.axes, {}
+    for name in checkpoint.weights.tensors:  # one source table in memory at a time
+        tensor = checkpoint.weights.load(name)
+        state[name] = transported(tensor, transport, axes[name]) if name in axes else tensor
     settings = target_settings(checkpoint, transport.target_size, tokenizer).files
     config = type(checkpoint.config).from_dict(settings["config.json"])
     stored = state[checkpoint.layout.input_name].dtype

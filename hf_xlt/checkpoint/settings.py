@@ -39,11 +39,7 @@ class SpecialIds:
         old: Iterable[Mapping[str, Any]],
         former: PreTrainedTokenizerBase | None = None,
     ) -> Self:
-        """Match old and new ids by role, and by spelling.
-
-        `old` are settings that hold old ids as `bos_token_id` and so on, the most trusted first; the old tokenizer,
-        `former`, is the most trusted of all.
-        """
+        """Match old and new ids by role and by spelling; `former` is trusted most, then the settings in their order."""
         roles = role_ids(new)
         old_roles = {} if former is None else role_ids(former)
         moved: dict[int, int] = {}
