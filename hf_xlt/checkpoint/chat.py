@@ -1,11 +1,10 @@
 """Which chat template a model with a new tokenizer keeps: one whose special tokens the tokenizer has."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
@@ -20,38 +19,27 @@ _QUESTION = [{"role": "user", "content": "?"}]
 
 @dataclass(frozen=True)
 class Chat:
-    """The chat template, or several by name, of a model with a new tokenizer.
+    """The chat template, or several by name, of a model with a new tokenizer."""
 
-    Attributes:
-        templates: As a tokenizer holds them; None for no chat.
-        missing: Special tokens that a template of the source, or the one asked for, names and the tokenizer lacks.
-        lost: Whether the source's template is left out for them.
-    """
-
-    templates: Templates
-    missing: tuple[str, ...] = ()
-    lost: bool = False
+    templates: Templates  # as a tokenizer holds them; None for no chat
+    missing: tuple[str, ...] = ()  # special tokens that a template names and the tokenizer lacks
+    lost: bool = False  # whether the source's template is left out for them
 
     @classmethod
     def choose(
         cls, asked: str | None, tokenizer: PreTrainedTokenizerBase, former: PreTrainedTokenizerBase | None
-    ) -> Chat:
-        """Choose between the tokenizer's own, the source's and one in a file.
+    ) -> Self:
+        """Choose between the tokenizer's own, the source's (`former`) and one in a file.
 
-        Args:
-            asked: `tokenizer`, `source` or a file. By default the tokenizer's own; where it has none, those of the
-                source whose special tokens it has.
-            tokenizer: The new one.
-            former: The source's.
+        `asked` is `tokenizer`, `source` or a file; None: the tokenizer's own, or else those of the source that fit it.
         """
         own: Templates = tokenizer.chat_template
         old: Templates = None if former is None else former.chat_template
         if asked == TOKENIZER or (asked is None and (own is not None or old is None)):
             return cls(own)
         if asked == SOURCE and old is None:
-            raise InputError(
-                "The source has no chat template", value=asked, expected="a file, or `tokenizer` for the new one's own"
-            )
+            problem = "The source has no chat template"
+            raise InputError(problem, value=asked, expected="a file, or `tokenizer` for the new one's own")
         templates = old if asked in (SOURCE, None) else _read(Path(str(asked)).expanduser(), tokenizer)
         named = templates if isinstance(templates, Mapping) else {"default": str(templates)}
         lacking = {name: missing_tokens(text, tokenizer, former) for name, text in named.items()}
@@ -92,18 +80,14 @@ def _read(path: Path, tokenizer: PreTrainedTokenizerBase) -> str:
         template = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"The chat template {path} cannot be read ({reason})",
-            value=str(path),
-            expected=f"a Jinja file, or `{SOURCE}` or `{TOKENIZER}`",
-            path=path,
-        ) from error
+        problem = f"The chat template {path} cannot be read ({reason})"
+        expected = f"a Jinja file, or `{SOURCE}` or `{TOKENIZER}`"
+        raise InputError(problem, value=str(path), expected=expected, path=path) from error
     try:
         tokenizer.apply_chat_template(_QUESTION, chat_template=template, tokenize=False)
     except TemplateSyntaxError as error:
-        raise InputError(
-            f"{path}, line {error.lineno}, is no Jinja template ({error.message})", path=path, line=error.lineno
-        ) from error
+        problem = f"{path}, line {error.lineno}, is no Jinja template ({error.message})"
+        raise InputError(problem, path=path, line=error.lineno) from error
     except (TemplateError, TypeError):
         return template  # it may refuse the roles or the variables that it is tried with
     return template

@@ -1,8 +1,6 @@
 """Checks on the values of weights: the rows of a vocabulary-sized table, and the body beside them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,41 +9,30 @@ from hf_xlt.checkpoint.layout import FLOATS
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 
+BLOCK = 2**20  # numbers looked at together
 _MOST_WITHOUT_ROW = 0.05  # share of a tokenizer's tokens; where more are beyond a table, it is another model's
 
 
 def check_finite(rows: Tensor, name: str) -> None:
-    """Refuse rows that hold NaN or infinity.
-
-    Args:
-        rows: `(n, d)` or `(n,)`.
-        name: What the rows are, for the message.
-    """
+    """Refuse rows `(n, d)` or `(n,)` that hold NaN or infinity; messages call them `name`."""
     rows = rows.reshape(len(rows), -1)
     suspects = (~rows.sum(dim=1).isfinite()).nonzero().flatten()  # without a copy of the table; sums may overflow
     bad = suspects[~rows[suspects].isfinite().all(dim=1)]
     if len(bad):
         first = ", ".join(str(row) for row in bad[:5].tolist())
-        raise InputError(
-            f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first})",
-            hint="Repair or choose another checkpoint.",
-        )
+        problem = f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first})"
+        raise InputError(problem, hint="Repair or choose another checkpoint.")
 
 
 def check_ids(size: int, rows: int, name: str) -> None:
     """Refuse a tokenizer whose ids reach beyond a table."""
     if size > rows:
-        raise InputError(
-            f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows",
-            hint="Give the tokenizer that the checkpoint was trained with.",
-        )
+        problem = f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows"
+        raise InputError(problem, hint="Give the tokenizer that the checkpoint was trained with.")
 
 
 def tokens_without_row(vocab: Mapping[str, int], rows: int, name: str) -> tuple[str, ...]:
-    """The tokens of a checkpoint's tokenizer whose ids lie beyond its table, by id: nothing is known of them.
-
-    Gemma 3 has one of these, and so have tokenizers to which tokens were added without resizing the table.
-    """
+    """The tokens of a tokenizer whose ids lie beyond the table, by id, as Gemma 3 has one: nothing is known of them."""
     without = sorted((id_, token) for token, id_ in vocab.items() if id_ >= rows)
     if len(without) > _MOST_WITHOUT_ROW * len(vocab):
         check_ids(without[-1][0] + 1, rows, name)
@@ -59,41 +46,25 @@ def rows_of_ids(table: Tensor, size: int) -> Tensor:
     return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
 
 
-BLOCK = 2**20  # numbers looked at together
-
-
 def check_body(checkpoint: Checkpoint) -> None:
-    """Refuse a body that holds NaN or infinity, or nothing but zeros, by the name of a tensor.
-
-    One tensor is in memory at a time, and of that the pages that are read.
-    """
+    """Refuse a body that holds NaN or infinity, or nothing but zeros; one tensor is in memory at a time."""
     zeros: list[str] = []
     has_values = False
-    for name, tensor in _body(checkpoint):
+    for name, stored in checkpoint.weights.tensors.items():
+        if stored.dtype not in FLOATS or name in checkpoint.layout.axes:
+            continue
+        tensor = checkpoint.weights.load(name)
         if not _is_finite(tensor):
-            raise InputError(
-                f"{name} of {checkpoint.name} holds NaN or infinity",
-                value=name,
-                expected="finite weights",
-                hint="Repair the checkpoint, or choose another.",
-            )
+            problem = f"{name} of {checkpoint.name} holds NaN or infinity"
+            expected = "finite weights"
+            raise InputError(problem, value=name, expected=expected, hint="Repair the checkpoint, or choose another.")
         if not has_values and tensor.ndim > 1:
             has_values = bool(tensor.any())
             zeros.append(name)
     if zeros and not has_values:
-        raise InputError(
-            f"All {len(zeros)} matrices of the body of {checkpoint.name} are zero, {zeros[0]} first",
-            value=zeros[0],
-            expected="trained weights",
-            hint="Download the checkpoint again, or choose another.",
-        )
-
-
-def _body(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
-    for shard in checkpoint.weights.shards:
-        for name, stored in shard.tensors.items():
-            if stored.dtype in FLOATS and name not in checkpoint.layout.axes:
-                yield name, shard.load(name)
+        problem = f"All {len(zeros)} matrices of the body of {checkpoint.name} are zero, {zeros[0]} first"
+        hint = "Download the checkpoint again, or choose another."
+        raise InputError(problem, value=zeros[0], expected="trained weights", hint=hint)
 
 
 def _is_finite(tensor: Tensor) -> bool:

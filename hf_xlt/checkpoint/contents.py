@@ -1,7 +1,5 @@
 """Which files of a checkpoint folder hold its language, and which are carried over to a new one."""
 
-from __future__ import annotations
-
 import json
 from fnmatch import fnmatch
 from pathlib import Path
@@ -36,35 +34,27 @@ def modules(folder: Path) -> dict[str, str]:
         raise InputError(f"{listing} is not a list of modules", hint="Download or save the model again.") from error
     for path in found:
         if not (folder / path).resolve().is_relative_to(folder.resolve()):
-            raise InputError(
-                f"{listing} names the path {path!r}, which leads out of the folder", hint="Do not use this model."
-            )
+            problem = f"{listing} names the path {path!r}, which leads out of the folder"
+            raise InputError(problem, hint="Do not use this model.")
     return found
 
 
 def transformer_path(folder: Path) -> str:
     """Where in the folder the transformer is: `""` for the folder itself."""
     found = modules(folder)
-    if not found:
-        return ""
-    for path, kind in found.items():
-        if kind == "Transformer":
-            return path
-    raise InputError(
-        f"{folder} has no Transformer among its modules ({', '.join(found.values())})", hint="Give one that has."
-    )
+    bodies = [path for path, kind in found.items() if kind == "Transformer"]
+    if found and not bodies:
+        problem = f"{folder} has no Transformer among its modules ({', '.join(found.values())})"
+        raise InputError(problem, hint="Give one that has.")
+    return bodies[0] if bodies else ""
 
 
 def check_modules(folder: Path) -> None:
     """Refuse a sentence-transformers model that no other vocabulary can be given to."""
     if bound := [kind for kind in modules(folder).values() if kind in OF_THE_VOCABULARY]:
-        raise InputError(
-            f"{folder} has a module {bound[0]}, which knows the words of its own vocabulary only",
-            value=bound[0],
-            expected="modules that serve any vocabulary",
-            hint="Choose another model.",
-            path=folder,
-        )
+        problem = f"{folder} has a module {bound[0]}, which knows the words of its own vocabulary only"
+        expected = "modules that serve any vocabulary"
+        raise InputError(problem, value=bound[0], expected=expected, hint="Choose another model.", path=folder)
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -76,13 +66,17 @@ def carried_files(folder: Path) -> list[Path]:
     """The files, relative to `folder`, that a model in another language keeps byte for byte.
 
     These are code, licenses, and settings that know nothing of a vocabulary; the folders of further
-    sentence-transformers modules and of custom generation are kept whole. All else is written anew, as the weights are,
-    or stays behind, as it may describe the old model or be a tokenizer that libraries would open before the new one.
+    sentence-transformers modules and of custom generation are kept whole. All else is written anew or stays behind.
     """
     check_modules(folder)
     body = transformer_path(folder)
     places = dict.fromkeys([Path(), Path(body)])
-    carried = [path for place in places for path in _files(folder, place) if _matches(path.name, CARRIED)]
+    names = [(place, path) for place in places for path in sorted((folder / place).iterdir()) if path.is_file()]
+    carried = [
+        place / path.name
+        for place, path in names
+        if not path.name.startswith(".") and any(fnmatch(path.name.lower(), pattern) for pattern in CARRIED)
+    ]
     for whole in (*(path for path in modules(folder) if path not in ("", body)), str(Path(body, CUSTOM_GENERATION))):
         carried += sorted(
             path.relative_to(folder)
@@ -93,21 +87,8 @@ def carried_files(folder: Path) -> list[Path]:
 
 
 def left_behind(source: Path, output: Path) -> list[str]:
-    """Names in a checkpoint's folder, and in that of its transformer, that a model made of it does not have.
-
-    Args:
-        source: The checkpoint's folder.
-        output: The folder of the new model.
-    """
+    """Names in a checkpoint's folder, and in that of its transformer, that the folder of a model made of it lacks."""
     places = dict.fromkeys([Path(), Path(transformer_path(source))])
     entries = (path for place in places for path in sorted((source / place).iterdir()))
     gone = (path.relative_to(source) for path in entries if not (output / path.relative_to(source)).exists())
     return [f"{path}/" if (source / path).is_dir() else str(path) for path in gone if not path.name.startswith(".")]
-
-
-def _files(folder: Path, place: Path) -> list[Path]:
-    return [place / path.name for path in sorted((folder / place).iterdir()) if path.is_file()]
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return not name.startswith(".") and any(fnmatch(name.lower(), pattern) for pattern in patterns)

@@ -1,7 +1,5 @@
 """Find the folder of a checkpoint: a local one, or a snapshot of a Hub repository without its pickled files."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -20,19 +18,14 @@ SETTINGS = ("config.json", "modules.json", "tokenizer_config.json")  # some file
 def fetch(name_or_folder: str | Path) -> Path:
     """The folder of a checkpoint; the network is touched only for what cannot be a local path.
 
-    Args:
-        name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted,
-            whose safetensors and text files are then downloaded or taken from the cache; `.bin`, `.pt` and the like
-            never are.
+    Of a Hub id, with `@` and a revision where it is not the newest that is wanted, safetensors and text files are
+    downloaded or taken from the cache; `.bin`, `.pt` and the like never are.
     """
     return local_folder(name_or_folder) or _snapshot(str(name_or_folder), DOWNLOADED)
 
 
 def pinned(name_or_folder: str) -> str:
-    """A local folder as it is; a Hub id with the commit that its revision, or without one its newest, stands for now.
-
-    Next to nothing is downloaded.
-    """
+    """A local folder as it is; a Hub id with the commit that its revision, or its newest, stands for now."""
     if local_folder(name_or_folder) is not None:
         return name_or_folder
     return f"{split_revision(name_or_folder)[0]}@{commit_of(_snapshot(name_or_folder, SETTINGS))}"
@@ -55,48 +48,35 @@ def local_folder(name_or_folder: str | Path) -> Path | None:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise InputError(
-            f"{name_or_folder} is a file", expected="a model folder", hint="Give the folder that holds it."
-        )
-    if _looks_local(str(name_or_folder)):
-        raise InputError(
-            f"{name_or_folder} does not exist",
-            hint="Check the path, or give a Hub id such as google-bert/bert-base-cased.",
-        )
+        problem = f"{name_or_folder} is a file"
+        raise InputError(problem, expected="a model folder", hint="Give the folder that holds it.")
+    name = str(name_or_folder)
+    if name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or split_revision(name)[0].count("/") > 1:
+        hint = "Check the path, or give a Hub id such as google-bert/bert-base-cased."
+        raise InputError(f"{name_or_folder} does not exist", hint=hint)
     return None
-
-
-def _looks_local(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or split_revision(name)[0].count("/") > 1
 
 
 def _snapshot(name: str, wanted: tuple[str, ...]) -> Path:
     repository, revision = split_revision(name)
     try:
-        return Path(
-            snapshot_download(
-                repository, revision=revision, allow_patterns=[*wanted], ignore_patterns=[*NOT_DOWNLOADED]
-            )
+        folder = snapshot_download(
+            repository, revision=revision, allow_patterns=[*wanted], ignore_patterns=[*NOT_DOWNLOADED]
         )
+        return Path(folder)
     except GatedRepoError as error:
-        raise InputError(
-            f"{name} is gated on the Hub",
-            hint=f"Accept its terms at https://huggingface.co/{repository}, then log in with `hf auth login`.",
-        ) from error
+        hint = f"Accept its terms at https://huggingface.co/{repository}, then log in with `hf auth login`."
+        raise InputError(f"{name} is gated on the Hub", hint=hint) from error
     except HFValidationError as error:
         raise InputError(f"{name!r} is neither a folder here nor a valid Hub id", hint="Check the spelling.") from error
     except RevisionNotFoundError as error:
-        raise InputError(
-            f"{repository} has no revision {revision!r}",
-            value=revision,
-            expected="a branch, a tag or a commit of it",
-            hint=f"See https://huggingface.co/{repository}/commits/main.",
-        ) from error
+        problem = f"{repository} has no revision {revision!r}"
+        hint = f"See https://huggingface.co/{repository}/commits/main."
+        raise InputError(problem, value=revision, expected="a branch, a tag or a commit of it", hint=hint) from error
     except (HfHubHTTPError, OSError) as error:
-        raise InputError(
-            f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})",
-            hint=(
-                "Check the spelling, log in with `hf auth login` if it is private, or, without a network, give a local"
-                " folder."
-            ),
-        ) from error
+        problem = f"{name} is not a folder here and could not be had from the Hub ({type(error).__name__})"
+        hint = (
+            "Check the spelling, log in with `hf auth login` if it is private, or, without a network, give a local "
+            "folder."
+        )
+        raise InputError(problem, hint=hint) from error

@@ -1,16 +1,13 @@
 """Fit a target tokenizer to a body: the tokens that the body cannot do without, the id that its padding must have.
 
-Some bodies count positions from the padding id (RoBERTa and its kin, M2M100, ProphetNet; in MPNet it is written into
-the code): with another id every token would stand elsewhere. So the padding token keeps the id that the body counts
-from.
+Some bodies count positions from the padding id (RoBERTa and its kin, M2M100, ProphetNet, MPNet): with another one every
+token would stand elsewhere.
 """
-
-from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tokenizers import AddedToken
@@ -19,11 +16,10 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import short
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, special_tokens
+from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, role_ids, special_tokens
 from hf_xlt.checkpoint.tokenizer import open_tokenizer, save_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.tokenizers.renumber import exchanged
-from hf_xlt.tokenizers.vocabulary import ROLES
 
 _START = "decoder_start_token_id"
 _SAMPLE = 500  # tokens of the text that tells whether a tokenizer opens as it was
@@ -32,50 +28,35 @@ _PADS = ("<pad>", "[PAD]", "<|pad|>")
 
 @dataclass(frozen=True)
 class MissingToken:
-    """A token that a body cannot do without and a tokenizer lacks.
+    """A token that a body cannot do without and a tokenizer lacks."""
 
-    Attributes:
-        role: Its role, one of `ROLES`; None for one that is known by its spelling, such as a language code.
-        token: How to spell it.
-        reason: What the body needs it for.
-    """
-
-    role: str | None
-    token: str
-    reason: str
+    role: str | None  # None for one that is known by its spelling, such as a language code
+    token: str  # how to spell it
+    reason: str  # what the body needs it for
 
 
 @dataclass(frozen=True, eq=False)
 class FittedTokenizer:
-    """A target tokenizer that a body can work with, and what was changed for that.
-
-    It cuts text into the same tokens as the one that was given.
-
-    Attributes:
-        tokenizer: The tokenizer.
-        former_size: Largest id + 1 of the one that was given.
-        exchanged: The two ids that tokens exchanged, that of the padding token first; None if none did.
-        added: The tokens that were added, as they are spelled.
-    """
+    """A target tokenizer that a body can work with; it cuts text into the same tokens as the one that was given."""
 
     tokenizer: PreTrainedTokenizerBase
-    former_size: int
-    exchanged: tuple[int, int] | None = None
-    added: tuple[str, ...] = ()
+    former_size: int  # largest id + 1 of the one that was given
+    exchanged: tuple[int, int] | None = None  # two ids that tokens exchanged, that of the padding token first
+    added: tuple[str, ...] = ()  # the tokens that were added, as they are spelled
 
     @classmethod
-    def of(
-        cls, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, add_missing_tokens: bool = False
-    ) -> FittedTokenizer:
+    def of(cls, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, add_missing_tokens: bool = False) -> Self:
         """Fit a tokenizer to the body of a checkpoint."""
         size = max(tokenizer.get_vocab().values()) + 1
-        missing = missing_tokens(checkpoint, tokenizer)
+        found = (_missing_pad(checkpoint, tokenizer), _missing_start(checkpoint, tokenizer))
+        missing = tuple(token for token in found if token is not None)
         if missing and not add_missing_tokens:
-            raise _refused(missing)
+            raise _refused(missing[0])
         whole = _with_tokens(tokenizer, missing)
         wanted, held = checkpoint.layout.counted_from, whole.pad_token_id
+        added = tuple(token.token for token in missing)
         if wanted is None or wanted == held:
-            return cls(whole, size, None, tuple(token.token for token in missing))
+            return cls(whole, size, None, added)
         if wanted >= max(whole.get_vocab().values()) + 1:
             raise InputError(
                 f"{checkpoint.name} counts positions from id {wanted:,}, which the padding token has to have, but the "
@@ -84,8 +65,7 @@ class FittedTokenizer:
                 expected=f"more than {wanted:,}",
                 hint="Take a larger vocabulary.",
             )
-        fitted = exchanged(whole, held, wanted)
-        return cls(fitted, size, (held, wanted), tuple(token.token for token in missing))
+        return cls(exchanged(whole, held, wanted), size, (held, wanted), added)
 
     def __repr__(self) -> str:
         changes = f"exchanged {self.exchanged}, added {short(self.added)}"
@@ -100,9 +80,7 @@ class FittedTokenizer:
     def notices(self) -> tuple[str, ...]:
         """What was changed, a sentence each."""
         vocab = self.tokenizer.get_vocab()
-        told = [
-            f"Added to the tokenizer, as the body needs it: {token!r} (id {vocab[token]:,})." for token in self.added
-        ]
+        told = [f"Added to the tokenizer, as the body needs it: {new!r} (id {vocab[new]:,})." for new in self.added]
         if self.exchanged is not None:
             held, wanted = self.exchanged
             other = next((token for token, id_ in vocab.items() if id_ == held), None)
@@ -114,10 +92,7 @@ class FittedTokenizer:
         return tuple(told)
 
     def rows(self, table: Tensor) -> Tensor:
-        """A table `(V, …)` with a row for each id of the tokenizer that was given, by the ids of this one.
-
-        Tokens that were added get zeros. A table with fewer rows is handed back as it is.
-        """
+        """Rows `(V, …)` of the tokenizer that was given, by the ids of this one; zeros for tokens that were added."""
         if not self.changed or len(table) < self.former_size:
             return table
         given = table[: self.former_size]
@@ -130,12 +105,6 @@ class FittedTokenizer:
             return ids
         first, second = self.exchanged
         return torch.where(ids == first, second, torch.where(ids == second, first, ids))
-
-
-def missing_tokens(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> tuple[MissingToken, ...]:
-    """The tokens that a body cannot do without and a tokenizer lacks."""
-    found = (_missing_pad(checkpoint, tokenizer), _missing_start(checkpoint, tokenizer))
-    return tuple(token for token in found if token is not None)
 
 
 def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -151,10 +120,7 @@ def check_padding(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def check_opens(checkpoint: Checkpoint, own: PreTrainedTokenizerBase, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that transformers opens as another beside a model of the checkpoint's type.
-
-    Whatever a folder with a Qwen 2 holds, for one, is opened as Qwen's own kind of tokenizer.
-    """
+    """Refuse a tokenizer that transformers opens as another beside a model of this type, as it does beside a Qwen 2."""
     if type(tokenizer) is type(own):
         return
     runs_code = type(tokenizer)._auto_class is not None  # its own, which whoever opened it has allowed
@@ -195,7 +161,7 @@ def _missing_pad(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> 
 
 def _shares_pad(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the padding token is used for something else, such as the end of a text."""
-    others = (getattr(tokenizer, f"{role}_token_id") for role in ROLES if role != "pad")
+    others = [id_ for role, id_ in role_ids(tokenizer).items() if role != "pad"]
     return tokenizer.pad_token_id is not None and tokenizer.pad_token_id in others
 
 
@@ -210,7 +176,7 @@ def _missing_start(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -
     is_ordinary = start not in special_tokens(former).values()
     if is_pad or is_ordinary or keeps_ids(tokenizer, former) or ids.successor(_START, start) is not None:
         return None
-    role = next((role for role in ROLES if getattr(former, f"{role}_token_id") == start), None)
+    role = next((role for role, id_ in role_ids(former).items() if id_ == start), None)
     return MissingToken(role, str(former.convert_ids_to_tokens(start)), "the decoder starts with it")
 
 
@@ -225,8 +191,7 @@ def _with_tokens(tokenizer: PreTrainedTokenizerBase, tokens: tuple[MissingToken,
     return changed
 
 
-def _refused(missing: tuple[MissingToken, ...]) -> InputError:
-    first = missing[0]
+def _refused(first: MissingToken) -> InputError:
     called = f"token for {first.role}" if first.role is not None else f"token {first.token!r}"
     return InputError(
         f"The target tokenizer has no {called} of its own, but {first.reason}",

@@ -1,33 +1,13 @@
 """Which language model a checkpoint is: the Auto class that opens it, and the model without storage for its weights."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForMultimodalLM,
-    AutoModelForPreTraining,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSpeechSeq2Seq,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
-from transformers.models.auto import modeling_auto
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
-    MODEL_FOR_PRETRAINING_MAPPING_NAMES,
-    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
-)
+from transformers import AutoModel, AutoModelForPreTraining, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto import modeling_auto as auto
 
 from hf_xlt.errors import InputError
 
@@ -41,32 +21,31 @@ class ModelKind:
     auto_class: Any
 
 
-ENCODER = ModelKind("encoder", "mlm", AutoModelForMaskedLM)
-DECODER = ModelKind("decoder", "clm", AutoModelForCausalLM)
-ENCODER_DECODER = ModelKind("encoder-decoder", "denoise", AutoModelForSeq2SeqLM)
-MULTIMODAL = ModelKind("multimodal", "clm", AutoModelForMultimodalLM)
-SPEECH = ModelKind("speech", "denoise", AutoModelForSpeechSeq2Seq)
+ENCODER = ModelKind("encoder", "mlm", transformers.AutoModelForMaskedLM)
+DECODER = ModelKind("decoder", "clm", transformers.AutoModelForCausalLM)
+ENCODER_DECODER = ModelKind("encoder-decoder", "denoise", transformers.AutoModelForSeq2SeqLM)
+MULTIMODAL = ModelKind("multimodal", "clm", transformers.AutoModelForMultimodalLM)
+SPEECH = ModelKind("speech", "denoise", transformers.AutoModelForSpeechSeq2Seq)
+BRINGS_CODE = "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
 TRAINED = (ENCODER, DECODER, ENCODER_DECODER)
 KINDS = {kind.name: kind for kind in (*TRAINED, MULTIMODAL, SPEECH)}
+_AUTO_CLASSES = [value for name, value in vars(auto).items() if name.startswith("AutoModel")]
 
 
 def auto_class_name(config: PreTrainedConfig) -> str:
     """Name of the Auto class that opens a checkpoint as it was saved, with its head: a classifier as a classifier."""
     saved_as = next(iter(config.architectures or ()), None)
-    kind = kind_of(config)
-    others = (value for name, value in vars(modeling_auto).items() if name.startswith("AutoModel"))
-    found = (auto for auto in (AutoModel, kind.auto_class, *others) if saved_as in _classes(auto, config))
-    return str(next(found, kind.auto_class).__name__)
+    own = kind_of(config).auto_class
+    found = (each for each in (AutoModel, own, *_AUTO_CLASSES) if saved_as in _classes(each, config))
+    return str(next(found, own).__name__)
 
 
 def has_other_head(config: PreTrainedConfig) -> bool:
     """Whether a checkpoint was saved with a head that is no language model's, such as a classifier's."""
     saved_as = next(iter(config.architectures or ()), None)
-    known = (AutoModel, AutoModelForPreTraining, *(kind.auto_class for kind in TRAINED))
-    other = (value for name, value in vars(modeling_auto).items() if name.startswith("AutoModel"))
-    if saved_as is None or any(saved_as in _classes(auto, config) for auto in known):
-        return False
-    return any(saved_as in _classes(auto, config) for auto in other)
+    holders = {each for each in _AUTO_CLASSES if saved_as in _classes(each, config)}
+    known = {AutoModel, AutoModelForPreTraining, *(kind.auto_class for kind in TRAINED)}
+    return saved_as is not None and bool(holders) and holders.isdisjoint(known)
 
 
 def _classes(auto_class: Any, config: PreTrainedConfig) -> tuple[str, ...]:
@@ -78,41 +57,32 @@ def _classes(auto_class: Any, config: PreTrainedConfig) -> tuple[str, ...]:
 
 
 def kind_of(config: PreTrainedConfig) -> ModelKind:
-    """The kind of language model a configuration describes.
-
-    BERT-like types can serve as encoder or decoder: they count as encoders unless the checkpoint itself was
-    saved as a causal language model.
-    """
+    """The kind of a configuration's model; an encoder, where it can be a decoder too and was not saved as one."""
     model_type = config.model_type
     saved_as = " ".join(getattr(config, "architectures", None) or ())
-    if getattr(config, "is_encoder_decoder", False) and model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return ENCODER_DECODER
-    causal = model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    both_ways = getattr(config, "is_encoder_decoder", False)
+    causal = model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     saved_causal = "CausalLM" in saved_as or "LMHead" in saved_as
-    if model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not (causal and saved_causal):
+    if both_ways and model_type in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return ENCODER_DECODER
+    if model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not (causal and saved_causal):
         return ENCODER
     if causal:
         return DECODER
-    if model_type in MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES:
+    if model_type in auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES:
         return MULTIMODAL
-    if model_type in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
+    if model_type in auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
         return SPEECH
     for kind in TRAINED:  # types that transformers does not bring: registered here, or with code of their own
         registered = type(config) in kind.auto_class._model_mapping
         if registered or kind.auto_class.__name__ in (getattr(config, "auto_map", None) or ()):
             return kind
-    raise InputError(
-        f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers",
-        hint="Give a checkpoint of a text model.",
-    )
+    problem = f"Model type {model_type!r} has no masked, causal or sequence-to-sequence language model in transformers"
+    raise InputError(problem, hint="Give a checkpoint of a text model.")
 
 
 def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:
-    """Build the model of a configuration on the meta device.
-
-    Where the configuration names no class, or one that transformers does not have, it is the class that the Auto
-    classes take for such a model.
-    """
+    """Build the model of a configuration on the meta device; the Auto classes choose one where it names none."""
     name = (config.architectures or [""])[0]
     native = getattr(transformers, name, None) if name else None
     is_native = isinstance(native, type) and issubclass(native, PreTrainedModel)
@@ -124,34 +94,26 @@ def skeleton(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedMod
             return auto_class.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
     except Exception as error:  # whatever a constructor makes of values that do not fit each other
         reason = " ".join(str(error).split())
+        brings_code = getattr(config, "auto_map", None) and not trust_remote_code
         raise InputError(
             f"config.json describes a {name or config.model_type} that cannot be built "
             f"({type(error).__name__}: {reason})",
             value=name,
-            hint=_hint(config, trust_remote_code),
+            hint=BRINGS_CODE if brings_code else "Correct config.json, or download the checkpoint again.",
         ) from error
 
 
 def _auto_class(config: PreTrainedConfig, name: str) -> Any:
     auto_map = getattr(config, "auto_map", None) or {}
-    saved_for = (auto for auto, code in auto_map.items() if name and str(code).endswith(f".{name}"))
+    saved_for = (each for each, code in auto_map.items() if name and str(code).endswith(f".{name}"))
     auto_class = getattr(transformers, next(saved_for, ""), None)
     if auto_class is not None:
         return auto_class
-    if config.model_type in MODEL_FOR_PRETRAINING_MAPPING_NAMES:
-        return transformers.AutoModelForPreTraining
+    if config.model_type in auto.MODEL_FOR_PRETRAINING_MAPPING_NAMES:
+        return AutoModelForPreTraining
     try:
         return kind_of(config).auto_class
     except InputError as error:
-        raise InputError(
-            f"Architecture {name or 'none'} of model type {config.model_type!r} is not known to transformers",
-            value=name,
-            expected="a language model",
-            hint="Set `architectures` in config.json to the class that the weights were saved from.",
-        ) from error
-
-
-def _hint(config: PreTrainedConfig, trust_remote_code: bool) -> str:
-    if getattr(config, "auto_map", None) and not trust_remote_code:
-        return "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
-    return "Correct config.json, or download the checkpoint again."
+        problem = f"Architecture {name or 'none'} of model type {config.model_type!r} is not known to transformers"
+        hint = "Set `architectures` in config.json to the class that the weights were saved from."
+        raise InputError(problem, value=name, expected="a language model", hint=hint) from error

@@ -1,12 +1,11 @@
 """Which stored tensors of a checkpoint follow the size of its vocabulary, and which of a model each becomes."""
 
-from __future__ import annotations
-
 import copy
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -20,24 +19,14 @@ from hf_xlt.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """Where a stored tensor goes.
+    """Where a stored tensor goes."""
 
-    Attributes:
-        name: Of the tensor in the model, or of the first one where it is converted.
-        made: Names of all tensors that are made of it by a conversion, out of parts or into parts; empty where it
-            goes as it is.
-    """
-
-    name: str
-    made: tuple[str, ...] = ()
+    name: str  # of the tensor in the model, or of the first one where it is converted
+    made: tuple[str, ...] = ()  # names of all that a conversion makes of it; empty where it goes as it is
 
 
 def places(stored: Iterable[str], model: PreTrainedModel) -> dict[str, Place]:
-    """Stored name → its place, as `from_pretrained` finds it; what the model has no place for is left out.
-
-    The names are changed by transformers' own mapping of published names, with the base model's prefix added or taken
-    away.
-    """
+    """Stored name → its place, as `from_pretrained` finds it; what the model has no place for is left out."""
     mapping = get_model_conversion_mapping(model)
     renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
@@ -62,29 +51,20 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 
 @dataclass(frozen=True)
 class Layout:
-    """The vocabulary-sized tensors of a checkpoint.
+    """The vocabulary-sized tensors of a checkpoint."""
 
-    Attributes:
-        rows: Rows of the input embeddings.
-        input_name: Stored name of the input embeddings.
-        axes: Stored name → vocabulary axis, for the input embeddings and all that goes with them: tied copies,
-            output embeddings, output biases.
-        counted_from: The padding id that the body counts positions from, as RoBERTa does; None where it does not.
-    """
-
-    rows: int
-    input_name: str
-    axes: Mapping[str, int]
-    counted_from: int | None = None
+    rows: int  # of the input embeddings
+    input_name: str  # their stored name
+    axes: Mapping[str, int]  # stored name → vocabulary axis, of them, tied copies, output embeddings and biases
+    counted_from: int | None = None  # the padding id that the body counts positions from, as RoBERTa does
 
     @classmethod
     def of(
         cls, config: PreTrainedConfig, stored: Mapping[str, StoredTensor], *, trust_remote_code: bool = False
-    ) -> Layout:
+    ) -> Self:
         """Find them by building the model twice on the meta device, the second time with one token more.
 
-        What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not. Stored
-        names become the model's as transformers itself maps them on opening.
+        What grows is vocabulary-sized, whatever the architecture; a table that merely has as many rows does not.
         """
         model = skeleton(config, trust_remote_code)
         rows, input_names = _token_embeddings(model)
@@ -102,7 +82,9 @@ class Layout:
                 f"hold {', '.join(sorted(stored)[:3])} …",
                 hint="Check `architectures` in config.json, and that all weights are there.",
             )
-        return cls(rows, tables[0], axes, _counted_from(model))
+        positions = (module for name, module in model.named_modules() if "position" in name.rpartition(".")[2])
+        ids = (getattr(module, "padding_idx", None) for module in positions)  # set, or written into the code
+        return cls(rows, tables[0], axes, next((id_ for id_ in ids if isinstance(id_, int)), None))
 
 
 def size_fields(config: PreTrainedConfig) -> list[tuple[PreTrainedConfig, str, int]]:
@@ -119,16 +101,16 @@ def size_fields(config: PreTrainedConfig) -> list[tuple[PreTrainedConfig, str, i
 def _growing_axes(
     config: PreTrainedConfig, rows: int, model: PreTrainedModel, trust_remote_code: bool
 ) -> dict[str, int]:
-    """Name in the model → axis that grows with one token more.
-
-    A field that counts otherwise than the table is no matter if it shapes nothing: image models have some.
-    """
+    """Name in the model → axis that grows with one token more; a size that shapes nothing is no matter."""
     changed = copy.deepcopy(config)
     for owner, name, value in size_fields(changed):
         setattr(owner, name, value + 1)
     state, larger = model.state_dict(), skeleton(changed, trust_remote_code).state_dict()
-    found = ((name, _growing_axis(tensor, larger[name])) for name, tensor in state.items())
-    axes = {name: axis for name, axis in found if axis is not None}
+    axes: dict[str, int] = {}
+    for name, tensor in state.items():
+        grown = [axis for axis, size in enumerate(tensor.shape) if size != larger[name].shape[axis]]
+        if grown:
+            axes[name] = grown[0]
     sizes = sorted({state[name].shape[axis] for name, axis in axes.items()})
     if sizes != [rows]:
         raise InputError(
@@ -150,45 +132,27 @@ def _token_embeddings(model: PreTrainedModel) -> tuple[int, list[str]]:
     return len(weight), names
 
 
-def _counted_from(model: PreTrainedModel) -> int | None:
-    """The padding id of the position embeddings: one that the configuration sets, or that is written into the code."""
-    positions = (module for name, module in model.named_modules() if "position" in name.rpartition(".")[2])
-    ids = (getattr(module, "padding_idx", None) for module in positions)
-    return next((id_ for id_ in ids if isinstance(id_, int)), None)
-
-
-def _growing_axis(tensor: torch.Tensor, larger: torch.Tensor) -> int | None:
-    return next((axis for axis, size in enumerate(tensor.shape) if size != larger.shape[axis]), None)
-
-
 def _check_whole(found: Mapping[str, Place], growing: Mapping[str, int]) -> None:
     """Refuse a vocabulary-sized tensor that is joined of stored parts, or cut out of a stored whole."""
-    for name, place in found.items():
-        for made in place.made:
-            if made in growing:
-                raise InputError(
-                    f"{name} is not the whole {made}: transformers converts it on opening",
-                    value=name,
-                    expected="vocabulary-sized tensors stored one by one",
-                    hint="This layout of weights is not supported.",
-                )
+    for name, made in ((name, made) for name, place in found.items() for made in place.made):
+        if made in growing:
+            problem = f"{name} is not the whole {made}: transformers converts it on opening"
+            hint = "This layout of weights is not supported."
+            raise InputError(problem, value=name, expected="vocabulary-sized tensors stored one by one", hint=hint)
 
 
 def _check_stored(
     stored: Mapping[str, StoredTensor], found: Mapping[str, Place], axes: Mapping[str, int], model: PreTrainedModel
 ) -> None:
     """Refuse tensors of other shapes than the model's, and tables that cannot be computed with."""
-    state, packed = model.state_dict(), _is_quantized(model)
+    state, packed = model.state_dict(), getattr(model.config, "quantization_config", None) is not None
     for name, place in found.items():
         expected, given = tuple(state[place.name].shape), stored[name].shape
         differs = given != expected if name in axes else math.prod(given) != math.prod(expected)
         if differs and not place.made and (name in axes or not packed):
             fields = "`vocab_size`" if name in axes else "the sizes"
-            raise InputError(
-                f"{name} is stored as {given}, but config.json asks for {expected}",
-                hint=f"Correct {fields} there, or give a whole checkpoint.",
-                value=given,
-            )
+            problem = f"{name} is stored as {given}, but config.json asks for {expected}"
+            raise InputError(problem, hint=f"Correct {fields} there, or give a whole checkpoint.", value=given)
         if name in axes and stored[name].dtype == "I64":
             raise InputError(
                 f"{name} says something of each token in whole numbers, such as where it is sent, and these cannot be "
@@ -197,12 +161,9 @@ def _check_stored(
                 hint="Choose a model without such a table.",
             )
         if name in axes and stored[name].dtype not in FLOATS:
-            raise InputError(
-                f"{name} is stored as {stored[name].dtype}",
-                expected=f"one of {', '.join(FLOATS)}",
-                hint="Give the checkpoint before quantization.",
-                value=stored[name].dtype,
-            )
+            problem = f"{name} is stored as {stored[name].dtype}"
+            hint = "Give the checkpoint before quantization."
+            raise InputError(problem, expected=f"one of {', '.join(FLOATS)}", hint=hint, value=stored[name].dtype)
 
 
 def _check_layers(found: Mapping[str, Place], model: PreTrainedModel) -> None:
@@ -212,13 +173,9 @@ def _check_layers(found: Mapping[str, Place], model: PreTrainedModel) -> None:
     wanted, held = ({layer for name in names for layer in LAYER.findall(name)[:1]} for names in (own, filled))
     stacks = {stack for stack, _ in held}
     if lacking := sorted((layer for layer in wanted - held if layer[0] in stacks), key=lambda layer: int(layer[1])):
-        stack, number = lacking[0]
-        raise InputError(
-            f"The weights hold no layer {stack}{number}, which config.json asks for",
-            value=f"{stack}{number}",
-            expected="all layers",
-            hint="Correct the number of layers there, or give a whole checkpoint.",
-        )
+        first, hint = "".join(lacking[0]), "Correct the number of layers there, or give a whole checkpoint."
+        problem = f"The weights hold no layer {first}, which config.json asks for"
+        raise InputError(problem, value=first, expected="all layers", hint=hint)
 
 
 def _check_unplaced(
@@ -241,13 +198,9 @@ def _way_out(name: str, tensor: StoredTensor, model: PreTrainedModel) -> str:
     first, _, rest = name.partition(".")
     if rest and places([rest], model):
         return f"Take `{first}.` off the stored names, as by saving the model inside of the wrapper that puts it there."
-    if _is_quantized(model) or tensor.dtype not in FLOATS:
+    if getattr(model.config, "quantization_config", None) is not None or tensor.dtype not in FLOATS:
         return "Give the checkpoint before quantization."
     return (
         "Open the model with transformers and save it again, which leaves it out; or, if the weights are another "
         "class's, name that in `architectures` in config.json."
     )
-
-
-def _is_quantized(model: PreTrainedModel) -> bool:
-    return getattr(model.config, "quantization_config", None) is not None

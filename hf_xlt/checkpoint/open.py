@@ -16,7 +16,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from hf_xlt.arguments import checked, short
 from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
-from hf_xlt.checkpoint.kind import skeleton
+from hf_xlt.checkpoint.kind import BRINGS_CODE, skeleton
 from hf_xlt.checkpoint.layout import Layout, places
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
@@ -24,35 +24,20 @@ from hf_xlt.errors import InputError
 from hf_xlt.files.place import split_revision
 from hf_xlt.tokenizers.renumber import without_ids_from
 
-COUNTS = {
-    "vocab_size": 1,
-    "hidden_size": 1,
-    "num_attention_heads": 1,
-    "num_key_value_heads": 1,
-    "num_hidden_layers": 0,
-    "intermediate_size": 0,
-}
+_AT_LEAST_1 = ("vocab_size", "hidden_size", "num_attention_heads", "num_key_value_heads")
+COUNTS = dict.fromkeys(_AT_LEAST_1, 1) | dict.fromkeys(("num_hidden_layers", "intermediate_size"), 0)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with a transformers model in safetensors, or a sentence-transformers model around one.
+    """A folder with a transformers model in safetensors, or a sentence-transformers model around one."""
 
-    Attributes:
-        name: What it was opened by: a Hub id or a folder.
-        folder: The whole folder.
-        config: The model's configuration.
-        weights: Its safetensors files, headers read.
-        layout: Its vocabulary-sized tensors.
-        trust_remote_code: Whether code that the checkpoint brings may run.
-    """
-
-    name: str
-    folder: Path
+    name: str  # what it was opened by: a Hub id or a folder
+    folder: Path  # the whole folder
     config: PreTrainedConfig
-    weights: Weights
-    layout: Layout
-    trust_remote_code: bool = False
+    weights: Weights  # its safetensors files, headers read
+    layout: Layout  # its vocabulary-sized tensors
+    trust_remote_code: bool = False  # whether code that it brings may run
 
     @classmethod
     @checked
@@ -60,20 +45,16 @@ class Checkpoint:
         """Open a local folder or a Hub id; a checkpoint that is open already is handed back.
 
         Raises:
-            InputError: If it cannot be had, keeps adapters beside its weights, has no configuration that transformers
-                reads, has its weights in `.bin` only or broken, or if its vocabulary-sized tensors cannot all be told
-                apart.
+            InputError: If it cannot be had, or its configuration, weights or vocabulary-sized tensors are not whole or
+                not of a kind that can be worked with.
         """
         if isinstance(name_or_folder, Checkpoint):
             return name_or_folder
         folder = fetch(name_or_folder)
         body = folder / transformer_path(folder)
         if (body / ADAPTERS).is_file():
-            raise InputError(
-                f"{folder} holds adapters ({ADAPTERS}), which would be lost",
-                expected="whole weights",
-                hint="Merge them first: PeftModel.merge_and_unload().",
-            )
+            problem = f"{folder} holds adapters ({ADAPTERS}), which would be lost"
+            raise InputError(problem, expected="whole weights", hint="Merge them first: PeftModel.merge_and_unload().")
         config = _config(body, trust_remote_code)
         weights = Weights.open(body)
         config = _with_stored_head(config, weights.tensors, trust_remote_code)
@@ -106,19 +87,11 @@ class Checkpoint:
         return self.weights.load(self.layout.input_name)
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The checkpoint's own tokenizer.
-
-        Raises:
-            InputError: As `open_tokenizer` does.
-        """
+        """The checkpoint's own tokenizer, as `open_tokenizer` opens it."""
         return open_tokenizer(self.body, trust_remote_code=self.trust_remote_code)
 
     def known_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The checkpoint's own tokenizer without the tokens that its table has no row for: nothing is known of them.
-
-        Raises:
-            InputError: As `tokenizer` does.
-        """
+        """The checkpoint's own tokenizer without the tokens that its table has no row for: nothing is known of them."""
         return without_ids_from(self.tokenizer(), self.vocab_size)
 
 
@@ -134,12 +107,8 @@ def _config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
         raise
     except Exception as error:  # whatever transformers makes of values that it did not expect
         reason = " ".join(str(error).split()).removesuffix(".")
-        code = "trust_remote_code" in reason and not trust_remote_code
-        hint = (
-            "The checkpoint brings its own code; if you trust it, allow it with --trust-remote-code."
-            if code
-            else "Correct it, or download the checkpoint again."
-        )
+        brings_code = "trust_remote_code" in reason and not trust_remote_code
+        hint = BRINGS_CODE if brings_code else "Correct it, or download the checkpoint again."
         raise InputError(f"{path} cannot be opened ({reason}).", path=path, hint=hint) from error
 
 
@@ -154,23 +123,16 @@ def _check_counts(settings: Any, path: Path) -> None:
             value = settings.get(name)
             for count in value if isinstance(value, list) else [value]:
                 if isinstance(count, int) and count < least:
-                    raise InputError(
-                        f"{name} is {count} in {path}",
-                        value=count,
-                        expected=f"a number from {least}",
-                        hint="Correct it, or download the checkpoint again.",
-                        path=path,
-                    )
+                    problem = f"{name} is {count} in {path}"
+                    hint = "Correct it, or download the checkpoint again."
+                    raise InputError(problem, value=count, expected=f"a number from {least}", hint=hint, path=path)
     for part in settings.values():
         if isinstance(part, dict):
             _check_counts(part, path)
 
 
 def _with_stored_head(config: PreTrainedConfig, stored: Iterable[str], trust_remote_code: bool) -> PreTrainedConfig:
-    """The configuration under which the stored head has its place.
-
-    DeBERTa has two heads, with names of their own; `legacy` chooses, and the published checkpoints leave it out.
-    """
+    """The configuration under which the stored head has its place: DeBERTa's `legacy` chooses between two names."""
     if not isinstance(getattr(config, "legacy", None), bool):
         return config
     other = copy.deepcopy(config)

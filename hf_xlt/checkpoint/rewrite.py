@@ -1,22 +1,18 @@
 """Give a checkpoint another vocabulary: on disk without loading its body, or in memory."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import refused, require_type
 from hf_xlt.checkpoint.chat import Chat
@@ -28,8 +24,8 @@ from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered
 from hf_xlt.checkpoint.tokenizer import save_tokenizer
 from hf_xlt.checkpoint.weights import Progress, copy_bytes
-from hf_xlt.errors import InputError
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
+from hf_xlt.files.text import json_settings
 from hf_xlt.transport import Transport
 
 _NAMED = 5  # ids that a notice names
@@ -51,17 +47,8 @@ def revocabulary(
     tensor is copied byte for byte. The configuration follows the new tokenizer, which replaces the old one. Of
     the other files of the folder, code, licenses and settings are carried over (`carried_files`).
 
-    Args:
-        checkpoint: The source.
-        transport: Makes target rows out of source rows.
-        tokenizer: The target tokenizer.
-        output: The folder to write. It appears when it is complete.
-        overwrite: Whether an existing folder may be replaced.
-        chat_template: As `Chat.choose` takes it.
-        add: Called with the folder before it appears, to put further files there.
-
-    Returns:
-        The output folder.
+    `output` appears when it is complete. `chat_template` is as `Chat.choose` takes it; `add` is called with the folder
+    before it appears, to put further files there.
 
     Raises:
         InputError: If transport, tokenizer and tables do not fit each other, source rows or the body are not finite,
@@ -106,17 +93,10 @@ def check_tables(checkpoint: Checkpoint, transport: Transport) -> None:
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """The files of settings of a checkpoint with another vocabulary.
+    """The files of settings of a checkpoint with another vocabulary."""
 
-    Attributes:
-        files: Name → content: generation_config.json, where there was one; config.json last, as without it a folder is
-            no model.
-        removed: Setting → the old token ids that it held and that the new tokenizer has nothing for, as messages call
-            them.
-    """
-
-    files: Mapping[str, dict[str, Any]]
-    removed: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, dict[str, Any]]  # name → content; config.json last, as without it a folder is no model
+    removed: Mapping[str, tuple[str, ...]]  # setting → the old ids that it lost, as messages call them
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -129,15 +109,12 @@ class TargetSettings:
 
 
 def target_settings(checkpoint: Checkpoint, rows: int, tokenizer: PreTrainedTokenizerBase) -> TargetSettings:
-    """The files of settings for a table of `rows`.
-
-    Ids are the tokenizer's; where it extends the checkpoint's own with the same special tokens, they stay as they are.
-    """
+    """The files of settings for a table of `rows`; ids stay where the tokenizer extends the checkpoint's own."""
     check_padding(checkpoint, tokenizer)
     config, body = checkpoint.config, checkpoint.body
-    generation = _read_json(body / "generation_config.json") if (body / "generation_config.json").is_file() else {}
+    generation = json_settings(body / "generation_config.json")
     former = checkpoint.tokenizer() if has_tokenizer(body) else None
-    resized = recounted(_read_json(body / "config.json"), config, checkpoint.vocab_size, rows)
+    resized = recounted(json_settings(body / "config.json"), config, checkpoint.vocab_size, rows)
     if hasattr(config, "legacy"):
         resized["legacy"] = config.legacy  # the head that is stored; the file may leave it out
     files = {"generation_config.json": (generation, GenerationConfig())} if generation else {}
@@ -162,9 +139,7 @@ def _output_size(checkpoint: Checkpoint, carried: list[Path], shapes: Mapping[st
     """Bytes to be written, but for the tokenizer and a few kilobytes of settings."""
     files = [checkpoint.folder / path for path in carried] + [shard.path for shard in checkpoint.weights.shards]
     stored = checkpoint.weights.tensors
-    growth = (
-        stored[name].resized(shape, 0).end - (stored[name].end - stored[name].start) for name, shape in shapes.items()
-    )
+    growth = (stored[name].resized(shape, 0).end - stored[name].n_bytes for name, shape in shapes.items())
     return sum(path.stat().st_size for path in files) + sum(growth)
 
 
@@ -172,22 +147,6 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as old, target.open("wb") as new:
         copy_bytes(old, new, source.stat().st_size, progress)
-
-
-@contextmanager
-def _beside(jobs: Iterable[Callable[[], object]]) -> Iterator[None]:
-    """Do jobs in a thread beside the block, which meanwhile computes with one thread less."""
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        begun = [beside.submit(job) for job in jobs]
-        torch.set_num_threads(max(1, threads - 1))  # threads that wait for work take the jobs' time
-        try:
-            yield
-            for job in begun:
-                job.result()
-        finally:
-            torch.set_num_threads(threads)
-            beside.shutdown(cancel_futures=True)
 
 
 def _write_weights(
@@ -208,10 +167,19 @@ def _write_weights(
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)  # an index may name shards in folders of their own
     unchanged = {shard.path: targets[shard.path] for shard in checkpoint.weights.shards if shard not in changed}
-    copies = [partial(_copy, source, target, progress) for source, target in unchanged.items()]
-    with _beside([partial(check_body, checkpoint), *copies]):
-        for shard in changed:
-            shard.rewrite(targets[shard.path], shapes, make, progress)
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        jobs = [beside.submit(check_body, checkpoint)]
+        jobs += [beside.submit(_copy, source, target, progress) for source, target in unchanged.items()]
+        torch.set_num_threads(max(1, threads - 1))  # threads that wait for work take the jobs' time
+        try:
+            for shard in changed:
+                shard.rewrite(targets[shard.path], shapes, make, progress)
+            for job in jobs:
+                job.result()
+        finally:
+            torch.set_num_threads(threads)
+            beside.shutdown(cancel_futures=True)
     if checkpoint.weights.index is not None:
         _write_index(checkpoint.weights.index, shapes, checkpoint, folder)
 
@@ -227,12 +195,12 @@ def transported(tensor: Tensor, transport: Transport, axis: int) -> Tensor:
 
 def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint, folder: Path) -> None:
     stored = checkpoint.weights.tensors
-    content = _read_json(index)
+    content = json_settings(index)
     metadata = content.setdefault("metadata", {})
-    final = {name: tensor.resized(shapes[name], 0) if name in shapes else tensor for name, tensor in stored.items()}
-    metadata["total_size"] = sum(tensor.n_bytes for tensor in final.values())
+    final = [tensor.resized(shapes.get(name, tensor.shape), 0) for name, tensor in stored.items()]
+    metadata["total_size"] = sum(tensor.n_bytes for tensor in final)
     if "total_parameters" in metadata:
-        metadata["total_parameters"] = sum(math.prod(tensor.shape) for tensor in final.values())
+        metadata["total_parameters"] = sum(math.prod(tensor.shape) for tensor in final)
     _write_json(folder / index.name, content)
 
 
@@ -248,9 +216,8 @@ def write_tokenizer(
     talking = copy.copy(tokenizer)
     talking.chat_template = chat_of(checkpoint, tokenizer, chat_template).templates
     save_tokenizer(talking, folder)
-    settings = _read_json(folder / "tokenizer_config.json")
-    former = checkpoint.body / "tokenizer_config.json"
-    length = _read_json(former).get("model_max_length") if former.is_file() else None
+    settings = json_settings(folder / "tokenizer_config.json")
+    length = json_settings(checkpoint.body / "tokenizer_config.json").get("model_max_length")
     if length is not None:
         settings["model_max_length"] = length
     if getattr(checkpoint.config, "type_vocab_size", 0) < 2:
@@ -258,52 +225,26 @@ def write_tokenizer(
     _write_json(folder / "tokenizer_config.json", settings)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error})", hint="Download or save it again.") from error
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def assemble(
-    checkpoint: Checkpoint,
-    transport: Transport,
-    tokenizer: PreTrainedTokenizerBase,
-    dtype: torch.dtype | None = None,
+    checkpoint: Checkpoint, transport: Transport, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype | None = None
 ) -> PreTrainedModel:
-    """The language model of a checkpoint with its vocabulary-sized tensors transported.
-
-    Equal to what opens from the folder that `revocabulary` writes; only, a checkpoint without a language-modeling
-    head gets a new one here.
-
-    Raises:
-        InputError: If source rows in use or the body are not finite, or the body is all zeros.
-    """
+    """What `revocabulary` writes, in memory; a checkpoint without a language-modeling head gets a new one here."""
     check_tables(checkpoint, transport)
     check_body(checkpoint)
-    axes = checkpoint.layout.axes
-    state: dict[str, Tensor] = {
-        name: transported(checkpoint.weights.load(name), transport, axes[name])
-        if name in axes
-        else checkpoint.weights.load(name)
-        for name in checkpoint.weights.tensors
-    }
+    axes, state = checkpoint.layout.axes, {}
+    for name in checkpoint.weights.tensors:  # one source table in memory at a time
+        tensor = checkpoint.weights.load(name)
+        state[name] = transported(tensor, transport, axes[name]) if name in axes else tensor
     settings = target_settings(checkpoint, transport.target_size, tokenizer).files
     config = type(checkpoint.config).from_dict(settings["config.json"])
     stored = state[checkpoint.layout.input_name].dtype
-    model = _class_of(config, checkpoint.trust_remote_code).from_pretrained(
-        None, config=config, state_dict=state, dtype=dtype or stored
-    )
+    with torch.device("meta"):  # the class that an Auto class chooses, whose own `from_pretrained` wants a folder
+        chosen = type(kind_of(config).auto_class.from_config(config, trust_remote_code=checkpoint.trust_remote_code))
+    model = chosen.from_pretrained(None, config=config, state_dict=state, dtype=dtype or stored)
     if "generation_config.json" in settings:
         model.generation_config = GenerationConfig.from_dict(settings["generation_config.json"])
     return model
-
-
-def _class_of(config: PreTrainedConfig, trust_remote_code: bool) -> type[PreTrainedModel]:
-    """The class that the Auto class of a kind of model chooses; `from_pretrained` of the latter wants a folder."""
-    with torch.device("meta"):
-        return type(kind_of(config).auto_class.from_config(config, trust_remote_code=trust_remote_code))

@@ -1,65 +1,48 @@
 """How a sentence-transformers folder says that it makes a sentence's vector."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hf_xlt.checkpoint.contents import modules, transformer_path
 from hf_xlt.errors import InputError
+from hf_xlt.files.text import json_settings
 
 MEAN = ("mean",)
 SENTENCE_TRANSFORMER = "SentenceTransformer"
 
-_SETTINGS = "config_sentence_transformers.json"
-_LISTING = "modules.json"
-
 
 @dataclass(frozen=True)
 class SentenceModules:
-    """What comes before and after the transformer of a sentence-transformers model.
+    """What comes before and after the transformer of a sentence-transformers model."""
 
-    Attributes:
-        kinds: The modules after the transformer, in order, such as `Pooling`, `Dense`, `Normalize`.
-        pooling: How tokens are pooled: `mean`, `cls`, `max`, `lasttoken`, …; several are put side by side.
-        prompt: What is put before every sentence; empty for nothing.
-        include_prompt: Whether its tokens are pooled with the sentence's.
-        max_seq_length: Tokens that are read of a sentence; None where the folder does not say.
-        lowercase: Whether sentences are lowered first.
-    """
-
-    kinds: tuple[str, ...]
-    pooling: tuple[str, ...] = MEAN
-    prompt: str = ""
-    include_prompt: bool = True
-    max_seq_length: int | None = None
-    lowercase: bool = False
+    kinds: tuple[str, ...]  # the modules after the transformer, in order, such as `Pooling`, `Dense`, `Normalize`
+    pooling: tuple[str, ...] = MEAN  # `mean`, `cls`, `max`, `lasttoken`, …; several are put side by side
+    prompt: str = ""  # put before every sentence
+    include_prompt: bool = True  # whether its tokens are pooled with the sentence's
+    max_seq_length: int | None = None  # tokens that are read of a sentence; None where the folder does not say
+    lowercase: bool = False  # whether sentences are lowered first
 
     @classmethod
-    def of(cls, folder: Path) -> SentenceModules | None:
+    def of(cls, folder: Path) -> Self | None:
         """Read a folder; None where sentence-transformers did not write it."""
         listed = modules(folder)
         if not listed:
             return None
         body = transformer_path(folder)
         after = {path: kind for path, kind in listed.items() if path != body}
-        settings = _settings(folder / _SETTINGS)
+        settings = json_settings(folder / "config_sentence_transformers.json")
         if (model_type := settings.get("model_type", SENTENCE_TRANSFORMER)) != SENTENCE_TRANSFORMER or not after:
-            raise InputError(
-                f"{folder} is a {model_type} of {', '.join(listed.values())}, which makes no vector of a sentence",
-                value=model_type,
-                expected=f"a {SENTENCE_TRANSFORMER} that pools its tokens",
-                hint="Choose another model.",
-                path=folder,
-            )
+            problem = f"{folder} is a {model_type} of {', '.join(listed.values())}, which makes no vector of a sentence"
+            expected = f"a {SENTENCE_TRANSFORMER} that pools its tokens"
+            raise InputError(problem, value=model_type, expected=expected, hint="Choose another model.", path=folder)
         for path in after:
             _check_weights(folder / path)
         names = settings.get("prompts") or {}
-        pooled = next((_settings(folder / path / "config.json") for path in after if after[path] == "Pooling"), {})
-        reading = next((_settings(file) for file in sorted((folder / body).glob("sentence_*_config.json"))), {})
+        pooled = next((json_settings(folder / path / "config.json") for path in after if after[path] == "Pooling"), {})
+        reading = next((json_settings(file) for file in sorted((folder / body).glob("sentence_*_config.json"))), {})
         return cls(
             kinds=tuple(after.values()),
             pooling=_modes(pooled),
@@ -79,9 +62,8 @@ class SentenceModules:
     @property
     def only_mean(self) -> bool:
         """Whether a vector is the mean of all tokens' states, scaled to unit length or not, and nothing else."""
-        of_all = self.include_prompt or not self.prompt
-        plain = self.kinds in (("Pooling",), ("Pooling", "Normalize"))
-        return plain and self.pooling == MEAN and of_all
+        plain = self.kinds in (("Pooling",), ("Pooling", "Normalize")) and self.pooling == MEAN
+        return plain and (self.include_prompt or not self.prompt)
 
     @property
     def as_we_compute(self) -> bool:
@@ -96,20 +78,8 @@ class SentenceModules:
 
 def foreign_module(folder: Path) -> str | None:
     """The first module of a folder whose class is not of sentence-transformers itself, so that opening it runs code."""
-    types = [entry["type"] for entry in json.loads((folder / _LISTING).read_text(encoding="utf-8"))]
+    types = [entry["type"] for entry in json.loads((folder / "modules.json").read_text(encoding="utf-8"))]
     return next((name for name in types if not name.startswith("sentence_transformers.")), None)
-
-
-def _settings(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON ({error})", hint="Save the model again.", path=file) from error
-    if not isinstance(found, dict):
-        raise InputError(f"{file} is a {type(found).__name__}", expected="settings by name", path=file)
-    return found
 
 
 def _modes(settings: dict[str, Any]) -> tuple[str, ...]:
@@ -125,9 +95,6 @@ def _modes(settings: dict[str, Any]) -> tuple[str, ...]:
 def _check_weights(module: Path) -> None:
     pickled = [path.name for path in sorted(module.glob("*.bin"))]
     if pickled and not list(module.glob("*.safetensors")):
-        raise InputError(
-            f"{module / pickled[0]} is pickled, and a pickle runs code when it is opened",
-            expected="model.safetensors",
-            hint="If you trust the model, save it anew: SentenceTransformer(folder).save(new_folder).",
-            path=module,
-        )
+        problem = f"{module / pickled[0]} is pickled, and a pickle runs code when it is opened"
+        hint = "If you trust the model, save it anew: SentenceTransformer(folder).save(new_folder)."
+        raise InputError(problem, expected="model.safetensors", hint=hint, path=module)

@@ -1,11 +1,9 @@
 """Token counts and token ids in config.json and generation_config.json, for a new vocabulary."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, Self, TypeGuard
 
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -26,21 +24,13 @@ _NO_TOKEN = -1
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """The special ids of the new tokenizer by role, and what each old special id becomes.
+    """The special ids of the new tokenizer by role, and what each old special id becomes."""
 
-    Attributes:
-        roles: The new ids by role; None where the tokenizer lacks one.
-        moved: Old id → the new id of the same role.
-        respelled: Old id → the id of the new special token of the same spelling.
-        old_roles: The old tokenizer's own ids by role.
-        names: Old id → how the old tokenizer spells it.
-    """
-
-    roles: Mapping[str, int | None]
-    moved: Mapping[int, int]
-    respelled: Mapping[int, int] = field(default_factory=dict)
-    old_roles: Mapping[str, int | None] = field(default_factory=dict)
-    names: Mapping[int, str] = field(default_factory=dict)
+    roles: Mapping[str, int | None]  # the new ids by role; None where the tokenizer lacks one
+    moved: Mapping[int, int]  # old id → the new id of the same role
+    respelled: Mapping[int, int] = field(default_factory=dict)  # old id → the new id of the same spelling
+    old_roles: Mapping[str, int | None] = field(default_factory=dict)  # the old tokenizer's own ids by role
+    names: Mapping[int, str] = field(default_factory=dict)  # old id → how the old tokenizer spells it
 
     @classmethod
     def of(
@@ -48,29 +38,19 @@ class SpecialIds:
         new: PreTrainedTokenizerBase,
         old: Iterable[Mapping[str, Any]],
         former: PreTrainedTokenizerBase | None = None,
-    ) -> SpecialIds:
-        """Match old and new ids by role, and by spelling.
-
-        Args:
-            new: The new tokenizer.
-            old: Settings that hold old ids as `bos_token_id` and so on, the most trusted first.
-            former: The old tokenizer, where there is one: the most trusted of all.
-        """
-        roles = _role_ids(new)
-        old_roles = {} if former is None else _role_ids(former)
+    ) -> Self:
+        """Match old and new ids by role and by spelling; `former` is trusted most, then the settings in their order."""
+        roles = role_ids(new)
+        old_roles = {} if former is None else role_ids(former)
         moved: dict[int, int] = {}
         for settings in ({f"{role}_token_id": id_ for role, id_ in old_roles.items()}, *old):
             for role in PRECEDENCE:
-                target, held = _in_place_of(roles, role), settings.get(f"{role}_token_id")
+                target, held = in_place_of(roles, role), settings.get(f"{role}_token_id")
                 if target is not None and _is_id(held):
                     moved.setdefault(held, target)
         before, after = ({} if former is None else special_tokens(former)), special_tokens(new)
         respelled = {id_: after[token] for token, id_ in before.items() if token in after}
         return cls(roles, moved, respelled, old_roles, {id_: token for token, id_ in before.items()})
-
-    def in_place_of(self, role: str) -> int | None:
-        """The id of a role, or where the tokenizer lacks it of the one that serves for it: cls and bos, sep and eos."""
-        return _in_place_of(self.roles, role)
 
     def successor(self, name: str, held: int | None) -> int | None:
         """The new value of a setting that held an old id or None.
@@ -81,10 +61,10 @@ class SpecialIds:
         """
         role = _role_of(name)
         if role is None:
-            return None if held is None else self.moved.get(held, self.respelled.get(held))
+            return None if held is None else self.counterpart(held)
         if held is None:
             return self.roles[role]
-        own, respelled = self.in_place_of(role), self.respelled.get(held)
+        own, respelled = in_place_of(self.roles, role), self.respelled.get(held)
         is_other_stop = role == "eos" and held != self.old_roles.get(role)
         return respelled if own is None or (is_other_stop and respelled is not None) else own
 
@@ -95,12 +75,16 @@ class SpecialIds:
         """
         role = _role_of(name)
         if role is None:
-            found = [self.moved.get(id_, self.respelled.get(id_)) for id_ in held]
+            found = list(map(self.counterpart, held))
         else:
-            own, former = self.in_place_of(role), self.old_roles.get(role)
+            own, former = in_place_of(self.roles, role), self.old_roles.get(role)
             found = [own if id_ == former else self.respelled.get(id_) for id_ in held]
             found = found if own in found else [own, *found]
         return list(dict.fromkeys(new for new in found if new is not None))
+
+    def counterpart(self, id_: int) -> int | None:
+        """The new id for an old one, by role or else by spelling."""
+        return self.moved.get(id_, self.respelled.get(id_))
 
     def name(self, id_: int) -> str:
         """How a message calls an old id."""
@@ -116,7 +100,18 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 
 def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
     """The special ids of a tokenizer as settings: `bos_token_id` and so on, None where it lacks the role."""
-    return {f"{role}_token_id": id_ for role, id_ in _role_ids(tokenizer).items()}
+    return {f"{role}_token_id": id_ for role, id_ in role_ids(tokenizer).items()}
+
+
+def role_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """The same by role alone."""
+    return {role: getattr(tokenizer, f"{role}_token_id", None) for role in ROLES}
+
+
+def in_place_of(roles: Mapping[str, int | None], role: str) -> int | None:
+    """The id of a role, or where there is none of the one that serves for it: cls and bos, sep and eos."""
+    own = roles[role]
+    return own if own is not None else roles.get(STAND_INS.get(role, ""))
 
 
 def keeps_ids(new: PreTrainedTokenizerBase, old: PreTrainedTokenizerBase) -> bool:
@@ -124,30 +119,19 @@ def keeps_ids(new: PreTrainedTokenizerBase, old: PreTrainedTokenizerBase) -> boo
     return new.get_vocab().items() > old.get_vocab().items() and token_ids(new) == token_ids(old)
 
 
-@dataclass(frozen=True)
-class Renumbered:
-    """Settings with the new tokenizer's ids.
-
-    Attributes:
-        settings: The settings.
-        removed: Setting → the old ids that it held and that have no counterpart, as messages call them.
-    """
+class Renumbered(NamedTuple):
+    """Settings with the new tokenizer's ids, and setting → the old ids that it loses, as messages call them."""
 
     settings: dict[str, Any]
     removed: Mapping[str, tuple[str, ...]]
 
 
 def renumbered(settings: Mapping[str, Any], defaults: object, ids: SpecialIds) -> Renumbered:
-    """Settings with the new tokenizer's token ids; keys unknown to us stay as they are.
+    """Settings of config.json or generation_config.json with the new tokenizer's token ids.
 
     What held one id that has no counterpart holds None then, or −1 where the configuration wants a number. Of lists
-    and mappings that survives which has a counterpart; empty ones go.
-
-    Args:
-        settings: What config.json or generation_config.json holds.
-        defaults: The object that transformers makes of it: ids that it has are written even if the file leaves them to
-            the default, which is an id of the old vocabulary.
-        ids: The new ids.
+    and mappings that survives which has a counterpart; empty ones go. Keys unknown to us stay as they are. Ids that
+    `defaults`, the object that transformers makes of it, has and the file leaves out are written too.
     """
     result: dict[str, Any] = {}
     removed: dict[str, tuple[str, ...]] = {}
@@ -181,56 +165,46 @@ def _implied(settings: Mapping[str, Any], defaults: object) -> dict[str, Any]:
     if not isinstance(defaults, PreTrainedConfig | GenerationConfig):
         return {}
     by_role = [f"{role}_token_id" for role in ROLES if hasattr(defaults, f"{role}_token_id")]
-    others = [name for name, held in vars(defaults).items() if _is_id(held) and _holds_ids(name)]
+    others = [name for name, held in vars(defaults).items() if _is_id(held) and _HOLDS_IDS.fullmatch(name)]
     return {name: getattr(defaults, name) for name in dict.fromkeys([*by_role, *others]) if name not in settings}
 
 
 def _new_value(name: str, value: Any, ids: SpecialIds) -> tuple[Any, list[int]]:
     """What a setting becomes, and which old ids it loses; None where nothing of it is left."""
     if isinstance(value, Mapping) and name not in _PAIRS:
-        return _new_mapping(value, ids)
+        kept, gone = _survivors(value.items(), ids, 1)
+        return kept and dict(kept), gone
     if name in _PAIRS and value:
-        return _new_pairs(value, _PAIRS[name], ids)
-    if not _holds_ids(name):
+        return _survivors(value.items() if isinstance(value, Mapping) else value, ids, _PAIRS[name])
+    if not _HOLDS_IDS.fullmatch(name):
         return value, []
     if isinstance(value, list | tuple) and value:
-        return _new_list(name, value, ids)
+        kept, gone = _survivors(value, ids)
+        return (ids.successors(name, value) or None) if all(map(_is_id, value)) else kept, gone
     if value is not None and not _is_id(value):
         return value, []
     new = ids.successor(name, value)
     return new, [value] if new is None and value is not None and value != _NO_TOKEN else []
 
 
-def _new_list(name: str, value: Iterable[Any], ids: SpecialIds) -> tuple[list[Any] | None, list[int]]:
-    held = list(value)
-    if all(map(_is_id, held)):
-        gone = [id_ for id_ in held if not ids.successors("", [id_])]
-        return ids.successors(name, held) or None, gone
-    found = [(entry, list(_ids_in(entry))) for entry in held]
-    gone = [id_ for _, inside in found for id_ in inside if not ids.successors("", [id_])]
-    return [_moved(entry, ids) for entry, inside in found if not {*inside}.intersection(gone)] or None, gone
-
-
-def _new_pairs(value: Any, half: int, ids: SpecialIds) -> tuple[list[Any] | None, list[int]]:
-    pairs = [list(pair) for pair in (value.items() if isinstance(value, Mapping) else value)]
-    gone = [id_ for pair in pairs for id_ in _ids_in(pair[half]) if not ids.successors("", [id_])]
-    kept = [pair for pair in pairs if not {*_ids_in(pair[half])}.intersection(gone)]
-    for pair in kept:
-        pair[half] = _moved(pair[half], ids)
+def _survivors(entries: Iterable[Any], ids: SpecialIds, half: int | None = None) -> tuple[list[Any] | None, list[int]]:
+    """Entries, or that half of each, whose ids all have a counterpart, with it; and the ids that have none."""
+    kept: list[Any] = []
+    gone: list[int] = []
+    for entry in entries:
+        part = entry if half is None else entry[half]
+        lost = [id_ for id_ in _ids_in(part) if ids.counterpart(id_) is None]
+        gone += lost
+        if not lost:
+            new = _moved(part, ids)
+            kept.append(new if half is None else [*entry[:half], new, *entry[half + 1 :]])
     return kept or None, gone
-
-
-def _new_mapping(value: Mapping[str, int], ids: SpecialIds) -> tuple[dict[str, int] | None, list[int]]:
-    found = {key: ids.successors("", [id_]) for key, id_ in value.items()}
-    return {key: new[0] for key, new in found.items() if new} or None, [
-        value[key] for key, new in found.items() if not new
-    ]
 
 
 def _moved(entry: Any, ids: SpecialIds) -> Any:
     """An id, or a sequence of ids, all of which have a counterpart."""
     if _is_id(entry):
-        return ids.successors("", [entry])[0]
+        return ids.counterpart(entry)
     return [_moved(part, ids) for part in entry] if isinstance(entry, list | tuple) else entry
 
 
@@ -248,10 +222,7 @@ def _names_tokens(value: Mapping[Any, Any], ids: SpecialIds) -> bool:
 
 
 def _without_token(defaults: object, name: str) -> int | None:
-    """What a setting holds where there is no token: None, or −1 where that would not do.
-
-    A configuration may want a number; and code that looks for an image among ids compares them with one.
-    """
+    """What a setting holds where there is no token: None, or −1 where a number is wanted or compared with ids."""
     if not isinstance(defaults, PreTrainedConfig):
         return None
     declared = {entry.name: str(entry.type) for entry in fields(defaults)}
@@ -259,22 +230,9 @@ def _without_token(defaults: object, name: str) -> int | None:
     return _NO_TOKEN if is_compared or "None" not in declared.get(name, "None") else None
 
 
-def _holds_ids(name: str) -> bool:
-    return _HOLDS_IDS.fullmatch(name) is not None
-
-
 def _role_of(name: str) -> str | None:
     role = name.removeprefix("_").removesuffix("_token_id").removesuffix("_index")  # Idefics 3 has _pad_token_id
     return role if role in ROLES and name != role else None
-
-
-def _role_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
-    return {role: getattr(tokenizer, f"{role}_token_id", None) for role in ROLES}
-
-
-def _in_place_of(roles: Mapping[str, int | None], role: str) -> int | None:
-    own = roles[role]
-    return own if own is not None else roles.get(STAND_INS.get(role, ""))
 
 
 def _is_id(value: Any) -> TypeGuard[int]:

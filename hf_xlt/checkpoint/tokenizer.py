@@ -1,7 +1,5 @@
 """Open and save the tokenizer of a checkpoint, which may have no weights; nothing else in the package does."""
 
-from __future__ import annotations
-
 import json
 import re
 from importlib.util import find_spec
@@ -36,9 +34,7 @@ def open_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or Hub id; one that is open already is handed back. No question is ever asked.
 
-    Args:
-        name_or_folder: A local folder, or a Hub id, with `@` and a revision where it is not the newest that is wanted.
-        trust_remote_code: Whether code that the tokenizer brings may run.
+    A Hub id has `@` and a revision where it is not the newest that is wanted.
 
     Raises:
         InputError: If there is none, it is broken or empty, it brings code that may not run, or it needs a package
@@ -50,9 +46,8 @@ def open_tokenizer(
     if folder is not None and not has_tokenizer(folder):
         folder /= transformer_path(folder)
     if folder is not None and not has_tokenizer(folder):
-        raise InputError(
-            f"{folder} has no tokenizer", hint="Save one there with tokenizer.save_pretrained(…).", path=folder
-        )
+        problem = f"{folder} has no tokenizer"
+        raise InputError(problem, hint="Save one there with tokenizer.save_pretrained(…).", path=folder)
     place, revision = split_revision(str(name_or_folder if folder is None else folder))
     try:
         if not trust_remote_code and _brings_code(place, revision):
@@ -92,11 +87,8 @@ def _brings_code(place: str, revision: str | None) -> bool:
 
 
 def _untrusted(name_or_folder: str | Path) -> InputError:
-    return InputError(
-        f"The tokenizer of {name_or_folder} brings its own code",
-        hint="If you trust it, allow it with --trust-remote-code (trust_remote_code=True in Python).",
-        path=name_or_folder,
-    )
+    hint = "If you trust it, allow it with --trust-remote-code (trust_remote_code=True in Python)."
+    return InputError(f"The tokenizer of {name_or_folder} brings its own code", hint=hint, path=name_or_folder)
 
 
 def _refused(name_or_folder: str | Path, folder: Path | None, error: Exception) -> InputError:
@@ -105,17 +97,10 @@ def _refused(name_or_folder: str | Path, folder: Path | None, error: Exception) 
         return _untrusted(name_or_folder)
     problem = f"The tokenizer of {name_or_folder} cannot be opened"
     if package := _missing_package(folder, error, reason):
-        return InputError(
-            f"{problem}: it needs the package {package}, which is not installed",
-            value=package,
-            hint=f"Install it with `pip install {package}`.",
-            path=name_or_folder,
-        )
-    return InputError(
-        f"{problem} ({reason[:SHOWN] or type(error).__name__}).",
-        hint="Download it or save it again.",
-        path=name_or_folder,
-    )
+        problem = f"{problem}: it needs the package {package}, which is not installed"
+        return InputError(problem, value=package, hint=f"Install it with `pip install {package}`.", path=name_or_folder)
+    problem = f"{problem} ({reason[:SHOWN] or type(error).__name__})."
+    return InputError(problem, hint="Download it or save it again.", path=name_or_folder)
 
 
 def _missing_package(folder: Path | None, error: Exception, reason: str) -> str | None:

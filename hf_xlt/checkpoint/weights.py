@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 CHUNK = 2**24  # bytes between two steps of the progress bar
+CONVERT = (
+    "Pickled .bin weights can run code when opened, so they are neither read nor downloaded. Convert them with "
+    "https://huggingface.co/spaces/safetensors/convert, or, where you trust them, with AutoModel….from_pretrained(…) "
+    "and save_pretrained(…)."
+)
 
 Progress = Callable[[int], Any]
 
@@ -41,9 +46,10 @@ class StoredTensor:
         return self.end - self.start
 
     def resized(self, shape: tuple[int, ...], start: int) -> StoredTensor:
-        """The same kind of tensor in another shape, from `start` on."""
-        item_size = self.n_bytes // math.prod(self.shape)
-        return StoredTensor(self.dtype, shape, start, start + item_size * math.prod(shape))
+        """The same kind of tensor in another shape, or moved in its own, from `start` on."""
+        moved = shape == self.shape  # which may be empty
+        size = self.n_bytes if moved else self.n_bytes // math.prod(self.shape) * math.prod(shape)
+        return StoredTensor(self.dtype, shape, start, start + size)
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,8 @@ class Shard:
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(length))
         except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"{path} is not a whole safetensors file ({error})", hint="Download or save it again."
-            ) from error
+            problem = f"{path} is not a whole safetensors file ({error})"
+            raise InputError(problem, hint="Download or save it again.") from error
         metadata = header.pop("__metadata__", {})
         tensors = {
             name: StoredTensor(entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
@@ -87,35 +92,27 @@ class Shard:
         make: Callable[[str], Iterable[torch.Tensor]],
         progress: Progress,
     ) -> None:
-        """Write the file anew with some tensors replaced, part by part; all other bytes are copied.
+        """Write the file anew with the tensors of `shapes` replaced; all other bytes are copied.
 
-        Args:
-            target: The file to write.
-            shapes: The new shape of each tensor to replace.
-            make: Gives the parts of the new tensor of a name, in the order of its bytes and in the stored type.
-            progress: Called with every number of bytes written.
+        `make` gives the parts of the new tensor of a name, in the order of its bytes and in the stored type.
         """
-        header = self._header(shapes)
-        encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        encoded += b" " * (-len(encoded) % 8)
-        with self.path.open("rb") as old, target.open("wb") as new:
-            new.write(struct.pack("<Q", len(encoded)) + encoded)
-            for name, tensor in self.tensors.items():
-                if name in shapes:
-                    for part in make(name):
-                        progress(new.write(_bytes(part)))
-                else:
-                    old.seek(self.data_start + tensor.start)
-                    copy_bytes(old, new, tensor.n_bytes, progress)
-
-    def _header(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         header: dict[str, Any] = {"__metadata__": dict(self.metadata)} if self.metadata else {}
         position = 0
         for name, old in self.tensors.items():
-            new = old.resized(shapes[name], position) if name in shapes else _moved(old, position)
+            new = old.resized(shapes.get(name, old.shape), position)
             header[name] = {"dtype": new.dtype, "shape": list(new.shape), "data_offsets": [new.start, new.end]}
             position = new.end
-        return header
+        encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        with self.path.open("rb") as source, target.open("wb") as file:
+            file.write(struct.pack("<Q", len(encoded)) + encoded)
+            for name, tensor in self.tensors.items():
+                if name in shapes:
+                    for part in make(name):
+                        progress(file.write(_bytes(part)))
+                else:
+                    source.seek(self.data_start + tensor.start)
+                    copy_bytes(source, file, tensor.n_bytes, progress)
 
 
 @dataclass(frozen=True)
@@ -132,25 +129,24 @@ class Weights:
         if (folder / SINGLE_FILE).is_file():
             return cls((Shard.open(folder / SINGLE_FILE),))
         if not index.is_file():
-            raise _no_weights(folder)
+            pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
+            found = f"only {pickled}" if pickled else "no weights at all"
+            raise InputError(f"{folder} has no {SINGLE_FILE} or {INDEX_FILE}: {found} there", hint=CONVERT)
         try:
             weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            files = sorted(set(weight_map.values()))
-            _check_inside(files, index)
+            files = {name: Path(name) for name in sorted(set(weight_map.values()))}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"{index} is not an index of shards. Download or save it again.",
-                path=index,
-                expected="names of tensors and, for each, of a file",
-            ) from error
+            problem = f"{index} is not an index of shards. Download or save it again."
+            raise InputError(problem, path=index, expected="names of tensors and, for each, of a file") from error
+        for name, path in files.items():
+            if path.is_absolute() or ".." in path.parts:
+                problem = f"{index} names the shard {name!r}, which leads out of the folder"
+                raise InputError(problem, hint="Do not use this model.", value=name, path=index)
         shards = {name: Shard.open(folder / name) for name in files}
         for tensor, name in weight_map.items():
             if tensor not in shards[name].tensors:
-                raise InputError(
-                    f"{index} says that {name} holds {tensor}, which it does not", hint="Download both again."
-                )
+                problem = f"{index} says that {name} holds {tensor}, which it does not"
+                raise InputError(problem, hint="Download both again.")
         _check_once(shards, index)
         return cls(tuple(shards.values()), index)
 
@@ -164,37 +160,22 @@ class Weights:
         return next(shard for shard in self.shards if name in shard.tensors).load(name)
 
 
-def _check_inside(files: Iterable[str], index: Path) -> None:
-    for name in files:
-        path = Path(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise InputError(
-                f"{index} names the shard {name!r}, which leads out of the folder",
-                hint="Do not use this model.",
-                value=name,
-                path=index,
-            )
-
-
 def _check_once(shards: Mapping[str, Shard], index: Path) -> None:
     holder: dict[str, str] = {}
     for file, shard in shards.items():
         for tensor in shard.tensors:
             if tensor in holder:
-                raise InputError(
-                    f"{tensor} is stored twice, in {holder[tensor]} and {file}",
-                    hint="Save the model again.",
-                    value=tensor,
-                    path=index,
-                )
+                problem = f"{tensor} is stored twice, in {holder[tensor]} and {file}"
+                raise InputError(problem, hint="Save the model again.", value=tensor, path=index)
             holder[tensor] = file
 
 
 def copy_bytes(source: BinaryIO, target: BinaryIO, count: int, progress: Progress) -> None:
     """Copy the next `count` bytes in chunks, inside the kernel where it can."""
-    copy = _copy_in_kernel if sys.platform == "linux" else _copy_through_memory
     while count:
-        copied = copy(source, target, min(CHUNK, count))
+        size = min(CHUNK, count)
+        linux = sys.platform == "linux"
+        copied = _copy_in_kernel(source, target, size) if linux else target.write(source.read(size))
         if not copied:
             raise OSError(f"{source.name} ended {count} bytes too early.")
         progress(copied)
@@ -210,28 +191,7 @@ def _copy_in_kernel(source: BinaryIO, target: BinaryIO, count: int) -> int:
     return copied
 
 
-def _copy_through_memory(source: BinaryIO, target: BinaryIO, count: int) -> int:
-    return target.write(source.read(count))
-
-
 def _bytes(tensor: torch.Tensor) -> memoryview:
     import torch  # what only looks at a checkpoint does without
 
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def _moved(tensor: StoredTensor, start: int) -> StoredTensor:
-    return StoredTensor(tensor.dtype, tensor.shape, start, start + tensor.n_bytes)
-
-
-def _no_weights(folder: Path) -> InputError:
-    pickled = sorted(path.name for path in folder.glob("*.bin"))
-    found = f"only {', '.join(pickled)}" if pickled else "no weights at all"
-    return InputError(
-        f"{folder} has no {SINGLE_FILE} or {INDEX_FILE}: {found} there",
-        hint=(
-            "Pickled .bin weights can run code when opened, so they are neither read nor downloaded. Convert them with"
-            " https://huggingface.co/spaces/safetensors/convert, or, where you trust them, with "
-            "AutoModel….from_pretrained(…) and save_pretrained(…)."
-        ),
-    )

@@ -1,7 +1,5 @@
 """Sentences of CoNLL files: CoNLL-U treebanks, and words with a tag in the last column."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,22 +20,13 @@ _DOCUMENT = "-DOCSTART-"
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a treebank, of `n` syntactic words.
+    """A sentence of a treebank, of `n` syntactic words."""
 
-    Args:
-        line: Line the sentence begins on, from 1.
-        words: Forms, `n` of them.
-        upos: Universal tag of each word; `_` where the file gives none.
-        heads: Head of each word, counted from 1, 0 for the root: a tree with a single root. Empty where the file gives
-            `_` for every word.
-        deprels: Relation of each word to its head, subtype included.
-    """
-
-    line: int
-    words: tuple[str, ...]
-    upos: tuple[str, ...]
-    heads: tuple[int, ...]
-    deprels: tuple[str, ...]
+    line: int  # line it begins on, from 1
+    words: tuple[str, ...]  # forms, `n` of them
+    upos: tuple[str, ...]  # universal tag of each word; `_` where the file gives none
+    heads: tuple[int, ...]  # head of each word, from 1, 0 for the single root; empty where the file gives none at all
+    deprels: tuple[str, ...]  # relation of each word to its head, subtype included
 
 
 def read_conllu(path: str | Path) -> list[Sentence]:
@@ -46,9 +35,8 @@ def read_conllu(path: str | Path) -> list[Sentence]:
     Surface tokens of several words (`1-2`) and empty nodes (`8.1`) are checked and left out.
 
     Raises:
-        InputError: If the file cannot be read or holds no sentence, or, with the line's number: at a line without ten
-            columns, a word without form, an id out of order, a head that is no number or outside the sentence, a
-            cycle, and a sentence without exactly one root.
+        InputError: If the file cannot be read or holds no sentence; with its number at a line that is not valid, and
+            where heads make no tree with one root.
     """
     sentences: list[Sentence] = []
     block: list[str] = []
@@ -135,19 +123,12 @@ def _on_cycle(heads: Sequence[int]) -> int | None:
 
 @dataclass(frozen=True)
 class TaggedSentence:
-    """A sentence whose words have tags.
+    """A sentence whose words have tags."""
 
-    Args:
-        words: One or more.
-        tags: One a word.
-        line: Line the sentence begins on, from 1.
-        one_line: Whether all of it is on that line, as in a row of a dataset.
-    """
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...]
-    line: int
-    one_line: bool = False
+    words: tuple[str, ...]  # one or more
+    tags: tuple[str, ...]  # one a word
+    line: int  # line it begins on, from 1
+    one_line: bool = False  # whether all of it is on that line, as in a row of a dataset
 
     def line_of(self, word: int) -> int:
         """The line of a word, which is counted from 0."""
@@ -155,17 +136,10 @@ class TaggedSentence:
 
 
 def read_conll(path: str | Path) -> list[TaggedSentence]:
-    """Sentences of a CoNLL file, columns separated by tabs or spaces; `-DOCSTART-` lines end a sentence.
-
-    Args:
-        path: UTF-8, packed or not.
-
-    Raises:
-        InputError: If the file cannot be read or holds no sentence, or at the first line without a word and a tag.
-    """
+    """Sentences of a CoNLL file, columns separated by tabs or spaces; `-DOCSTART-` lines end a sentence."""
     sentences = []
     numbered = enumerate(text_lines(path), start=1)
-    for within, group in groupby(numbered, key=lambda line: _of_a_sentence(line[1])):
+    for within, group in groupby(numbered, lambda line: bool(line[1].strip()) and not line[1].startswith(_DOCUMENT)):
         if within:
             lines, words, tags = zip(*_cells(group, path), strict=True)
             sentences.append(TaggedSentence(words, tags, lines[0]))
@@ -174,20 +148,12 @@ def read_conll(path: str | Path) -> list[TaggedSentence]:
     return sentences
 
 
-def _of_a_sentence(line: str) -> bool:
-    return bool(line.strip()) and not line.startswith(_DOCUMENT)
-
-
 def _cells(lines: Iterator[tuple[int, str]], path: str | Path) -> Iterator[tuple[int, str, str]]:
     """Line number, word and tag of each line."""
     for number, line in lines:
         cells = line.split("\t") if "\t" in line else line.strip(" ").split(" ")
         word, tag = cells[0].strip(" "), cells[-1].strip(" ")
         if len(cells) < 2 or not word or not tag:
-            raise InputError(
-                f"{path}, line {number}: {line!r} lacks a word or a tag",
-                expected="both, with a tab or space",
-                path=path,
-                line=number,
-            )
+            problem = f"{path}, line {number}: {line!r} lacks a word or a tag"
+            raise InputError(problem, expected="both, with a tab or space", path=path, line=number)
         yield number, word, tag

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,8 @@ def _parquet_lines(path: Path) -> Iterator[str]:
                     yield from _lines_of({TEXT_COLUMN: text}, path, row, "row")
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"Corpus {path} cannot be read ({reason}). Check that it is a whole Parquet file.", path=path
-        ) from error
+        problem = f"Corpus {path} cannot be read ({reason}). Check that it is a whole Parquet file."
+        raise InputError(problem, path=path) from error
 
 
 def _hub_lines(name: str) -> Iterator[str]:
@@ -57,36 +56,22 @@ def _hub_lines(name: str) -> Iterator[str]:
 
 
 def dataset_rows(what: str, builder: str, *, split: str = "train", **options: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a dataset of the Hub, streamed; names of classes stand in place of their numbers.
-
-    Args:
-        what: What messages call it.
-        builder: The dataset, or a format such as `parquet`.
-        split: Of the dataset.
-        options: What `load_dataset` takes besides.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
+    """The rows of a dataset of the Hub, or of files in a format such as `parquet`, streamed; classes by name."""
     from datasets import load_dataset  # large, and most corpora are text
     from datasets.exceptions import DatasetsError
 
     try:
         rows = load_dataset(builder, split=split, streaming=True, **options)
-        names = {column: _class_names(feature) for column, feature in (getattr(rows, "features", None) or {}).items()}
-        named = {column: found for column, found in names.items() if found}
+        named = {}
+        for column, feature in (getattr(rows, "features", None) or {}).items():
+            if names := getattr(getattr(feature, "feature", feature), "names", None):  # of classes, or lists of them
+                named[column] = names
         for row in rows:
             yield row | {column: _named(row[column], found) for column, found in named.items()}
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{what} cannot be read ({reason}). Give a file or a Hub dataset id with a `{split}` split."
-        ) from error
-
-
-def _class_names(feature: Any) -> list[str] | None:
-    """The names of a column of classes, or of lists of them."""
-    return getattr(getattr(feature, "feature", feature), "names", None)
+        problem = f"{what} cannot be read ({reason}). Give a file or a Hub dataset id with a `{split}` split."
+        raise InputError(problem) from error
 
 
 def _named(value: Any, names: list[str]) -> Any:
@@ -113,21 +98,12 @@ def _no_text(row: Any, corpus: str | Path, number: int, unit: str) -> InputError
         hint = f"Take such {unit}s out, or give them text."
     else:
         found = ", ".join(row).encode("ascii", "backslashreplace").decode()
-    return InputError(
-        f"{corpus}, {unit} {number}: no text in column {TEXT_COLUMN!r}; found {found}",
-        hint=hint,
-        path=corpus,
-        line=number,
-    )
+    problem = f"{corpus}, {unit} {number}: no text in column {TEXT_COLUMN!r}; found {found}"
+    return InputError(problem, hint=hint, path=corpus, line=number)
 
 
-READERS: dict[str, Callable[[Path], Iterator[str]]] = {
-    ".txt": text_lines,
-    ".jsonl": _json_lines,
-    ".parquet": _parquet_lines,
-}
-PACKED = (".txt", ".jsonl")
-FORMATS = (*(suffix + packed for suffix in PACKED for packed in ("", *COMPRESSED)), ".parquet")
+READERS = {".txt": text_lines, ".jsonl": _json_lines, ".parquet": _parquet_lines}
+FORMATS = (*(suffix + packed for suffix in (".txt", ".jsonl") for packed in ("", *COMPRESSED)), ".parquet")
 
 
 @checked
@@ -136,37 +112,31 @@ class Corpus:
     """A text corpus: a local file of a known format, or the `train` split of a Hub dataset.
 
     A dataset is named `id`, `id:config`, `id@revision` or `id@revision:config`.
-
-    Raises:
-        InputError: On construction, if a local path is missing, a folder, empty or of an unknown format.
     """
 
     name: str
+    several: tuple[Corpus, ...] = field(default=(), repr=False)  # those that are read one after the other
 
     def __post_init__(self) -> None:
-        if not (self._is_format or self._looks_local or os.path.exists(self.path)):
+        identifier, _ = split_revision(self.name.partition(":")[0])
+        looks_local = self.name.startswith((".", "/", "~")) or identifier.count("/") > 1
+        if self.several or not (self._is_format or looks_local or os.path.exists(self.path)):
             return
         if not os.path.isfile(self.path):
-            raise InputError(
-                f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id.", path=self.path
-            )
+            problem = f"Corpus {self.name} is not a file. Check the path, or give a Hub dataset id."
+            raise InputError(problem, path=self.path)
         if not self._is_format:
-            raise InputError(
-                f"Corpus {self.name}: unknown format; expected one of {', '.join(FORMATS)}.", path=self.path
-            )
+            problem = f"Corpus {self.name}: unknown format; expected one of {', '.join(FORMATS)}."
+            raise InputError(problem, path=self.path)
         with opened(self.path) as file:
             if not file.read(1):
                 raise InputError(f"Corpus {self.name} is empty. Give a file with text in it.", path=self.path)
 
     @classmethod
     def of(cls, names: str | Path | Sequence[str | Path]) -> Corpus:
-        """The corpus of that name, or several read one after the other.
-
-        Raises:
-            InputError: If there is none, one is named twice, or one cannot be used.
-        """
+        """The corpus of that name, or several read one after the other."""
         parts = tuple(cls(str(name)) for name in several(names, "corpus"))
-        return parts[0] if len(parts) == 1 else Corpora(", ".join(part.name for part in parts), parts)
+        return parts[0] if len(parts) == 1 else cls(", ".join(part.name for part in parts), parts)
 
     @property
     def path(self) -> Path:
@@ -176,12 +146,7 @@ class Corpus:
     @property
     def parts(self) -> tuple[Corpus, ...]:
         """What it is made of: itself, or the corpora that are read one after the other."""
-        return (self,)
-
-    @property
-    def _looks_local(self) -> bool:
-        identifier, _ = split_revision(self.name.partition(":")[0])
-        return self.name.startswith((".", "/", "~")) or identifier.count("/") > 1
+        return self.several or (self,)
 
     @property
     def _is_format(self) -> bool:
@@ -204,33 +169,11 @@ class Corpus:
         return Corpus(f"{identifier}@{commit}{colon}{configuration}")
 
     def lines(self) -> Iterator[str]:
-        """The non-empty lines, stripped of surrounding white space, in order, streamed.
-
-        Raises:
-            InputError: At the first line that cannot be read: not UTF-8, not JSON, without a `text` column, or with
-                what is no text in it.
-        """
+        """The non-empty lines, stripped of surrounding white space, in order, streamed."""
+        if self.several:
+            return chain.from_iterable(part.lines() for part in self.several)
         lines = READERS[suffix_of(self.path)](self.path) if self._is_format else _hub_lines(self.name)
         return (stripped for line in lines if (stripped := line.strip()))
-
-
-@dataclass(frozen=True)
-class Corpora(Corpus):
-    """Several corpora, read one after the other; `Corpus.of` makes them."""
-
-    several: tuple[Corpus, ...]
-
-    def __post_init__(self) -> None:
-        """Nothing to check: each part did."""
-
-    @property
-    def parts(self) -> tuple[Corpus, ...]:
-        """The corpora, in order."""
-        return self.several
-
-    def lines(self) -> Iterator[str]:
-        """The lines of all corpora, one after the other; see `Corpus.lines`."""
-        return chain.from_iterable(part.lines() for part in self.several)
 
 
 @checked

@@ -1,7 +1,5 @@
 """Files and folders that appear whole or not at all, and the refusal of places where they cannot."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
@@ -10,24 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hf_xlt.errors import InputError
-from hf_xlt.files.ours import foreign_files, is_marked, mark, some
+from hf_xlt.files.ours import foreign_files, is_marked, mark
 
 LONGEST_NAME = 255  # bytes, of the file systems in use
 
+Sources = Iterable[str | Path | None]
+
 
 @contextmanager
-def atomic_folder(
-    output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()
-) -> Iterator[Path]:
+def atomic_folder(output: str | Path, *, overwrite: bool = False, sources: Sources = ()) -> Iterator[Path]:
     """A hidden folder beside `output` to write into; it takes the name `output` when the block ends well.
 
     If the block raises, the hidden folder is removed and `output` is as it was. What a killed process left
-    behind is removed by the next one that writes to the same place.
-
-    Args:
-        output: The folder to make.
-        overwrite: Whether an existing folder that hf_xlt wrote may be replaced, once the new one is complete.
-        sources: Files and folders that are read meanwhile, which the output may not touch.
+    behind is removed by the next one that writes to the same place. Arguments are those of `check_output`.
     """
     output, sources = absolute(output), tuple(sources)
     _recover(output)
@@ -47,13 +40,8 @@ def atomic_folder(
 
 
 @contextmanager
-def folder_in_place(
-    output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()
-) -> Iterator[Path]:
-    """The folder `output` itself to write into, for what must know its own place; removed if the block raises.
-
-    What it replaces is put aside meanwhile, and comes back if the block raises.
-    """
+def folder_in_place(output: str | Path, *, overwrite: bool = False, sources: Sources = ()) -> Iterator[Path]:
+    """The folder `output` itself to write into; if the block raises, it goes, and what it replaces comes back."""
     output, sources = absolute(output), tuple(sources)
     _recover(output)
     check_output(output, overwrite=overwrite, sources=sources)
@@ -104,13 +92,10 @@ def put_aside(output: Path) -> Iterator[None]:
     shutil.rmtree(replaced)
 
 
-def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterable[str | Path | None] = ()) -> None:
-    """Refuse a place that cannot be written before any work is done for it.
+def check_output(output: str | Path, *, overwrite: bool = False, sources: Sources = ()) -> None:
+    """Refuse a folder that cannot be made, before any work is done for it.
 
-    Args:
-        output: A folder to make.
-        overwrite: Whether it may replace one that hf_xlt wrote.
-        sources: Files and folders that are read; those that do not exist, such as ids on the Hub, do not count.
+    With `overwrite` it may replace one that hf_xlt wrote; it may not touch `sources`, what is read here.
     """
     output = absolute(output)
     check_apart(output, sources)
@@ -120,20 +105,9 @@ def check_output(output: str | Path, *, overwrite: bool = False, sources: Iterab
 
 
 def check_file(
-    path: str | Path,
-    *,
-    overwrite: bool,
-    ours: Callable[[Path], bool] = lambda path: True,
-    sources: Iterable[str | Path | None] = (),
+    path: str | Path, *, overwrite: bool, ours: Callable[[Path], bool] = lambda path: True, sources: Sources = ()
 ) -> None:
-    """Refuse a file that cannot be written, before work starts.
-
-    Args:
-        path: The file to make.
-        overwrite: Whether it may replace a file that hf_xlt wrote.
-        ours: Whether a file is one of that kind.
-        sources: Files and folders that are read, which it may not touch.
-    """
+    """Refuse a file that cannot be made; with `overwrite` it may replace one that is `ours`, never touch `sources`."""
     file = absolute(path)
     check_apart(file, sources)
     if os.path.lexists(file):
@@ -142,39 +116,37 @@ def check_file(
         if file.is_symlink() or not file.is_file():
             raise InputError(f"{path} is no ordinary file, so it is not overwritten. Choose another name.", path=file)
         if not ours(file):
-            raise InputError(
-                f"{path} was not written by hf-xlt, so it is not overwritten. Choose another name.", path=file
-            )
+            problem = f"{path} was not written by hf-xlt, so it is not overwritten. Choose another name."
+            raise InputError(problem, path=file)
     if not file.parent.is_dir():
-        raise InputError(
-            f"{file.parent} is not a folder; expected one to write {file.name} to. Make it first.", path=file
-        )
+        problem = f"{file.parent} is not a folder; expected one to write {file.name} to. Make it first."
+        raise InputError(problem, path=file)
     check_writable(file)
 
 
-def check_apart(output: Path, sources: Iterable[str | Path | None]) -> None:
+def check_apart(output: Path, sources: Sources) -> None:
     """Refuse an output that is, holds or lies in something that is read."""
-    place = _resolved(output)
+    place = output
+    with suppress(OSError, RuntimeError):  # links in a circle
+        place = output.resolve()
     for source in sources:
-        if source is None or not _exists(source):
+        if source is None:
             continue
-        read = _resolved(Path(source).expanduser())
-        if place == read or place in read.parents or read in place.parents:
-            raise InputError(
-                f"The output {output} overlaps with {source}, which is read",
-                value=str(output),
-                expected="a place apart from it",
-                path=output,
-            )
+        try:
+            read = Path(source).expanduser().resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):  # nothing is there, as for an id on the Hub
+            continue
+        if place.is_relative_to(read) or read.is_relative_to(place):
+            problem = f"The output {output} overlaps with {source}, which is read"
+            raise InputError(problem, value=str(output), expected="a place apart from it", path=output)
 
 
 def check_writable(output: Path) -> None:
     """Refuse a place where no file or folder can be made, by making one."""
     place = next(parent for parent in output.parents if os.path.lexists(parent))
     if not place.is_dir():
-        raise InputError(
-            f"The output {output} lies below {place}, which is no folder. Choose another output.", path=output
-        )
+        problem = f"The output {output} lies below {place}, which is no folder. Choose another output."
+        raise InputError(problem, path=output)
     new = output.relative_to(place).parts[:-1]
     trial = place / _sibling(output, "checking").name
     longest = max((*new, trial.name), key=lambda name: len(os.fsencode(name)))
@@ -189,9 +161,8 @@ def check_writable(output: Path) -> None:
             trial.mkdir()
             trial.rmdir()
     except OSError as error:
-        raise InputError(
-            f"The output {output} cannot be written: {error.strerror} in {place}. Choose another output.", path=output
-        ) from error
+        problem = f"The output {output} cannot be written: {error.strerror} in {place}. Choose another output."
+        raise InputError(problem, path=output) from error
 
 
 def check_space(output: str | Path, needed: int) -> None:
@@ -220,44 +191,25 @@ def absolute(output: str | Path) -> Path:
 def _check_replaceable(output: Path, overwrite: bool) -> None:
     if not overwrite:
         raise InputError(f"The output {output} exists. Choose another, or replace it with --overwrite.", path=output)
-    if not output.is_dir() or output.is_symlink():
-        raise InputError(f"The output {output} is not a folder, so it is not overwritten. Choose another.", path=output)
-    if output.is_mount():
-        raise InputError(
-            f"The output {output} is a mounted disk, so it is not overwritten. Choose another.", path=output
-        )
-    if output == Path.cwd() or output in Path.cwd().parents:
-        raise InputError(
-            f"The output {output} holds the working directory, so it is not overwritten. Choose another.", path=output
-        )
+    faults = {
+        "is not a folder": not output.is_dir() or output.is_symlink(),
+        "is a mounted disk": output.is_mount(),
+        "holds the working directory": Path.cwd().is_relative_to(output),
+    }
+    if fault := next((name for name, found in faults.items() if found), None):
+        raise InputError(f"The output {output} {fault}, so it is not overwritten. Choose another.", path=output)
     if foreign := foreign_files(output):
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise InputError(
             f"The output {output} holds files that hf-xlt did not write or that were changed since "
-            f"({some(foreign)}), so it is not overwritten. Move them elsewhere, or choose another output.",
+            f"({', '.join(foreign[:3])}{more}), so it is not overwritten. Move them elsewhere, or choose another.",
             value=foreign,
             path=output,
         )
 
 
-def _exists(source: str | Path) -> bool:
-    try:
-        return Path(source).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
-        return False
-
-
-def _resolved(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # links in a circle
-        return path
-
-
 def _ordinary_modes(folder: Path) -> None:
-    """Give all files and folders inside a folder the permissions that the umask gave the folder itself.
-
-    safetensors writes files that only their owner may read, and copies keep the permissions of what they are of.
-    """
+    """Give what is in a folder the folder's permissions; safetensors writes files that only their owner may read."""
     mode = folder.stat().st_mode & 0o777
     for path in folder.rglob("*"):
         if not path.is_symlink():
@@ -307,9 +259,8 @@ def _runs(pid: str) -> bool:
     if not pid.isdigit() or int(pid) == os.getpid():
         return not pid.isdigit()
     try:
-        os.kill(int(pid), 0)
+        with suppress(PermissionError):  # it is another user's
+            os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
     return True

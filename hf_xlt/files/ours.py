@@ -1,18 +1,15 @@
 """Whose files they are: what hf_xlt wrote may be replaced, what anybody else did may not."""
 
-from __future__ import annotations
-
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
 MARK = ".hf_xlt.json"
-_SHOWN = 3
 
-# Folders from before there was a mark are known by a file of each line; everything in them must be of these kinds.
-_EARLIER = (("README.md",), ("transport.safetensors", "recipe.yaml"))
+# Folders from before there was a mark are known by a card and one of these; all in them must be of these kinds.
+_EARLIER = ("transport.safetensors", "recipe.yaml")
 _EARLIER_CARD = "- hf-xlt\n"
 _EARLIER_KINDS = (
     "README.md", "recipe.yaml", "results.json", "transport.safetensors", "health*", "config.json", "modules.json",
@@ -38,19 +35,13 @@ def is_marked(folder: Path) -> bool:
 def foreign_files(folder: Path) -> list[str]:
     """Files of a folder that hf_xlt did not write, or that were changed since: their paths in it, sorted."""
     sizes = _listed(folder)
-    if sizes is None:
-        ours: Callable[[str, Path], bool] = _of_an_earlier_version if _is_earlier(folder) else lambda name, path: False
-    else:
+    earlier = sizes is None and _is_earlier(folder)
 
-        def ours(name: str, path: Path) -> bool:
-            return not path.is_symlink() and name in sizes and path.stat().st_size == sizes[name]
+    def ours(name: str, path: Path) -> bool:
+        as_listed = name in (sizes or {}) and not path.is_symlink() and path.stat().st_size == (sizes or {})[name]
+        return as_listed or (earlier and _of_an_earlier_version(name, path))
 
     return sorted(name for name, path in _files(folder) if name != MARK and not ours(name, path))
-
-
-def some(names: list[str]) -> str:
-    """The first of them, for a message."""
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -64,21 +55,18 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _listed(folder: Path) -> dict[str, int] | None:
     try:
-        found = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        return dict(found["files"])
+        return dict(json.loads((folder / MARK).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _is_earlier(folder: Path) -> bool:
-    models = [folder, folder / "model"]  # the second is a demonstration's, beside its text
-    return any(_is_earlier_model(model) for model in models)
-
-
-def _is_earlier_model(folder: Path) -> bool:
-    if not all(any((folder / name).is_file() for name in names) for names in _EARLIER):
-        return False
-    return _EARLIER_CARD in (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    for model in (folder, folder / "model"):  # the second is a demonstration's, beside its text
+        card = model / "README.md"
+        known = card.is_file() and any((model / name).is_file() for name in _EARLIER)
+        if known and _EARLIER_CARD in card.read_text(encoding="utf-8", errors="replace"):
+            return True
+    return False
 
 
 def _of_an_earlier_version(name: str, path: Path) -> bool:

@@ -1,12 +1,11 @@
 """What a name stands for: a file, columns and rows of a table, a repository on the Hub at a revision."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from hf_xlt.errors import InputError
 from hf_xlt.files.table import Table
@@ -16,12 +15,7 @@ _PLACE = re.compile(r"(?P<path>.+?)(?::(?P<columns>[^:@/\\]+))?(?:@(?P<column>[^
 
 
 def several(places: str | Path | Sequence[str | Path], what: str) -> tuple[str | Path, ...]:
-    """One or several places, as a tuple.
-
-    Args:
-        places: One, or a list.
-        what: What messages call one of them.
-    """
+    """One or several places, as a tuple; messages call one of them `what`."""
     named = (places,) if isinstance(places, str | Path) else tuple(places)
     if not named:
         raise InputError(f"No {what} is named", value=places, expected="one or more")
@@ -36,10 +30,7 @@ def file_of(place: str | Path) -> Path:
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
-    """A Hub id and the branch, tag or commit that `@` adds to it, None where there is none.
-
-    A file or folder here whose name has an `@` is taken as it is.
-    """
+    """A Hub id and the revision that `@` adds to it, or None; a file here may have an `@` in its name."""
     if os.path.exists(os.path.expanduser(name)):
         return name, None
     repository, at, revision = name.rpartition("@")
@@ -59,36 +50,25 @@ def is_commit(revision: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """A file, and of a table which columns and which rows.
+    """A file, and of a table which columns and which rows."""
 
-    Args:
-        path: The file, as `Table.of` takes it.
-        columns: Of a table with a header row or of objects, the names of those wanted, in order; empty where there is
-            no header row and columns go by position.
-        column: Only rows that have `value` in this column; None for all.
-        value: See `column`.
-    """
-
-    path: str
-    columns: tuple[str, ...] = ()
-    column: str | None = None
+    path: str  # the file, as `Table.of` takes it
+    columns: tuple[str, ...] = ()  # the names of those wanted, in order; empty where there is no header row
+    column: str | None = None  # only rows that have `value` in this column; None for all
     value: str | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.columns)) < len(self.columns):
-            raise InputError(
-                f"{self.path}:{','.join(self.columns)} names the same column twice; expected different ones.",
-                value=self.columns,
-                path=self.path,
-            )
+            problem = f"{self.path}:{','.join(self.columns)} names the same column twice; expected different ones."
+            raise InputError(problem, value=self.columns, path=self.path)
 
     @classmethod
-    def at(cls, text: str | Path) -> Place:
+    def at(cls, text: str | Path) -> Self:
         """The file of that very name, if there is one; else as `parse` reads it."""
         return cls(str(text)) if os.path.isfile(text) else cls.parse(str(text))
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> Self:
         """`PATH`, `PATH:column,column` or `PATH:column,column@column=value`, e.g. `topics.tsv:de,topic@split=test`."""
         match = _PLACE.fullmatch(text)
         if match is None or (match["column"] and not match["columns"]):
@@ -97,17 +77,12 @@ class Place:
         return cls(match["path"], columns, match["column"], match["value"])
 
     def rows(self, count: int) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Line number, from 1, and the wanted cells of each line.
-
-        Args:
-            count: How many cells are expected: the columns named, or the first so many.
-        """
+        """Line number, from 1, and the wanted cells of each line: the columns named, or the first so many."""
         table = Table.of(self.path)
         if self.columns:
             if len(self.columns) != count:
-                raise InputError(
-                    f"{self.path}: {len(self.columns)} columns named, {count} expected; name those.", path=self.path
-                )
+                problem = f"{self.path}: {len(self.columns)} columns named, {count} expected; name those."
+                raise InputError(problem, path=self.path)
             names, rows = table.named()
             wanted = [self._index(names, name) for name in self.columns]
             filtered = None if self.column is None else self._index(names, self.column)
@@ -124,18 +99,14 @@ class Place:
             if cells == [""]:
                 continue
             if len(cells) <= most:
-                raise InputError(
-                    f"{self.path}, line {number}: {len(cells)} cells, {most + 1} expected, with tabs.",
-                    path=self.path,
-                    line=number,
-                )
+                problem = f"{self.path}, line {number}: {len(cells)} cells, {most + 1} expected, with tabs."
+                raise InputError(problem, path=self.path, line=number)
             if filtered is None or cells[filtered] == self.value:
                 yield number, tuple(cells[i] for i in wanted)
 
     def _index(self, names: list[str], name: str) -> int:
         if names.count(name) != 1:
             fault = f"has no column {name!r}" if name not in names else f"has several columns {name!r}"
-            raise InputError(
-                f"{self.path} {fault}; its header row names {', '.join(names)}.", value=name, path=self.path, line=1
-            )
+            problem = f"{self.path} {fault}; its header row names {', '.join(names)}."
+            raise InputError(problem, value=name, path=self.path, line=1)
         return names.index(name)

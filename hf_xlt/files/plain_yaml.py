@@ -1,7 +1,5 @@
 """YAML as recipes mean it: `no` is Norwegian and `5e-4` a number, as in YAML 1.2."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,13 +53,7 @@ def load(text: str) -> Any:
 
 
 def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The mapping in a YAML file, with overrides.
-
-    Args:
-        path: The file.
-        what: What messages call it.
-        overrides: `dotted.key=value` each, the value in YAML: `stages.0.steps=500`.
-    """
+    """The mapping in a YAML file, which messages call `what`, with overrides as `set_value` takes them."""
     try:
         data = load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -74,12 +66,7 @@ def plain_data(path: Path, what: str, overrides: Sequence[str] = ()) -> dict[str
 
 
 def set_value(data: Any, override: str) -> None:
-    """Set one value in plain data, in place.
-
-    Args:
-        data: Mappings and lists.
-        override: `dotted.key=value`, the value in YAML.
-    """
+    """Set one value in plain data, in place: `dotted.key=value`, the value in YAML, such as `stages.0.steps=500`."""
     key, equals, text = override.partition("=")
     if not equals:
         raise InputError(f"Override {override!r} is not of the form key=value, e.g. stages.0.steps=500.")

@@ -1,7 +1,5 @@
 """Text as a page, a card or a terminal may show it: it says what it says, and does nothing."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from html import escape

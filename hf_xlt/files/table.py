@@ -1,7 +1,5 @@
 """Tables as people have them: rows of cells, separated by tabs, bars or commas, or an object a line."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re
@@ -10,48 +8,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from hf_xlt.errors import InputError
-from hf_xlt.files.text import check_text, json_lines, suffix_of, text_lines
+from hf_xlt.files.text import check_text, fault, json_lines, suffix_of, text_lines
 
-SEEN = 1000
-"""How many lines are looked at to find out how a file is written."""
-
+SEEN = 1000  # lines that are looked at to find out how a file is written
 _JSON = "JSON"
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
-Row = tuple[int, list[str]]
-"""A line's number, from 1, and its cells."""
+Row = tuple[int, list[str]]  # a line's number, from 1, and its cells
 
 
 @dataclass(frozen=True)
 class Table:
-    r"""A file of rows.
-
-    Attributes:
-        path: The file.
-        separator: What stands between cells: `"\t"`, `"|||"` (Moses, fast_align), `","` or `";"`; or `"JSON"`, where
-            each line is an object.
-        quoted: Whether cells are in quotes, with those inside doubled, as spreadsheets write them.
-        keys: Of objects, the keys of texts and numbers; those of an object inside, such as `translation`, count as its
-            own.
-    """
+    """A file of rows; of objects, those inside, such as `translation`, count as parts of the whole."""
 
     path: Path
-    separator: str
-    quoted: bool = False
-    keys: tuple[str, ...] = ()
+    separator: str  # between cells: a tab, `|||` (Moses, fast_align), `,` or `;`; or `JSON`, an object a line
+    quoted: bool = False  # whether cells are in quotes, with those inside doubled, as spreadsheets write them
+    keys: tuple[str, ...] = ()  # of objects, the keys of texts and numbers
 
     @classmethod
-    def of(cls, path: str | Path, separators: Sequence[str] = ("\t", "|||")) -> Table:
+    def of(cls, path: str | Path, separators: Sequence[str] = ("\t", "|||")) -> Self:
         """Find out how a file is written, from its name and its first lines.
 
-        Args:
-            path: `.jsonl` has an object a line, `.csv` commas or semicolons; any other has the first of the separators
-                that most of its lines hold, or an object a line where the first line is one.
-            separators: Those that are looked for.
+        `.jsonl` has an object a line, `.csv` commas or semicolons; any other has the first of the separators that most
+        of its lines hold, or an object a line where the first line is one.
         """
         path = Path(path)
         suffix = suffix_of(path)
@@ -98,12 +81,8 @@ class Table:
                     yield line, cells
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise InputError(
-                f"{self.path} is no table with {self.separator!r} between cells at line {line} ({error}); expected "
-                "cells that hold it in quotes.",
-                path=self.path,
-                line=line,
-            ) from error
+            what, expected = f"is no table with {self.separator!r} between cells", "cells that hold it in quotes"
+            raise fault(self.path, line, what, f" ({error})", expected=expected) from error
 
     def _objects(self) -> Iterator[Row]:
         for number, value in json_lines(self.path):
@@ -130,17 +109,13 @@ def _keys(path: Path) -> tuple[str, ...]:
 def _flat(value: Any, path: Path, line: int) -> dict[str, Any]:
     """An object with the keys of objects inside among its own."""
     if not isinstance(value, dict):
-        raise InputError(
-            f"{path} has no object at line {line} but a {type(value).__name__}; expected one on each line, such as "
-            '{"en": "Yes.", "de": "Ja."}.',
-            path=path,
-            line=line,
-        )
+        expected = 'one on each line, such as {"en": "Yes.", "de": "Ja."}'
+        raise fault(path, line, "has no object", f" but a {type(value).__name__}", expected=expected)
     record: dict[str, Any] = {}
     for key, cell in value.items():
         inside = cell if isinstance(cell, dict) else {key: cell}
         if twice := record.keys() & inside.keys():
-            raise InputError(f"{path} has the key {min(twice)!r} twice at line {line}.", path=path, line=line)
+            raise fault(path, line, f"has the key {min(twice)!r} twice")
         record |= inside
     return record
 
@@ -149,11 +124,7 @@ def _cell(value: Any, key: str, path: Path, line: int) -> str:
     if value is None:
         return ""
     if isinstance(value, dict | list):
-        raise InputError(
-            f"{path} has a {type(value).__name__} as {key!r} at line {line}; expected text, as on the lines before.",
-            path=path,
-            line=line,
-        )
+        raise fault(path, line, f"has a {type(value).__name__} as {key!r}", expected="text, as on the lines before")
     return check_text(value, path, line) if isinstance(value, str) else json.dumps(value)
 
 

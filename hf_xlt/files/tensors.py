@@ -1,7 +1,5 @@
 """Objects of ours as single safetensors files: written whole or not at all, read if they are what was asked for."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,21 +22,16 @@ def write_tensors(
     content_format = metadata.get("format")
     check_file(path, overwrite=overwrite, ours=lambda old: _format(old) == content_format)
     with whole_file(path) as unfinished:
-        save_file({name: _own(tensor) for name, tensor in tensors.items()}, unfinished, dict(metadata))
+        # Copies with their own memory: safetensors refuses tensors that share theirs.
+        own = {name: each.detach().cpu().clone(memory_format=torch.contiguous_format) for name, each in tensors.items()}
+        save_file(own, unfinished, dict(metadata))
     return path
 
 
 def read_tensors(
     path: str | Path, kind: str, content_format: str, writer: str
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what `write_tensors` wrote: tensors and metadata.
-
-    Args:
-        path: The file.
-        kind: What it should hold, for messages.
-        content_format: What its metadata must give as `format`.
-        writer: What writes such files, for messages.
-    """
+    """Read what `write_tensors` wrote in that format; messages call it `kind`, and `writer` what writes it."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} is not a file; expected a {kind}. Write one with {writer}.")
@@ -70,8 +63,3 @@ def _format(path: Path) -> str | None:
             return (file.metadata() or {}).get("format")
     except (SafetensorError, OSError):
         return None
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """A copy with its own memory: safetensors refuses tensors that share theirs."""
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

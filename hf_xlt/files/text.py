@@ -1,7 +1,5 @@
 """Files of text: their bytes, whatever they are compressed with, their lines, and the JSON in them."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import json
@@ -12,9 +10,8 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from hf_xlt.errors import InputError
 
@@ -22,8 +19,7 @@ _BOM = "\ufeff".encode()
 _ARCHIVES = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
 
 
-@dataclass(frozen=True)
-class _Compression:
+class _Compression(NamedTuple):
     name: str
     suffix: str
     start: re.Pattern[bytes]
@@ -35,8 +31,7 @@ _COMPRESSIONS = (
     _Compression("bzip2", ".bz2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.open),
     _Compression("xz", ".xz", re.compile(rb"\xfd7zXZ\x00"), lzma.open),
 )
-COMPRESSED = tuple(compression.suffix for compression in _COMPRESSIONS)
-"""How the names of compressed files that can be read end."""
+COMPRESSED = tuple(compression.suffix for compression in _COMPRESSIONS)  # how the names of such files end
 
 
 def suffix_of(path: str | Path) -> str:
@@ -61,39 +56,31 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def text_lines(path: str | Path) -> Iterator[str]:
-    r"""The lines of a UTF-8 text file, packed or not, without line ends.
-
-    Lines end with `\n` or `\r\n`, and with nothing else.
-    """
+    r"""The lines of a UTF-8 text file, packed or not, which end with `\n` or `\r\n` and nothing else."""
     path = Path(path)
     with opened(path) as file:
         for number, line in enumerate(file, start=1):
             if number == 1 and b"\r" in line.rstrip(b"\r\n") and not line.endswith(b"\n"):
-                raise InputError(
-                    f"{path} has carriage returns and no line feed; expected lines that end with a line feed. "
-                    r"Convert it first, e.g. with `tr '\r' '\n'`.",
-                    path=path,
-                    line=1,
-                )
+                what, hint = "has carriage returns and no line feed", r"Convert it first, e.g. with `tr '\r' '\n'`."
+                raise fault(path, 1, what, expected="lines that end with a line feed", hint=hint)
             yield _decoded(line, path, number).rstrip("\r\n")
 
 
 def check_text(text: str, path: str | Path, line: int, unit: str = "line") -> str:
     """The text itself, if it can be written as UTF-8 and has no NUL."""
     if "\0" in text:
-        raise InputError(
-            f"{path} holds a NUL character at {unit} {line}; expected text. Remove it.", path=path, line=line
-        )
+        raise fault(path, line, "holds a NUL character", unit=unit, expected="text", hint="Remove it.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(
-            f"{path} holds half of a surrogate pair ({text[error.start]!a}) at {unit} {line}, which is no character; "
-            "expected text. Remove it, or write the file again as UTF-8.",
-            path=path,
-            line=line,
-        ) from error
+        half, hint = f"holds half of a surrogate pair ({text[error.start]!a})", "Remove it, or write the file as UTF-8."
+        raise fault(path, line, half, ", which is no character", unit=unit, expected="text", hint=hint) from error
     return text
+
+
+def fault(path: str | Path, line: int, what: str, why: str = "", *, unit: str = "line", **more: Any) -> InputError:
+    """The refusal of a line, or another unit, of a file; `more` is what `InputError` takes."""
+    return InputError(f"{path} {what} at {unit} {line}{why}", path=path, line=line, **more)
 
 
 def json_value(text: str, path: str | Path, line: int = 1) -> Any:
@@ -101,14 +88,25 @@ def json_value(text: str, path: str | Path, line: int = 1) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
-        raise InputError(f"{path} is nested too deeply at line {line} to be read.", path=path, line=line) from error
+        raise fault(path, line, "is nested too deeply", " to be read.") from error
     except json.JSONDecodeError as error:
-        at = line + error.lineno - 1
-        raise InputError(
-            f"{path} is not JSON at line {at} ({error.msg}, character {error.colno}).", path=path, line=at
-        ) from error
+        why = f" ({error.msg}, character {error.colno})."
+        raise fault(path, line + error.lineno - 1, "is not JSON", why) from error
     except ValueError as error:  # a key twice, or a number of thousands of digits
-        raise InputError(f"{path} cannot be read at line {line} ({error}).", path=path, line=line) from error
+        raise fault(path, line, "cannot be read", f" ({error}).") from error
+
+
+def json_settings(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file, such as config.json; none where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error})", hint="Download or save it again.", path=path) from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is a {type(found).__name__}", expected="settings by name", path=path)
+    return found
 
 
 def json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
@@ -129,42 +127,24 @@ def _opener(path: Path, start: bytes) -> Callable[[Path], Any]:
         if compression.start.match(start):
             return compression.open
         if path.suffix.lower() == compression.suffix:
-            raise InputError(
-                f"{path} cannot be read: its name ends in {path.suffix}, but it is not whole {compression.name}. "
-                "Download it again, or give it the name of what it is.",
-                path=path,
-            )
+            problem = f"{path} cannot be read: its name ends in {path.suffix}, but it is not whole {compression.name}"
+            raise InputError(problem, hint="Download it again, or give it the name of what it is.", path=path)
     for magic, name in _ARCHIVES.items():
         if start.startswith(magic):
-            raise InputError(
-                f"{path} is packed with {name}; expected a file as it is, or one of {', '.join(COMPRESSED)}. "
-                "Unpack it first.",
-                path=path,
-            )
-    return _plain
-
-
-def _plain(path: Path) -> BinaryIO:
-    return path.open("rb")
+            expected = f"a file as it is, or one of {', '.join(COMPRESSED)}"
+            raise InputError(f"{path} is packed with {name}", expected=expected, hint="Unpack it first.", path=path)
+    return lambda path: path.open("rb")
 
 
 def _decoded(line: bytes, path: Path, number: int) -> str:
     if b"\0" in line:
-        raise InputError(
-            f"{path} holds a NUL character at line {number}; expected UTF-8 text. Remove it, or convert the file, e.g. "
-            "with `iconv -f UTF-16 -t UTF-8`.",
-            path=path,
-            line=number,
-        )
+        hint = "Remove it, or convert the file, e.g. with `iconv -f UTF-16 -t UTF-8`."
+        raise fault(path, number, "holds a NUL character", expected="UTF-8 text", hint=hint)
     try:
         return line.removeprefix(_BOM).decode()  # files that were joined have a mark inside, too
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 at line {number} (byte {error.start} of the line). "
-            "Convert it first, e.g. with `iconv -t UTF-8`.",
-            path=path,
-            line=number,
-        ) from error
+        hint = "Convert it first, e.g. with `iconv -t UTF-8`."
+        raise fault(path, number, "is not UTF-8", f" (byte {error.start} of the line)", hint=hint) from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

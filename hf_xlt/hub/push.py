@@ -1,7 +1,5 @@
 """Hub: upload a finished folder in one commit, so that a repository is the old model whole or the new one whole."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
+from hf_xlt.files.text import json_settings
 from hf_xlt.hub.card import CARD, is_repo_id, without_paths
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
@@ -41,36 +40,20 @@ MODEL_FILES = (
 
 @dataclass(frozen=True)
 class Upload:
-    """What uploading a folder would change in a repository.
-
-    Attributes:
-        folder: The folder.
-        repo_id: The repository, with its namespace.
-        files: Paths of the files that are uploaded, relative to the folder.
-        deleted: Paths in the repository that belong to an earlier model and are not in the folder.
-        parent_commit: The repository's state that this was compared with; None if there is no repository yet.
-        token: Access token; None for the one logged in with.
-    """
+    """What uploading a folder would change in a repository."""
 
     folder: Path
-    repo_id: str
-    files: tuple[str, ...]
-    deleted: tuple[str, ...]
-    parent_commit: str | None
+    repo_id: str  # the repository, with its namespace
+    files: tuple[str, ...]  # paths of the files that are uploaded, relative to the folder
+    deleted: tuple[str, ...]  # paths in the repository that belong to an earlier model and are not in the folder
+    parent_commit: str | None  # the state that this was compared with; None if there is no repository yet
     token: str | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Upload({self.repo_id}: {len(self.files)} files, {len(self.deleted)} deleted)"
 
     def carry_out(self, *, private: bool | None = None, commit_message: str = "Upload model") -> str:
-        """Upload and delete, all in one commit: if it does not come about, the repository stays as it was.
-
-        Args:
-            private: Whether a new repository is private; None for the account's default.
-            commit_message: Message of the commit; its description names what is deleted.
-
-        Returns:
-            The repository's URL.
+        """Upload and delete, all in one commit, or leave the repository as it was; return its URL.
 
         Raises:
             UploadError: If the Hub cannot be reached, does not take it, or the repository has changed since.
@@ -88,11 +71,15 @@ class Upload:
             return str(repository)
 
     def _addition(self, path: str) -> CommitOperationAdd:
+        """A file as it is, but adapters name the repository, and a recipe nothing of this machine's places."""
+        file = self.folder / path
         if path == ADAPTERS:
-            return CommitOperationAdd(path, _adapters_of(self.folder, self.repo_id))
+            settings = json_settings(file) | {"base_model_name_or_path": self.repo_id}
+            return CommitOperationAdd(path, json.dumps(settings, indent=2).encode())
         if path == RECIPE:
-            return CommitOperationAdd(path, _public_recipe(self.folder))
-        return CommitOperationAdd(path, self.folder / path)
+            recipe = plain_yaml.load(file.read_text(encoding="utf-8"))
+            return CommitOperationAdd(path, plain_yaml.dump(without_paths(recipe)).encode())
+        return CommitOperationAdd(path, file)
 
 
 @checked
@@ -107,7 +94,7 @@ def push(
     """Upload a folder to the Hub in one commit, which also deletes what an earlier model has left in the repository.
 
     The endpoint is the one `huggingface_hub` uses, `HF_ENDPOINT` in the environment. The folder is only read; hidden
-    files stay here.
+    files stay here. It raises as `plan_upload` and `Upload.carry_out` do.
 
     Args:
         folder: A saved model with its card.
@@ -118,10 +105,6 @@ def push(
 
     Returns:
         The repository's URL.
-
-    Raises:
-        InputError: As `plan_upload` does.
-        UploadError: If the Hub cannot be reached or does not take it.
     """
     upload = plan_upload(folder, repo_id, private=private, token=token)
     return upload.carry_out(private=private, commit_message=commit_message)
@@ -138,12 +121,9 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
     folder = Path(folder).expanduser()
     _check_folder(folder)
     if not is_repo_id(repo_id):
-        raise InputError(
-            f"{repo_id!r} is not a repository id",
-            value=repo_id,
-            expected="name or namespace/name",
-            hint="Give for instance me/gpt2-german.",
-        )
+        problem = f"{repo_id!r} is not a repository id"
+        expected = "name or namespace/name"
+        raise InputError(problem, value=repo_id, expected=expected, hint="Give for instance me/gpt2-german.")
     files = _public_files(folder)
     with _upload_errors(folder, repo_id, private):
         api = HfApi(token=token or True)
@@ -153,14 +133,12 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
     if there is None:
         return Upload(folder, whole_id, files, (), None, token)
     if private and there.private is False:
-        raise InputError(
-            f"{whole_id} exists and is public",
-            value=whole_id,
-            expected="a new or a private repository",
-            hint="Make it private in its settings, choose another name, or leave out private.",
-        )
-    stale = tuple(path for path in sorted(set(found) - set(files)) if _is_model_file(path))
-    return Upload(folder, whole_id, files, stale, there.sha, token)
+        problem = f"{whole_id} exists and is public"
+        hint = "Make it private in its settings, choose another name, or leave out private."
+        raise InputError(problem, value=whole_id, expected="a new or a private repository", hint=hint)
+    gone = sorted(set(found) - set(files))
+    stale = [path for path in gone if any(fnmatchcase(PurePosixPath(path).name, kind) for kind in MODEL_FILES)]
+    return Upload(folder, whole_id, files, tuple(stale), there.sha, token)
 
 
 def _repository(api: HfApi, repo_id: str) -> ModelInfo | None:
@@ -189,39 +167,18 @@ def _upload_errors(folder: Path, repo_id: str, private: bool | None) -> Iterator
 
 def _public_files(folder: Path) -> tuple[str, ...]:
     """The folder's files, without hidden ones, which are a tool's or a person's own."""
-    paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    return tuple(path.as_posix() for path in paths if str(path) == HIDDEN_BUT_PUBLIC or not _is_hidden(path))
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _is_model_file(path: str) -> bool:
-    return any(fnmatchcase(PurePosixPath(path).name, pattern) for pattern in MODEL_FILES)
-
-
-def _adapters_of(folder: Path, repo_id: str) -> bytes:
-    """The settings of a folder's adapters, which name the repository as the model they belong to."""
-    settings = json.loads((folder / ADAPTERS).read_text(encoding="utf-8"))
-    return json.dumps(settings | {"base_model_name_or_path": repo_id}, indent=2).encode()
-
-
-def _public_recipe(folder: Path) -> bytes:
-    """A folder's recipe without where its files lie on this machine."""
-    return plain_yaml.dump(without_paths(plain_yaml.load((folder / RECIPE).read_text(encoding="utf-8")))).encode()
+    paths = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    return tuple(path for path in paths if path == HIDDEN_BUT_PUBLIC or "/." not in f"/{path}")
 
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise InputError(
-            f"{folder} is not a folder", expected="a saved model", hint="Make one with `hf-xlt run`.", path=folder
-        )
+        problem = f"{folder} is not a folder"
+        raise InputError(problem, expected="a saved model", hint="Make one with `hf-xlt run`.", path=folder)
     body = folder / transformer_path(folder)
     if not (body / "config.json").is_file():
-        raise InputError(
-            f"{body} has no config.json", expected="a saved model", hint="Give the folder that holds it.", path=body
-        )
+        problem = f"{body} has no config.json"
+        raise InputError(problem, expected="a saved model", hint="Give the folder that holds it.", path=body)
     pickles = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in PICKLES)
     if pickles:
         raise InputError(
@@ -236,12 +193,8 @@ def _check_folder(folder: Path) -> None:
 
 def _check_card(path: Path) -> None:
     if not path.is_file():
-        raise InputError(
-            f"{path.parent} has no model card {CARD}",
-            expected="one",
-            hint="Write it with hf_xlt.hub.card.write_card.",
-            path=path,
-        )
+        hint = "Write it with hf_xlt.hub.card.write_card."
+        raise InputError(f"{path.parent} has no model card {CARD}", expected="one", hint=hint, path=path)
     try:
         ModelCard.load(path)
     except (ValueError, yaml.YAMLError) as error:

@@ -1,7 +1,6 @@
 """TreLM: its models, imported when they are first used, and known to transformers' Auto classes.
 
-`modeling_trelm.py` and `configuration_trelm.py` travel: `save_pretrained` copies them, and the Auto classes open the
-folder with `trust_remote_code=True` where hf_xlt is not installed. Conversion and export stay here.
+`modeling_trelm.py` and `configuration_trelm.py` travel with every saved model; conversion and export stay here.
 """
 
 import sys

@@ -8,35 +8,16 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 # What opens a saved folder: every Auto class, whichever class was saved.
-AUTO_MAP = {
-    "AutoConfig": "configuration_trelm.TreLMConfig",
-    "AutoModel": "modeling_trelm.TreLMModel",
-    "AutoModelForMaskedLM": "modeling_trelm.TreLMForMaskedLM",
-    "AutoModelForSequenceClassification": "modeling_trelm.TreLMForSequenceClassification",
-    "AutoModelForTokenClassification": "modeling_trelm.TreLMForTokenClassification",
-    "AutoModelForQuestionAnswering": "modeling_trelm.TreLMForQuestionAnswering",
-}
+TASKS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+AUTO_MAP = {"AutoConfig": "configuration_trelm.TreLMConfig", "AutoModel": "modeling_trelm.TreLMModel"}
+AUTO_MAP |= {f"AutoModel{task}": f"modeling_trelm.TreLM{task}" for task in TASKS}
 
-# What a language has for itself where each has its own vocabulary.
 SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
-VOCABULARY = (
-    "vocab_size",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-    "cls_token_id",
-    "sep_token_id",
-    "mask_token_id",
-)
-
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "type_vocab_size",
+)  # fmt: skip
+# What a language has for itself where each has its own vocabulary.
+VOCABULARY = ("vocab_size", *(f"{role}_token_id" for role in ("pad", "bos", "eos", "cls", "sep", "mask")))
 # The parts of a model, and what recipes call the two sides of a transfer: no names for a language.
 RESERVED = ("embeddings", "layers", "lower", "tri_layer", "upper", "head", "source", "target")
 LONGEST_CODE = 64
@@ -46,33 +27,15 @@ LONGEST_CODE = 64
 class TreLMConfig(PreTrainedConfig):
     """Shape of a TreLM model: a BERT-like encoder with language embeddings and, if wanted, a TRILayer.
 
+    What `BertConfig` has too means the same as there.
+
     Attributes:
-        vocab_size: Rows of the word embeddings.
-        hidden_size: Width of the layers.
         embedding_size: Width of all embeddings; where it is not `hidden_size` (ELECTRA), they are projected. None
             stands for `hidden_size`.
-        num_hidden_layers: Encoder layers, the TRILayer not counted.
-        num_attention_heads: Attention heads a layer; a divisor of `hidden_size`.
-        intermediate_size: Width inside the feed-forward part of a layer.
-        hidden_act: Activation of the feed-forward part.
-        head_act: Activation of the masked language modeling head.
-        hidden_dropout_prob: Dropout of embeddings and of each sublayer's output.
-        attention_probs_dropout_prob: Dropout of attention weights.
-        classifier_dropout: Dropout of the task heads; None stands for `hidden_dropout_prob`.
         max_position_embeddings: Rows of the position table. The longest input is `position_offset` shorter.
         position_offset: Row of the first position. 0: positions count on from 0, padding included (BERT, ELECTRA).
             Above 0: only tokens that are not padding are counted, and padding takes the row before the first
             (RoBERTa, XLM-R, CamemBERT: 2).
-        type_vocab_size: Rows of the token type table.
-        layer_norm_eps: Epsilon of the layer norms.
-        initializer_range: Standard deviation of weights that start at random.
-        tie_word_embeddings: Whether the output weights of the masked LM are the word embeddings.
-        pad_token_id: Id of the padding token; its row is not trained through the input.
-        bos_token_id: Id of the token that begins a text.
-        eos_token_id: Id of the token that ends a text.
-        cls_token_id: Id of the token that stands for a whole text.
-        sep_token_id: Id of the token between two texts.
-        mask_token_id: Id of the masked LM's mask.
         languages: Codes of the languages; a language id is an index into this list.
         default_language: The language of inputs that come without `lang_ids`; None stands for the last of `languages`,
             the one transferred to. `set_language` changes it.
@@ -84,9 +47,8 @@ class TreLMConfig(PreTrainedConfig):
             `position_offset`) need for all languages.
         language_specific_layers: Layers of which each language has its own, all others are shared: the number of
             lowest layers, or indices; kept as indices, ascending. With a TRILayer only layers below it, which are then
-            the source language's. What languages share even if they have all layers and separate embeddings of their
-            own: positions, token types, the norm and projection of the embeddings, and the heads up to the output
-            weights.
+            the source language's. Always shared are positions, token types, the norm and projection of the embeddings,
+            and the heads up to the output weights.
         tri_layer_index: Number of layers below the TRILayer; None for a plain encoder without one.
         encoder_type: Model type of the encoder that the model was made of, such as "bert": what `export` makes of one
             language. None for a model made anew.
@@ -95,8 +57,7 @@ class TreLMConfig(PreTrainedConfig):
             needs it on for `compute_metrics` and `predict`, not for the loss of `evaluate`.
 
     Raises:
-        StrictDataclassError: When made or saved with a value of the wrong type, or with values that do not fit
-            together.
+        StrictDataclassError: When made or saved with values of the wrong type, or that do not fit together.
     """
 
     model_type = "trelm"
@@ -104,21 +65,21 @@ class TreLMConfig(PreTrainedConfig):
     vocab_size: int = 30522
     hidden_size: int = 768
     embedding_size: int | None = None
-    num_hidden_layers: int = 12
+    num_hidden_layers: int = 12  # the TRILayer not counted
     num_attention_heads: int = 12
     intermediate_size: int = 3072
     hidden_act: str = "gelu"
-    head_act: str = "gelu"
+    head_act: str = "gelu"  # of the masked language modeling head
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
-    classifier_dropout: float | int | None = None
+    classifier_dropout: float | int | None = None  # of the task heads; None stands for `hidden_dropout_prob`
     max_position_embeddings: int = 512
     position_offset: int = 0
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     tie_word_embeddings: bool = True
-    pad_token_id: int | None = 0
+    pad_token_id: int | None = 0  # its row is not trained through the input
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     cls_token_id: int | None = None
@@ -219,29 +180,25 @@ class TreLMConfig(PreTrainedConfig):
                 f"{self.default_language}. Give the vocab_size of each."
             )
         for language in self.languages:
-            self._validate_vocabulary(language)
-
-    def _validate_vocabulary(self, language: str) -> None:
-        vocabulary = self.vocabulary(language)
-        unknown = sorted(set(vocabulary) - set(VOCABULARY))
-        if unknown:
-            raise ValueError(
-                f"The vocabulary of {language!r} has the field {unknown[0]!r}; expected some of "
-                f"{', '.join(VOCABULARY)}. Leave it out."
-            )
-        size = vocabulary["vocab_size"] or 0
-        if size < 1:
-            raise ValueError(
-                f"vocab_size of {language!r} is {vocabulary['vocab_size']}; expected a number > 0. "
-                "Give the rows of its word embeddings."
-            )
-        for name in VOCABULARY[1:]:
-            number = vocabulary[name]
-            if number is not None and not 0 <= number < size:
+            vocabulary = self.vocabulary(language)
+            if unknown := sorted(set(vocabulary) - set(VOCABULARY)):
                 raise ValueError(
-                    f"{name} of {language!r} is {number}; expected from 0 to below its vocab_size, {size}, or None. "
-                    "Give the id that its own tokenizer has."
+                    f"The vocabulary of {language!r} has the field {unknown[0]!r}; expected some of "
+                    f"{', '.join(VOCABULARY)}. Leave it out."
                 )
+            size = vocabulary["vocab_size"] or 0
+            if size < 1:
+                raise ValueError(
+                    f"vocab_size of {language!r} is {vocabulary['vocab_size']}; expected a number > 0. "
+                    "Give the rows of its word embeddings."
+                )
+            for name in VOCABULARY[1:]:
+                number = vocabulary[name]
+                if number is not None and not 0 <= number < size:
+                    raise ValueError(
+                        f"{name} of {language!r} is {number}; expected from 0 to below its vocab_size, {size}, or "
+                        "None. Give the id that its own tokenizer has."
+                    )
 
     @property
     def own_layers(self) -> list[int]:
@@ -249,11 +206,7 @@ class TreLMConfig(PreTrainedConfig):
         return list(self.language_specific_layers)  # type: ignore[arg-type]
 
     def language_id(self, language: str) -> int:
-        """The id that stands for a language in `lang_ids`.
-
-        Raises:
-            ValueError: If the model does not have the language.
-        """
+        """The id that stands for a language in `lang_ids`; ValueError if the model does not have the language."""
         if language not in self.languages:
             raise ValueError(
                 f"{language!r} is not a language of this model; expected one of {', '.join(self.languages)}. "
@@ -262,22 +215,14 @@ class TreLMConfig(PreTrainedConfig):
         return self.languages.index(language)
 
     def vocabulary(self, language: str) -> dict[str, int | None]:
-        """Size and special ids of the vocabulary that the texts of a language are written in, by their names here.
-
-        Raises:
-            ValueError: If the model does not have the language.
-        """
+        """Size and special ids of the vocabulary that the texts of a language are written in, by their names here."""
         self.language_id(language)
         if self.separate_embeddings and language != self.default_language:
             return dict((self.other_vocabularies or {})[language])
         return {name: getattr(self, name) for name in VOCABULARY}
 
     def set_language(self, language: str) -> None:
-        """Make a language the default one; `vocab_size` and special ids follow, where it has its own.
-
-        Raises:
-            ValueError: If the model does not have the language.
-        """
+        """Make a language the default one; `vocab_size` and special ids follow, where it has its own."""
         vocabularies = {code: self.vocabulary(code) for code in [*self.languages, language]}
         if self.separate_embeddings:
             for name, value in vocabularies.pop(language).items():
@@ -295,10 +240,9 @@ class TreLMConfig(PreTrainedConfig):
         return made
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """Save as transformers does, with an `auto_map` for every Auto class.
+        """Save as transformers does, with an `auto_map` for every Auto class, not only for the one that is saved.
 
-        transformers itself names only the class that is saved. Entries that point into another repository are
-        dropped, since the code is saved along.
+        Entries that point into another repository are dropped, since the code is saved along.
         """
         own = {auto: code for auto, code in (getattr(self, "auto_map", None) or {}).items() if "--" not in code}
         self.auto_map = AUTO_MAP | own

@@ -1,10 +1,11 @@
-"""From a BERT-like checkpoint to the configuration and weights of a TreLM model."""
+"""A BERT-like checkpoint as the configuration and weights of a TreLM model."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
+import torch
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -16,20 +17,16 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from hf_xlt.trelm.configuration_trelm import TreLMConfig
+from hf_xlt.checkpoint.settings import in_place_of, role_ids, token_ids
+from hf_xlt.trelm.configuration_trelm import VOCABULARY, TreLMConfig
 from hf_xlt.trelm.modeling_trelm import name_of
-from hf_xlt.trelm.vocabulary import (
-    OUTPUT,
-    TABLE,
-    TENSORS,
-    Rows,
-    check_tokenizers,
-    joint_vocabulary,
-    rows_by_spelling,
-    separate_vocabularies,
-)
 
 logger = logging.get_logger(__name__)
+
+Rows = Callable[[Tensor], Tensor]  # makes the new vocabulary's table `(n, d)`, or bias `(n,)`, out of the source's
+TABLE = "trelm.embeddings.word_embeddings.weight"
+OUTPUT = "decoder.weight"
+TENSORS = (TABLE, OUTPUT, "decoder.bias")  # vocabulary-sized; output weights that are tied are made once, as the table
 
 _ENCODER = {
     r"embeddings\.LayerNorm": "embeddings.norm",
@@ -41,90 +38,48 @@ _ENCODER = {
     r"encoder\.layer\.(\d+)\.output\.dense": r"layers.\1.output",
     r"encoder\.layer\.(\d+)\.output\.LayerNorm": r"layers.\1.output_norm",
 }
+_HEAD = ("head.dense", "head.norm", "decoder")
 _WHERE = ("cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code")
 SAME = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "classifier_dropout",
-    "layer_norm_eps",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "initializer_range",
-    "pad_token_id",
-    "bos_token_id",
-)
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
+    "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps", "max_position_embeddings",
+    "type_vocab_size", "initializer_range", "pad_token_id", "bos_token_id",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Body:
-    """How a model type differs from the others.
+    """How a model type differs from the others."""
 
-    Attributes:
-        prefix: Name of the encoder within a model with a head.
-        head: Name of each part of its masked LM head → its name here.
-        counts_tokens: Whether positions begin after the padding id and count tokens alone.
-        plain_head: Whether the head's activation is GELU whatever the layers' is.
-    """
-
-    prefix: str
-    head: Mapping[str, str] = field(repr=False)
-    counts_tokens: bool = False
-    plain_head: bool = True
+    prefix: str  # name of the encoder within a model with a head
+    head: tuple[str, str, str]  # names of the dense layer, the norm and the output weights of its masked LM head
+    counts_tokens: bool = False  # whether positions begin after the padding id and count tokens alone
+    plain_head: bool = True  # whether the head's activation is GELU whatever the layers' is
 
 
-_BERT = Body(
-    "bert",
-    {
-        "cls.predictions.transform.dense": "head.dense",
-        "cls.predictions.transform.LayerNorm": "head.norm",
-        "cls.predictions.decoder": "decoder",
-    },
-    plain_head=False,
-)
-_ROBERTA = Body(
-    "roberta",
-    {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm", "lm_head.decoder": "decoder"},
-    counts_tokens=True,
-)
-_ELECTRA = Body(
-    "electra",
-    {
-        "generator_predictions.dense": "head.dense",
-        "generator_predictions.LayerNorm": "head.norm",
-        "generator_lm_head": "decoder",
-    },
-)
-BODIES = {"bert": _BERT, "roberta": _ROBERTA, "xlm-roberta": _ROBERTA, "camembert": _ROBERTA, "electra": _ELECTRA}
+_TRANSFORM, _PREDICTIONS = "cls.predictions.transform", "generator_predictions"
+_ROBERTA = Body("roberta", ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder"), counts_tokens=True)
+BODIES = {
+    "bert": Body(
+        "bert", (f"{_TRANSFORM}.dense", f"{_TRANSFORM}.LayerNorm", "cls.predictions.decoder"), plain_head=False
+    ),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "electra": Body("electra", (f"{_PREDICTIONS}.dense", f"{_PREDICTIONS}.LayerNorm", "generator_lm_head")),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """A BERT-like checkpoint, read.
-
-    Attributes:
-        config: Its configuration.
-        weights: Its tensors by their names in TreLM; a head that the checkpoint lacks is left out.
-    """
+    """A BERT-like checkpoint, read: its configuration, and its tensors by their names in TreLM."""
 
     config: PreTrainedConfig
     weights: Mapping[str, Tensor]
 
     @classmethod
     def read(cls, checkpoint: str | PreTrainedModel, **kwargs: Any) -> "Encoder":
-        """Read a Hub id, a folder, or a model that is open.
-
-        Args:
-            checkpoint: A checkpoint of a model type in `BODIES`.
-            kwargs: For `from_pretrained`.
-
-        Raises:
-            ValueError: If the model is of another type or kind, or its encoder is incomplete.
-        """
+        """Read a Hub id, a folder, or a model that is open; a head that the checkpoint lacks is left out."""
         if isinstance(checkpoint, PreTrainedModel):
             body = _body(checkpoint.config)
             return cls(checkpoint.config, renamed(checkpoint.state_dict(), body))
@@ -184,7 +139,7 @@ def renamed(state: Mapping[str, Tensor], body: Body) -> dict[str, Tensor]:
     """The tensors that TreLM has too, under its names."""
     renames = {rf"{old}\.": f"trelm.{new}." for old, new in _ENCODER.items()}
     renames |= {r"(embeddings\.\w+_embeddings)\.": r"trelm.\1."}
-    renames |= {rf"{re.escape(old)}\.": f"{new}." for old, new in body.head.items()}
+    renames |= {rf"{re.escape(old)}\.": f"{new}." for old, new in zip(body.head, _HEAD, strict=True)}
     found = {}
     for name, tensor in state.items():
         name = name.removeprefix(f"{body.prefix}.")
@@ -195,11 +150,7 @@ def renamed(state: Mapping[str, Tensor], body: Body) -> dict[str, Tensor]:
 
 
 def middle(layers: int) -> int:
-    """The number of layers below a TRILayer that parts them into halves.
-
-    Raises:
-        ValueError: If there are no halves.
-    """
+    """The number of layers below a TRILayer that parts them into halves."""
     if layers < 2 or layers % 2:
         raise ValueError(
             f"The encoder has {layers} layers, which have no middle; expected an even number from 2 on. "
@@ -208,33 +159,9 @@ def middle(layers: int) -> int:
     return layers // 2
 
 
-def _rows_for(
-    checkpoint: str | PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    source_tokenizer: PreTrainedTokenizerBase | None,
-    seed: int,
-    given: Mapping[str, Any],
-) -> Rows:
-    if source_tokenizer is None and isinstance(checkpoint, PreTrainedModel):
-        raise ValueError(
-            "tokenizer is given with an open model, whose own tokenizer is not known; expected source_tokenizer too. "
-            "Give it, or give the model's folder in place of the model."
-        )
-    if source_tokenizer is None:
-        source_tokenizer = AutoTokenizer.from_pretrained(checkpoint, **_where(given))
-    return rows_by_spelling(source_tokenizer, tokenizer, seed)
-
-
 def _where(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those arguments of `from_pretrained` that a configuration and a tokenizer take too."""
     return {name: given[name] for name in _WHERE if name in given}
-
-
-def _copied_layer(weights: Mapping[str, Tensor], index: int | None) -> dict[str, Tensor]:
-    """The TRILayer's own layer: a copy of the one that follows."""
-    following = f"trelm.layers.{index}."
-    found = {name: tensor for name, tensor in weights.items() if name.startswith(following)}
-    return {name.replace(following, "trelm.tri_layer.layer."): tensor for name, tensor in found.items()}
 
 
 def _own_layers(weights: Mapping[str, Tensor], config: TreLMConfig) -> dict[str, Tensor]:
@@ -269,32 +196,39 @@ def convert(
         )
     if rows is not None and tokenizer is None and tokenizers is None:
         raise ValueError("rows is given without tokenizer; expected the one it makes rows for. Give it too.")
+    needs_source = tokenizer is not None and rows is None and source_tokenizer is None
+    if needs_source and isinstance(checkpoint, PreTrainedModel):
+        raise ValueError(
+            "tokenizer is given with an open model, whose own tokenizer is not known; expected source_tokenizer too. "
+            "Give it, or give the model's folder in place of the model."
+        )
     if tokenizers is not None:
-        check_tokenizers(languages, tokenizers, rows)
+        _check_tokenizers(languages, tokenizers, rows)
     given = {"trust_remote_code": False, **given}
     source = Encoder.read(checkpoint, **given)
     vocabulary, weights = source.parted()
     fields: dict[str, Any] = {"vocab_size": len(vocabulary[TABLE])}
     if tokenizers is not None:
         default = default_language or languages[-1]
-        vocabulary, fields = separate_vocabularies(vocabulary, languages, tokenizers, rows, seed, default)
+        vocabulary, fields = _separate_vocabularies(vocabulary, languages, tokenizers, rows, seed, default)
     elif tokenizer is not None:
-        rows = rows or _rows_for(checkpoint, tokenizer, source_tokenizer, seed, given)
-        vocabulary, fields = joint_vocabulary(vocabulary, tokenizer, rows)
+        if needs_source:
+            source_tokenizer = AutoTokenizer.from_pretrained(checkpoint, **_where(given))
+        rows = rows or _rows_by_spelling(cast(PreTrainedTokenizerBase, source_tokenizer), tokenizer, seed)
+        vocabulary = {name: rows(tensor) for name, tensor in vocabulary.items()}
+        fields = _fields_of(vocabulary[TABLE], tokenizer)
     index = middle(source.config.num_hidden_layers) if tri_layer_index == "middle" else tri_layer_index
-    fields |= {"languages": list(languages), "default_language": default_language, "tri_layer_index": index}
-    own = language_specific_layers
-    fields["language_specific_layers"] = own if isinstance(own, int) else list(own)
-    config = source.to_config(**fields)
-    return config, _own_layers(weights | _copied_layer(weights, index), config) | vocabulary
+    own = language_specific_layers if isinstance(language_specific_layers, int) else list(language_specific_layers)
+    fields |= {"languages": list(languages), "default_language": default_language}
+    config = source.to_config(**fields, tri_layer_index=index, language_specific_layers=own)
+    following = f"trelm.layers.{index}."
+    above = {name: tensor for name, tensor in weights.items() if name.startswith(following)}
+    weights |= {name.replace(following, "trelm.tri_layer.layer."): tensor for name, tensor in above.items()}
+    return config, _own_layers(weights, config) | vocabulary
 
 
 def fill(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
-    """Give a new model the weights that `convert` found; a head the source lacks stays as it is, and the log says so.
-
-    Raises:
-        ValueError: If they are not those of its encoder.
-    """
+    """Give a new model the weights that `convert` found; a head that the source lacks stays, and the log says so."""
     missing, unexpected = model.load_state_dict(weights, strict=False)
     model.tie_weights()
     headless = "head.dense.weight" not in weights
@@ -309,3 +243,78 @@ def fill(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
         )
     if headless:
         logger.warning("The source has no masked LM head: the model's starts at random, its bias at zero. Train it.")
+
+
+def _separate_vocabularies(
+    source: Mapping[str, Tensor],
+    languages: Sequence[str],
+    tokenizers: Sequence[PreTrainedTokenizerBase],
+    rows: Rows | None,
+    seed: int,
+    default_language: str,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A vocabulary a language, the first one the source's: their tensors, and their fields of the configuration."""
+    tensors: dict[str, Tensor] = {}
+    described: dict[str, dict[str, int | None]] = {}
+    for number, (language, tokenizer) in enumerate(zip(languages, tokenizers, strict=True)):
+        make = rows or _rows_by_spelling(tokenizers[0], tokenizer, seed)
+        made = {name: make(tensor) if number else tensor for name, tensor in source.items()}
+        size, largest = len(made[TABLE]), max(tokenizer.get_vocab().values())
+        if largest >= size:
+            raise ValueError(
+                f"The tokenizer of {language!r} has ids up to {largest}, its word embeddings have {size} rows; "
+                "expected a row for every id. Give the tokenizer that the rows are made for."
+            )
+        tensors |= {name_of(name, language): tensor for name, tensor in made.items()}
+        described[language] = _fields_of(made[TABLE], tokenizer)
+    default = described.pop(default_language, {})
+    return tensors, {"separate_embeddings": True, "other_vocabularies": described, **default}
+
+
+def _check_tokenizers(
+    languages: Sequence[str], tokenizers: Sequence[PreTrainedTokenizerBase], rows: Rows | None
+) -> None:
+    """Refuse tokenizers that are not one a language, and rows that could be those of several."""
+    if len(tokenizers) != len(languages):
+        raise ValueError(
+            f"There are {len(tokenizers)} tokenizers for {len(languages)} languages; expected one each. "
+            "Give them in the order of languages, the source's own first."
+        )
+    if rows is not None and len(languages) != 2:
+        raise ValueError(
+            f"rows is given with {len(languages)} languages; expected two, the source's and the one it makes rows for. "
+            "Leave it out, or name two languages."
+        )
+
+
+def _rows_by_spelling(source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase, seed: int) -> Rows:
+    """Rows of tokens that the source has too, by spelling or, for special tokens, by role or its stand-in.
+
+    The others are drawn from N(mean, std) of each column of the source, seeded. Equal vocabularies keep every row.
+    """
+    old, new = source.get_vocab(), target.get_vocab()
+    if old == new:
+        return lambda matrix: matrix
+    origin = {number: old[token] for token, number in new.items() if token in old}
+    before = role_ids(source)
+    for role, number in role_ids(target).items():
+        known = in_place_of(before, role)
+        if number is not None and known is not None:
+            origin[number] = known
+    size = max(new.values()) + 1
+    to, of = torch.tensor(list(origin.items()), dtype=torch.int64).view(-1, 2).T
+
+    def rows(matrix: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(size, *matrix.shape[1:], generator=generator)
+        known = matrix.float()
+        drawn = (known.mean(0) + known.std(0, correction=0) * noise.to(matrix.device)).to(matrix.dtype)
+        kept = of < len(matrix)
+        return drawn.index_copy(0, to[kept].to(matrix.device), matrix[of[kept].to(matrix.device)])
+
+    return rows
+
+
+def _fields_of(table: Tensor, tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """A vocabulary's fields of the configuration."""
+    return {"vocab_size": len(table)} | {name: token_ids(tokenizer)[name] for name in VOCABULARY[1:]}

@@ -10,22 +10,13 @@ from hf_xlt.trelm.configuration_trelm import TreLMConfig
 from hf_xlt.trelm.conversion import BODIES, SAME, renamed
 from hf_xlt.trelm.modeling_trelm import own_name
 
-_TYPES = "trelm.embeddings.token_type_embeddings.weight"
-_LANGUAGES = "trelm.embeddings.language_embeddings.weight"
-_POSITIONS = "trelm.embeddings.position_embeddings.weight"
+_TYPES, _LANGUAGES, _POSITIONS = (
+    f"trelm.embeddings.{kind}_embeddings.weight" for kind in ("token_type", "language", "position")
+)
 
 
 def stock_model(config: TreLMConfig, state: Mapping[str, Tensor], language: str) -> PreTrainedModel:
-    """The stock model of a language, for `TreLMForMaskedLM.export`; see there.
-
-    Args:
-        config: The TreLM model's configuration.
-        state: Its tensors by name.
-        language: One of its languages.
-
-    Raises:
-        ValueError: If there is no such language or no stock model that computes the same.
-    """
+    """The stock model of a language, for `TreLMForMaskedLM.export`; see there."""
     vocabulary = config.vocabulary(language)
     _check_family(config, vocabulary)
     weights = _weights(config, state, language, vocabulary["pad_token_id"])

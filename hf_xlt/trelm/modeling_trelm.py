@@ -25,6 +25,7 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.bert.modeling_bert import eager_attention_forward
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
@@ -49,11 +50,11 @@ def name_of(name: str, language: str) -> str:
 class LanguageModules(nn.Module):
     """One module a language, under `own_name`."""
 
-    def __init__(self, config: TreLMConfig, make: Callable[[str], nn.Module]) -> None:
+    def __init__(self, config: TreLMConfig, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.config = config
-        for language in config.languages:
-            self[language] = make(language)
+        for language, module in modules.items():
+            self[language] = module
 
     def __getitem__(self, language: str) -> nn.Module:
         return cast(nn.Module, getattr(self, own_name(language)))
@@ -72,26 +73,18 @@ class SeparateEmbedding(LanguageModules):
 
     def __init__(self, config: TreLMConfig) -> None:
         width = config.embedding_size or config.hidden_size
-
-        def table(language: str) -> nn.Embedding:
-            vocabulary = config.vocabulary(language)
-            return nn.Embedding(vocabulary["vocab_size"] or 0, width, padding_idx=vocabulary["pad_token_id"])
-
-        super().__init__(config, table)
+        own = {language: config.vocabulary(language) for language in config.languages}
+        tables = {
+            language: nn.Embedding(vocabulary["vocab_size"] or 0, width, padding_idx=vocabulary["pad_token_id"])
+            for language, vocabulary in own.items()
+        }
+        super().__init__(config, tables)
 
     def forward(self, input_ids: Tensor, lang_ids: Tensor | None = None) -> Tensor:
-        """Embeddings `(b, s, embedding_size)` of ids `(b, s)`.
+        """Embeddings `(b, s, embedding_size)` of ids `(b, s)`, whose languages `lang_ids` `(b, 1)` or `(b, s)` tells.
 
         Every table is looked into for every position, with id 0 for texts of other languages: shapes do not depend
         on who speaks what, so that nothing waits for an accelerator and a compiled model stays one graph.
-
-        Args:
-            input_ids: int64 `(b, s)`, ids of each text's own language.
-            lang_ids: int64 `(b, 1)` or `(b, s)`; None for the default language.
-
-        Raises:
-            ValueError: If an id is not below its language's `vocab_size`. On an accelerator, where looking would make
-                the host wait, and in compiled code the look-up itself fails.
         """
         check_ids(input_ids, lang_ids, self.config)
         if lang_ids is None:
@@ -106,34 +99,20 @@ class SeparateEmbedding(LanguageModules):
             words = torch.where(which[..., None], of_language, words)
         return words
 
-    def is_token(self, input_ids: Tensor, lang_ids: Tensor) -> Tensor:
-        """Bool `(b, s)`, false where an id is its language's padding; arguments as in `forward`."""
-        is_token = torch.ones_like(input_ids, dtype=torch.bool)
-        for number, language in enumerate(self.config.languages):
-            pad = self.config.vocabulary(language)["pad_token_id"]
-            if pad is not None:
-                is_token = is_token & ((lang_ids != number) | (input_ids != pad))
-        return is_token
-
 
 class SeparateDecoder(LanguageModules):
     """Output layer with weights and a bias for each language."""
 
     def __init__(self, config: TreLMConfig) -> None:
         width = config.embedding_size or config.hidden_size
-        super().__init__(config, lambda language: nn.Linear(width, config.vocabulary(language)["vocab_size"] or 0))
+        sizes = {language: config.vocabulary(language)["vocab_size"] or 0 for language in config.languages}
+        super().__init__(config, {language: nn.Linear(width, size) for language, size in sizes.items()})
 
     def forward(self, states: Tensor, lang_ids: Tensor | None = None) -> Tensor:
-        """Logits over the vocabulary of each state's own language.
+        """Logits of states `(…, embedding_size)` over the vocabulary of each one's own language, `lang_ids` `(…)`.
 
-        Args:
-            states: `(…, embedding_size)`.
-            lang_ids: int64 `(…)`, the language of each; None for the default language.
-
-        Returns:
-            Without `lang_ids` logits `(…, vocab_size)` of the default language; with them `(…, widest)`, as wide as
-            the largest vocabulary of any language: after the end of a smaller one they are the lowest number of their
-            dtype, whose share of a softmax is zero.
+        With `lang_ids` they are as wide as the largest vocabulary; after the end of a smaller one they are the lowest
+        number of their dtype, whose share of a softmax is zero.
         """
         if lang_ids is None:
             return self.default(states)
@@ -147,7 +126,7 @@ class SeparateDecoder(LanguageModules):
 
 
 def check_ids(ids: Tensor, lang_ids: Tensor | None, config: TreLMConfig) -> None:
-    """Refuse ids that the vocabulary of their language does not have, where looking costs nothing."""
+    """Refuse ids that their language's vocabulary lacks, where looking costs nothing: elsewhere the look-up fails."""
     if not ids.is_cpu or torch.compiler.is_compiling():
         return
     for number, language in enumerate(config.languages):
@@ -162,10 +141,7 @@ def check_ids(ids: Tensor, lang_ids: Tensor | None, config: TreLMConfig) -> None
 
 
 def check_languages(lang_ids: Tensor, config: TreLMConfig) -> None:
-    """Refuse ids of languages that the model does not have, where looking costs nothing.
-
-    On an accelerator it would make the host wait; there the table's own look-up fails.
-    """
+    """Refuse ids of languages that the model does not have; on an accelerator, looking would make the host wait."""
     if not lang_ids.is_cpu or torch.compiler.is_compiling():
         return
     known = config.languages
@@ -178,16 +154,19 @@ def check_languages(lang_ids: Tensor, config: TreLMConfig) -> None:
         )
 
 
+def by_position(lang_ids: Tensor) -> Tensor:
+    """Language ids of texts `(b,)` as `(b, 1)`; those of tokens `(b, s)` as they are."""
+    return lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids
+
+
 class LanguageEmbedding(nn.Embedding):
     """One row a language. A class of its own, so that the models can start it at zero."""
 
 
 class TreLMEmbeddings(nn.Module):
-    """What goes into the first layer, and what is added to the states before the TRILayer.
+    """What goes into the first layer, and what is added to the states before the TRILayer, from the same tables.
 
-    Both use the same language and position tables, as in the paper. Language rows start at zero: an untrained model
-    with several languages computes what one without them does. Positions added before the TRILayer start as those of
-    the input; beside normalized states they are small.
+    Language rows start at zero: an untrained model with several languages computes what one without them does.
     """
 
     def __init__(self, config: TreLMConfig) -> None:
@@ -208,50 +187,31 @@ class TreLMEmbeddings(nn.Module):
         self.projection = nn.Linear(width, config.hidden_size) if width != config.hidden_size else None
 
     def forward(
-        self,
-        words: Tensor,
-        position_ids: Tensor,
-        token_type_ids: Tensor | None = None,
-        lang_ids: Tensor | None = None,
+        self, words: Tensor, position_ids: Tensor, token_type_ids: Tensor | None = None, lang_ids: Tensor | None = None
     ) -> Tensor:
-        """The input of the first layer.
-
-        Args:
-            words: Word embeddings `(b, s, embedding_size)`.
-            position_ids: int64 `(b, s)` or `(1, s)`.
-            token_type_ids: int64 `(b, s)`; None for all 0.
-            lang_ids: int64 `(b,)` or `(b, s)`; None for the default language.
-
-        Returns:
-            `(b, s, hidden_size)`.
-
-        Raises:
-            ValueError: If the model does not have a language.
-        """
-        if token_type_ids is None:
-            token_type_ids = torch.zeros_like(position_ids)
-        types, positions = self.token_type_embeddings(token_type_ids), self.position_embeddings(position_ids)
-        embedded = words + types + positions + self._languages(lang_ids, position_ids)
+        """The input `(b, s, hidden_size)` of the first layer, of word embeddings `(b, s, embedding_size)`."""
+        types = self.token_type_embeddings(torch.zeros_like(position_ids) if token_type_ids is None else token_type_ids)
+        embedded = words + types + self.position_embeddings(position_ids) + self._languages(lang_ids, position_ids)
         embedded = self.dropout(self.norm(embedded))
         return embedded if self.projection is None else self.projection(embedded)
 
     def words(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
-        """Word embeddings `(b, s, embedding_size)` of ids `(b, s)`, each language's from its own table if it has one.
-
-        Raises:
-            ValueError: If the model does not have a language, or a language with its own table not an id.
-        """
-        if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
+        """Word embeddings `(b, s, embedding_size)` of ids `(b, s)`, from each language's own table if it has one."""
+        if lang_ids is None or not self.config.separate_embeddings:
             return self.word_embeddings(input_ids)
         check_languages(lang_ids, self.config)
-        return self.word_embeddings(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+        return self.word_embeddings(input_ids, by_position(lang_ids))
 
     def is_token(self, input_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
         """Bool `(b, s)`, false where an id of `(b, s)` is the padding of its language's vocabulary."""
-        if lang_ids is None or not isinstance(self.word_embeddings, SeparateEmbedding):
-            pad = self.config.pad_token_id
-            return torch.ones_like(input_ids, dtype=torch.bool) if pad is None else input_ids != pad
-        return self.word_embeddings.is_token(input_ids, lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+        is_token = torch.ones_like(input_ids, dtype=torch.bool)
+        if lang_ids is None or not self.config.separate_embeddings:
+            return is_token if self.config.pad_token_id is None else input_ids != self.config.pad_token_id
+        for number, language in enumerate(self.config.languages):
+            pad = self.config.vocabulary(language)["pad_token_id"]
+            if pad is not None:
+                is_token = is_token & ((by_position(lang_ids) != number) | (input_ids != pad))
+        return is_token
 
     def target(self, position_ids: Tensor, lang_ids: Tensor | None) -> Tensor:
         """What is added before the TRILayer: position and language, broadcast to `(b, t, hidden_size)`.
@@ -262,23 +222,11 @@ class TreLMEmbeddings(nn.Module):
         return embedded if self.projection is None else nn.functional.linear(embedded, self.projection.weight)
 
     def position_ids(self, is_token: Tensor) -> Tensor:
-        """Positions as the source model counts them, see `position_offset` of the configuration.
-
-        Args:
-            is_token: Bool `(b, s)`, false at padding.
-
-        Returns:
-            int64 `(b, s)` or `(1, s)`.
-
-        Raises:
-            ValueError: If there are more positions than the table has.
-        """
+        """Positions, `(b, s)` or `(1, s)`, as the source model counts them; `is_token` `(b, s)` is false at padding."""
         offset, length = self.config.position_offset, is_token.shape[1]
         longest = self.config.max_position_embeddings - offset
         if length > longest:
-            raise ValueError(
-                f"The input is {length} tokens long; expected at most {longest}. Truncate it when tokenizing."
-            )
+            raise ValueError(f"The input is {length} tokens long; expected at most {longest}. Truncate it first.")
         if not offset:
             return torch.arange(length, device=is_token.device)[None]
         return is_token.cumsum(1) * is_token + offset - 1
@@ -288,39 +236,23 @@ class TreLMEmbeddings(nn.Module):
         if lang_ids is None:
             lang_ids = position_ids.new_full((1,), self.config.language_id(str(self.config.default_language)))
         check_languages(lang_ids, self.config)
-        return self.language_embeddings(lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids)
+        return self.language_embeddings(by_position(lang_ids))
 
 
-def eager_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs: Any,
-) -> tuple[Tensor, Tensor]:
-    """Attention written out, for `attn_implementation="eager"`: the way that also returns its weights.
+Spoken = Mapping[str, int]  # a batch's languages in the order of its texts, and how many each has if they are several
 
-    Args:
-        module: The attention that calls.
-        query: `(b, heads, s, d)`.
-        key: `(b, heads, s, d)`.
-        value: `(b, heads, s, d)`.
-        attention_mask: Added to the scores, broadcast to `(b, heads, s, s)`.
-        scaling: Factor of the scores.
-        dropout: Dropout of the weights.
-        kwargs: What other implementations take.
 
-    Returns:
-        `(b, s, heads, d)`, and the weights `(b, heads, s, s)`.
-    """
-    scores = query @ key.transpose(2, 3) * scaling
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = nn.functional.dropout(scores.softmax(-1), dropout, module.training)
-    return (weights @ value).transpose(1, 2), weights
+def by_language(spoken: Spoken | None, run: Callable[..., Tensor], *states: Tensor) -> Tensor:
+    """What `run(language, *states)` makes of each language's texts; where they are of one, nothing is copied."""
+    if spoken is None or len(spoken) == 1:
+        return run(next(iter(spoken or ()), None), *states)
+    parts = zip(*(state.split(list(spoken.values())) for state in states), strict=True)
+    return torch.cat([run(language, *part) for language, part in zip(spoken, parts, strict=True)])
+
+
+def own(module: nn.Module, language: str | None) -> nn.Module:
+    """A language's own module, or the one that all share."""
+    return module if language is None else cast(LanguageModules, module)[language]
 
 
 class TreLMAttention(nn.Module):
@@ -341,28 +273,24 @@ class TreLMAttention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, spoken: Spoken | None = None, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """`(b, s, width)` and, where the implementation has them, the weights `(b, heads, s, s)`."""
-        query, key, value = (linear(hidden_states) for linear in (self.query, self.key, self.value))
-        mixed, weights = self.mix(query, key, value, attention_mask, **kwargs)
-        return self.output(mixed), weights
+        """`(b, s, width)`, all languages attended to at once, and the weights `(b, heads, s, s)` if there are any."""
 
-    def mix(
-        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
-    ) -> tuple[Tensor, Tensor | None]:
-        """Values mixed as queries attend to keys, all `(b, s, width)`; and the weights as `forward` returns them."""
-        shape = query.shape[:-1]
+        def projected(linear: nn.Module, states: Tensor) -> Tensor:
+            return by_language(spoken, lambda language, part: own(linear, language)(part), states)
+
+        shape = hidden_states.shape[:-1]
         query, key, value = (
-            projected.view(*shape, -1, self.head_size).transpose(1, 2)  # (b, heads, s, d)
-            for projected in (query, key, value)
+            projected(linear, hidden_states).view(*shape, -1, self.head_size).transpose(1, 2)  # (b, heads, s, d)
+            for linear in (self.query, self.key, self.value)
         )
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         dropout = self.dropout if self.training else 0.0
         mixed, weights = attention(
             self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
         )
-        return mixed.reshape(*shape, -1), weights
+        return projected(self.output, mixed.reshape(*shape, -1)), weights
 
 
 class TreLMLayer(GradientCheckpointingLayer):
@@ -378,32 +306,24 @@ class TreLMLayer(GradientCheckpointingLayer):
         self.output_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
-        """`(b, s, width)` to `(b, s, width)`; the mask is one that `create_bidirectional_mask` made."""
-        attended, _ = self.attention(hidden_states, attention_mask, **kwargs)
-        modules = (self.attention_norm, self.intermediate, self.output, self.output_norm)
-        return self.transform(hidden_states, attended, *modules)
-
-    def transform(
-        self,
-        hidden_states: Tensor,
-        attended: Tensor,
-        attention_norm: nn.Module,
-        intermediate: nn.Module,
-        output: nn.Module,
-        output_norm: nn.Module,
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, spoken: Spoken | None = None, **kwargs: Any
     ) -> Tensor:
-        """What follows attention, by these modules: states and what they attended to, `(b, s, width)`, to the same."""
-        hidden_states = attention_norm(hidden_states + self.dropout(attended))
-        transformed = output(self.activation(intermediate(hidden_states)))
-        return output_norm(hidden_states + self.dropout(transformed))
+        """`(b, s, width)` to `(b, s, width)`; the mask is one that `create_bidirectional_mask` made."""
+        attended, _ = self.attention(hidden_states, attention_mask, spoken, **kwargs)
+        return by_language(spoken, self.transform, hidden_states, attended)
+
+    def transform(self, language: str | None, hidden_states: Tensor, attended: Tensor) -> Tensor:
+        """What follows attention: texts of one language and what they attended to, `(b, s, width)`, to the same."""
+        hidden_states = own(self.attention_norm, language)(hidden_states + self.dropout(attended))
+        transformed = own(self.output, language)(self.activation(own(self.intermediate, language)(hidden_states)))
+        return own(self.output_norm, language)(hidden_states + self.dropout(transformed))
 
 
 class TRILayer(nn.Module):
     """The layer between the halves: reorders to the target, tells it its language and positions, and transforms.
 
-    Beside an encoder layer of its own it holds `unaligned` `(width,)`, the learned vector of target positions without
-    a link.
+    `unaligned` `(width,)` is the learned vector of target positions without a link.
     """
 
     def __init__(self, config: TreLMConfig) -> None:
@@ -419,103 +339,35 @@ class TRILayer(nn.Module):
         alignment: Tensor | None,
         **kwargs: Any,
     ) -> Tensor:
-        """Source states `(b, s, width)` to target states `(b, t, width)`.
-
-        Args:
-            hidden_states: `(b, s, width)`.
-            attention_mask: The target's, as `create_bidirectional_mask` made it.
-            target_embeddings: Of the target's language and positions, added; broadcast to `(b, t, width)`.
-            alignment: int64 `(b, t)`, see `reorder`; None leaves the states where they are.
-            kwargs: For the attention implementation.
-        """
+        """Source states `(b, s, width)` to target states `(b, t, width)`, under the target's mask."""
         if alignment is not None:
             hidden_states = reorder(hidden_states, alignment, self.unaligned)
         return self.layer(hidden_states + target_embeddings, attention_mask, **kwargs)
 
 
 def reorder(hidden_states: Tensor, alignment: Tensor, unaligned: Tensor) -> Tensor:
-    """Source states in the order and length of the target, by one gather over the rows of the whole batch.
+    """Source states `(b, s, width)` in the order and length of the target, `(b, t, width)`, by one gather.
 
-    Args:
-        hidden_states: `(b, s, width)`.
-        alignment: int64 `(b, t)`: for each target position its source position, or -1 for none.
-        unaligned: `(width,)`, what positions with -1 take.
-
-    Returns:
-        `(b, t, width)`.
+    `alignment` `(b, t)` is int64: for each target position its source position, or -1 for none, where `unaligned`
+    `(width,)` is taken.
 
     Raises:
-        ValueError: If an entry is below -1 or not below s. On an accelerator, where looking would make the host wait,
-            and in compiled code, such an entry makes the gather itself fail: it never reads a neighbor's states.
+        ValueError: If an entry is below -1 or not below s. On an accelerator and in compiled code, such an entry makes
+            the gather itself fail: it never reads a neighbor's states.
     """
     batch, length, width = hidden_states.shape
     in_range = (alignment >= 0) & (alignment < length)
-    _check_links(alignment, length)
+    if alignment.is_cpu and not torch.compiler.is_compiling() and not (in_range | (alignment == -1)).all():
+        pair, position = (~in_range & (alignment != -1)).nonzero()[0].tolist()
+        raise ValueError(
+            f"alignment of pair {pair}, target position {position} is {alignment[pair, position]}; expected a source "
+            f"position below {length}, or -1 for none. Check that links and tokens come from the same texts."
+        )
     rows = alignment + length * torch.arange(batch, device=alignment.device)[:, None]
     nothing = batch * length  # the row after the states'; the one after that does not exist
     rows = torch.where(in_range, rows, torch.where(alignment == -1, nothing, nothing + 1))
     table = torch.cat([hidden_states.reshape(-1, width), unaligned.to(hidden_states.dtype)[None]])
     return table.index_select(0, rows.view(-1)).view(batch, -1, width)
-
-
-def _check_links(alignment: Tensor, length: int) -> None:
-    if not alignment.is_cpu or torch.compiler.is_compiling():
-        return
-    wrong = (alignment < -1) | (alignment >= length)
-    if wrong.any():
-        pair, position = wrong.nonzero()[0].tolist()
-        raise ValueError(
-            f"alignment of pair {pair}, target position {position} is {alignment[pair, position]}; expected a source "
-            f"position below {length}, or -1 for none. Check that links and tokens come from the same texts."
-        )
-
-
-Spoken = Mapping[str, int]
-"""The languages of a batch in the order their texts stand in, and how many each has; of a single one none is counted.
-"""
-
-
-def by_language(spoken: Spoken, run: Callable[..., Tensor], *states: Tensor) -> Tensor:
-    """What `run(language, *states)` makes of each language's texts, one language after the other.
-
-    Args:
-        spoken: Of the batch.
-        run: Keeps the number of texts.
-        states: Each `(b, …)`, the texts in the order of `spoken`.
-
-    Returns:
-        `(b, …)`. Where all texts are of one language nothing is copied.
-    """
-    if len(spoken) == 1:
-        return run(*spoken, *states)
-    parts = zip(*(state.split(list(spoken.values())) for state in states), strict=True)
-    return torch.cat([run(language, *part) for language, part in zip(spoken, parts, strict=True)])
-
-
-def _copies(module: nn.Module, config: TreLMConfig) -> LanguageModules:
-    return LanguageModules(config, lambda language: copy.deepcopy(module))
-
-
-class LanguageAttention(TreLMAttention):
-    """Self-attention with projections of each language's own; the texts of all languages are attended to at once."""
-
-    def __init__(self, config: TreLMConfig) -> None:
-        super().__init__(config)
-        for name in ("query", "key", "value", "output"):
-            setattr(self, name, _copies(getattr(self, name), config))
-
-    def forward(  # type: ignore[override]
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, *, spoken: Spoken, **kwargs: Any
-    ) -> tuple[Tensor, Tensor | None]:
-        """As `TreLMAttention.forward`, of texts in the order of `spoken`."""
-
-        def projected(name: str, states: Tensor) -> Tensor:
-            own = cast(LanguageModules, getattr(self, name))
-            return by_language(spoken, lambda language, part: own[language](part), states)
-
-        query, key, value = (projected(name, hidden_states) for name in ("query", "key", "value"))
-        mixed, weights = self.mix(query, key, value, attention_mask, **kwargs)
-        return projected("output", mixed), weights
 
 
 class LanguageLayer(TreLMLayer):
@@ -524,38 +376,20 @@ class LanguageLayer(TreLMLayer):
     A language that the batch lacks gets no gradients; DDP then needs `find_unused_parameters`, as `Trainer` has it.
     """
 
-    _transforming = ("attention_norm", "intermediate", "output", "output_norm")
-
     def __init__(self, config: TreLMConfig) -> None:
         super().__init__(config)
-        self.attention = LanguageAttention(config)
-        for name in self._transforming:
-            setattr(self, name, _copies(getattr(self, name), config))
-
-    def forward(  # type: ignore[override]
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, *, spoken: Spoken, **kwargs: Any
-    ) -> Tensor:
-        """As `TreLMLayer.forward`, of texts in the order of `spoken`."""
-        attended, _ = self.attention(hidden_states, attention_mask, spoken=spoken, **kwargs)
-        own = [cast(LanguageModules, getattr(self, name)) for name in self._transforming]
-
-        def transformed(language: str, states: Tensor, attended: Tensor) -> Tensor:
-            return self.transform(states, attended, *(modules[language] for modules in own))
-
-        return by_language(spoken, transformed, hidden_states, attended)
-
-
-def layer_at(index: int, config: TreLMConfig) -> TreLMLayer:
-    """A layer of each language's own or one that all share, as the configuration says."""
-    return LanguageLayer(config) if index in config.own_layers else TreLMLayer(config)
+        transforming = ("attention_norm", "intermediate", "output", "output_norm")
+        for whose, names in ((self.attention, ("query", "key", "value", "output")), (self, transforming)):
+            for name in names:
+                copies = {language: copy.deepcopy(getattr(whose, name)) for language in config.languages}
+                setattr(whose, name, LanguageModules(config, copies))
 
 
 def in_language_order(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Let a model with layers of each language's own see the texts of one language side by side.
 
-    Where a batch mixes languages, every input is put in the order of `lang_ids` once, and every output back into the
-    order the texts came in. What each language has of the batch is handed to `forward` as `spoken`. For that the host
-    has to know the languages: on an accelerator it waits for them once a forward, and compiled code breaks its graph.
+    Where a batch mixes languages, inputs are put in the order of `lang_ids` and outputs back; `spoken` tells `forward`
+    how many texts each language has. For that the host waits for the ids, and compiled code breaks its graph.
     """
     names = list(inspect.signature(forward).parameters)[1:]
 
@@ -580,11 +414,7 @@ def in_language_order(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _languages_of(lang_ids: Tensor, attention_mask: Tensor | None, config: TreLMConfig) -> Tensor:
-    """The language id of each text `(b,)`, on the host; padding does not count.
-
-    Raises:
-        ValueError: If the model does not have a language, or a text is of several.
-    """
+    """The language id of each text `(b,)`, on the host; padding does not count."""
     lang_ids = lang_ids.cpu()
     check_languages(lang_ids, config)
     if lang_ids.ndim == 1:
@@ -613,10 +443,7 @@ def _selected(values: Any, order: Tensor) -> Any:
 
 
 class TreLMPreTrainedModel(PreTrainedModel):
-    """Base of all TreLM models.
-
-    Language embeddings start at zero, all other weights as in BERT.
-    """
+    """Base of all TreLM models: language embeddings start at zero, all other weights as in BERT."""
 
     config: TreLMConfig
     base_model_prefix = "trelm"
@@ -641,9 +468,6 @@ class TreLMPreTrainedModel(PreTrainedModel):
 
         Where languages have their own embeddings, the model's input and output embeddings, `vocab_size` and special
         ids are from then on this language's: a task learned in one language is done in another after this call.
-
-        Raises:
-            ValueError: If the model does not have the language.
         """
         self.config.set_language(language)
 
@@ -651,12 +475,11 @@ class TreLMPreTrainedModel(PreTrainedModel):
         """Every parameter once, by the part it belongs to.
 
         With a TRILayer the parts are `embeddings`, `lower` (layers below it), `tri_layer`, `upper` (layers above it)
-        and `head`; without one `embeddings`, `layers` and `head`. Output weights tied to the word embeddings belong
-        to `embeddings`. `head` is empty in a model without one.
+        and `head`; without one `embeddings`, `layers` and `head`. Tied output weights belong to `embeddings`.
 
-        Where each language has its own embeddings there is also `embeddings.<language>`: its word embeddings, output
-        weights and output bias. Where each has layers of its own there is `layers.<language>`, or `lower.<language>`
-        with a TRILayer. `embeddings`, `layers` and `lower` then hold what is left of them, which all languages share.
+        Where each language has its own embeddings there is also `embeddings.<language>`, with its output weights and
+        bias, and where it has layers of its own `layers.<language>`, or `lower.<language>` with a TRILayer. The parts
+        without a language then hold what all languages share.
         """
         parts: dict[str, list[nn.Parameter]] = {}
         for name, stack in self.base_model.stacks().items():  # type: ignore[operator]
@@ -677,11 +500,7 @@ class TreLMPreTrainedModel(PreTrainedModel):
         }
 
     def part(self, name: str) -> list[nn.Parameter]:
-        """The parameters of one of `parts`; of `embeddings`, `layers` and `lower` those of every language too.
-
-        Raises:
-            ValueError: If there is no such part.
-        """
+        """The parameters of one of `parts`; of `embeddings`, `layers` and `lower` those of every language too."""
         parts = self.parts()
         if name not in parts:
             hint = "" if "lower" in parts else " Without a TRILayer the layers are one part."
@@ -694,19 +513,12 @@ class TreLMPreTrainedModel(PreTrainedModel):
 
         An optimizer takes only what requires a gradient when it is made: with `Trainer`, a part that is to train
         later has to be frozen after that, in `on_train_begin` of a callback.
-
-        Raises:
-            ValueError: If there is no such part.
         """
         for parameter in [parameter for name in names for parameter in self.part(name)]:
             parameter.requires_grad_(False)
 
     def set_trainable(self, names: Iterable[str]) -> None:
-        """Train these parts and no others; see `freeze` for when.
-
-        Raises:
-            ValueError: If there is no such part.
-        """
+        """Train these parts and no others; see `freeze` for when."""
         trained = [parameter for name in names for parameter in self.part(name)]
         self.requires_grad_(False)
         for parameter in trained:
@@ -722,14 +534,16 @@ def _without(parameters: Iterable[nn.Parameter], parts: Mapping[str, list[nn.Par
 class TreLMModel(TreLMPreTrainedModel):
     """The encoder, which returns the states of its last layer.
 
-    `output_hidden_states` gives one more than an encoder without a TRILayer: from the TRILayer's own onwards, states
-    are in the target's order.
+    `output_hidden_states` also gives the TRILayer's own; from there on, states are in the target's order.
     """
 
     def __init__(self, config: TreLMConfig) -> None:
         super().__init__(config)
         self.embeddings = TreLMEmbeddings(config)
-        self.layers = nn.ModuleList(layer_at(index, config) for index in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            LanguageLayer(config) if index in config.own_layers else TreLMLayer(config)
+            for index in range(config.num_hidden_layers)
+        )
         self.tri_layer = TRILayer(config) if config.tri_layer_index is not None else None
         self.post_init()
 
@@ -790,64 +604,41 @@ class TreLMModel(TreLMPreTrainedModel):
             target_attention_mask: `(b, t)`, 0 at padding. None with `alignment`: no padding.
             kwargs: Options of the outputs, and for the attention implementation.
 
-        Returns:
-            `last_hidden_state` `(b, t, hidden_size)`, and `hidden_states` and `attentions` if asked for.
-
         Raises:
-            ValueError: If inputs contradict each other, are too long, or name a language, a position or, with
-                separate embeddings, an id that is not there; if a text is of several languages where layers are not.
+            ValueError: If inputs contradict each other, are too long, or name what is not there.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError(
-                "Both or none of input_ids and inputs_embeds are given; expected one. Leave out the other."
-            )
+            raise ValueError("Both or none of input_ids and inputs_embeds are given; expected one. Give one alone.")
         self._check_target(alignment, target_lang_ids, target_attention_mask)
         words = self.embeddings.words(input_ids, lang_ids) if inputs_embeds is None else inputs_embeds  # type: ignore[arg-type]
         if position_ids is None:
-            position_ids = self.embeddings.position_ids(self._is_token(input_ids, words, lang_ids))
+            bare = torch.ones(words.shape[:2], dtype=torch.bool, device=words.device)  # embeddings do not tell padding
+            is_token = bare if input_ids is None else self.embeddings.is_token(input_ids, lang_ids)
+            position_ids = self.embeddings.position_ids(is_token)
         states = self.embeddings(words, position_ids, token_type_ids, lang_ids)
         mask = create_bidirectional_mask(self.config, states, attention_mask)
         target_lang_ids = lang_ids if target_lang_ids is None else target_lang_ids
+        target_mask = target_attention_mask
         spoken = {"spoken": kwargs.pop("spoken", None)}  # of `in_language_order`
         for index, layer in enumerate(self.layers):
             if index == self.config.tri_layer_index:
-                target = (position_ids, target_lang_ids, alignment, target_attention_mask)
-                states, mask = self._to_target(states, mask, *target, **kwargs)
+                if alignment is not None:
+                    target_mask = torch.ones_like(alignment) if target_mask is None else target_mask
+                    position_ids = self.embeddings.position_ids(target_mask.bool())
+                if target_mask is not None:
+                    like = states.new_empty(*target_mask.shape, 1)
+                    mask = create_bidirectional_mask(self.config, like, target_mask)
+                added = self.embeddings.target(position_ids, target_lang_ids)
+                states = self.tri_layer(states, mask, added, alignment, **kwargs)  # type: ignore[misc]
             states = layer(states, mask, **kwargs | (spoken if isinstance(layer, LanguageLayer) else {}))
         return BaseModelOutput(last_hidden_state=states)
 
-    def _to_target(
-        self,
-        states: Tensor,
-        mask: Any,
-        position_ids: Tensor,
-        lang_ids: Tensor | None,
-        alignment: Tensor | None,
-        attention_mask: Tensor | None,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Any]:
-        """States `(b, t, hidden_size)` as the TRILayer leaves them, and the mask that rules from it upwards."""
-        if alignment is not None:
-            attention_mask = torch.ones_like(alignment) if attention_mask is None else attention_mask
-            position_ids = self.embeddings.position_ids(attention_mask.bool())
-        if attention_mask is not None:
-            like = states.new_empty(*attention_mask.shape, 1)
-            mask = create_bidirectional_mask(self.config, like, attention_mask)
-        embedded = self.embeddings.target(position_ids, lang_ids)
-        return self.tri_layer(states, mask, embedded, alignment, **kwargs), mask  # type: ignore[misc]
-
-    def _is_token(self, input_ids: Tensor | None, words: Tensor, lang_ids: Tensor | None) -> Tensor:
-        """Bool `(b, s)`, false at padding; bare embeddings do not tell, so all of them count."""
-        if input_ids is None:
-            return torch.ones(words.shape[:2], dtype=torch.bool, device=words.device)
-        return self.embeddings.is_token(input_ids, lang_ids)
-
     def _check_target(self, alignment: Tensor | None, lang_ids: Tensor | None, attention_mask: Tensor | None) -> None:
         given = {"alignment": alignment, "target_lang_ids": lang_ids, "target_attention_mask": attention_mask}
-        names = [name for name, value in given.items() if value is not None]
+        names = " and ".join(name for name, value in given.items() if value is not None)
         if names and self.tri_layer is None:
             raise ValueError(
-                f"{' and '.join(names)} given to a model without a TRILayer; expected none. "
+                f"{names} given to a model without a TRILayer; expected none. "
                 "Make the model with a tri_layer_index, or leave them out."
             )
         if alignment is not None and lang_ids is None:
@@ -943,38 +734,29 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         """Make a TreLM model of a BERT, RoBERTa, XLM-R, CamemBERT or ELECTRA checkpoint.
 
         Without a TRILayer its logits are the source's. With one, the TRILayer is a copy of the layer that follows.
-        With `tokenizers` it has separate embeddings (RAMEN's bilingual model, Tran 2020, arXiv:2002.07306, §3.3): the
-        first language keeps the source's rows and biases as they are, the others get rows and biases of their own.
-        A source without a masked LM head (a sentence encoder, an ELECTRA discriminator) gets a random one; the log
-        says so.
+        A source without a masked LM head (a sentence encoder, an ELECTRA discriminator) gets a random one.
 
         Args:
             checkpoint: Hub id, folder, or a model that is open.
             languages: Codes of the languages the model is to know.
-            tokenizer: The new model's, whose special ids the configuration takes over. Where its vocabulary is not
-                the source's, tokens of the same spelling and special tokens of the same role keep their row, and
-                all others are drawn from N(mean, std) of the source's columns. Better rows come from an initializer
-                through `rows`, or from aligned static vectors, written by a callback when training begins.
-                None: the source's, all rows are kept.
-            tokenizers: In place of `tokenizer`, one for each of `languages`: the source's own first. Rows of the
-                others are made as above.
+            tokenizer: The new model's, whose special ids the configuration takes over; None for the source's. Tokens
+                spelled as the source's, and special tokens of the same role, keep their row; all others are drawn from
+                N(mean, std) of the source's columns, unless `rows` or a callback makes better ones.
+            tokenizers: In place of `tokenizer`, one for each of `languages`: the source's own first, which keeps its
+                rows and biases. The model then has separate embeddings (RAMEN, Tran 2020, arXiv:2002.07306, §3.3).
             tri_layer_index: Layers below the TRILayer; "middle" for half of them, None for no TRILayer.
             default_language: Of inputs without `lang_ids`; None for the last of `languages`.
             language_specific_layers: How many lowest layers, or which, each language has for itself; each begins with
                 the source's.
-            rows: Makes the rows for `tokenizer`, or the second of two `tokenizers`, in place of the above: takes the
-                source's table `(n, d)` or bias `(n,)` and returns the new one, for instance `transport.apply`.
+            rows: Makes the rows for `tokenizer`, or the second of two `tokenizers`: takes the source's table `(n, d)`
+                or bias `(n,)` and returns the new one, for instance `transport.apply`.
             source_tokenizer: The source's; None to read it from `checkpoint`.
             seed: Of the draws.
             kwargs: For `from_pretrained` of the source, such as `revision`, `dtype` or `trust_remote_code`.
 
         Raises:
             ImportError: Where hf_xlt is not installed: what converts a checkpoint does not travel with the model.
-            ValueError: If the source is no such encoder or is incomplete, if "middle" is asked of an odd number of
-                layers, if the tokenizer of an open model is needed and not given, or if `tokenizers` are not one a
-                language or have ids that there are no rows for.
-            StrictDataclassError: If a language is named twice, `default_language` is not among `languages`, or
-                `tri_layer_index` or one of `language_specific_layers` is out of range.
+            ValueError: If the source, the tokenizers, the layers or the languages do not fit each other.
         """
         try:
             from hf_xlt.trelm.conversion import convert, fill
@@ -998,24 +780,15 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         return model.eval()
 
     def export(self, language: str) -> PreTrainedModel:
-        """A stock model of one language, of the family that the encoder was of: no code of its own, nothing shared.
+        """A stock model of one language, such as `BertForMaskedLM`, whose logits are this model's for texts in it.
 
-        It has the language's word embeddings, layers, output bias and special ids, and its logits are this model's for
-        texts of that language. The language's embedding is part of every position, so it goes into the token types.
-        Where a source that counts tokens (RoBERTa and its kin) had another padding id, positions move to where the
-        stock model looks for them.
-
-        Args:
-            language: Code of one of the model's languages. What it shares with others is kept whole.
-
-        Returns:
-            `BertForMaskedLM`, `RobertaForMaskedLM` or the like, on the same device and of the same dtype.
+        The language's embedding, part of every position, goes into the token types. Where a source that counts tokens
+        (RoBERTa and its kin) had another padding id, positions move to where the stock model looks for them.
 
         Raises:
             ImportError: Where hf_xlt is not installed.
             ValueError: If the model does not have the language, or no stock model can compute the same: it has a
-                TRILayer, whose positions are added to the states half-way, for which a stock model has no place
-                however deep it is; it was not made of an encoder; or its shape is not that of its encoder's family.
+                TRILayer, it was not made of an encoder, or its shape is not that of its encoder's family.
         """
         try:
             from hf_xlt.trelm.export import stock_model
@@ -1053,26 +826,24 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
     ) -> MaskedLMOutput:
         """Predict tokens; inputs as in `TreLMModel.forward`.
 
-        `labels` are the target's tokens, int64 `(b, t)`, -100 where none is asked for. `return_logits` says whether
-        to return logits too when labels are given; None for what the configuration says.
-
-        With separate embeddings, predictions are over the vocabulary of the target's language, that of
-        `target_lang_ids` or else `lang_ids`, and a batch may hold texts of several. With language ids given, logits
-        are as wide as the largest vocabulary of any language, see `SeparateDecoder.forward`.
-
-        Returns:
-            `loss` where labels are given, and `logits` `(b, t, vocab_size)` where they are not or are asked for.
-
-        Raises:
-            ValueError: As there, or if labels have another shape than the states or, with separate embeddings, are
-                not of their language's vocabulary.
+        `labels` are the target's tokens, int64 `(b, t)`, -100 where none is asked for; without them, or where
+        `return_logits` (None for what the configuration says) asks, there are `logits` `(b, t, vocab_size)`.
+        With separate embeddings, each prediction is over the vocabulary of its language, `target_lang_ids` or else
+        `lang_ids`, see `SeparateDecoder.forward`.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, lang_ids)
         outputs = self.trelm(*inputs, alignment, target_lang_ids, target_attention_mask, **kwargs)
         states, loss = outputs.last_hidden_state, None
-        spoken = self._languages(states, lang_ids if target_lang_ids is None else target_lang_ids)
-        if labels is not None:
-            self._check_labels(labels, states, spoken)
+        spoken = lang_ids if target_lang_ids is None else target_lang_ids
+        if spoken is not None:  # to the head it matters only where each language has its own output weights
+            spoken = by_position(spoken).expand(states.shape[:2]) if self.config.separate_embeddings else None
+        if labels is not None and labels.shape != states.shape[:2]:
+            raise ValueError(
+                f"labels are {tuple(labels.shape)} where the target is {tuple(states.shape[:2])}; "
+                "expected one label a target position. Pad labels with -100 to the longest target."
+            )
+        if labels is not None and self.config.separate_embeddings:
+            check_ids(labels, spoken, self.config)
         if return_logits is None:
             return_logits = self.config.return_logits
         if labels is not None and not return_logits:
@@ -1089,21 +860,6 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-
-    def _languages(self, states: Tensor, lang_ids: Tensor | None) -> Tensor | None:
-        """The language of each of the states `(b, t)`, where it matters to the head."""
-        if lang_ids is None or not self.config.separate_embeddings:
-            return None
-        return (lang_ids[:, None] if lang_ids.ndim == 1 else lang_ids).expand(states.shape[:2])
-
-    def _check_labels(self, labels: Tensor, states: Tensor, spoken: Tensor | None) -> None:
-        if labels.shape != states.shape[:2]:
-            raise ValueError(
-                f"labels are {tuple(labels.shape)} where the target is {tuple(states.shape[:2])}; "
-                "expected one label a target position. Pad labels with -100 to the longest target."
-            )
-        if self.config.separate_embeddings:
-            check_ids(labels, spoken, self.config)
 
 
 class TreLMForSequenceClassification(TreLMPreTrainedModel):
@@ -1131,9 +887,6 @@ class TreLMForSequenceClassification(TreLMPreTrainedModel):
         """Classify texts; inputs as in `TreLMModel.forward`.
 
         `labels` are `(b,)`, or `(b, num_labels)` for several labels or numbers; see `config.problem_type`.
-
-        Returns:
-            `loss` where labels are given, and `logits` `(b, num_labels)`.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, lang_ids)
         outputs = self.trelm(*inputs, **kwargs)
@@ -1171,19 +924,11 @@ class TreLMForTokenClassification(TreLMPreTrainedModel):
         labels: Tensor | None = None,
         **kwargs: Any,
     ) -> TokenClassifierOutput:
-        """Label tokens; inputs as in `TreLMModel.forward`.
-
-        `labels` are int64 `(b, s)`, -100 where none is asked for.
-
-        Returns:
-            `loss` where labels are given, and `logits` `(b, s, num_labels)`.
-        """
+        """Label tokens; inputs as in `TreLMModel.forward`, `labels` int64 `(b, s)`, -100 where none is asked for."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, lang_ids)
         outputs = self.trelm(*inputs, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits, labels, self.config, **kwargs)
+        loss = None if labels is None else self.loss_function(logits, labels, self.config, **kwargs)
         return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -1211,13 +956,7 @@ class TreLMForQuestionAnswering(TreLMPreTrainedModel):
         end_positions: Tensor | None = None,
         **kwargs: Any,
     ) -> QuestionAnsweringModelOutput:
-        """Find answers; inputs as in `TreLMModel.forward`.
-
-        `start_positions` and `end_positions` are int64 `(b,)`, the first and last token of each answer.
-
-        Returns:
-            `loss` where both positions are given, `start_logits` and `end_logits` `(b, s)`.
-        """
+        """Find answers, whose first and last tokens are `start_positions` and `end_positions`, int64 `(b,)`."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, lang_ids)
         outputs = self.trelm(*inputs, **kwargs)
         start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(-1)
@@ -1234,10 +973,6 @@ class TreLMForQuestionAnswering(TreLMPreTrainedModel):
 
 
 __all__ = [
-    "TreLMForMaskedLM",
-    "TreLMForQuestionAnswering",
-    "TreLMForSequenceClassification",
-    "TreLMForTokenClassification",
-    "TreLMModel",
-    "TreLMPreTrainedModel",
-]
+    "TreLMForMaskedLM", "TreLMForQuestionAnswering", "TreLMForSequenceClassification", "TreLMForTokenClassification",
+    "TreLMModel", "TreLMPreTrainedModel",
+]  # fmt: skip

@@ -6,22 +6,7 @@ from hf_xlt.hub.card.public import is_repo_id, public_command, public_name, publ
 from hf_xlt.hub.card.render import CARD, installed_versions, render_card, write_card
 
 __all__ = [
-    "CARD",
-    "CardFacts",
-    "CardTable",
-    "CorpusFacts",
-    "EvidenceFacts",
-    "ResultRow",
-    "RowCounts",
-    "Score",
-    "check_language",
-    "check_license",
-    "installed_versions",
-    "is_repo_id",
-    "public_command",
-    "public_name",
-    "public_names",
-    "render_card",
-    "without_paths",
-    "write_card",
-]
+    "CARD", "CardFacts", "CardTable", "CorpusFacts", "EvidenceFacts", "ResultRow", "RowCounts", "Score",
+    "check_language", "check_license", "installed_versions", "is_repo_id", "public_command", "public_name",
+    "public_names", "render_card", "without_paths", "write_card",
+]  # fmt: skip

@@ -1,7 +1,5 @@
 """Codes of languages and of licenses, as the Hub takes them in a card."""
 
-from __future__ import annotations
-
 import re
 from difflib import get_close_matches
 
@@ -33,29 +31,13 @@ LICENSES = (
 
 
 def check_language(code: str, where: str = "language") -> None:
-    """Refuse what is no code of a language: BCP 47, such as `de`, `yor`, `pt-BR`, `zh-Hans` or `deu_Latn`.
-
-    Args:
-        code: The code.
-        where: What messages call it.
-
-    Raises:
-        InputError: If it is none.
-    """
+    """Refuse what is no code of a language: BCP 47, such as `de`, `yor`, `pt-BR`, `zh-Hans` or `deu_Latn`."""
     if isinstance(code, str) and (code in SPECIAL or _is_tag(code)):
         return
     shown = shortened(code, _LONGEST) if isinstance(code, str) else code
-    raise InputError(
-        f"{where} is {shown!r}",
-        value=code,
-        expected="a language code (BCP 47), such as de, yor, pt-BR or zh-Hans",
-        hint="Codes are listed at https://huggingface.co/languages; for a language of your own take x- and a name.",
-    )
-
-
-def public_code(code: str) -> str:
-    """The code as a card's metadata spells it."""
-    return code.replace("_", "-")
+    expected = "a language code (BCP 47), such as de, yor, pt-BR or zh-Hans"
+    hint = "Codes are listed at https://huggingface.co/languages; for a language of your own take x- and a name."
+    raise InputError(f"{where} is {shown!r}", value=code, expected=expected, hint=hint)
 
 
 def _is_tag(code: str) -> bool:
@@ -68,27 +50,16 @@ def _is_tag(code: str) -> bool:
 
 
 def check_license(license: str, where: str = "license") -> None:
-    """Refuse what the Hub does not know as a license.
-
-    Args:
-        license: The identifier.
-        where: What messages call it.
-
-    Raises:
-        InputError: If it is none of `LICENSES`; the message names the nearest.
-    """
+    """Refuse what the Hub does not know as a license; the message names the nearest one."""
     if license in LICENSES:
         return
     shown = shortened(license, 60) if isinstance(license, str) else license
     bare = {_bare(known): known for known in LICENSES}
     close = get_close_matches(_bare(str(license)[:100]), bare, n=1)
     listed = "They are listed at https://huggingface.co/docs/hub/repositories-licenses."
-    raise InputError(
-        f"{where} is {shown!r}",
-        value=license,
-        expected=f"an identifier of the Hub's, or {OTHER!r} for a license that it does not list",
-        hint=f"Did you mean {bare[close[0]]!r}?" if close else listed,
-    )
+    expected = f"an identifier of the Hub's, or {OTHER!r} for a license that it does not list"
+    hint = f"Did you mean {bare[close[0]]!r}?" if close else listed
+    raise InputError(f"{where} is {shown!r}", value=license, expected=expected, hint=hint)
 
 
 def _bare(license: str) -> str:

@@ -1,12 +1,11 @@
 """What may be told in public: names and commands without where things lie on this machine."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -79,17 +78,11 @@ def _without_path(text: str) -> str:
     if _is_place(text):
         return _last(text)
     if text.startswith(("[", "{")):
-        return _without_paths_in_yaml(text)
+        with suppress(yaml.YAMLError):
+            data = yaml.safe_load(text)
+            public = without_paths(data)
+            return text if public == data else json.dumps(public, ensure_ascii=False)
     return _WITHIN.sub(r"\1", text)
-
-
-def _without_paths_in_yaml(text: str) -> str:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return _WITHIN.sub(r"\1", text)
-    public = without_paths(data)
-    return text if public == data else json.dumps(public, ensure_ascii=False)
 
 
 def _is_place(text: str) -> bool:

@@ -1,15 +1,11 @@
-"""The model card: how a model came about and what it can do, rendered from plain facts.
-
-A card never shows where something lies on this machine: a local folder or file goes by its last name alone.
-"""
-
-from __future__ import annotations
+"""The model card: how a model came about and what it can do, rendered from plain facts."""
 
 import json
 import math
 import platform
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,8 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from hf_xlt.files.place import split_revision
 from hf_xlt.files.printable import one_line, printable
-from hf_xlt.hub.card.codes import public_code
-from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, CardTable, EvidenceFacts, ResultRow, RowCounts, Score, parsed
+from hf_xlt.hub.card.facts import HEADS, KINDS, CardFacts, ResultRow, Score, parsed
 from hf_xlt.hub.card.public import is_local, is_repo_id, public_command, public_name, without_paths
 
 # What Markdown, its tables, HTML inside it and formulas are made of; and what makes a link out of an address. An
@@ -87,16 +82,6 @@ def _fence(text: str, least: int) -> int:
     return max([least - 1, *(len(ticks) for ticks in _TICKS.findall(text))]) + 1
 
 
-def eval_results(facts: CardFacts) -> list[EvalResult]:
-    """The figures of the model itself, none of what it is compared with; what is no finite number is left out."""
-    return [_eval_result(score) for score in (*_held_out(facts), *(facts.scores or ())) if math.isfinite(score.value)]
-
-
-def datasets(facts: CardFacts) -> list[str]:
-    """The datasets of the Hub's that the model was trained on."""
-    return list(dict.fromkeys(filter(None, map(dataset_id, facts.datasets or ()))))
-
-
 def dataset_id(name: str) -> str | None:
     """The Hub's id of a dataset, `id` or `id:configuration`; None for what is a file here."""
     repository = name.partition(":")[0]
@@ -108,11 +93,10 @@ def _held_out(facts: CardFacts) -> Iterable[Score]:
     own = next((row for row in facts.results if row.method == facts.method), None)
     if own is None or facts.corpus is None or not facts.corpus.name.strip():
         return
-    yield Score(TASKS[facts.kind], "bits_per_byte", own.bits_per_byte, "Held-out bits per byte", facts.corpus.name)
-    if own.loss is not None:
-        yield Score(TASKS[facts.kind], "loss", own.loss, "Held-out loss", facts.corpus.name)
-    if own.perplexity is not None:
-        yield Score(TASKS[facts.kind], "perplexity", own.perplexity, "Held-out perplexity", facts.corpus.name)
+    for metric in ("bits_per_byte", "loss", "perplexity"):
+        if (value := getattr(own, metric)) is not None:
+            name = f"Held-out {metric.replace('_', ' ')}"
+            yield Score(TASKS[facts.kind], metric, value, name, facts.corpus.name)
 
 
 def _eval_result(score: Score) -> EvalResult:
@@ -134,35 +118,17 @@ def installed_versions() -> dict[str, str]:
     """Library → version of what makes a model here, Python included; what is not installed is left out."""
     versions = {"python": platform.python_version()}
     for library in LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[library] = version(library)
-        except PackageNotFoundError:
-            continue
     return versions
 
 
 def render_card(facts: CardFacts) -> ModelCard:
     """The model card of a set of facts; nothing is looked up on the Hub, and no fact is taken for markup."""
-    source = None if facts.base_model is None else public_name(facts.base_model)
-    prompt = next(iter(facts.continuations), None) if facts.kind == "decoder" else None
     content = _template().render(
         card_data=_metadata(facts).to_yaml(),
         facts=facts,
         kind=HEADS.get(facts.auto_class, KINDS[facts.kind]),
-        source=source,
-        helper=None if facts.helper is None else public_name(facts.helper),
-        corpus_name=None if facts.corpus is None else public_name(facts.corpus.name),
-        title=public_name(facts.title),
-        description=without_paths(facts.recipe_description),
-        snippet=_snippet(facts, prompt),
-        command=None if facts.command is None else public_command(facts.command),
-        recipe=None if facts.recipe is None else _public_yaml(facts.recipe),
-        origins=None if facts.rows is None else _origins(facts.rows),
-        evidence=[_evidence(piece) for piece in facts.evidence or ()],
-        health=_captioned(facts.health or ()),
-        retrieval=_captioned(facts.retrieval or ()),
-        pictures=[image(shown, name) for shown, name in (facts.pictures or {}).items()],
-        continuations=_continuations(facts),
         table=_table(facts.results),
     )
     return ModelCard(content)
@@ -171,7 +137,9 @@ def render_card(facts: CardFacts) -> ModelCard:
 @cache
 def _template() -> Template:
     markdown = Environment(undefined=StrictUndefined)
-    markdown.filters |= {"plain": plain, "paragraph": paragraph, "code": code, "block": block}
+    markdown.filters |= {"plain": plain, "paragraph": paragraph, "code": code, "block": block, "image": image}
+    markdown.filters |= {"public": public_name, "public_command": public_command, "without_paths": without_paths}
+    markdown.filters |= {"public_yaml": _public_yaml, "python_string": _python_string, "one_line": one_line}
     return markdown.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
@@ -179,8 +147,11 @@ def _metadata(facts: CardFacts) -> ModelCardData:
     """What the Hub reads: it finds the model by this, links its source and datasets, and shows its figures."""
     base_model = None if facts.base_model is None else split_revision(facts.base_model)[0]
     on_hub = base_model is not None and not is_local(base_model) and is_repo_id(base_model)
-    languages = [public_code(language) for language in facts.languages or ()]
-    results = eval_results(facts)
+    languages = [language.replace("_", "-") for language in facts.languages or ()]
+    scores = (*_held_out(facts), *(facts.scores or ()))  # of the model itself, none of what it is compared with
+    results = [_eval_result(score) for score in scores if math.isfinite(score.value)]
+    method = re.sub(r"[^a-z0-9]+", "-", facts.method.lower()).strip("-")
+    transfer = "cross-lingual-transfer" if facts.base_model else ""
     return ModelCardData(
         base_model=base_model if on_hub else None,
         base_model_relation="finetune" if on_hub else None,
@@ -189,8 +160,8 @@ def _metadata(facts: CardFacts) -> ModelCardData:
         license_name=None if facts.license_name is None else one_line(facts.license_name),
         library_name=facts.library_name,
         pipeline_tag=facts.pipeline_tag or PIPELINE_TAGS.get(facts.auto_class),
-        tags=_tags(facts),
-        datasets=datasets(facts) or None,
+        tags=[tag for tag in ("hf-xlt", transfer, method) if tag],
+        datasets=list(dict.fromkeys(filter(None, map(dataset_id, facts.datasets or ())))) or None,
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         model_name=one_line(public_name(facts.title)) if results else None,
         eval_results=results or None,
@@ -204,72 +175,13 @@ def write_card(folder: str | Path, facts: CardFacts) -> Path:
     return path
 
 
-def _snippet(facts: CardFacts, prompt: str | None) -> str:
-    """Python that opens the model, and lets a decoder go on with a prompt."""
-    trusted = ", trust_remote_code=True" if facts.brings_code else ""
-    lines = [
-        f"from transformers import {facts.auto_class}, AutoTokenizer",
-        "",
-        f"name = {_python_string(public_name(facts.title))}  # the model's id on the Hub, or its folder",
-        f"tokenizer = AutoTokenizer.from_pretrained(name{trusted})",
-        f"model = {facts.auto_class}.from_pretrained(name{trusted})",
-    ]
-    if prompt is not None:
-        lines += [
-            "",
-            f'inputs = tokenizer({_python_string(prompt)}, return_tensors="pt", return_token_type_ids=False)',
-            "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0], skip_special_tokens=True))",
-        ]
-    return "\n".join(lines)
-
-
 def _python_string(text: str) -> str:
     """A literal of the text; what is not to be shown as it is stays escaped."""
     return json.dumps(text, ensure_ascii=printable(text) != text)
 
 
-def _tags(facts: CardFacts) -> list[str]:
-    method = re.sub(r"[^a-z0-9]+", "-", facts.method.lower()).strip("-")
-    transfer = "cross-lingual-transfer" if facts.base_model else ""
-    return [tag for tag in ("hf-xlt", transfer, method) if tag]
-
-
 def _public_yaml(recipe: str) -> str:
     return yaml.safe_dump(without_paths(parsed(recipe)), sort_keys=False, allow_unicode=True).strip()
-
-
-def _origins(rows: RowCounts) -> str:
-    """How many rows have which origin, where any do."""
-    counts = {
-        "copied from the source": rows.copied,
-        "mixed out of its rows": rows.mixed,
-        "static vectors led into its space": rows.projected,
-        "drawn at random around its mean row": rows.drawn,
-    }
-    return ", ".join(f"{count:,} {origin}" for origin, count in counts.items() if count)
-
-
-def _evidence(piece: EvidenceFacts) -> str:
-    size = "" if piece.size is None else f" ({plain(piece.size)})"
-    return f"{plain(piece.kind)}, {code(public_name(piece.name))}{size}"
-
-
-def _continuations(facts: CardFacts) -> str:
-    """Each prompt, and below it what each method's model wrote, a line each."""
-    lines = []
-    for prompt, texts in (facts.continuations or {}).items():
-        lines.append(f"{one_line(prompt)} …")
-        lines += [f"    {one_line(method)}: {one_line(text)}" for method, text in texts.items()]
-    return "\n".join(lines)
-
-
-def _captioned(tables: tuple[CardTable, ...]) -> list[tuple[str, list[list[str]]]]:
-    return [(table.caption, _cells(table)) for table in tables]
-
-
-def _cells(table: CardTable) -> list[list[str]]:
-    """Header and lines, their text safe in Markdown."""
-    return [list(map(plain, line)) for line in (table.header, *table.lines)]
 
 
 def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:
@@ -278,9 +190,9 @@ def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:
     columns = {
         "method": [row.method for row in results],
         "seeds": [str(row.seeds) for row in results],
-        "bits/byte at the start": [_cell(row.start_bits_per_byte, ".3f") for row in results],
-        "bits/byte": [_cell(row.bits_per_byte, ".3f") for row in results],
-        "loss": [_cell(row.loss, ".3f") for row in results],
+        "bits/byte at the start": [_cell(row.start_bits_per_byte) for row in results],
+        "bits/byte": [_cell(row.bits_per_byte) for row in results],
+        "loss": [_cell(row.loss) for row in results],
         "perplexity": [_cell(row.perplexity, ",.1f") for row in results],
         **{f"steps saved against {name}": [_saved_cell(row, name) for row in results] for name in baselines},
     }
@@ -288,7 +200,7 @@ def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:
     return [[plain(cell) or "–" for cell in line] for line in zip(*filled, strict=True)]
 
 
-def _cell(value: float | None, form: str) -> str:
+def _cell(value: float | None, form: str = ".3f") -> str:
     return "" if value is None else format(value, form)
 
 
