@@ -34,23 +34,14 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the source and the target texts of a table are.
+    """Where the source and the target texts of a table are."""
 
-    Attributes:
-        source: Position of the source column, from 0.
-        target: Position of the target column.
-        width: How many cells most rows have.
-        names: The columns' names, if the table has any.
-        headed: Whether the names are the first row.
-        left_out: What the columns hold that are neither and stand before the target's.
-    """
-
-    source: int
-    target: int
-    width: int
-    names: tuple[str, ...] = ()
-    headed: bool = False
-    left_out: tuple[str, ...] = ()
+    source: int  # position of the source column, from 0
+    target: int  # position of the target column
+    width: int  # how many cells most rows have
+    names: tuple[str, ...] = ()  # the columns' names, if the table has any
+    headed: bool = False  # whether the names are the first row
+    left_out: tuple[str, ...] = ()  # what the columns hold that are neither and stand before the target's
 
     @property
     def notice(self) -> str:

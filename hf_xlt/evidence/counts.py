@@ -17,21 +17,16 @@ from hf_xlt.transport.mixture import SparseMixture
 class TokenCounts:
     """A sparse table of counts, target token × source token.
 
-    Attributes:
-        target_ids: int64 `(n,)`, the target token of each entry; entries are in ascending order, of target ids and then
-            of source ids, each pair once.
-        source_ids: int64 `(n,)`, its source token.
-        values: float64 `(n,)`, how often the two were seen as translations, positive.
-        shape: Target ids and source ids that the table has room for.
-
     Raises:
         InputError: If the entries are of other types or lengths, out of order or range, or not positive and finite.
     """
 
+    # int64 `(n,)`, the target token of each entry; entries are in ascending order, of target ids and then of source
+    # ids, each pair once
     target_ids: np.ndarray
-    source_ids: np.ndarray
-    values: np.ndarray
-    shape: tuple[int, int]
+    source_ids: np.ndarray  # int64 `(n,)`, its source token
+    values: np.ndarray  # float64 `(n,)`, how often the two were seen as translations, positive
+    shape: tuple[int, int]  # target ids and source ids that the table has room for
 
     def __post_init__(self) -> None:
         fields = self.target_ids, self.source_ids, self.values

@@ -33,14 +33,10 @@ AnyText = Places | Corpus | Tensor
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of evidence.
+    """A kind of evidence."""
 
-    Attributes:
-        told: What messages call it.
-        size: Of what is read from local files: how much there is in one, where that is known.
-    """
-
-    told: str
+    told: str  # what messages call it
+    # of what is read from local files: how much there is in one, where that is known
     size: Callable[[str | Path], str | None] | None = None
 
 

@@ -43,15 +43,11 @@ class Merge(NamedTuple):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of model.
+    """A kind of model."""
 
-    Attributes:
-        grown: A whole model with new tokens after the last; made by merges, of which it takes those it has use for.
-        own_spelling: Whether a token that some text is cut into is what its own spelling is cut into.
-    """
-
+    # a whole model with new tokens after the last; made by merges, of which it takes those it has use for
     grown: Callable[[Model, Sequence[str], Sequence[Merge]], Model]
-    own_spelling: bool
+    own_spelling: bool  # whether a token that some text is cut into is what its own spelling is cut into
 
 
 def kind_of(model: Model) -> Kind:
@@ -192,23 +188,14 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
 
 @dataclass(frozen=True)
 class _Source:
-    """The model to extend, and the words of the text.
-
-    Attributes:
-        kind: The model's kind.
-        model: The model, all tokens in it.
-        spelling: How tokens are spelled.
-        known: What the tokens stand for.
-        special_ids: Ids of special tokens.
-        words: The words of the text, as the model gets them, and how often each occurs.
-    """
+    """The model to extend, and the words of the text."""
 
     kind: Kind
-    model: Model
+    model: Model  # the model, all tokens in it
     spelling: Spelling
-    known: frozenset[Form]
-    special_ids: frozenset[int]
-    words: Mapping[str, int]
+    known: frozenset[Form]  # what the tokens stand for
+    special_ids: frozenset[int]  # ids of special tokens
+    words: Mapping[str, int]  # the words of the text, as the model gets them, and how often each occurs
 
     def extended(self, added: int) -> Model:
         """The model with so many new tokens."""

@@ -50,17 +50,12 @@ _BATCH = 10_000
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A tokenizer without its vocabulary.
+    """A tokenizer without its vocabulary."""
 
-    Attributes:
-        settings: As tokenizer.json writes them; entries of the model do not matter, nor do ids.
-        tokens: Added tokens, in the order of their new ids; those that the post-processor adds among them.
-        unknown: The token for what the model does not know, if there is one.
-    """
-
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # as tokenizer.json writes them; entries of the model do not matter, nor do ids
+    # added tokens, in the order of their new ids; those that the post-processor adds among them
     tokens: tuple[AddedToken, ...]
-    unknown: str | None
+    unknown: str | None  # the token for what the model does not know, if there is one
 
     def trained(self, texts: Iterable[str], vocab_size: int, min_frequency: int) -> Tokenizer:
         """A tokenizer with entries learned from text.

@@ -39,14 +39,11 @@ class Form(NamedTuple):
     """Canonical, byte-exact form of one token.
 
     Joining the forms of a text, with a space wherever a word starts, gives the (normalized) text back.
-
-    Attributes:
-        text: The bytes of text the token stands for, without any marker; perhaps half a UTF-8 character.
-        starts_word: Whether a word starts here. Tokens of a tokenizer that has neither a space marker nor a
-            continuing prefix all count as starts, except single characters it cuts out of the middle of words.
     """
 
-    text: bytes
+    text: bytes  # the bytes of text the token stands for, without any marker; perhaps half a UTF-8 character
+    # whether a word starts here. Tokens of a tokenizer that has neither a space marker nor a continuing prefix all
+    # count as starts, except single characters it cuts out of the middle of words
     starts_word: bool
 
     def __str__(self) -> str:
@@ -60,23 +57,14 @@ class Form(NamedTuple):
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a tokenizer spells text in its tokens.
+    """How a tokenizer spells text in its tokens."""
 
-    Attributes:
-        space: What a space turns into (`▁`, `Ġ`, or itself); empty where spaces are dropped.
-        prefix: What a token inside a word begins with (`##`); empty if nothing.
-        suffix: What a token at the end of a word ends with (`</w>`); empty if nothing.
-        byte_level: Whether characters are bytes in GPT-2's alphabet.
-        byte_fallback: Whether `<0x0A>` is the byte 0x0A.
-        standalone: Characters cut out of the middle of words; empty where spaces are kept.
-    """
-
-    space: str
-    prefix: str
-    suffix: str
-    byte_level: bool
-    byte_fallback: bool
-    standalone: frozenset[str]
+    space: str  # what a space turns into (`▁`, `Ġ`, or itself); empty where spaces are dropped
+    prefix: str  # what a token inside a word begins with (`##`); empty if nothing
+    suffix: str  # what a token at the end of a word ends with (`</w>`); empty if nothing
+    byte_level: bool  # whether characters are bytes in GPT-2's alphabet
+    byte_fallback: bool  # whether `<0x0A>` is the byte 0x0A
+    standalone: frozenset[str]  # characters cut out of the middle of words; empty where spaces are kept
 
     @classmethod
     def of(cls, backend: Any, tokens: Iterable[str]) -> Spelling:

@@ -96,20 +96,13 @@ class Mixture(ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SparseMixture(Mixture):
-    """Few weights a row, in compressed sparse rows: top-k, sparsemax, translation probabilities, counts.
-
-    Attributes:
-        crow: int64 `(n + 1,)`, where each row's entries begin and end.
-        col: int64 `(nnz,)`, source ids.
-        values: float32 `(nnz,)`, weights.
-        source_size: Number of source ids.
-    """
+    """Few weights a row, in compressed sparse rows: top-k, sparsemax, translation probabilities, counts."""
 
     kind = "sparse"
-    crow: Tensor
-    col: Tensor
-    values: Tensor
-    source_size: int
+    crow: Tensor  # int64 `(n + 1,)`, where each row's entries begin and end
+    col: Tensor  # int64 `(nnz,)`, source ids
+    values: Tensor  # float32 `(nnz,)`, weights
+    source_size: int  # number of source ids
 
     def __post_init__(self) -> None:
         check_ids("col", self.col, self.source_size)
@@ -159,18 +152,12 @@ class SparseMixture(Mixture):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _PairwiseMixture(Mixture):
-    """Weights from all inner products of target and source vectors, `left rightᵀ (n, o)`, over their sum.
-
-    Attributes:
-        left: float32 `(n, r)`, one vector a target row; its length cancels out.
-        right: float32 `(o, r)`, one vector a source row; unit rows make the products cosines.
-        source_ids: int64 `(o,)`, the source ids of the rows of `right`.
-    """
+    """Weights from all inner products of target and source vectors, `left rightᵀ (n, o)`, over their sum."""
 
     lowest: ClassVar[float]
-    left: Tensor
-    right: Tensor
-    source_ids: Tensor
+    left: Tensor  # float32 `(n, r)`, one vector a target row; its length cancels out
+    right: Tensor  # float32 `(o, r)`, one vector a source row; unit rows make the products cosines
+    source_ids: Tensor  # int64 `(o,)`, the source ids of the rows of `right`
 
     def __post_init__(self) -> None:
         _check_values("left", self.left, None, None)
@@ -284,18 +271,13 @@ class ClippedMixture(_PairwiseMixture):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ProjectedMixture(Mixture):
-    """Target vectors times a map into the source space (TreLM): rows that are not sums of source rows.
-
-    Attributes:
-        vectors: float32 `(n, k)`, the target tokens' own vectors.
-        map: float32 `(k, d)`.
-    """
+    """Target vectors times a map into the source space (TreLM): rows that are not sums of source rows."""
 
     kind = "projected"
     sums_sources = False
     source_size = 0
-    vectors: Tensor
-    map: Tensor
+    vectors: Tensor  # float32 `(n, k)`, the target tokens' own vectors
+    map: Tensor  # float32 `(k, d)`
 
     def __post_init__(self) -> None:
         _check_values("vectors", self.vectors, None, None)

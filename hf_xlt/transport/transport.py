@@ -37,16 +37,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Part:
-    """A source token in a target token's row.
-
-    Attributes:
-        source: Its name.
-        weight: What its row counts.
-        evidence: Where rows are mixed by counts: kind of evidence → how much of it there is for these two tokens.
-    """
+    """A source token in a target token's row."""
 
     source: str
-    weight: float
+    weight: float  # what its row counts
+    # where rows are mixed by counts: kind of evidence → how much of it there is for these two tokens
     evidence: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -55,21 +55,13 @@ class Vocabulary:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Sentence pairs of like lengths, padded, seen in the direction in which one sentence generates the other.
+    """Sentence pairs of like lengths, padded, seen in the direction in which one sentence generates the other."""
 
-    Attributes:
-        pairs: int64 `(b,)`, the pairs' numbers.
-        sources: int64 `(b, m)`, ids of the generating sentences.
-        targets: int64 `(b, n)`, ids of the generated sentences.
-        source_lengths: int64 `(b,)`.
-        target_lengths: int64 `(b,)`.
-    """
-
-    pairs: Tensor
-    sources: Tensor
-    targets: Tensor
-    source_lengths: Tensor
-    target_lengths: Tensor
+    pairs: Tensor  # int64 `(b,)`, the pairs' numbers
+    sources: Tensor  # int64 `(b, m)`, ids of the generating sentences
+    targets: Tensor  # int64 `(b, n)`, ids of the generated sentences
+    source_lengths: Tensor  # int64 `(b,)`
+    target_lengths: Tensor  # int64 `(b,)`
 
     @property
     def reverse(self) -> Batch:
@@ -84,23 +76,14 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Bitext:
-    """Sentence pairs of two vocabularies.
-
-    Attributes:
-        source: Vocabulary of the source side.
-        target: Vocabulary of the target side.
-        source_ids: int64, the source sentences one after the other.
-        target_ids: int64, the same for the target sentences.
-        source_lengths: int64 `(pairs,)`.
-        target_lengths: int64 `(pairs,)`.
-    """
+    """Sentence pairs of two vocabularies."""
 
     source: Vocabulary
     target: Vocabulary
-    source_ids: np.ndarray
-    target_ids: np.ndarray
-    source_lengths: np.ndarray
-    target_lengths: np.ndarray
+    source_ids: np.ndarray  # int64, the source sentences one after the other
+    target_ids: np.ndarray  # int64, the same for the target sentences
+    source_lengths: np.ndarray  # int64 `(pairs,)`
+    target_lengths: np.ndarray  # int64 `(pairs,)`
 
     @classmethod
     def encode(

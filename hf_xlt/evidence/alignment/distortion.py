@@ -14,19 +14,12 @@ from hf_xlt.evidence.alignment.lexicon import Lexicon
 
 @dataclass(frozen=True, eq=False)
 class Posteriors:
-    """The E-step of one batch and direction.
+    """The E-step of one batch and direction."""
 
-    Attributes:
-        links: float32 `(n, b, m)`, the probability that the target word comes from the source word; 0 at padding.
-        null: float32 `(n, b)`, the probability that it comes from NULL; 1 at padding.
-        statistics: float64, what the distortion is estimated from.
-        log_likelihood: float64 scalar, of the targets given the sources.
-    """
-
-    links: Tensor
-    null: Tensor
-    statistics: Tensor
-    log_likelihood: Tensor
+    links: Tensor  # float32 `(n, b, m)`, the probability that the target word comes from the source word; 0 at padding
+    null: Tensor  # float32 `(n, b)`, the probability that it comes from NULL; 1 at padding
+    statistics: Tensor  # float64, what the distortion is estimated from
+    log_likelihood: Tensor  # float64 scalar, of the targets given the sources
 
 
 class Distortion(Protocol):
@@ -50,15 +43,10 @@ _STEPS, _STEP_SIZE = 8, 20.0
 
 @dataclass(frozen=True)
 class Diagonal:
-    """Positions are independent: `p(a_j = i | j, m, n) = (1 − p0) exp(−λ |i/m − j/n|) / Z_j`, and p0 for NULL.
+    """Positions are independent: `p(a_j = i | j, m, n) = (1 − p0) exp(−λ |i/m − j/n|) / Z_j`, and p0 for NULL."""
 
-    Attributes:
-        tension: λ; the higher, the nearer to the diagonal.
-        null: p0, the probability that a target word comes from no source word.
-    """
-
-    tension: float = 4.0
-    null: float = 0.08
+    tension: float = 4.0  # λ; the higher, the nearer to the diagonal
+    null: float = 0.08  # p0, the probability that a target word comes from no source word
 
     def posteriors(self, batch: Batch, cells: Tensor, lexicon: Lexicon) -> Posteriors:
         """Equation 2 of the paper for every target position of a batch."""
@@ -133,13 +121,9 @@ class Jumps:
 
     A target word comes from NULL with probability p0; the position before it is then remembered (Och and Ney, 2003).
     The first word jumps from the position before the sentence.
-
-    Attributes:
-        widths: float32 `(2w + 1,)`, c of the jumps −w … w; wider ones count as the widest.
-        null: p0.
     """
 
-    widths: Tensor
+    widths: Tensor  # float32 `(2w + 1,)`, c of the jumps −w … w; wider ones count as the widest
     null: float = 0.2
 
     @classmethod
@@ -273,23 +257,14 @@ def _beyond(states: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """The Markov chains of a batch.
-
-    Attributes:
-        moves: Jumps between positions.
-        norms: `(b, m)`, sums of c over the jumps from each position to those that a sentence has.
-        first: `(b, m)`, probability of each position as the first.
-        start: `(b, m)`, the position that NULL remembers where the first target word comes from it.
-        words: `(n, b, m)`, (1 − p0) times the probabilities of the target words; 0 at padding.
-        null: `(n, b, 1)`, p0 times their probabilities from NULL; 1 at padding.
-    """
+    """The Markov chains of a batch."""
 
     moves: _Moves
-    norms: Tensor
-    first: Tensor
-    start: Tensor
-    words: Tensor
-    null: Tensor
+    norms: Tensor  # `(b, m)`, sums of c over the jumps from each position to those that a sentence has
+    first: Tensor  # `(b, m)`, probability of each position as the first
+    start: Tensor  # `(b, m)`, the position that NULL remembers where the first target word comes from it
+    words: Tensor  # `(n, b, m)`, (1 − p0) times the probabilities of the target words; 0 at padding
+    null: Tensor  # `(n, b, 1)`, p0 times their probabilities from NULL; 1 at padding
 
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
         """Forward probabilities `(n, b, m)` of real states, and of real and NULL states together; scales `(n, b, 1)`.

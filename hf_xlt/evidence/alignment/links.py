@@ -65,19 +65,13 @@ def split(links: np.ndarray, pairs: int) -> list[np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class _Union:
-    """The links of either direction.
+    """The links of either direction."""
 
-    Attributes:
-        keys: int64 `(u,)`, ascending: pair, source and target position of each link as one number.
-        shape: Source and target positions that a key has room for, one before and one after those that occur.
-        forward: Bool `(u,)`, whether the forward direction has the link.
-        backward: Bool `(u,)`, whether the backward one has.
-    """
-
-    keys: np.ndarray
+    keys: np.ndarray  # int64 `(u,)`, ascending: pair, source and target position of each link as one number
+    # source and target positions that a key has room for, one before and one after those that occur
     shape: tuple[int, int]
-    forward: np.ndarray
-    backward: np.ndarray
+    forward: np.ndarray  # bool `(u,)`, whether the forward direction has the link
+    backward: np.ndarray  # bool `(u,)`, whether the backward one has
 
     @classmethod
     def of(cls, forward: np.ndarray, backward: np.ndarray) -> _Union:

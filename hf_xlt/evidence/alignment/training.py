@@ -18,14 +18,9 @@ Both = tuple[Posteriors, Posteriors]
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model of both directions.
+    """A model of both directions."""
 
-    Attributes:
-        lexicons: Of target words given source words, and of source words given target words.
-        distortions: Of the same two directions.
-    """
-
-    lexicons: tuple[Lexicon, Lexicon]
+    lexicons: tuple[Lexicon, Lexicon]  # of target words given source words, and of source words given target words
     distortions: tuple[Distortion, Distortion]
 
     @torch.no_grad()
@@ -59,16 +54,10 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """What an E-step over all pairs gives, for each direction.
-
-    Attributes:
-        counts: Expected counts of word pairs.
-        statistics: What the distortions are estimated from.
-        log_likelihoods: float64 scalars.
-    """
+    """What an E-step over all pairs gives, for each direction."""
 
     counts: tuple[Counts, Counts]
-    statistics: tuple[Tensor, Tensor]
+    statistics: tuple[Tensor, Tensor]  # what the distortions are estimated from
     log_likelihoods: tuple[Tensor, Tensor]
 
 

@@ -35,16 +35,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class VectorFile(ABC):
-    """A file of words and their vectors, packed or not.
-
-    Attributes:
-        path: The file.
-        count: How many entries it says it has; None where it does not say.
-        width: Width of the vectors.
-    """
+    """A file of words and their vectors, packed or not."""
 
     path: Path
-    count: int | None
+    count: int | None  # how many entries it says it has; None where it does not say
     width: int
 
     unit = "line"

@@ -37,17 +37,11 @@ class TextVectors(ABC):
 
 @dataclass(frozen=True, eq=False)
 class WordAverages(TextVectors):
-    """Word vectors, and for each token the weighted mean of the words it is part of.
+    """Word vectors, and for each token the weighted mean of the words it is part of."""
 
-    Attributes:
-        vectors: Word vectors, the most frequent word first.
-        weighting: One of `WORD_WEIGHTINGS`; see `word_average`.
-        frequencies: `(n,)`, how often each word occurs, for `frequency`.
-    """
-
-    vectors: Vectors
-    weighting: str = "rank"
-    frequencies: Tensor | None = field(default=None, repr=False)
+    vectors: Vectors  # word vectors, the most frequent word first
+    weighting: str = "rank"  # one of `WORD_WEIGHTINGS`; see `word_average`
+    frequencies: Tensor | None = field(default=None, repr=False)  # `(n,)`, how often each word occurs, for `frequency`
 
     def __post_init__(self) -> None:
         word_weights(len(self.vectors.words), self.weighting, self.frequencies)
@@ -63,13 +57,9 @@ class WordAverages(TextVectors):
 
 @dataclass(frozen=True)
 class NgramVectors(TextVectors):
-    """A fastText model, `.bin`: the vector of a token is that of its text, made of its character n-grams.
+    """A fastText model, `.bin`: the vector of a token is that of its text, made of its character n-grams."""
 
-    Attributes:
-        path: The model; only the rows that are needed are read.
-    """
-
-    path: Path
+    path: Path  # the model; only the rows that are needed are read
 
     def of_words(self, words: Sequence[str]) -> Tensor:
         """The vectors of the words in the model's dictionary; n-grams alone make no word."""

@@ -21,15 +21,10 @@ from hf_xlt.files.text import first_numbers
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Words and their vectors.
+    """Words and their vectors."""
 
-    Attributes:
-        words: By falling frequency, each once.
-        table: float32 `(n, d)`, a row a word.
-    """
-
-    words: Sequence[str]
-    table: Tensor
+    words: Sequence[str]  # by falling frequency, each once
+    table: Tensor  # float32 `(n, d)`, a row a word
 
     def __post_init__(self) -> None:
         if not self.words or self.table.ndim != 2 or len(self.table) != len(self.words):

@@ -32,45 +32,28 @@ _SHORTEST_WORD = 4
 
 @dataclass(frozen=True)
 class RowHealth:
-    """The target rows of one origin.
-
-    Attributes:
-        lengths: How many there are, and how long.
-        share: Share of the text's tokens that have such a row; None without text.
-    """
+    """The target rows of one origin."""
 
     lengths: Lengths
-    share: float | None = None
+    share: float | None = None  # share of the text's tokens that have such a row; None without text
 
 
 @dataclass(frozen=True)
 class TableHealth:
-    """A whole embedding table, and what its tokenizer makes of the text.
-
-    Attributes:
-        lengths: Lengths of all rows.
-        isotropy: How evenly they fill their space.
-        fertility: Tokens a word and unknown tokens; None without text.
-    """
+    """A whole embedding table, and what its tokenizer makes of the text."""
 
     lengths: Lengths
-    isotropy: Isotropy
-    fertility: Fertility | None = None
+    isotropy: Isotropy  # how evenly they fill their space
+    fertility: Fertility | None = None  # tokens a word and unknown tokens; None without text
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """A target token whose row is not copied, where that comes from, and the source tokens nearest to it.
-
-    Attributes:
-        token: Its name.
-        origin: `mixed`, `projected` or `drawn`.
-        nearest: Names and cosines, nearest first.
-    """
+    """A target token whose row is not copied, where that comes from, and the source tokens nearest to it."""
 
     token: str
-    origin: str
-    nearest: tuple[tuple[str, float], ...]
+    origin: str  # `mixed`, `projected` or `drawn`
+    nearest: tuple[tuple[str, float], ...]  # names and cosines, nearest first
 
 
 @dataclass(frozen=True)

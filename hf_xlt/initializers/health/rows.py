@@ -36,16 +36,13 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Isotropy:
-    """How evenly rows fill the directions of their space.
+    """How evenly rows fill the directions of their space."""
 
-    Attributes:
-        mean_cosine: Mean cosine of all pairs of different rows, 0 where directions are even (Ethayarajh 2019, "How
-            Contextual are Contextualized Word Representations?", arXiv:1909.00512, §4.1).
-        first_component: Share of the variance along the first principal component, 1/d where it is even (Mu &
-            Viswanath 2018, "All-but-the-Top", arXiv:1702.01417, §2).
-    """
-
+    # mean cosine of all pairs of different rows, 0 where directions are even (Ethayarajh 2019, "How Contextual are
+    # Contextualized Word Representations?", arXiv:1909.00512, §4.1)
     mean_cosine: float
+    # share of the variance along the first principal component, 1/d where it is even (Mu & Viswanath 2018, "All-but-
+    # the-Top", arXiv:1702.01417, §2)
     first_component: float
 
     @classmethod
