@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,21 +19,6 @@ class Posteriors:
     null: Tensor  # float32 `(n, b)`, the probability that it comes from NULL; 1 at padding
     statistics: Tensor  # float64, what the distortion is estimated from
     log_likelihood: Tensor  # float64 scalar, of the targets given the sources
-
-
-class Distortion(Protocol):
-    """How the source positions of successive target words are distributed: what tells IBM-2 from the HMM."""
-
-    def posteriors(self, batch: Batch, cells: Tensor, lexicon: Lexicon) -> Posteriors:
-        """The posterior probabilities of all links of a batch; `cells (n, b, m)` are entries of the lexicon."""
-
-    def estimate(self, statistics: Tensor, shapes: Tensor) -> Self:
-        """The M-step.
-
-        Args:
-            statistics: Sum of what `posteriors` gave for all batches.
-            shapes: int64 `(s, 3)`, the different source and target lengths of pairs and how many pairs have them.
-        """
 
 
 _LOWEST, _HIGHEST = 0.1, 14.0
@@ -161,38 +145,18 @@ class Jumps:
         real, total, scale = chain.forward()
         links, counts = chain.backward(real, total, scale)
         places = torch.arange(1, links.shape[2] + 1).clamp_(max=_WIDEST) + _WIDEST
-        counts.index_add_(0, places, (links[0].sum(0)).double())
+        counts.index_add_(0, places, links[0].sum(0).double())
         return Posteriors(links, (1 - links.sum(2)).clamp_(min=0), counts, scale.log().double().sum())
-
-
-class _Moves(Protocol):
-    """Jumps between the positions of sentences of some length, as maps of what their positions `(b, m)` hold."""
-
-    @classmethod
-    def of(cls, widths: Tensor, length: int) -> Self:
-        """Those with the probabilities of `Jumps.widths`."""
-
-    def after(self, states: Tensor) -> Tensor:
-        """What arrives at each position: sum over i' of `states[i'] c(i − i')`."""
-
-    def before(self, states: Tensor) -> Tensor:
-        """What each position leads to: sum over i of `c(i − i') states[i]`."""
-
-    def see(self, states: Tensor, arriving: Tensor) -> None:
-        """Add `states[i'] arriving[i]` of all pairs to what is expected of jumps, without their probabilities."""
-
-    def expected(self) -> Tensor:
-        """float64, as `Jumps.widths`: what was added up for jumps of each width, times their probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """A table of all jumps `(m, m)`: the quickest while sentences are short."""
+    """Jumps between positions by a table of all `(m, m)`: the quickest while sentences are short."""
 
     widths: Tensor
     places: Tensor
     jumps: Tensor
-    seen: Tensor
+    seen: Tensor  # what is expected of jumps, without their probabilities
 
     @classmethod
     def of(cls, widths: Tensor, length: int) -> _Table:
@@ -201,15 +165,19 @@ class _Table:
         return cls(widths, places, widths[places], torch.zeros(length, length))
 
     def after(self, states: Tensor) -> Tensor:
+        """What arrives at each position: sum over i' of `states[i'] c(i − i')`."""
         return states @ self.jumps
 
     def before(self, states: Tensor) -> Tensor:
+        """What each position leads to: sum over i of `c(i − i') states[i]`."""
         return states @ self.jumps.T
 
     def see(self, states: Tensor, arriving: Tensor) -> None:
+        """Add `states[i'] arriving[i]` of all pairs to what is expected of jumps."""
         self.seen.addmm_(states.T, arriving)
 
     def expected(self) -> Tensor:
+        """float64, as `Jumps.widths`: what was added up for jumps of each width, times their probabilities."""
         counts = torch.zeros(len(self.widths), dtype=torch.float64)
         return counts.index_add_(0, self.places.flatten(), (self.seen * self.jumps).flatten().double())
 
@@ -255,11 +223,14 @@ def _beyond(states: Tensor) -> tuple[Tensor, Tensor]:
     return padded, to_the_right
 
 
+Distortion = Diagonal | Jumps
+
+
 @dataclass(frozen=True, eq=False)
 class _Chain:
     """The Markov chains of a batch."""
 
-    moves: _Moves
+    moves: _Table | _Banded
     norms: Tensor  # `(b, m)`, sums of c over the jumps from each position to those that a sentence has
     first: Tensor  # `(b, m)`, probability of each position as the first
     start: Tensor  # `(b, m)`, the position that NULL remembers where the first target word comes from it
