@@ -6,12 +6,12 @@ import logging
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, wraps
 from itertools import repeat
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.folders import check_output
+from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
 from hf_xlt.hub.push import push
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of
@@ -44,6 +45,29 @@ MOST_PADDING = 2**16  # rows; hardware likes 8 to 1024
 _NAMED = 3  # tokens that a notice names
 
 logger = logging.getLogger(__name__)
+
+Made = TypeVar("Made")
+
+
+def once(method: Callable[[Any], Made]) -> Callable[[Any], Made]:
+    """A method without arguments whose result is kept, in the attribute of its name with an underscore."""
+    name = f"_{method.__name__}"
+
+    @wraps(method)
+    def call(self: Any) -> Made:
+        if name not in vars(self):
+            setattr(self, name, method(self))
+        made: Made = vars(self)[name]
+        return made
+
+    return call
+
+
+@cache
+def paper(key: str) -> str:
+    """The entry of a paper in `papers.bib`."""
+    entries = Path(__file__).with_name("papers.bib").read_text(encoding="utf-8").strip().split("\n\n")
+    return next(entry for entry in entries if f"{{{key}," in entry)
 
 
 @cache
@@ -79,9 +103,10 @@ class Initializer(ABC):
             that are not to be added.
     """
 
+    label: str  # the method and what distinguishes this instance of it, for tables
     citation: ClassVar[str | None] = None
-    needs_one_of: ClassVar[tuple[str, ...]] = ()
-    """Evidence of which there must be one, beside what has no default in the signature."""
+    needs_one_of: ClassVar[tuple[str, ...]] = ()  # evidence that one is needed of, beside what has no default
+    helper: Checkpoint | None = None  # what the card names as the helper model
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -120,32 +145,21 @@ class Initializer(ABC):
         sizes = f"{self.source_vocabulary.size:,} -> {self.target_size:,} rows"
         return f"{type(self).__name__}({self.label}, source {short(self.source.name)}, {sizes})"
 
-    @property
-    @abstractmethod
-    def label(self) -> str:
-        """The method and what distinguishes this instance of it, for tables; a class may just assign a text."""
-
     @abstractmethod
     def mixture(self, rows: np.ndarray) -> Mixture | None:
-        """What target rows are made of in source rows.
+        """What target rows are made of in source rows; None where all are to be drawn.
 
-        Args:
-            rows: int64, ascending ids of the target's tokens that are not copied, at least one.
-
-        Returns:
-            A row for each of them; None where all are to be drawn.
+        The `rows` are int64, ascending ids of the target's tokens that are not copied, at least one.
         """
 
-    @cached_property
-    def _overlap(self) -> Overlap:
-        return shared_tokens(self.source_vocabulary, self.target_vocabulary, "none")
-
+    @once
     def overlap(self) -> Overlap:
         """The tokens whose rows are copied, and those whose rows are mixed."""
-        return self._overlap
+        return shared_tokens(self.source_vocabulary, self.target_vocabulary, "none")
 
-    @cached_property
-    def _transport(self) -> Transport:
+    @once
+    def transport(self) -> Transport:
+        """The operator that makes target rows out of source rows; computed once."""
         overlap = self.overlap()
         mixture = self.mixture(overlap.missing_ids) if len(overlap.missing_ids) else None
         return Transport(
@@ -160,10 +174,6 @@ class Initializer(ABC):
             seed=self.seed,
             evidence=self._evidence_behind(overlap.missing_ids, mixture),
         )
-
-    def transport(self) -> Transport:
-        """The operator that makes target rows out of source rows; computed once."""
-        return self._transport
 
     def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
         """Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much is behind each entry."""
@@ -196,21 +206,16 @@ class Initializer(ABC):
     def build_model(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
         """The target model in memory, with a language-modeling head.
 
-        A head that the source checkpoint lacks starts at random (seed it with `torch.manual_seed`).
-
-        Args:
-            dtype: Type of the weights; the source's own by default.
+        Its weights are of the source's type by default. A head that the source checkpoint lacks starts at random (seed
+        it with `torch.manual_seed`).
         """
         return assemble(self.source, self.transport(), self.tokenizer, dtype)
 
     def health(self, corpus: str | Path | Sequence[str | Path] | None = None) -> Health:
         """What the rows of the target are like beside the source's, before training.
 
-        Args:
-            corpus: Text of the target language, files or Hub dataset ids, to weight rows by how often they occur.
-
-        Raises:
-            InputError: If the text cannot be read, or the source's rows are not finite.
+        Text of the target language, in files or Hub datasets, weights rows by how often they occur. InputError is
+        raised if it cannot be read, or the source's rows are not finite.
         """
         text = None if corpus is None else Corpus.of(corpus)
         return replace(health(self.transport(), self.source, self.tokenizer, text), notices=self.notices)
@@ -269,12 +274,8 @@ class Initializer(ABC):
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Build and upload in one go; if the upload fails, the built folder stays and the error names it.
 
-        Returns:
-            Address of the repository.
-
-        Raises:
-            InputError: As `build` does, or if the id is not one.
-            UploadError: If the Hub does not take it.
+        Returns the address of the repository. Raises InputError as `build` does, or if the id is not one, and
+        UploadError if the Hub does not take it.
         """
         folder = Path(tempfile.mkdtemp(prefix="hf-xlt-"))
         built = self.build(folder / repo_id.rsplit("/", 1)[-1])
@@ -297,42 +298,30 @@ class Initializer(ABC):
             command=command,
             versions=installed_versions(),
             citation=self.citation,
-            **self._card_evidence(),
+            helper=None if self.helper is None else self.helper.pinned_name,
         )
-
-    def _card_evidence(self) -> dict[str, Any]:
-        """What the card says of the method's evidence."""
-        return {}
 
 
 class OverlapInitializer(Initializer):
     """Copies the rows of tokens that source and target share, and mixes those of the others.
 
-    Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
-        overlap: Which tokens are the same: `exact`: those that stand for the same text; `ignore-case`: also those that
-            differ in case only, where no other does; `none`: special tokens alone, by their role.
-        **options: As `Initializer` takes them.
-
-    Raises:
-        InputError: As `Initializer` does, or if the rule is unknown, or no token is shared where some have to be.
+    Which tokens are the same, `overlap` says: `exact`: those that stand for the same text; `ignore-case`: also those
+    that differ in case only, where no other does; `none`: special tokens alone, by their role. Everything else is as
+    `Initializer` takes it. InputError is raised if no token is shared where some have to be.
     """
 
     def __init__(self, source: Model, tokenizer: AnyTokenizer, *, overlap: str = "exact", **options: Any) -> None:
         super().__init__(source, tokenizer, **options)
         self._overlap = shared_tokens(self.source_vocabulary, self.target_vocabulary, overlap)
 
+    def _from_shared(self, weighting: Weighting, table: Tensor, rows: np.ndarray) -> Mixture:
+        """Target rows mixed from the shared tokens, by the vectors `(V_t, k)` of the target's tokens."""
+        missing, shared = (table[torch.from_numpy(ids).to(table.device)] for ids in (rows, self._overlap.target_ids))
+        return weighting.mix(missing, shared, torch.from_numpy(self._overlap.source_ids), self.source_vocabulary.size)
+
 
 class ModelInitializer(OverlapInitializer):
-    """An `OverlapInitializer` of the rows of another model, whose tokenizer is the target's.
-
-    Args:
-        source: The source checkpoint.
-        model: The other model, of any architecture.
-        ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
-        **options: As `Initializer` takes them.
-    """
+    """An `OverlapInitializer` of the rows of another model, of any architecture, whose tokenizer is the target's."""
 
     def __init__(self, source: Model, model: Model, *, ignore_case: bool = False, **options: Any) -> None:
         self.model = Checkpoint.open(model, trust_remote_code=options.get("trust_remote_code", False))

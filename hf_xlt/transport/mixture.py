@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +27,7 @@ NEAR_ZERO = 1e-6
 _BLOCK_ROWS = 4096
 _BLOCK_BYTES = 24 * 2**20
 
+Array = np.ndarray | Tensor
 Rows = Callable[[slice], Tensor]
 
 
@@ -103,6 +105,13 @@ class SparseMixture(Mixture):
     col: Tensor  # int64 `(nnz,)`, source ids
     values: Tensor  # float32 `(nnz,)`, weights
     source_size: int  # number of source ids
+
+    @classmethod
+    def of(cls, rows: Array, col: Array, values: Array, shape: tuple[int, int]) -> SparseMixture:
+        """Of the target row, source id and weight `(nnz,)` of each entry, rows ascending; `shape` is `(n, V_s)`."""
+        ends = torch.bincount(torch.as_tensor(rows), minlength=shape[0]).cumsum(0)
+        crow = torch.cat([ends.new_zeros(1), ends])
+        return cls(crow, torch.as_tensor(col), torch.as_tensor(values, dtype=torch.float32), shape[1])
 
     def __post_init__(self) -> None:
         check_ids("col", self.col, self.source_size)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -133,9 +132,8 @@ def word_average(
     size = max(tokenizer.get_vocab().values()) + 1
     values = weights[words] / np.bincount(tokens, weights[words], size)[tokens]
     order = tokens.argsort(kind="stable")
-    crow = np.concatenate([[0], np.bincount(tokens, minlength=size).cumsum()])
-    starts, col, shares = map(torch.from_numpy, (crow, words[order], values[order].astype(np.float32)))
-    return SparseMixture(starts, col, shares, len(vectors.words)).apply(vectors.table)
+    shape = size, len(vectors.words)
+    return SparseMixture.of(tokens[order], words[order], values[order], shape).apply(vectors.table)
 
 
 def word_weights(count: int, weighting: str, frequencies: Tensor | None = None) -> np.ndarray:
