@@ -190,7 +190,7 @@ class Initializer(ABC):
         checkpoints = [value.folder for value in vars(self).values() if isinstance(value, Checkpoint)]
         return (*checkpoints, *folder_of(self.tokenizer))
 
-    @cached_property
+    @property
     def notices(self) -> tuple[str, ...]:
         """What was changed in the tokenizer, what settings lost, what tokens nothing is known of: a sentence each."""
         return (*self.fitted.notices, *self._target_settings.notices, *self._unknown)
@@ -217,8 +217,10 @@ class Initializer(ABC):
         Text of the target language, in files or Hub datasets, weights rows by how often they occur. InputError is
         raised if it cannot be read, or the source's rows are not finite.
         """
-        text = None if corpus is None else Corpus.of(corpus)
-        return replace(health(self.transport(), self.source, self.tokenizer, text), notices=self.notices)
+        return self._health(None if corpus is None else Corpus.of(corpus))
+
+    def _health(self, text: Corpus | None, table: Tensor | None = None) -> Health:
+        return replace(health(self.transport(), self.source, self.tokenizer, text, table), notices=self.notices)
 
     def build(
         self,
@@ -230,10 +232,11 @@ class Initializer(ABC):
         corpus: str | Path | Sequence[str | Path] | None = None,
         evidence: Sequence[EvidenceFacts] = (),
     ) -> Path:
-        """Write the target checkpoint without loading the source's body.
+        """Write the target checkpoint without loading the source's body, and return its folder.
 
         Beside the model the folder gets the transport, which `hf-xlt explain` reads, the health of its rows and a model
-        card.
+        card. InputError is raised if it cannot be written there, the text cannot be read, or the source's rows are not
+        finite.
 
         Args:
             output: The folder to write; it appears when it is complete.
@@ -243,10 +246,6 @@ class Initializer(ABC):
             command: The command to print on the card.
             corpus: Text to judge the rows by, as `health` takes it.
             evidence: What to name on the card, as `evidence_facts` gives it.
-
-        Raises:
-            InputError: If the output cannot be written there, the text cannot be read, or the source's rows are not
-                finite.
         """
         text = None if corpus is None else Corpus.of(corpus)  # refused before work starts
         chat_of(self.source, self.tokenizer, chat_template)
@@ -256,20 +255,12 @@ class Initializer(ABC):
         def add(folder: Path) -> None:
             self.transport().save(folder / TRANSPORT_FILE)
             body = folder / self.source.body.relative_to(self.source.folder)
-            table = Weights.open(body).load(self.source.layout.input_name)
-            found = replace(health(self.transport(), self.source, self.tokenizer, text, table), notices=self.notices)
+            found = self._health(text, Weights.open(body).load(self.source.layout.input_name))
             found.save(folder)
             write_card(folder, self._card_facts(Path(output).name, command, found, tuple(evidence)))
 
-        return revocabulary(
-            self.source,
-            self.transport(),
-            self.tokenizer,
-            output,
-            overwrite=overwrite,
-            chat_template=chat_template,
-            add=add,
-        )
+        parts = self.source, self.transport(), self.tokenizer
+        return revocabulary(*parts, output, overwrite=overwrite, chat_template=chat_template, add=add)
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Build and upload in one go; if the upload fails, the built folder stays and the error names it.

@@ -1,7 +1,6 @@
-"""Evidence: what initializers are made of besides their options, in one list.
+"""Evidence: what initializers are made of besides their options, each kind by one name wherever it is given.
 
-Each kind goes by one name: as an argument of an initializer, of `initializer`, in a recipe, and as an option of the
-command line. An initializer that has an argument of that name makes use of it, and one without a default needs it.
+An initializer that has an argument of that name makes use of it, and one without a default needs it.
 """
 
 from __future__ import annotations
@@ -73,25 +72,18 @@ def check_files(given: Mapping[str, Any]) -> None:
     """Refuse evidence whose file is not there, before anything is opened."""
     for name, place in places(given, [name for name, kind in EVIDENCE.items() if kind.size]):
         if not isinstance(place, Checkpoint) and not file_of(place).is_file():
-            raise InputError(
-                f"{place} is not a file",
-                value=name,
-                expected=EVIDENCE[name].told,
-                hint=f"Check the path given as {as_given(name)}.",
-                path=place,
-            )
+            hint = f"Check the path given as {as_given(name)}."
+            raise InputError(f"{place} is not a file", value=name, expected=EVIDENCE[name].told, hint=hint, path=place)
 
 
 def read_places(given: Mapping[str, Any]) -> tuple[str | Path, ...]:
     """The folders and files that evidence is read from, which no output may touch."""
     tokenizer = given.get("tokenizer")
-    return (
-        *(
-            place.folder if isinstance(place, Checkpoint) else file_of(place) if EVIDENCE[name].size else place
-            for name, place in places(given)
-        ),
-        *(folder_of(tokenizer) if isinstance(tokenizer, PreTrainedTokenizerBase) else ()),
-    )
+    read = [
+        place.folder if isinstance(place, Checkpoint) else file_of(place) if EVIDENCE[name].size else place
+        for name, place in places(given)
+    ]
+    return (*read, *(folder_of(tokenizer) if isinstance(tokenizer, PreTrainedTokenizerBase) else ()))
 
 
 def evidence_facts(given: Mapping[str, Any], unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,13 +79,8 @@ class NgramVectors(TextVectors):
 def read_vectors(path: str | Path | TextVectors, most_words: int = 50_000) -> TextVectors:
     """Open a file of word vectors; vectors that are open already are handed back.
 
-    Args:
-        path: A fastText model, or vectors in another format that `read_words` takes, the most frequent word first;
-            of these, words are weighted by rank.
-        most_words: Words to read of the other formats, from the start.
-
-    Raises:
-        InputError: If the file cannot be read or is of another format.
+    It is a fastText model, or in another format that `read_words` takes, the most frequent word first: of these, so
+    many words are read from the start, and weighted by rank. InputError is raised if the file cannot be read.
     """
     if isinstance(path, TextVectors):
         return path
@@ -93,14 +89,12 @@ def read_vectors(path: str | Path | TextVectors, most_words: int = 50_000) -> Te
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The text each id stands for, without marks of spaces and words.
-
-    Empty for special tokens, holes in the ids, and tokens that are no whole characters.
-    """
+    """The text each id stands for, stripped; empty for special tokens, holes, and what is no whole characters."""
     vocabulary = Vocabulary.of(tokenizer)
     texts = [""] * vocabulary.size
     for id_, form in vocabulary.forms.items():
-        texts[id_] = _decoded(form.text)
+        with suppress(UnicodeDecodeError):
+            texts[id_] = form.text.decode().strip()
     return texts
 
 
@@ -113,17 +107,11 @@ def word_average(
     """The weighted mean of the vectors of the words that a token is part of.
 
     A word is tokenized at the start of a text and after a space. Where both ways have a token, the word counts twice
-    for it (as in WECHSEL's code); a token that a word has several times counts once.
+    for it (as in WECHSEL's code); a token that a word has several times counts once. The result is float32 `(V, d)`,
+    with zero rows for tokens of no word, special tokens among them.
 
-    Args:
-        vectors: Word vectors, the most frequent word first.
-        tokenizer: The tokenizer.
-        weighting: `frequency`: by how often words occur (WECHSEL); `rank`: by 1/rank, Zipf's estimate of it (RAMEN);
-            `unweighted` (OFA).
-        frequencies: `(n,)`, how often each word occurs.
-
-    Returns:
-        float32 `(V, d)`; zero rows for tokens of no word, special tokens among them.
+    Words are weighted by `frequency`, how often they occur, which the `frequencies` `(n,)` say (WECHSEL); by `rank`,
+    1/rank, Zipf's estimate of it (RAMEN); or `unweighted` (OFA).
     """
     weights = word_weights(len(vectors.words), weighting, frequencies)
     tokens, words = _parts(vectors.words, tokenizer)
@@ -139,12 +127,8 @@ def word_average(
 def word_weights(count: int, weighting: str, frequencies: Tensor | None = None) -> np.ndarray:
     """float64 `(count,)`, the weights of words by falling frequency."""
     require_one_of("weighting", weighting, WORD_WEIGHTINGS)
-    if weighting == "frequency":
-        return _checked_frequencies(count, frequencies)
-    return 1 / np.arange(1.0, count + 1) if weighting == "rank" else np.ones(count)
-
-
-def _checked_frequencies(count: int, frequencies: Tensor | None) -> np.ndarray:
+    if weighting != "frequency":
+        return 1 / np.arange(1.0, count + 1) if weighting == "rank" else np.ones(count)
     if frequencies is None:
         raise InputError("Weighting words by frequency needs their frequencies", hint="Give them, or weigh by rank.")
     if frequencies.shape != (count,) or not frequencies.isfinite().all() or (frequencies < 0).any():
@@ -157,22 +141,10 @@ def _checked_frequencies(count: int, frequencies: Tensor | None) -> np.ndarray:
 
 def _parts(words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
     """int64 `(p,)` each: a token, and the place of a word that it is part of."""
-    ways = [_tokens_of(list(words), tokenizer), _tokens_of([f" {word}" for word in words], tokenizer)]
-    tokens, places = (np.concatenate(part) for part in zip(*ways, strict=True))
+    pairs = []
+    for texts in (list(words), [f" {word}" for word in words]):
+        tokens, lengths = flat(token_ids(tokenizer, texts))
+        pairs.append(np.unique(tokens * len(words) + np.repeat(np.arange(len(words)), lengths)))
+    tokens, places = np.divmod(np.concatenate(pairs), len(words))
     ordinary = ~np.isin(tokens, tokenizer.all_special_ids)
     return tokens[ordinary], places[ordinary]
-
-
-def _tokens_of(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of some texts and the places of the texts, each pair once."""
-    tokens, lengths = flat(token_ids(tokenizer, texts))
-    pairs = np.unique(tokens * len(texts) + np.repeat(np.arange(len(texts)), lengths))
-    return np.divmod(pairs, len(texts))
-
-
-def _decoded(text: bytes) -> str:
-    """The text without the spaces around it; empty where it is not whole characters."""
-    try:
-        return text.decode().strip()
-    except UnicodeDecodeError:
-        return ""
