@@ -127,7 +127,7 @@ class SparseMixture(Mixture):
         return self.crow.diff() > 0
 
     def weights(self, row: int) -> tuple[Tensor, Tensor]:
-        """Source ids `(w,)` and float32 weights `(w,)` of one row."""
+        """Of the entries of one row."""
         entries = slice(int(self.crow[row]), int(self.crow[row + 1]))
         return self.col[entries], self.values[entries]
 
@@ -181,7 +181,7 @@ class _PairwiseMixture(Mixture):
         return int(self.source_ids.max()) + 1
 
     def weights(self, row: int) -> tuple[Tensor, Tensor]:
-        """Source ids `(o,)` and float32 weights `(o,)` of one row; empty where it has no usable evidence."""
+        """Of all sources `(o,)`; empty where it has no usable evidence."""
         if not self.finite[row]:
             return self.source_ids[:0], self.right.new_empty(0)
         products = (self.right.double() @ self.left[row].double()).clamp_(min=self.lowest)
@@ -192,9 +192,9 @@ class _PairwiseMixture(Mixture):
 class FactoredMixture(_PairwiseMixture):
     """All inner products, normalized by their sum: CLP-Transfer's mixture in closed form.
 
-    With unit helper rows A (missing) and B (overlap), the paper's `Σ_o cos(t,o) E_o / Σ_o cos(t,o)` over the
-    whole overlap is `diag(A(Bᵀ1))⁻¹ · A(BᵀE_O)`: two thin products, time O((n+o)·r·d). Cosines keep their sign
-    as in the paper, so a sum can come near zero and blow the row up; such rows are not `finite`.
+    With unit helper rows A (missing) and B (overlap), the paper's `Σ_o cos(t,o) E_o / Σ_o cos(t,o)` over the whole
+    overlap is `diag(A(Bᵀ1))⁻¹ · A(BᵀE_O)`: two thin products, time O((n+o)·r·d). Cosines keep their sign as in the
+    paper, so a sum can come near zero and blow the row up; such rows are not `finite`.
     """
 
     kind = "factored"
@@ -223,18 +223,14 @@ class FactoredMixture(_PairwiseMixture):
         return (sums > 0) & (sums >= (1 - NEAR_ZERO) * lengths)
 
     def rows_of(self, matrix: Tensor) -> Rows:
-        """Rows from one small product of overlap vectors and source rows."""
-        product = self._source_product(matrix)  # (r, d)
-        scale = torch.where(self.finite, 1 / self._sums, 0).float()  # (n,)
-        return lambda rows: (self.left[rows] @ product).mul_(scale[rows, None])
-
-    def _source_product(self, matrix: Tensor) -> Tensor:
-        """BᵀE_O `(r, d)`, summed over blocks in float64 so that its error does not grow with the overlap."""
-        product = self.right.new_zeros(self.right.shape[1], matrix.shape[1], dtype=torch.float64)
+        """Rows from one small product of overlap vectors and source rows, BᵀE_O `(r, d)`."""
+        # Summed over blocks in float64, so that its error does not grow with the overlap.
+        total = self.right.new_zeros(self.right.shape[1], matrix.shape[1], dtype=torch.float64)
         ids = self.source_ids.to(matrix.device)
         for right, block in zip(self.right.split(_BLOCK_ROWS), ids.split(_BLOCK_ROWS), strict=True):
-            product += right.T @ matrix[block].to(right)
-        return product.float()
+            total += right.T @ matrix[block].to(right)
+        product, scale = total.float(), torch.where(self.finite, 1 / self._sums, 0).float()
+        return lambda rows: (self.left[rows] @ product).mul_(scale[rows, None])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -305,19 +301,13 @@ class ProjectedMixture(Mixture):
         """Vectors times the map; InputError where the matrix is not as wide as the map."""
         given, width = matrix.shape[1], self.map.shape[1]
         if given != width:
-            raise InputError(
-                f"The source matrix is {given} wide",
-                value=given,
-                expected=f"{width}",
-                hint="Pass one the map leads to.",
-            )
+            hint = "Pass one the map leads to."
+            raise InputError(f"The source matrix is {given} wide", value=given, expected=f"{width}", hint=hint)
         return lambda rows: self.vectors[rows] @ self.map
 
 
-# Every kind by the name it is saved under.
-MIXTURES: dict[str, type[Mixture]] = {
-    kind.kind: kind for kind in (SparseMixture, FactoredMixture, ClippedMixture, ProjectedMixture)
-}
+_KINDS: tuple[type[Mixture], ...] = (SparseMixture, FactoredMixture, ClippedMixture, ProjectedMixture)
+MIXTURES = {kind.kind: kind for kind in _KINDS}  # by the name each is saved under
 
 
 def check_ids(name: str, ids: Tensor, size: int = sys.maxsize) -> None:
