@@ -1,9 +1,7 @@
 """Extend a tokenizer: keep its tokens, ids included, and add those that another language needs.
 
-Byte-pair encoding is continued where the source stopped, on target text as the source cuts it (Purason, Chizhov,
-Yamshchikov & Fishel 2025, "Teaching Old Tokenizers New Words: Efficient Tokenizer Adaptation for Pre-trained Models",
+Byte-pair encoding is continued where the source stopped, on target text as the source cuts it (Purason et al. 2025,
 arXiv:2512.03989). Tokens of a tokenizer trained apart may never come up once they are added; those learned this way do.
-WordPiece and Unigram get their new tokens from the same merges.
 """
 
 from __future__ import annotations
@@ -53,16 +51,13 @@ class Kind:
 def kind_of(model: Model) -> Kind:
     """The kind of a model."""
     name = model["type"]
+    hint = "Train a new one."
     if name not in KINDS:
-        raise InputError(
-            f"A {name} tokenizer cannot be extended", value=name, expected=", ".join(KINDS), hint="Train a new one."
-        )
+        told = f"A {name} tokenizer cannot be extended"
+        raise InputError(told, value=name, expected=", ".join(KINDS), hint=hint)
     if name == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"]):
-        raise InputError(
-            "A BPE tokenizer whose tokens mark the inside or the end of words cannot be extended",
-            expected="one that marks spaces",
-            hint="Train a new one.",
-        )
+        told = "A BPE tokenizer whose tokens mark the inside or the end of words cannot be extended"
+        raise InputError(told, expected="one that marks spaces", hint=hint)
     return KINDS[name]
 
 
@@ -88,7 +83,7 @@ def _grown_bpe(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Mod
 
 
 def _grown_unigram(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
-    lowest, scores = _lowest(model), dict(model["vocab"])
+    lowest, scores = min(score for _, score in model["vocab"]), dict(model["vocab"])
     for left, right, result in merges:
         scores.setdefault(result, min(scores.get(left, lowest), scores.get(right, lowest)))
     return model | {"vocab": [*model["vocab"], *([token, scores.get(token, lowest)] for token in new)]}
@@ -96,10 +91,6 @@ def _grown_unigram(model: Model, new: Sequence[str], merges: Sequence[Merge]) ->
 
 def _numbered(vocab: Mapping[str, int], new: Sequence[str]) -> dict[str, int]:
     return {**vocab, **dict(zip(new, count(max(vocab.values()) + 1), strict=False))}
-
-
-def _lowest(model: Model) -> float:
-    return min(score for _, score in model["vocab"])
 
 
 KINDS = {
@@ -117,17 +108,11 @@ Ids = tuple[int, ...]
 def learn_merges(
     ids: np.ndarray, lengths: np.ndarray, times: Sequence[int], joined: np.ndarray, size: int
 ) -> list[tuple[Ids, Ids]]:
-    """Learn merges within words, in the order in which they apply.
+    """Learn merges within words, so many different results; fewer where no pair occurs twice.
 
-    Args:
-        ids: int64 `(n,)`, the tokens of all words, one word after the other.
-        lengths: int64 `(words,)`, how many tokens each word has.
-        times: How often each word occurs.
-        joined: Bool `(V,)`, which tokens may be merged with their neighbors.
-        size: How many different results are wanted.
-
-    Returns:
-        Left and right part of each merge, as the tokens that they are made of; fewer where no pair occurs twice.
+    The `ids (n,)` are those of all words, one word after the other, with so many tokens `(words,)`, which occur so many
+    times; `joined (V,)` are the tokens that may be merged with their neighbors. Merges come in the order in which they
+    apply, left and right part as the tokens that they are made of.
     """
     text = np.where(joined[ids], ids + _FIRST, ord(" ")).astype("<u4").tobytes().decode("utf-32-le")
     words = (text[end - length : end] for end, length in zip(lengths.cumsum(), lengths, strict=True))
@@ -162,14 +147,8 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
 
     In Unigram a merged token is as likely as the less likely of its parts, so that it is preferred to both.
 
-    Args:
-        tokenizer: The source's tokenizer: WordPiece, BPE or Unigram.
-        lines: Text of the target language.
-        added: Number of new tokens.
-
-    Raises:
-        InputError: If the tokenizer cannot be extended, `added` is not positive, or the text has fewer new tokens that
-            occur twice.
+    InputError is raised if the source's tokenizer is not WordPiece, BPE or Unigram, or the text of the target language
+    has fewer than `added` new tokens that occur twice.
     """
     require_whole("added", added, least=1, most=MOST)
     known = frozenset(Vocabulary.of(tokenizer).forms.values())
@@ -206,11 +185,8 @@ class _Source:
             if len(chosen) == added:
                 return self.kind.grown(self.model, chosen, merges)
             if len({merge.result for merge in merges}) < size:
-                raise InputError(
-                    f"The text has {len(chosen)} new tokens that occur twice and come up",
-                    expected=f"{added}",
-                    hint="Give more text, or add fewer.",
-                )
+                told = f"The text has {len(chosen)} new tokens that occur twice and come up"
+                raise InputError(told, expected=f"{added}", hint="Give more text, or add fewer.")
             size *= 2
 
     def _letters(self) -> list[str]:
