@@ -1,8 +1,4 @@
-"""Parallel text and bilingual dictionaries: pairs of texts that translate each other, read from the formats they have.
-
-Both are two columns of a table. A dictionary may also have a comma, a semicolon or a space between them, and counts an
-entry once; parallel text may also be two files, with a sentence a line.
-"""
+"""Parallel text and bilingual dictionaries: texts that translate each other, read from the formats they have."""
 
 from __future__ import annotations
 
@@ -32,27 +28,20 @@ _SPACED = re.compile(
 )
 """Two words with spaces between, perhaps with a number before or behind them; the first of a comment is none."""
 
-_MANY = 10
-"""Fewer lines than that are left out and named, whatever else the file holds."""
+_MANY = 10  # fewer lines than that are left out and named, whatever else the file holds
 
 Places = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True, repr=False)
 class Translations:
-    """Texts and their translations.
+    """Texts and their translations."""
 
-    Attributes:
-        pairs: Source and target text, stripped of surrounding white space, neither of them empty.
-        skipped: Numbers of the lines, from 1, that were left out.
-        lines: Number of the line of each pair; empty if the pairs are of no file.
-        reading: How the file was read, as one line, where that is not plain.
-    """
-
+    # source and target text, stripped of surrounding white space, neither of them empty
     pairs: tuple[tuple[str, str], ...]
-    skipped: tuple[int, ...] = ()
-    lines: tuple[int, ...] = ()
-    reading: str = ""
+    skipped: tuple[int, ...] = ()  # numbers of the lines, from 1, that were left out
+    lines: tuple[int, ...] = ()  # number of the line of each pair; empty if the pairs are of no file
+    reading: str = ""  # how the file was read, as one line, where that is not plain
 
     # What messages call one of them, a line that holds none, several such lines, and what was expected.
     _unit: ClassVar[str]
@@ -92,8 +81,7 @@ class ParallelText(Translations):
 class Dictionary(Translations):
     """Words and their translations, one or several a side, each pair once; as `read_dictionary` reads them.
 
-    Raises:
-        InputError: If there is no entry, or one without a source or a target side.
+    InputError is raised if there is no entry, or one without a source or a target side.
     """
 
     _unit = "dictionary entry"
@@ -131,6 +119,10 @@ def read_parallel(
 ) -> ParallelText:
     """Read sentence pairs; what is left out of a file is logged.
 
+    InputError is raised if no file or one twice is named, one is missing, damaged or not UTF-8, the two files have
+    different numbers of lines, the header row lacks a column or a line its cell, there are not two columns of texts, or
+    more lines have to be left out than can be read.
+
     Args:
         source: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
             columns, or several of these, read one after the other; or, with `target`, a file of source sentences. What
@@ -138,11 +130,6 @@ def read_parallel(
         target: A file of their translations, with as many lines.
         columns: Positions of source and target in a table without a header row. None: the two columns of texts, as
             `find_columns` finds them; a first row of names is left out.
-
-    Raises:
-        InputError: If no file or one twice is named, one is missing, damaged or not UTF-8, the two files have different
-            numbers of lines, the header row lacks a column or a line its cell, there are not two columns of texts, or
-            more lines have to be left out than can be read.
     """
     if isinstance(source, ParallelText):
         return source
@@ -193,16 +180,13 @@ def read_dictionary(path: str | Path | Sequence[str | Path] | Dictionary, source
 
     Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
     entries; further columns, such as the split of the MUSE dictionaries, are ignored), or, on lines without such, by a
-    space (MUSE: exactly two words). Columns of numbers, and a first row of names, are left out.
+    space (MUSE: exactly two words). Columns of numbers, and a first row of names, are left out. InputError is raised if
+    no file or one twice is named, one cannot be read, or more lines have to be left out than can be read.
 
     Args:
         path: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
             columns; or several of these. A dictionary that has been read already is handed back.
         source_column: 0 if the words of the source language come first, 1 if they come second.
-
-    Raises:
-        InputError: If no file or one twice is named, one cannot be read, the column is neither, no line has a word on
-            both sides, or more lines have to be left out than can be read.
     """
     if source_column not in (0, 1):
         raise InputError(

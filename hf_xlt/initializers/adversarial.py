@@ -40,7 +40,7 @@ class AdversarialInitializer(OverlapInitializer):
         ignore_case: Whether tokens also match on their casefolded text.
 
     Raises:
-        InputError: If an argument does not fit, the vocabularies share no token, or the spaces cannot be aligned.
+        InputError: If the vocabularies share no token, or the spaces cannot be aligned.
     """
 
     citation = paper("li2021trelm")

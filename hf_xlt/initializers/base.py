@@ -79,15 +79,13 @@ def tell(checkpoint: str, notice: str) -> None:
 class Initializer(ABC):
     """Makes a target-language checkpoint out of a source checkpoint and a target tokenizer.
 
-    A subclass is one method: `mixture` turns its evidence into what rows are made of. Everything else follows from
-    that. Special tokens are copied by their role; where the target tokenizer extends the source's, the source's tokens
-    keep their rows, whatever the method. Rows without a mixture are drawn.
+    A subclass is one method: `mixture` turns its evidence into what rows are made of. Special tokens are copied by
+    their role; where the target tokenizer extends the source's, the source's tokens keep their rows, whatever the
+    method. Rows without a mixture are drawn.
 
-    Evidence is given as a Hub id or a path, or as the opened object; `EVIDENCE` has the names of all kinds.
-
-    Where the body counts positions from the id of padding, `tokenizer` is the target tokenizer with that id for its
-    padding token (`fitted` says what was exchanged). What is given by ids, such as vectors, goes by the ids of the
-    tokenizer that was given.
+    Evidence is given as a Hub id or a path, or as the opened object; `EVIDENCE` has the names of all kinds. What is
+    given by ids, such as vectors, goes by the ids of the tokenizer that was given: where the body counts positions from
+    the id of padding, another token exchanges its id with padding (`fitted` says which).
 
     Args:
         source: The source checkpoint.

@@ -16,7 +16,8 @@ class CLPInitializer(ModelInitializer):
     """Copy the rows of tokens that source and helper share; mix the others after the helper's geometry.
 
     For a target token t that the source lacks, over the shared tokens O, `E_t = Σ_o w(t,o) E_o / Σ_o w(t,o)`, where
-    w comes from the cosines of the helper's input embeddings. The target model gets the helper's tokenizer.
+    w comes from the cosines of the helper's input embeddings. The target model gets the helper's tokenizer. InputError
+    is raised if no token is shared or the helper's rows are not finite.
 
     The reference code matches tokens by their raw strings, which leaves byte-level and SentencePiece vocabularies
     with hardly any overlap, keeps the source's output head, its special ids and float64 rows; here tokens match by
@@ -28,10 +29,6 @@ class CLPInitializer(ModelInitializer):
             zero; `top-k`: softmax of the k largest over a temperature; `sparsemax`: their sparsemax (CLP+).
         k, temperature: For `top-k`: number of tokens in a row, and what cosines are divided by.
         ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
-
-    Raises:
-        InputError: If a checkpoint cannot be opened, has no tokenizer or one that does not fit it, if no token is
-            shared, if the helper's rows are not finite, or the weighting is unknown.
     """
 
     citation = paper("ostendorff2023clp")

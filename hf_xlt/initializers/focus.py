@@ -32,8 +32,7 @@ class FocusInitializer(OverlapInitializer):
         weighting, k, temperature, device: How cosines become weights, and where; as `Weighting` takes them.
 
     Raises:
-        InputError: If the vectors do not fit the tokenizer, hold NaN or infinity, or none is that of a
-            shared token; if the source cannot be opened, no token is shared, or the weighting is unknown.
+        InputError: If the vectors do not fit the tokenizer, hold NaN or infinity, or none is that of a shared token.
     """
 
     citation = paper("dobler2023focus")

@@ -38,9 +38,8 @@ class OFAInitializer(OverlapInitializer):
         weighting, k, temperature, device: How cosines become weights, and where; as `Weighting` takes them.
 
     Raises:
-        InputError: As `OverlapInitializer` does, or if vectors cannot be read, the weighting is unknown, `factorized`
-            is not a number from 1 to the width of the rows, or the target tokenizer then extends the source's. From
-            `transport()`, if no token of a vocabulary has a vector, or the widths of vectors differ.
+        InputError: If `factorized` is not a number from 1 to the width of the rows, or the tokenizer then extends the
+            source's. From `transport()`, if no token of a vocabulary has a vector, or the widths of vectors differ.
     """
 
     citation = paper("liu2024ofa")

@@ -19,17 +19,14 @@ class OMPInitializer(ModelInitializer):
 
     The donor's row of a token t that the source lacks is approximated by k of its rows of shared tokens,
     `D_t ≈ Σ_j c_j D_j`, by orthogonal matching pursuit; the row of the target is `E_t = Σ_j c_j E_j`. Coefficients may
-    be negative and do not sum to one. The target model gets the donor's tokenizer.
+    be negative and do not sum to one. The target model gets the donor's tokenizer. InputError is raised if no token is
+    shared or the donor's rows are not finite.
 
     Args:
         donor: A model with the wanted tokenizer, of any architecture.
         k: Number of tokens in a row, at most.
         ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
         device: Where the pursuit runs, such as `cuda`.
-
-    Raises:
-        InputError: If a checkpoint cannot be opened, has no tokenizer or one that does not fit
-            it, if no token is shared, the donor's rows are not finite, or k is not positive.
     """
 
     citation = paper("goddard2025omp")

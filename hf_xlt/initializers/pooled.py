@@ -70,9 +70,8 @@ class PooledInitializer(CountedInitializer):
         keep_length: Whether mixed rows get the mean length of the rows they are made of.
 
     Raises:
-        InputError: As `Initializer` does, or if there is no dictionary, parallel text, vectors, similarities or helper,
-            they do not fit the tokenizers, vectors of both languages come without a dictionary, or a weight is of an
-            unknown kind or negative.
+        InputError: If there is no dictionary, parallel text, vectors, similarities or helper, they do not fit the
+            tokenizers, or vectors of both languages come without a dictionary.
     """
 
     needs_one_of = ("dictionary", "parallel", "vectors", "helper")
@@ -233,12 +232,9 @@ def at_source_length(mixture: SparseMixture, table: Tensor) -> SparseMixture:
 def _as_counts(mixture: SparseMixture, shape: tuple[int, int], fitted: FittedTokenizer) -> TokenCounts:
     """The positive weights of a mixture with a row for each id of the tokenizer that was given."""
     if mixture.n_rows > shape[0] or mixture.source_size > shape[1]:
-        raise InputError(
-            f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids",
-            value=mixture.n_rows,
-            expected=f"at most {shape}",
-            hint="Make them for these two tokenizers.",
-        )
+        told = f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids"
+        hint = "Make them for these two tokenizers."
+        raise InputError(told, value=mixture.n_rows, expected=f"at most {shape}", hint=hint)
     return _positive(mixture, fitted.ids(torch.arange(mixture.n_rows)), shape)
 
 

@@ -36,9 +36,6 @@ class RamenInitializer(CountedInitializer):
         parallel: Sentences of the source language and their translations.
         aligner: Word alignment model, as `WordAligner.train` takes it; the paper's is `ibm2` (fast_align).
         symmetrization: How the links of both directions are combined, as `WordAligner.align` takes it.
-
-    Raises:
-        InputError: If the parallel text cannot be read, or the alignment model or symmetrization is unknown.
     """
 
     label = "RAMEN (parallel text)"

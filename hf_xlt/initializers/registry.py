@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from hf_xlt.arguments import checked, require_type
 from hf_xlt.checkpoint.open import Checkpoint
@@ -58,10 +57,7 @@ def parameters(name: str) -> dict[str, inspect.Parameter]:
 
 
 def used_evidence(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a method makes use of, of the evidence given, by the names of its arguments.
-
-    Where it takes a tokenizer and none is given, that is the helper's or else the donor's.
-    """
+    """What a method makes use of, of the evidence given; as its tokenizer the helper's or donor's, if none is given."""
     taken = parameters(name)
     given = {key: value for key, value in given.items() if key in EVIDENCE and value is not None}
     used = {key: value for key, value in given.items() if key in taken}
@@ -117,8 +113,7 @@ def check_initializer(name: str, given: Mapping[str, Any], to_come: Collection[s
     check_files(given)
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A method, and why it."""
 
     method: str

@@ -38,8 +38,7 @@ class WechselInitializer(OverlapInitializer):
         weighting, k, temperature, device: How cosines become weights, and where; as `Weighting` takes them.
 
     Raises:
-        InputError: As `OverlapInitializer` does, or if a file cannot be read, or the weighting is unknown. From
-            `transport()`, if no entry has a vector on both sides, or no token of a vocabulary has one.
+        InputError: From `transport()`, if no entry has a vector on both sides, or no token of a vocabulary has one.
     """
 
     citation = paper("minixhofer2022wechsel")

@@ -11,10 +11,10 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import accumulate, count, islice
+from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,8 @@ from hf_xlt.tokenizers.vocabulary import Form, Spelling, Vocabulary, split
 
 Model = dict[str, Any]
 
+KINDS = ("WordPiece", "BPE", "Unigram")
+
 
 class Merge(NamedTuple):
     """Two tokens side by side, and the token that they become."""
@@ -39,26 +41,15 @@ class Merge(NamedTuple):
     result: str
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of model."""
-
-    # a whole model with new tokens after the last; made by merges, of which it takes those it has use for
-    grown: Callable[[Model, Sequence[str], Sequence[Merge]], Model]
-    own_spelling: bool  # whether a token that some text is cut into is what its own spelling is cut into
-
-
-def kind_of(model: Model) -> Kind:
-    """The kind of a model."""
-    name = model["type"]
+def check_extendable(model: Model) -> None:
+    """Refuse a model that new tokens cannot be added to."""
     hint = "Train a new one."
-    if name not in KINDS:
-        told = f"A {name} tokenizer cannot be extended"
-        raise InputError(told, value=name, expected=", ".join(KINDS), hint=hint)
-    if name == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"]):
+    if model["type"] not in KINDS:
+        told = f"A {model['type']} tokenizer cannot be extended"
+        raise InputError(told, value=model["type"], expected=", ".join(KINDS), hint=hint)
+    if model["type"] == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"]):
         told = "A BPE tokenizer whose tokens mark the inside or the end of words cannot be extended"
         raise InputError(told, expected="one that marks spaces", hint=hint)
-    return KINDS[name]
 
 
 def spellings(model: Model) -> list[str]:
@@ -72,32 +63,20 @@ def spellings(model: Model) -> list[str]:
     return found
 
 
-def _grown_wordpiece(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
-    return model | {"vocab": _numbered(model["vocab"], new)}
-
-
-def _grown_bpe(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
-    vocab, wanted = _numbered(model["vocab"], new), set(new)
+def grown(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
+    """A whole model with new tokens after the last; made by merges, of which it takes those it has use for."""
+    if model["type"] == "Unigram":
+        lowest, scores = min(score for _, score in model["vocab"]), dict(model["vocab"])
+        for left, right, result in merges:
+            scores.setdefault(result, min(scores.get(left, lowest), scores.get(right, lowest)))
+        return model | {"vocab": [*model["vocab"], *([token, scores.get(token, lowest)] for token in new)]}
+    first, wanted = max(model["vocab"].values()) + 1, set(new)
+    vocab = model["vocab"] | {token: first + place for place, token in enumerate(new)}
+    if model["type"] == "WordPiece":
+        return model | {"vocab": vocab}
     rules = [[left, right] for left, right, result in merges if result in wanted and left in vocab and right in vocab]
     return model | {"vocab": vocab, "merges": [*model["merges"], *rules]}
 
-
-def _grown_unigram(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
-    lowest, scores = min(score for _, score in model["vocab"]), dict(model["vocab"])
-    for left, right, result in merges:
-        scores.setdefault(result, min(scores.get(left, lowest), scores.get(right, lowest)))
-    return model | {"vocab": [*model["vocab"], *([token, scores.get(token, lowest)] for token in new)]}
-
-
-def _numbered(vocab: Mapping[str, int], new: Sequence[str]) -> dict[str, int]:
-    return {**vocab, **dict(zip(new, count(max(vocab.values()) + 1), strict=False))}
-
-
-KINDS = {
-    "WordPiece": Kind(_grown_wordpiece, own_spelling=False),
-    "BPE": Kind(_grown_bpe, own_spelling=True),
-    "Unigram": Kind(_grown_unigram, own_spelling=False),
-}
 
 # Token n is written as character _FIRST + n: from there on are neither surrogates nor white space.
 _FIRST = 0x10000
@@ -154,11 +133,11 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
     known = frozenset(Vocabulary.of(tokenizer).forms.values())
     backend: Tokenizer = tokenizer.backend_tokenizer
     settings, vocab = json.loads(backend.to_str()), tokenizer.get_vocab()
-    kind = kind_of(settings["model"])
+    check_extendable(settings["model"])
     model = whole_model(settings["model"], vocab)
     spelling = Spelling.of(backend, vocab)
     words = Counter(short_words(_words(backend, spelling, short_lines(lines))))
-    source = _Source(kind, model, spelling, known, frozenset(tokenizer.all_special_ids), words)
+    source = _Source(model, spelling, known, frozenset(tokenizer.all_special_ids), words)
     settings["model"] = source.extended(added)
     extended = copy.deepcopy(tokenizer)
     extended._tokenizer = Tokenizer.from_str(json.dumps(settings))
@@ -169,7 +148,6 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
 class _Source:
     """The model to extend, and the words of the text."""
 
-    kind: Kind
     model: Model  # the model, all tokens in it
     spelling: Spelling
     known: frozenset[Form]  # what the tokens stand for
@@ -183,7 +161,7 @@ class _Source:
             merges = self._merges(letters, size)
             chosen = self._chosen(letters, merges, added)
             if len(chosen) == added:
-                return self.kind.grown(self.model, chosen, merges)
+                return grown(self.model, chosen, merges)
             if len({merge.result for merge in merges}) < size:
                 told = f"The text has {len(chosen)} new tokens that occur twice and come up"
                 raise InputError(told, expected=f"{added}", hint="Give more text, or add fewer.")
@@ -203,7 +181,7 @@ class _Source:
 
     def _merges(self, letters: list[str], size: int) -> list[Merge]:
         """Merges of the tokens of words, the most frequent first."""
-        base = self.kind.grown(self.model, letters, [])
+        base = grown(self.model, letters, [])
         tokens = spellings(base)
         joined = np.array([self._is_joined(id_, token) for id_, token in enumerate(tokens)])
         found = learn_merges(*tokens_of(base, list(self.words)), list(self.words.values()), joined, size)
@@ -238,9 +216,10 @@ class _Source:
 
     def _coming_up(self, new: list[str], merges: list[Merge]) -> set[str]:
         """Those of some new tokens that text is cut into."""
-        grown = self.kind.grown(self.model, new, merges)
-        ids, _ = tokens_of(grown, new if self.kind.own_spelling else list(self.words))
-        tokens = spellings(grown)
+        model = grown(self.model, new, merges)
+        # In BPE a token that some text is cut into is what its own spelling is cut into.
+        ids, _ = tokens_of(model, new if model["type"] == "BPE" else list(self.words))
+        tokens = spellings(model)
         return {tokens[id_] for id_ in np.unique(ids)}.intersection(new)
 
 

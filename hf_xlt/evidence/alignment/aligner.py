@@ -24,11 +24,7 @@ from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tenso
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread meanwhile.
-
-    The tensors of a step of forward-backward are too small to divide: two threads gain little when both cores are
-    free, and wait for each other at every step when they are not (measured: 266 s for 16 s).
-    """
+    """Let torch use one thread meanwhile: on busy cores more of them wait for each other (266 s for 16 s)."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -58,18 +54,11 @@ def _fields(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class WordAligner:
-    """A trained aligner of two languages, in both directions.
-
-    Attributes:
-        source: Vocabulary of the source side.
-        target: Vocabulary of the target side.
-        pairs: The word pairs seen together.
-        model: Translation tables and distortions of both directions.
-    """
+    """A trained aligner of two languages, in both directions."""
 
     source: Vocabulary
     target: Vocabulary
-    pairs: WordPairs
+    pairs: WordPairs  # those seen together
     model: Model
 
     def __repr__(self) -> str:
@@ -95,8 +84,7 @@ class WordAligner:
             alpha: Parameter of the Dirichlet prior of translation probabilities; 0 for maximum likelihood.
 
         Raises:
-            InputError: If there is no pair, a side of one is empty or a string, the model is unknown, `iterations` is
-                not positive or `alpha` negative.
+            InputError: If there is no pair, or a side of one is empty or a string.
         """
         require_one_of("model", model, MODELS)
         require_whole("iterations", iterations, least=1, most=MOST)
@@ -110,17 +98,9 @@ class WordAligner:
         """Link the words of sentence pairs, those trained on or others.
 
         In each direction a word is linked with the likeliest of the other side's words, or with none where that is
-        likelier. Words never seen have all translations with the same tiny probability: their place decides.
-
-        Args:
-            pairs: As for `train`.
-            symmetrization: How the two directions become one set of links; one of `SYMMETRIZATIONS`.
-
-        Returns:
-            For each pair int64 `(k, 2)`, source and target positions from 0, in ascending order.
-
-        Raises:
-            InputError: If a side of a pair is empty or a string, or the symmetrization is unknown.
+        likelier. Words never seen have all translations with the same tiny probability: their place decides. The two
+        directions become one set of links by one of `SYMMETRIZATIONS`: for each pair int64 `(k, 2)`, source and target
+        positions from 0, in ascending order.
         """
         require_one_of("symmetrization", symmetrization, SYMMETRIZATIONS)
         if not len(pairs):
@@ -138,8 +118,7 @@ class WordAligner:
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the aligner to one `.safetensors` file, which appears whole or not at all.
 
-        Raises:
-            InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+        InputError is raised if the file exists and `overwrite` is not set, or its folder does not exist.
         """
         model, pairs = self.model, self.pairs
         tensors = {"pairs.source": pairs.source.int(), "pairs.target": pairs.target.int()}
@@ -151,11 +130,7 @@ class WordAligner:
     @classmethod
     @checked
     def load(cls, path: str | Path) -> WordAligner:
-        """Read what `save` wrote, equal to the bit.
-
-        Raises:
-            InputError: If the file is missing, unreadable, or not a word aligner.
-        """
+        """Read what `save` wrote, equal to the bit; InputError if the file is missing, unreadable, or no aligner."""
         tensors, metadata = read_tensors(path, "word aligner", _FORMAT, "WordAligner.save")
         source, target = (Vocabulary(from_bytes(tensors[f"{side}.tokens"])) for side in ("source", "target"))
         pairs = WordPairs(tensors["pairs.source"].long(), tensors["pairs.target"].long(), len(source), len(target))

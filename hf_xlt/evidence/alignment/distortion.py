@@ -48,9 +48,8 @@ class Diagonal:
     def estimate(self, statistics: Tensor, shapes: Tensor) -> Diagonal:
         """Move λ along the gradient of the expected log-likelihood: observed minus expected mean distance.
 
-        The observed distances are measured with target positions counted from 0, as fast_align's code does though not
-        its paper. With the paper's formula λ grows until the alignments of captions are near-monotone: 12.6 in place of
-        7.6, and alignment error rates are up to two points higher (measured on Multi30k, NTREX and PUD).
+        The observed ones count target positions from 0, as fast_align's code does though not its paper, whose alignment
+        error rates are up to two points higher (measured on Multi30k, NTREX and PUD).
         """
         words = int((shapes[:, 1] * shapes[:, 2]).sum())
         tension = self.tension
@@ -61,10 +60,8 @@ class Diagonal:
 
 
 def expected_distances(tension: float, shapes: Tensor) -> float:
-    """Sum of `E[−|i/m − j/n|]` under the prior over all target positions, in closed form (section 3 of the paper).
-
-    Left and right of the diagonal, `exp(−λ |i/m − j/n|)` is a geometric series in i with ratio `exp(−λ/m)`.
-    """
+    """Sum of `E[−|i/m − j/n|]` under the prior over all target positions, in closed form (section 3 of the paper)."""
+    # Left and right of the diagonal, `exp(−λ |i/m − j/n|)` is a geometric series in i with ratio `exp(−λ/m)`.
     m, n, pairs = shapes.double().repeat_interleave(shapes[:, 1], dim=0).T
     starts = (shapes[:, 1].cumsum(0) - shapes[:, 1]).repeat_interleave(shapes[:, 1])
     center = (torch.arange(1, len(m) + 1) - starts) * m / n
@@ -84,10 +81,8 @@ def _series(tension: float, nearest: Tensor, count: Tensor, m: Tensor) -> tuple[
 
 
 def _distances(batch: Batch, first: int = 1) -> Tensor:
-    """|i/m − j/n| of all cells of a batch `(n, b, m)`; source positions count from 1, target positions from `first`.
-
-    Padding after a target counts as its end: far beyond it, every prior probability would underflow to 0.
-    """
+    """|i/m − j/n| of all cells of a batch `(n, b, m)`; source positions count from 1, target positions from `first`."""
+    # Padding after a target counts as its end: far beyond it, every prior probability would underflow to 0.
     i = torch.arange(1, batch.sources.shape[1] + 1) / batch.source_lengths[:, None]  # (b, m)
     j = (torch.arange(first, batch.targets.shape[1] + first)[:, None] / batch.target_lengths).clamp_(max=1)  # (n, b)
     return (i - j[:, :, None]).abs_()
@@ -95,8 +90,7 @@ def _distances(batch: Batch, first: int = 1) -> Tensor:
 
 _WIDEST = 60
 _SMOOTHING = 1e-3
-_LONG = 900
-"""Longer sentences are moved through by bands: from there on a table is slower (1,000 tokens: 4.5 s for 3.6 s)."""
+_LONG = 900  # longer sentences are moved through by bands: a table is slower (1,000 tokens: 4.5 s for 3.6 s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,10 +232,7 @@ class _Chain:
     null: Tensor  # `(n, b, 1)`, p0 times their probabilities from NULL; 1 at padding
 
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Forward probabilities `(n, b, m)` of real states, and of real and NULL states together; scales `(n, b, 1)`.
-
-        Those of a position sum to one over all states; the product of the scales is the likelihood.
-        """
+        """Forward probabilities `(n, b, m)` of real states, and of all states, which sum to one; scales `(n, b, 1)`."""
         real, total, scale = torch.empty_like(self.words), torch.empty_like(self.words), torch.empty_like(self.null)
         for j in range(len(real)):
             before = total[j - 1] if j else self.start

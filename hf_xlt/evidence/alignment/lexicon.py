@@ -115,13 +115,8 @@ class Lexicon:
         """The M-step: relative frequencies, or with `alpha` > 0 variational Bayes under a Dirichlet prior.
 
         With it, `p = exp(ψ(c + α) − ψ(Σ(c + α)))`, the sum being over the words seen with the source word: rare words
-        are kept from explaining everything around them (Mermer and Saraçlar, 2011).
-
-        Args:
-            counts: Expected counts.
-            sources: int64 `(e,)`, the pairs' generating words.
-            words: Number of generating words.
-            alpha: Dirichlet parameter; 0 for maximum likelihood.
+        are kept from explaining everything around them (Mermer and Saraçlar, 2011). The `sources` are the pairs'
+        generating words, int64 `(e,)`, of so many.
         """
         pairs, null = counts.pairs[:-2] + alpha, counts.null[:-2] + alpha
         totals = torch.zeros(words, dtype=torch.float64).index_add_(0, sources, pairs)

@@ -72,6 +72,10 @@ def agreed(forward: Posteriors, backward: Posteriors) -> Both:
     return _with_links(forward, links), _with_links(backward, backwards(links))
 
 
+def _with_links(posteriors: Posteriors, links: Tensor) -> Posteriors:
+    return replace(posteriors, links=links, null=(1 - links.sum(2)).clamp_(min=0))
+
+
 def expectation(corpus: Corpus, model: Model, learn_from: Callable[..., Both], bar: tqdm) -> Expectation:
     """The E-step of both directions."""
     counts = Counts.like(model.lexicons[0]), Counts.like(model.lexicons[1])
@@ -136,7 +140,3 @@ MODELS: dict[str, Callable[[Corpus, int, float], Model]] = {"hmm": train_hmm, "i
 def backwards(cells: Tensor) -> Tensor:
     """What is laid out `(n, b, m)` for one direction as the other has it, `(m, b, n)`."""
     return cells.permute(2, 1, 0).contiguous()
-
-
-def _with_links(posteriors: Posteriors, links: Tensor) -> Posteriors:
-    return replace(posteriors, links=links, null=(1 - links.sum(2)).clamp_(min=0))

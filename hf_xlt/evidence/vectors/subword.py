@@ -99,10 +99,7 @@ def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 def word_average(
-    vectors: Vectors,
-    tokenizer: PreTrainedTokenizerBase,
-    weighting: str = "rank",
-    frequencies: Tensor | None = None,
+    vectors: Vectors, tokenizer: PreTrainedTokenizerBase, weighting: str = "rank", frequencies: Tensor | None = None
 ) -> Tensor:
     """The weighted mean of the vectors of the words that a token is part of.
 

@@ -68,23 +68,16 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class Health:
-    """What an initialization made.
+    """What an initialization made."""
 
-    Attributes:
-        rows: Origin → the rows of that origin; origins without rows are left out.
-        source: The source's embedding table and tokenizer.
-        target: The target's.
-        neighbors: Of the most frequent whole words of the text that were not copied; without text, of the words of
-            four letters or more with the lowest ids.
-        text: What tokens were counted in; None without text.
-        notices: What was changed in the tokenizer and lost in the settings to fit them to each other, a sentence each.
-    """
-
-    rows: Mapping[str, RowHealth]
-    source: TableHealth
-    target: TableHealth
+    rows: Mapping[str, RowHealth]  # origin → the rows of that origin; origins without rows are left out
+    source: TableHealth  # the source's embedding table and tokenizer
+    target: TableHealth  # the target's
+    # of the most frequent whole words of the text that were not copied; without text, of the words of four letters or
+    # more with the lowest ids
     neighbors: tuple[Neighbors, ...]
-    text: TextFacts | None = None
+    text: TextFacts | None = None  # what tokens were counted in; None without text
+    # what was changed in the tokenizer and lost in the settings to fit them to each other, a sentence each
     notices: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

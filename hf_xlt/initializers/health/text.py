@@ -32,8 +32,7 @@ class Fertility:
 
     tokens_per_word: float  # tokens for each stretch of text between spaces
     unknown: float  # share of the tokens that stand for text the tokenizer does not know
-    # share of the visible characters, accents and vowel signs among them, that the tokens do not give back: unknown or
-    # dropped; None where it was not measured. A change of case or to a compatible character is no loss
+    # share of the visible characters that are unknown or dropped, whatever their case and compatible form
     lost: float | None = None
     accents_lost: float | None = None  # the same share, of accents and vowel signs alone
     examples: tuple[str, ...] = ()  # the characters most often lost
