@@ -16,6 +16,8 @@ _MOST = 0.95  # share of a column's cells that make it one of numbers: one cell 
 _MANY = 10  # so many equal cells are no accident
 _REPEATED = 50  # a column of words that come so often on average is one of labels
 
+_EXPECTED = "two columns of texts that translate each other"
+
 _NUMBER = re.compile(r"[+\-−]?(?=[\d.,:%/#_\-–e+]*\d)[\d.,:%/#_\-–]*(e[+\-]?\d+)?%?", re.IGNORECASE)
 _ID = re.compile(r"(?=\S*\d)[\w.\-:/#]+|[a-z]+://\S+", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2}|[a-z]{2,3}([_-][A-Za-z0-9]{2,8})+")
@@ -72,13 +74,10 @@ def find_columns(rows: Rows, path: str | Path, names: Sequence[str] = (), alike_
     for place, other in ((source, target), (target, source)):
         cells = columns[place]
         if len(cells) >= _MANY and len(set(cells)) == 1 and len(set(columns[other])) > 1:
-            raise InputError(
-                f"{path} has {cells[0][:40]!r} in column {place + 1} of each of its first {len(cells)} rows, so that "
-                "is no text with its translation",
-                expected="two columns of texts that translate each other",
-                hint="Name them as FILE:source,target, with a header row.",
-                path=path,
-            )
+            everywhere = f"{cells[0][:40]!r} in column {place + 1} of each of its first {len(cells)} rows"
+            told = f"{path} has {everywhere}, so that is no text with its translation"
+            hint = "Name them as FILE:source,target, with a header row."
+            raise InputError(told, expected=_EXPECTED, hint=hint, path=path)
     left_out = tuple(f"column {place + 1} holds {kinds[place]}" for place in range(target) if place not in texts)
     return Columns(source, target, width, names, bool(header), left_out)
 
@@ -129,11 +128,6 @@ def _not_two(path: str | Path, line: int, kinds: Sequence[str], names: Sequence[
     else:
         held = ", ".join(f"column {place}: {kind or 'texts'}" for place, kind in enumerate(kinds, start=1))
         seen = f"no two columns of texts ({held})"
-    return InputError(
-        f"{path} has {seen}",
-        expected="two columns of texts that translate each other, separated by tabs or |||, as .csv, or an object a "
-        "line as .jsonl",
-        hint="Change the separator, or name two columns as FILE:source,target, with a header row.",
-        path=path,
-        line=line,
-    )
+    expected = f"{_EXPECTED}, separated by tabs or |||, as .csv, or an object a line as .jsonl"
+    hint = "Change the separator, or name two columns as FILE:source,target, with a header row."
+    return InputError(f"{path} has {seen}", expected=expected, hint=hint, path=path, line=line)

@@ -89,14 +89,11 @@ def read_places(given: Mapping[str, Any]) -> tuple[str | Path, ...]:
 def evidence_facts(given: Mapping[str, Any], unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
     """What a card tells of the files and the donor: their names, and how much there is in the files."""
     names = [name for name, kind in EVIDENCE.items() if (kind.size or name == "donor") and name not in unused]
-    return tuple(
-        EvidenceFacts(
-            EVIDENCE[name].told,
-            place.pinned_name if isinstance(place, Checkpoint) else str(place),
-            size(place) if (size := EVIDENCE[name].size) else None,
-        )
-        for name, place in places(given, names)
-    )
+    found = []
+    for name, place in places(given, names):
+        size, where = EVIDENCE[name].size, place.pinned_name if isinstance(place, Checkpoint) else str(place)
+        found.append(EvidenceFacts(EVIDENCE[name].told, where, size(place) if size else None))
+    return tuple(found)
 
 
 def missing(method: str, *names: str) -> InputError:
@@ -133,23 +130,18 @@ def token_vectors(side: str, vectors: TextVectors, tokenizer: PreTrainedTokenize
     """The vectors `(V, k)` of a tokenizer's tokens, of which there must be some; `side` is for the message."""
     tokens = vectors.of_tokens(tokenizer)
     if not tokens.any():
-        raise InputError(
-            f"The {side} vectors have none for any of the {len(tokens)} {side} tokens",
-            expected="some",
-            hint="Give vectors of the tokenizer's language.",
-        )
+        told = f"The {side} vectors have none for any of the {len(tokens)} {side} tokens"
+        raise InputError(told, expected="some", hint="Give vectors of the tokenizer's language.")
     return tokens
 
 
 def check_one_space(source: Tensor, target: Tensor) -> None:
     """Refuse vectors of two languages that cannot be in one space."""
-    if source.shape[1] != target.shape[1]:
-        raise InputError(
-            f"The vectors of source and target are {source.shape[1]} and {target.shape[1]} wide",
-            value=(source.shape[1], target.shape[1]),
-            expected="vectors in one space",
-            hint="Align them first, or take wechsel, which does.",
-        )
+    widths = source.shape[1], target.shape[1]
+    if widths[0] != widths[1]:
+        told = f"The vectors of source and target are {widths[0]} and {widths[1]} wide"
+        hint = "Align them first, or take wechsel, which does."
+        raise InputError(told, value=widths, expected="vectors in one space", hint=hint)
 
 
 def _checked(table: Tensor, name: str, size: int) -> Tensor:

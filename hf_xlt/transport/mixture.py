@@ -1,6 +1,5 @@
-"""Mixtures: target rows made out of source rows, each kind stored in the form its method produces.
+"""Mixtures: target rows made out of source rows by a linear operator `W (n, V_s)`, which is never formed densely.
 
-Every kind is one linear operator `W (n, V_s)` with its own way of multiplying; a dense `W` is never formed.
 Each checks its parts once, when made: a wrong shape, dtype or id, NaN or infinity raises ValueError.
 """
 
@@ -64,11 +63,7 @@ class Mixture(ABC):
 
     @abstractmethod
     def rows_of(self, matrix: Tensor) -> Rows:
-        """A function that makes any slice of the rows of `apply(matrix)`, float32 `(rows, d)`.
-
-        What all rows need is computed here, once; rows are made when asked for, so that a table never has to be
-        whole in memory.
-        """
+        """A function that makes any slice of the rows of `apply(matrix)`, float32 `(rows, d)`, when asked for."""
 
     def apply(self, matrix: Tensor) -> Tensor:
         """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`."""
@@ -210,8 +205,8 @@ class FactoredMixture(_PairwiseMixture):
     def finite(self) -> Tensor:
         """Bool `(n,)`: the weights, once normalized, are no longer as a vector than the weight of a copied row, 1.
 
-        Their length is `‖Ba‖ / |Σ Ba|`. Where it exceeds 1 the sum is so near zero that the row would be louder than
-        the rows it is mixed from. Most rows are cleared by the bound `‖Ba‖ ≤ ‖B‖ ‖a‖`, without computing `Ba`.
+        Where their length `‖Ba‖ / |Σ Ba|` exceeds 1, the row would be louder than the rows it is mixed from. Most rows
+        are cleared by the bound `‖Ba‖ ≤ ‖B‖ ‖a‖`, without computing `Ba`.
         """
         sums = self._sums.abs()
         lengths = torch.linalg.vector_norm(self.left, dim=1).double() * torch.linalg.matrix_norm(self.right).double()

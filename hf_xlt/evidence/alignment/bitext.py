@@ -72,15 +72,12 @@ class Side:
         """Look the tokens up; a vocabulary that is not given is made of them."""
         for number, sentence in enumerate(sentences):
             if isinstance(sentence, str):
-                raise InputError(
-                    f"The {name} of pair {number} is the string {sentence[:40]!r}",
-                    expected="a list of tokens or ids",
-                    hint="Split it first, e.g. with a tokenizer.",
-                )
+                told = f"The {name} of pair {number} is the string {sentence[:40]!r}"
+                hint = "Split it first, e.g. with a tokenizer."
+                raise InputError(told, expected="a list of tokens or ids", hint=hint)
             if not len(sentence):
-                raise InputError(
-                    f"The {name} of pair {number} has no token", expected="at least one", hint="Drop such pairs."
-                )
+                told = f"The {name} of pair {number} has no token"
+                raise InputError(told, expected="at least one", hint="Drop such pairs.")
         vocabulary = vocabulary or Vocabulary.of(sentences)
         number_of: dict[Any, int] = {token: number for number, token in enumerate(vocabulary.tokens)}
         lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))

@@ -39,7 +39,7 @@ class WordPairs:
         """All pairs of the batches, and each batch's `cells` as of `find`."""
         width = len(target) + 2
         # A batch at a time: what several batches repeat is never in memory at once.
-        found = [_distinct(_keys(batch, width)) for batch in batches]
+        found = [_distinct(batch, width) for batch in batches]
         every = torch.cat([keys for keys, _ in found]).numpy()
         every.sort()  # in place, which torch.unique does not
         keys = torch.from_numpy(every[np.diff(every, prepend=-1) > 0])
@@ -53,7 +53,7 @@ class WordPairs:
 
     def find(self, batch: Batch) -> Tensor:
         """The entries of a batch's word pairs: int32 `(n, b, m)`, target positions first."""
-        keys, places = _distinct(_keys(batch, self.target_size + 2))
+        keys, places = _distinct(batch, self.target_size + 2)
         return self._entries(keys)[places]
 
     @cached_property
@@ -68,15 +68,10 @@ class WordPairs:
         return places.masked_fill_(padding, len(self) + 1).int()
 
 
-def _keys(batch: Batch, width: int) -> Tensor:
-    """One int64 a cell `(n, b, m)`: source word · width + target word."""
-    return batch.sources * width + batch.targets.T[:, :, None]
-
-
-def _distinct(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """The different keys, ascending, and int32 where each key is among them."""
-    different, places = torch.unique(keys, return_inverse=True)
-    return different, places.int()
+def _distinct(batch: Batch, width: int) -> tuple[Tensor, Tensor]:
+    """The different keys, source word · width + target word, ascending, and which each cell has, int32 `(n, b, m)`."""
+    keys, places = torch.unique(batch.sources * width + batch.targets.T[:, :, None], return_inverse=True)
+    return keys, places.int()
 
 
 # What an unseen pair, or a seen one that training has given up, is worth.

@@ -53,27 +53,21 @@ class VectorFile(ABC):
                 found += 1
                 yield entry
         if self.count is not None and found != self.count:
-            raise InputError(
-                f"{self.path} has {found} vectors",
-                expected=f"{self.count}, as its first line says",
-                hint="Check that the file is whole, or correct that line.",
-                value=found,
-                path=self.path,
+            expected, hint = (
+                f"{self.count}, as its first line says",
+                "Check that the file is whole, or correct that line.",
             )
+            told = f"{self.path} has {found} vectors"
+            raise InputError(told, expected=expected, hint=hint, value=found, path=self.path)
 
     def vector(self, entry: Entry) -> np.ndarray:
         """float32 `(width,)`."""
         row = self._row(entry)
         if np.isfinite(row).all():
             return row
-        raise InputError(
-            f"The vector of {entry.word.decode('utf-8', 'replace')!r} holds NaN or infinity, at {self.unit} "
-            f"{entry.place} of {self.path}",
-            expected="numbers",
-            hint="Train or export the vectors again.",
-            path=self.path,
-            line=entry.place,
-        )
+        word, place = entry.word.decode("utf-8", "replace"), f"{self.unit} {entry.place} of {self.path}"
+        told, hint = f"The vector of {word!r} holds NaN or infinity, at {place}", "Train or export the vectors again."
+        raise InputError(told, expected="numbers", hint=hint, path=self.path, line=entry.place)
 
     @abstractmethod
     def _entries(self, file: BinaryIO) -> Iterator[Entry]:
@@ -108,11 +102,8 @@ class TextFile(VectorFile):
                 raise ValueError("an underscore")
             return np.array(entry.row.split(), dtype=np.float32)
         except ValueError as error:
-            raise InputError(
-                f"{self.path} has a field that is no number at line {entry.place} ({error}).",
-                path=self.path,
-                line=entry.place,
-            ) from error
+            told = f"{self.path} has a field that is no number at line {entry.place} ({error})."
+            raise InputError(told, path=self.path, line=entry.place) from error
 
 
 class Word2vecFile(VectorFile):
@@ -140,13 +131,9 @@ class Word2vecFile(VectorFile):
         return np.frombuffer(entry.row, dtype="<f4")
 
     def _broken(self, fault: str, entry: int) -> InputError:
-        return InputError(
-            f"{self.path} {fault}, where each should be a word without spaces and {self.width} numbers",
-            expected="word2vec's binary format",
-            hint="Check that the file is whole.",
-            path=self.path,
-            line=entry,
-        )
+        told = f"{self.path} {fault}, where each should be a word without spaces and {self.width} numbers"
+        expected, hint = "word2vec's binary format", "Check that the file is whole."
+        return InputError(told, expected=expected, hint=hint, path=self.path, line=entry)
 
 
 def _is_text(word: bytes) -> bool:

@@ -36,11 +36,8 @@ class Vectors:
             raise InputError("A word is given twice", expected="each once, with one vector")
         broken = (~self.table.isfinite()).any(dim=1).nonzero()
         if len(broken):
-            raise InputError(
-                f"The vector of {self.words[int(broken[0])]!r} holds NaN or infinity",
-                expected="numbers",
-                hint="Train or export the vectors again.",
-            )
+            told = f"The vector of {self.words[int(broken[0])]!r} holds NaN or infinity"
+            raise InputError(told, expected="numbers", hint="Train or export the vectors again.")
 
     def __repr__(self) -> str:
         return f"Vectors({len(self.words):,} words from {short(self.words[0], 40)} on, {self.table.shape[1]} wide)"
