@@ -104,7 +104,7 @@ class Initializer(ABC):
     label: str  # the method and what distinguishes this instance of it, for tables
     citation: ClassVar[str | None] = None
     needs_one_of: ClassVar[tuple[str, ...]] = ()  # evidence that one is needed of, beside what has no default
-    helper: Checkpoint | None = None  # what the card names as the helper model
+    helper: Any = None  # a checkpoint that the card names as the helper
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -287,7 +287,7 @@ class Initializer(ABC):
             command=command,
             versions=installed_versions(),
             citation=self.citation,
-            helper=None if self.helper is None else self.helper.pinned_name,
+            helper=self.helper.pinned_name if isinstance(self.helper, Checkpoint) else None,
         )
 
 
