@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (
     "hf_xlt/py.typed",
     "hf_xlt/hub/card/template.md",
+    "hf_xlt/initializers/papers.bib",
     "hf_xlt/recipes/clp.yaml",
     "hf_xlt/recipes/meta_pretraining.yaml",
     "hf_xlt/recipes/scratch.yaml",

@@ -83,7 +83,7 @@ def looped_expected_distances(tension, pairs):
 def test_em_for_ibm2_agrees_with_a_loop_over_words_in_both_directions(iterations):
     corpus = Corpus.of(Bitext.encode(PAIRS))
     model = train_ibm2(corpus, iterations, alpha=0.01)
-    pairs, names = corpus.pairs, (corpus.bitext.source.tokens, corpus.bitext.target.tokens)
+    pairs, names = corpus.pairs, (corpus.bitext.source.vocabulary.tokens, corpus.bitext.target.vocabulary.tokens)
     for side, texts in enumerate((PAIRS, [(target, source) for source, target in PAIRS])):
         values, null, tension = looped_ibm2(texts, iterations)
         known = [(names[0][s], names[1][t])[:: 1 - 2 * side] for s, t in zip(pairs.source, pairs.target, strict=True)]
@@ -238,7 +238,7 @@ def test_directions_that_agree_give_the_same_counts_to_the_same_word_pairs():
     model = Model(random_lexicons(corpus), (Jumps.start(), Jumps.start()))
     expected = expectation(corpus, model, agreed, QUIET)
     torch.testing.assert_close(expected.counts[0].pairs[:-2], expected.counts[1].pairs[:-2])
-    words = [corpus.bitext.target_lengths.sum(), corpus.bitext.source_lengths.sum()]
+    words = [corpus.bitext.target.lengths.sum(), corpus.bitext.source.lengths.sum()]
     for counts, total in zip(expected.counts, words, strict=True):
         assert float(counts.pairs.sum() + counts.null[:-1].sum()) == pytest.approx(total, rel=1e-6)
 

@@ -286,7 +286,7 @@ def test_the_transport_tells_the_evidence_behind_each_source_token(places, tmp_p
     transport = Transport.load(pooled.transport().save(tmp_path / "t.safetensors"))
     tables = {kind: dense(table) for kind, table in behind(pooled).items()}
     assert transport.evidence.keys() == tables.keys() == {"links", "dictionary", "overlap", "relatives"}
-    for row in pooled.evidence()["dictionary"].rows:
+    for row in np.unique(pooled.evidence()["dictionary"].target_ids):
         name = transport.target_names[row]
         if transport.target_names.index(name) != row:  # another token of that name is explained
             continue

@@ -12,19 +12,16 @@ from hf_xlt.errors import InputError
 
 Rows = Sequence[tuple[int, Sequence[str]]]
 
-_MOST = 0.95
-"""Share of a column's cells that make it one of numbers: one cell may be a name, or missing."""
-_MANY = 10
-"""So many equal cells are no accident."""
+_MOST = 0.95  # share of a column's cells that make it one of numbers: one cell may be a name, or missing
+_MANY = 10  # so many equal cells are no accident
+_REPEATED = 50  # a column of words that come so often on average is one of labels
 
-_REPEATED = 50
-"""A column of words that come so often on average is one of labels."""
+_EXPECTED = "two columns of texts that translate each other"
 
 _NUMBER = re.compile(r"[+\-−]?(?=[\d.,:%/#_\-–e+]*\d)[\d.,:%/#_\-–]*(e[+\-]?\d+)?%?", re.IGNORECASE)
 _ID = re.compile(r"(?=\S*\d)[\w.\-:/#]+|[a-z]+://\S+", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2}|[a-z]{2,3}([_-][A-Za-z0-9]{2,8})+")
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-"""A word that may be a column's name; rows of sentences hardly ever have one alone in a cell."""
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # rows of sentences hardly ever have such a word alone in a cell
 _NAMES = {
     "id", "line", "nr", "number", "score", "source", "sentence", "sentence1", "sentence2", "sentence_1", "sentence_2",
     "source_text", "source_sentence", "src", "target", "target_text", "target_sentence", "text", "text_1", "text_2",
@@ -34,23 +31,14 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the source and the target texts of a table are.
+    """Where the source and the target texts of a table are."""
 
-    Attributes:
-        source: Position of the source column, from 0.
-        target: Position of the target column.
-        width: How many cells most rows have.
-        names: The columns' names, if the table has any.
-        headed: Whether the names are the first row.
-        left_out: What the columns hold that are neither and stand before the target's.
-    """
-
-    source: int
-    target: int
-    width: int
-    names: tuple[str, ...] = ()
-    headed: bool = False
-    left_out: tuple[str, ...] = ()
+    source: int  # position of the source column, from 0
+    target: int  # position of the target column
+    width: int  # how many cells most rows have
+    names: tuple[str, ...] = ()  # the columns' names, if the table has any
+    headed: bool = False  # whether the names are the first row
+    left_out: tuple[str, ...] = ()  # what the columns hold that are neither and stand before the target's
 
     @property
     def notice(self) -> str:
@@ -65,13 +53,13 @@ class Columns:
 
 
 def find_columns(rows: Rows, path: str | Path, names: Sequence[str] = (), alike_from: int = 2) -> Columns:
-    """The two columns that hold texts.
+    """The two columns that hold texts: of more than two the first two, unless the columns have names.
 
     A column of numbers is none. One of ids, of labels, or with the same word in each row, is left out where two others
     remain.
-    Of more than two, the first two are meant, unless the columns have names.
     """
-    width = _usual_width(rows)
+    counts = Counter(len(cells) for _, cells in rows)
+    width = min(width for width, count in counts.items() if count == max(counts.values()))
     header = () if names else _header([cells for _, cells in rows], width)
     body = [cells for _, cells in rows[bool(header) :]]
     columns = [[cells[place].strip() for cells in body if len(cells) > place] for place in range(width)]
@@ -84,14 +72,14 @@ def find_columns(rows: Rows, path: str | Path, names: Sequence[str] = (), alike_
         raise _not_two(path, rows[0][0], kinds, [names[place] for place in texts] if names else [])
     source, target = texts[:2]
     for place, other in ((source, target), (target, source)):
-        _refuse_constant(columns[place], columns[other], place, path)
+        cells = columns[place]
+        if len(cells) >= _MANY and len(set(cells)) == 1 and len(set(columns[other])) > 1:
+            everywhere = f"{cells[0][:40]!r} in column {place + 1} of each of its first {len(cells)} rows"
+            told = f"{path} has {everywhere}, so that is no text with its translation"
+            hint = "Name them as FILE:source,target, with a header row."
+            raise InputError(told, expected=_EXPECTED, hint=hint, path=path)
     left_out = tuple(f"column {place + 1} holds {kinds[place]}" for place in range(target) if place not in texts)
     return Columns(source, target, width, names, bool(header), left_out)
-
-
-def _usual_width(rows: Rows) -> int:
-    counts = Counter(len(cells) for _, cells in rows)
-    return min(width for width, count in counts.items() if count == max(counts.values()))
 
 
 def _kind(cells: Sequence[str], alike_from: int) -> str:
@@ -132,17 +120,6 @@ def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[str, ...]:
     return names if others > 1 else ()
 
 
-def _refuse_constant(cells: Sequence[str], others: Sequence[str], place: int, path: str | Path) -> None:
-    if len(cells) >= _MANY and len(set(cells)) == 1 and len(set(others)) > 1:
-        raise InputError(
-            f"{path} has {cells[0][:40]!r} in column {place + 1} of each of its first {len(cells)} rows, so that is no "
-            "text with its translation",
-            expected="two columns of texts that translate each other",
-            hint="Name them as FILE:source,target, with a header row.",
-            path=path,
-        )
-
-
 def _not_two(path: str | Path, line: int, kinds: Sequence[str], names: Sequence[str]) -> InputError:
     if len(names) > 2:
         seen = f"{len(names)} columns of texts ({', '.join(names)})"
@@ -151,11 +128,6 @@ def _not_two(path: str | Path, line: int, kinds: Sequence[str], names: Sequence[
     else:
         held = ", ".join(f"column {place}: {kind or 'texts'}" for place, kind in enumerate(kinds, start=1))
         seen = f"no two columns of texts ({held})"
-    return InputError(
-        f"{path} has {seen}",
-        expected="two columns of texts that translate each other, separated by tabs or |||, as .csv, or an object a "
-        "line as .jsonl",
-        hint="Change the separator, or name two columns as FILE:source,target, with a header row.",
-        path=path,
-        line=line,
-    )
+    expected = f"{_EXPECTED}, separated by tabs or |||, as .csv, or an object a line as .jsonl"
+    hint = "Change the separator, or name two columns as FILE:source,target, with a header row."
+    return InputError(f"{path} has {seen}", expected=expected, hint=hint, path=path, line=line)

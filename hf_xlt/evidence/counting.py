@@ -8,6 +8,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.alignment.links import numbered
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.token_ids import TokenPair, check_direction, flat_token_ids, ranges, token_ids
 from hf_xlt.evidence.translations import Dictionary
@@ -25,17 +26,15 @@ def dictionary_counts(
     """Count each entry once, shared evenly by all pairs of a token of its target and a token of its source side.
 
     So a target token that is a whole word gets the mean of its translation's tokens, and a piece of a word less. Where
-    the target's tokenizer tells capitals or a leading space, an entry counts once in each way it can be written.
-
-    Returns:
-        Counts of shape `(V_t, V_s)`.
+    the target's tokenizer tells capitals or a leading space, an entry counts once in each way it can be written. The
+    counts are of shape `(V_t, V_s)`.
     """
     check_direction(dictionary.pairs, source, target)
     written = _written(dictionary.pairs, source, target)
     sources, targets = (
         _known_ids(tokenizer, [entry[side] for entry in written]) for side, tokenizer in enumerate((source, target))
     )
-    shape = _size(target), _size(source)
+    shape = max(target.get_vocab().values()) + 1, max(source.get_vocab().values()) + 1
     counts = _spread(sources, targets, shape)
     if not len(counts):
         raise InputError(
@@ -49,14 +48,12 @@ def _written(
     entries: Sequence[tuple[str, str]], source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase
 ) -> list[tuple[str, str]]:
     """The entries in each way that the target's tokenizer tells apart, each once."""
-    cases: list[Callable[[str], str]] = [str, str.lower, _capitalized] if _tells(target, "a", "A") else [str]
+    cases: list[Callable[[str], str]] = [str]
+    if _tells(target, "a", "A"):
+        cases += [str.lower, lambda text: text[:1].upper() + text[1:]]
     spaces = ["", " "] if _tells(target, "a", " a") else [" " if _tells(source, "a", " a") else ""]
     ways = ((space + case(s), space + case(t)) for s, t in entries for case in cases for space in spaces)
     return list(dict.fromkeys(ways))
-
-
-def _capitalized(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _tells(tokenizer: PreTrainedTokenizerBase, first: str, second: str) -> bool:
@@ -68,10 +65,6 @@ def _known_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Flat
     known = ids != (-1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id)
     ends = np.concatenate([np.zeros(1, np.int64), known.cumsum()])[lengths.cumsum()]
     return ids[known], np.diff(ends, prepend=0)
-
-
-def _size(tokenizer: PreTrainedTokenizerBase) -> int:
-    return max(tokenizer.get_vocab().values()) + 1
 
 
 def _spread(sources: Flat, targets: Flat, shape: tuple[int, int]) -> TokenCounts:
@@ -98,24 +91,17 @@ def _spread(sources: Flat, targets: Flat, shape: tuple[int, int]) -> TokenCounts
 
 
 def link_counts(pairs: Sequence[TokenPair], links: Sequence[np.ndarray], shape: tuple[int, int]) -> TokenCounts:
-    """Count the links of a word alignment (RAMEN's evidence).
-
-    Args:
-        pairs: Source and target ids of each sentence pair.
-        links: For each pair int `(k, 2)`, linked source and target positions.
-        shape: Target ids and source ids that the table has room for.
-    """
+    """Count the links of a word alignment (RAMEN's evidence), for each pair int `(k, 2)`: source, target position."""
     if len(pairs) != len(links):
         raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
     if not len(pairs):
         return TokenCounts.empty(shape)
-    number = np.repeat(np.arange(len(links)), [len(of_pair) for of_pair in links])
-    positions = np.concatenate([np.asarray(of_pair, np.int64).reshape(-1, 2) for of_pair in links])
+    number, *positions = numbered(links).T
     source_ids, target_ids = (
-        _at(number, positions[:, side], [pair[side] for pair in pairs], name)
+        _at(number, positions[side], [pair[side] for pair in pairs], name)
         for side, name in enumerate(("source", "target"))
     )
-    return TokenCounts.of(target_ids, source_ids, np.ones(len(target_ids)), shape)
+    return TokenCounts.of_pairs(target_ids, source_ids, shape)
 
 
 def _at(number: np.ndarray, positions: np.ndarray, sentences: Sequence[np.ndarray], side: str) -> np.ndarray:
@@ -138,9 +124,7 @@ def relative_counts(counts: TokenCounts, vocabulary: Vocabulary, least: int = 4)
 
     Inflected forms begin alike in most languages that have them. All tokens that share a prefix with one lend their
     relative frequencies, in equal parts. Case is ignored, and tokens inside a word do not lend to those that start one.
-
-    Returns:
-        Counts that add up to 1 for each token that had none and has a relative, and none for the others.
+    The counts add up to 1 for each token that had none and has a relative; the others have none.
     """
     texts, lengths = _texts(vocabulary, counts.shape[0])
     lent = counts.relative()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 
 from hf_xlt.errors import InputError
 from hf_xlt.transport.mixture import SparseMixture
@@ -15,32 +14,23 @@ from hf_xlt.transport.mixture import SparseMixture
 
 @dataclass(frozen=True, eq=False)
 class TokenCounts:
-    """A sparse table of counts, target token × source token.
+    """A sparse table of counts, target token × source token: by target id, then source id, each pair once.
 
-    Attributes:
-        target_ids: int64 `(n,)`, the target token of each entry; entries are in ascending order, of target ids and then
-            of source ids, each pair once.
-        source_ids: int64 `(n,)`, its source token.
-        values: float64 `(n,)`, how often the two were seen as translations, positive.
-        shape: Target ids and source ids that the table has room for.
-
-    Raises:
-        InputError: If the entries are of other types or lengths, out of order or range, or not positive and finite.
+    InputError is raised if entries are of other types or lengths, out of order or range, or not positive and finite.
     """
 
-    target_ids: np.ndarray
-    source_ids: np.ndarray
-    values: np.ndarray
-    shape: tuple[int, int]
+    target_ids: np.ndarray  # int64 `(n,)`, the target token of each entry
+    source_ids: np.ndarray  # int64 `(n,)`, its source token
+    values: np.ndarray  # float64 `(n,)`, how often the two were seen as translations, positive
+    shape: tuple[int, int]  # target ids and source ids that the table has room for
 
     def __post_init__(self) -> None:
-        fields = self.target_ids, self.source_ids, self.values
-        if any(field.shape != (len(self.values),) for field in fields):
+        shapes = [field.shape for field in (self.target_ids, self.source_ids, self.values)]
+        if any(shape != (len(self.values),) for shape in shapes):
             raise InputError(
-                f"Counts of {[field.shape for field in fields]} target ids, source ids and values do not fit",
-                expected="one of each an entry",
+                f"Counts of {shapes} target ids, source ids and values do not fit", expected="one of each an entry"
             )
-        for side, ids, size in zip(("target", "source"), fields[:2], self.shape, strict=True):
+        for side, ids, size in zip(("target", "source"), (self.target_ids, self.source_ids), self.shape, strict=True):
             if ids.dtype != np.int64 or (len(ids) and not 0 <= ids.min() <= ids.max() < size):
                 raise InputError(
                     f"The {side} ids of the counts are not int64 from 0 and below {size}",
@@ -61,16 +51,9 @@ class TokenCounts:
 
     @classmethod
     def of(cls, target_ids: np.ndarray, source_ids: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> Self:
-        """The table of some observations, in any order: the values of a pair add up, and zeros are left out.
+        """The table of some observations `(n,)`, in any order: the values of a pair add up, and zeros are left out.
 
-        Args:
-            target_ids: Integers `(n,)`.
-            source_ids: Integers `(n,)`.
-            values: Numbers `(n,)`, not negative.
-            shape: Target ids and source ids that the table has room for.
-
-        Raises:
-            InputError: If an id is out of range, or a value negative or not finite.
+        InputError is raised if an id is out of range, or a value negative or not finite.
         """
         keys = np.asarray(target_ids, np.int64) * shape[1] + np.asarray(source_ids, np.int64)
         if len(source_ids) and not 0 <= np.min(source_ids) <= np.max(source_ids) < shape[1]:
@@ -120,11 +103,7 @@ class TokenCounts:
         return len(self.values)
 
     def scaled(self, weight: float) -> Self:
-        """All counts times a weight; no counts for a weight of 0.
-
-        Raises:
-            InputError: If the weight is negative or not finite.
-        """
+        """All counts times a finite weight from 0; none for 0."""
         if not (weight >= 0 and np.isfinite(weight)):
             raise InputError(f"A weight of counts is {weight}", value=weight, expected="a number from 0")
         return self._with(self.values * weight)
@@ -170,17 +149,10 @@ class TokenCounts:
     def mixture(self, rows: np.ndarray) -> SparseMixture:
         """Relative frequencies: each row's counts over their sum, P(source token | target token).
 
-        Args:
-            rows: int64, the target ids wanted, ascending; those without a count get an empty row.
+        The rows wanted are int64 target ids, ascending; those without a count get an empty row.
         """
         entries = np.isin(self.target_ids, rows)
-        targets, values = self.target_ids[entries], self.values[entries]
-        weights = values / self.target_totals[targets]
-        ends = np.searchsorted(targets, rows, side="right")
-        crow = np.concatenate([np.zeros(1, np.int64), ends])
-        return SparseMixture(
-            torch.from_numpy(crow),
-            torch.from_numpy(self.source_ids[entries]),
-            torch.from_numpy(weights.astype(np.float32)),
-            self.shape[1],
-        )
+        targets = self.target_ids[entries]
+        weights = self.values[entries] / self.target_totals[targets]
+        shape = len(rows), self.shape[1]
+        return SparseMixture.of(np.searchsorted(rows, targets), self.source_ids[entries], weights, shape)

@@ -15,15 +15,12 @@ logger = logging.getLogger(__name__)
 
 TokenPair = tuple[np.ndarray, np.ndarray]
 
-LONGEST = 512
-"""Tokens a side of a pair that is aligned. One pair of so many takes about a second, one of 100 some hundredths."""
+LONGEST = 512  # tokens a side of a pair: one of so many takes about a second to align, one of 100 some hundredths
 
 _TEXTS_AT_A_TIME = 2**13  # a tokenizer keeps far more of a text than its ids until the last one is done
-
 _FEWEST, _MOST = 100, 1000
 _CLEAR = 1.25
-_UNKNOWN = 5
-"""What an unknown token counts for: it stands for a whole word."""
+_UNKNOWN = 5  # what an unknown token counts for: it stands for a whole word
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -65,22 +62,16 @@ def token_pairs(
     target: PreTrainedTokenizerBase,
     lines: Sequence[int] = (),
 ) -> list[TokenPair]:
-    """The ids of sentence pairs, each side by its own tokenizer, without special tokens.
+    """The int64 ids of sentence pairs, each side by its own tokenizer, without special tokens.
 
     Pairs with an empty side go. So do those with more than `LONGEST` tokens on a side, which are documents rather than
     sentences: to align one takes as long as thousands of sentences, and tells less. They are counted and named.
-
-    Returns:
-        int64 ids of the source and of the target sentence.
     """
     if not texts:
         return []
     check_direction(texts, source, target)
-    tokenizers = source, target
-    sides = [
-        np.split(ids, lengths.cumsum()[:-1])
-        for ids, lengths in map(flat_token_ids, tokenizers, zip(*texts, strict=True))
-    ]
+    encoded = map(flat_token_ids, (source, target), zip(*texts, strict=True))
+    sides = [np.split(ids, lengths.cumsum()[:-1]) for ids, lengths in encoded]
     pairs, long = [], []
     for place, (first, second) in enumerate(zip(*sides, strict=True)):
         if max(len(first), len(second)) > LONGEST:
@@ -101,7 +92,7 @@ def check_direction(
 ) -> None:
     """Refuse pairs whose sides are exchanged: either tokenizer would cut the other side's texts into far fewer tokens.
 
-    A tokenizer cuts its own language into fewer tokens than another. Few pairs tell nothing and pass.
+    Few pairs tell nothing and pass.
     """
     some = texts[:_MOST]
     if len(some) < _FEWEST:

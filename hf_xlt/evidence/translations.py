@@ -1,8 +1,4 @@
-"""Parallel text and bilingual dictionaries: pairs of texts that translate each other, read from the formats they have.
-
-Both are two columns of a table. A dictionary may also have a comma, a semicolon or a space between them, and counts an
-entry once; parallel text may also be two files, with a sentence a line.
-"""
+"""Parallel text and bilingual dictionaries: texts that translate each other, read from the formats they have."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
@@ -32,27 +28,26 @@ _SPACED = re.compile(
 )
 """Two words with spaces between, perhaps with a number before or behind them; the first of a comment is none."""
 
-_MANY = 10
-"""Fewer lines than that are left out and named, whatever else the file holds."""
+_MANY = 10  # fewer lines than that are left out and named, whatever else the file holds
 
 Places = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True, repr=False)
 class Translations:
-    """Texts and their translations.
+    """Texts and their translations."""
 
-    Attributes:
-        pairs: Source and target text, stripped of surrounding white space, neither of them empty.
-        skipped: Numbers of the lines, from 1, that were left out.
-        lines: Number of the line of each pair; empty if the pairs are of no file.
-        reading: How the file was read, as one line, where that is not plain.
-    """
-
+    # source and target text, stripped of surrounding white space, neither of them empty
     pairs: tuple[tuple[str, str], ...]
-    skipped: tuple[int, ...] = ()
-    lines: tuple[int, ...] = ()
-    reading: str = ""
+    skipped: tuple[int, ...] = ()  # numbers of the lines, from 1, that were left out
+    lines: tuple[int, ...] = ()  # number of the line of each pair; empty if the pairs are of no file
+    reading: str = ""  # how the file was read, as one line, where that is not plain
+
+    # What messages call one of them, a line that holds none, several such lines, and what was expected.
+    _unit: ClassVar[str]
+    _fault: ClassVar[str]
+    _faults: ClassVar[str]
+    _expected: ClassVar[str]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -65,9 +60,8 @@ class Translations:
     @property
     def notice(self) -> str:
         """How the file was read and what was left out of it, as one line; empty where all is plain."""
-        left_out = [self._left_out(len(self.skipped))] if self.skipped else []
-        numbers = f": {first_numbers(self.skipped)}" if self.skipped else ""
-        return "; ".join([*([self.reading] if self.reading else []), *left_out]) + numbers
+        left_out = f"{self._left_out(len(self.skipped))}: {first_numbers(self.skipped)}" if self.skipped else ""
+        return "; ".join(part for part in (self.reading, left_out) if part)
 
     def _left_out(self, count: int) -> str:
         lines = "line" if count == 1 else "lines"
@@ -77,14 +71,23 @@ class Translations:
 class ParallelText(Translations):
     """Sentences and their translations; of two files or two columns of a table, as `read_parallel` reads them."""
 
+    _unit = "sentence pair"
+    _fault = "with an empty side"
+    _faults = "have an empty side or a cell too many"
+    _expected = "two columns separated by a tab, or a second file"
+
 
 @dataclass(frozen=True, repr=False)
 class Dictionary(Translations):
     """Words and their translations, one or several a side, each pair once; as `read_dictionary` reads them.
 
-    Raises:
-        InputError: If there is no entry, or one without a source or a target side.
+    InputError is raised if there is no entry, or one without a source or a target side.
     """
+
+    _unit = "dictionary entry"
+    _fault = "without a word on both sides"
+    _faults = "have no word on both sides"
+    _expected = "a word, a tab and its translation on each line"
 
     def __post_init__(self) -> None:
         if not self.pairs:
@@ -104,6 +107,8 @@ class Dictionary(Translations):
 
 
 Read = TypeVar("Read", bound=Translations)
+Pairs = Iterable[tuple[int, tuple[str, str]]]
+"""The number of each line and its two texts, one of them empty where the line is to be left out."""
 
 
 @checked
@@ -114,6 +119,10 @@ def read_parallel(
 ) -> ParallelText:
     """Read sentence pairs; what is left out of a file is logged.
 
+    InputError is raised if no file or one twice is named, one is missing, damaged or not UTF-8, the two files have
+    different numbers of lines, the header row lacks a column or a line its cell, there are not two columns of texts, or
+    more lines have to be left out than can be read.
+
     Args:
         source: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
             columns, or several of these, read one after the other; or, with `target`, a file of source sentences. What
@@ -121,66 +130,36 @@ def read_parallel(
         target: A file of their translations, with as many lines.
         columns: Positions of source and target in a table without a header row. None: the two columns of texts, as
             `find_columns` finds them; a first row of names is left out.
-
-    Raises:
-        InputError: If no file or one twice is named, one is missing, damaged or not UTF-8, the two files have different
-            numbers of lines, the header row lacks a column or a line its cell, there are not two columns of texts, or
-            more lines have to be left out than can be read.
     """
     if isinstance(source, ParallelText):
         return source
     if target is not None and isinstance(source, str | Path):
-        return _paired(_with_columns(_side_by_side(source, target), source, None), source)
+        return _gathered(ParallelText, source, *_with_columns(_side_by_side(source, target), source))
     return _joined(source, "file of translation pairs", lambda path: _read_parallel(path, columns), ParallelText)
 
 
-def _read_parallel(source: str | Path, columns: tuple[int, int] | None) -> ParallelText:
-    place = Place.at(source)
+def _read_parallel(path: str | Path, columns: tuple[int, int] | None) -> ParallelText:
+    place = Place.at(path)
     if place.columns:
-        return _paired(_Columns(((number, [*cells]) for number, cells in place.rows(2))), source)
-    table = Table.of(source)
+        return _gathered(ParallelText, path, _sides(place.rows(2)))
+    table = Table.of(path)
     if columns is None:
-        return _paired(_with_columns(table.rows(), source, table), source)
+        return _gathered(ParallelText, path, *_with_columns(table.rows(), path, table.keys))
     if min(columns) < 0 or columns[0] == columns[1]:
         raise InputError(f"columns is {columns}", value=columns, expected="two different positions from 0")
-    return _paired(_Columns(table.rows(), columns), source)
+    return _gathered(ParallelText, path, _sides(table.rows(), *columns))
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Rows, which of their cells translate each other, how many cells most rows have, and how that was found."""
-
-    rows: Iterable[Row]
-    places: tuple[int, int] = (0, 1)
-    width: int | None = None
-    reading: str = ""
-
-
-def _with_columns(rows: Iterable[Row], path: str | Path, table: Table | None) -> _Columns:
-    """Rows whose columns are found by looking at the first."""
+def _with_columns(rows: Iterable[Row], path: str | Path, keys: Sequence[str] = ()) -> tuple[Pairs, str]:
+    """The two columns of texts, found by looking at the first rows, and how they were found."""
     rows = iter(rows)
     first = list(islice(rows, SEEN))
     seen = [(number, cells) for number, cells in first if any(cell.strip() for cell in cells)]
     if not seen:
-        raise _no_pair(path, len(first))
-    found = find_columns(seen, path, () if table is None else table.keys)
+        raise _nothing(ParallelText, path, len(first))
+    found = find_columns(seen, path, keys)
     body = (row for row in chain(first, rows) if not (found.headed and row[0] == seen[0][0]))
-    return _Columns(body, (found.source, found.target), found.width, found.notice)
-
-
-def _paired(columns: _Columns, path: str | Path) -> ParallelText:
-    pairs, lines, skipped = [], [], []
-    for number, cells in columns.rows:
-        first, second = (cells[place].strip() if place < len(cells) else "" for place in columns.places)
-        if first and second and (columns.width is None or len(cells) <= columns.width):
-            pairs.append((first, second))
-            lines.append(number)
-        else:
-            skipped.append(number)
-    if not pairs:
-        raise _no_pair(path, len(skipped))
-    _check_skipped(path, skipped, len(pairs), "have an empty side or a cell too many")
-    return ParallelText(tuple(pairs), tuple(skipped), tuple(lines), columns.reading)
+    return _sides(body, found.source, found.target, found.width), found.notice
 
 
 def _side_by_side(source: str | Path, target: str | Path) -> list[Row]:
@@ -195,30 +174,19 @@ def _side_by_side(source: str | Path, target: str | Path) -> list[Row]:
     return [(number, list(pair)) for number, pair in enumerate(zip(sources, targets, strict=True), start=1)]
 
 
-def _no_pair(path: str | Path, skipped: int) -> InputError:
-    return InputError(
-        f"{path} holds no sentence pair ({skipped} lines with an empty side)",
-        expected="two columns separated by a tab, or a second file",
-        path=path,
-    )
-
-
 @checked
 def read_dictionary(path: str | Path | Sequence[str | Path] | Dictionary, source_column: int = 0) -> Dictionary:
     """Read a dictionary: an entry a line, a word in each of two columns; lines left out are logged.
 
     Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
     entries; further columns, such as the split of the MUSE dictionaries, are ignored), or, on lines without such, by a
-    space (MUSE: exactly two words). Columns of numbers, and a first row of names, are left out.
+    space (MUSE: exactly two words). Columns of numbers, and a first row of names, are left out. InputError is raised if
+    no file or one twice is named, one cannot be read, or more lines have to be left out than can be read.
 
     Args:
         path: A table, as `Table.of` takes it, or `FILE:source,target`, as a `Place` is written, with the names of its
             columns; or several of these. A dictionary that has been read already is handed back.
         source_column: 0 if the words of the source language come first, 1 if they come second.
-
-    Raises:
-        InputError: If no file or one twice is named, one cannot be read, the column is neither, no line has a word on
-            both sides, or more lines have to be left out than can be read.
     """
     if source_column not in (0, 1):
         raise InputError(
@@ -230,41 +198,21 @@ def read_dictionary(path: str | Path | Sequence[str | Path] | Dictionary, source
 
 
 def _read_dictionary(path: str | Path, source_column: int) -> Dictionary:
-    rows, reading = _words(path)
-    entries: dict[tuple[str, str], int] = {}
-    skipped = []
-    for number, pair in rows:
-        if all(pair):
-            entries.setdefault((pair[source_column], pair[1 - source_column]), number)
-        else:
-            skipped.append(number)
-    if not entries:
-        raise _no_entry(path, len(skipped))
-    _check_skipped(path, skipped, len(rows) - len(skipped), "have no word on both sides")
-    return Dictionary(tuple(entries), tuple(skipped), tuple(entries.values()), reading)
-
-
-def _words(path: str | Path) -> tuple[list[tuple[int, tuple[str, str]]], str]:
-    """Line number and both words of each line that is not blank, empty where one is missing; and what is to be told."""
     place = Place.at(path)
     if place.columns:
-        return [(number, (first.strip(), second.strip())) for number, (first, second) in place.rows(2)], ""
+        return _gathered(Dictionary, path, _sides(place.rows(2), source_column, 1 - source_column))
     table = Table.of(path, _SEPARATORS)
     numbered = ((number, _cells(cells)) for number, cells in table.rows())
     rows = [(number, cells) for number, cells in numbered if any(cells)]
     if all(len(cells) < 2 for _, cells in rows):
-        raise _no_entry(path, len(rows))
+        raise _nothing(Dictionary, path, len(rows))
     if table.keys and len(rows) == 1:
-        raise InputError(
-            f"{path} is one object",
-            expected="one for each entry, on a line of its own, or a table with tabs",
-            path=path,
-        )
+        expected = "one for each entry, on a line of its own, or a table with tabs"
+        raise InputError(f"{path} is one object", expected=expected, path=path)
     found = find_columns([row for row in rows[:SEEN] if len(row[1]) > 1], path, table.keys, alike_from=SEEN)
-    return [
-        (number, (cells[found.source], cells[found.target]) if len(cells) > found.target else ("", ""))
-        for number, cells in rows[found.headed :]
-    ], found.notice
+    columns = found.source, found.target
+    pairs = _sides(rows[found.headed :], columns[source_column], columns[1 - source_column])
+    return _gathered(Dictionary, path, pairs, found.notice)
 
 
 def _cells(cells: Sequence[str]) -> list[str]:
@@ -274,11 +222,46 @@ def _cells(cells: Sequence[str]) -> list[str]:
     return stripped if words is None else [*words.groups()]
 
 
-def _no_entry(path: str | Path, skipped: int) -> InputError:
+def _sides(
+    rows: Iterable[tuple[int, Sequence[str]]], source: int = 0, target: int = 1, most: int | None = None
+) -> Pairs:
+    """Two cells of each row; none of a row that lacks one, or has too many."""
+    for number, cells in rows:
+        fits = max(source, target) < len(cells) <= (most or len(cells))
+        yield number, (cells[source].strip(), cells[target].strip()) if fits else ("", "")
+
+
+def _gathered(kind: type[Read], path: str | Path, rows: Pairs, reading: str = "") -> Read:
+    """What one file holds; refused where more of it is left out than read."""
+    pairs, lines, skipped = [], [], []
+    for number, pair in rows:
+        if all(pair):
+            pairs.append(pair)
+            lines.append(number)
+        else:
+            skipped.append(number)
+    if not pairs:
+        raise _nothing(kind, path, len(skipped))
+    if len(skipped) > len(pairs) and len(skipped) >= _MANY:
+        lines_of = f"{len(skipped)} of {len(skipped) + len(pairs)} lines"
+        raise InputError(
+            f"{path}: {lines_of} {kind._faults} (lines {first_numbers(skipped)})",
+            value=len(skipped),
+            expected="a file of which most can be read",
+            hint="Check what separates its columns, or take those lines out.",
+            path=path,
+            line=skipped[0],
+        )
+    if kind is Dictionary:
+        first = dict(zip(reversed(pairs), reversed(lines), strict=True))
+        pairs = list(dict.fromkeys(pairs))
+        lines = [first[pair] for pair in pairs]
+    return kind(tuple(pairs), tuple(skipped), tuple(lines), reading)
+
+
+def _nothing(kind: type[Translations], path: str | Path, skipped: int) -> InputError:
     return InputError(
-        f"{path} holds no dictionary entry ({skipped} lines without a word on both sides)",
-        expected="a word, a tab and its translation on each line",
-        path=path,
+        f"{path} holds no {kind._unit} ({skipped} lines {kind._fault})", expected=kind._expected, path=path
     )
 
 
@@ -298,16 +281,3 @@ def _joined(paths: Places, what: str, read: Callable[[str | Path], Read], kind: 
 def _tell(path: str, notice: str) -> None:
     """Log what was not plain in a file, once however often it is read."""
     logger.warning(f"{path}: {notice}")
-
-
-def _check_skipped(path: str | Path, skipped: Sequence[int], kept: int, fault: str) -> None:
-    """Refuse a file of which more was left out than read."""
-    if len(skipped) > kept and len(skipped) >= _MANY:
-        raise InputError(
-            f"{path}: {len(skipped)} of {len(skipped) + kept} lines {fault} (lines {first_numbers(skipped)})",
-            value=len(skipped),
-            expected="a file of which most can be read",
-            hint="Check what separates its columns, or take those lines out.",
-            path=path,
-            line=skipped[0],
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,11 @@ from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.adversarial import GameSettings
 from hf_xlt.geometry.align import align_spaces
 from hf_xlt.geometry.space import Alignment
-from hf_xlt.initializers.base import OverlapInitializer
+from hf_xlt.initializers.base import OverlapInitializer, once, paper
 from hf_xlt.initializers.evidence import AnyText, AnyTokenizer, Model, frequent_ids, target_table
 from hf_xlt.transport.mixture import ProjectedMixture
 
 STARTS = ("overlap", "similarity", "identity")
-
-CITATION = """@misc{li2021trelm,
-  title = {Cross-lingual Transferring of Pre-trained Contextualized Language Models},
-  author = {Li, Zuchao and Parnow, Kevin and Zhao, Hai and Zhang, Zhuosheng and Wang, Rui and Utiyama, Masao and
-            Sumita, Eiichiro},
-  year = {2021},
-  eprint = {2107.12627},
-  archivePrefix = {arXiv},
-}"""
 
 
 class AdversarialInitializer(OverlapInitializer):
@@ -41,8 +31,6 @@ class AdversarialInitializer(OverlapInitializer):
     Rows of an output bias are not mapped but drawn. An untied head as wide as the table gets the same rows as it.
 
     Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer, often a joint one of both languages.
         vectors: Static vectors `(V_t, k)` of the target's tokens, zero rows for tokens without one; or word vectors.
         corpus: Text of the target language, whose frequent tokens are learned from; or int64, their ids, the most
             frequent first.
@@ -52,10 +40,10 @@ class AdversarialInitializer(OverlapInitializer):
         ignore_case: Whether tokens also match on their casefolded text.
 
     Raises:
-        InputError: If an argument does not fit, the vocabularies share no token, or the spaces cannot be aligned.
+        InputError: If the vocabularies share no token, or the spaces cannot be aligned.
     """
 
-    citation = CITATION
+    citation = paper("li2021trelm")
 
     def __init__(
         self,
@@ -79,14 +67,11 @@ class AdversarialInitializer(OverlapInitializer):
         self._source_order = frequent_ids("source_corpus", source_corpus, *sizes)
         self.start = start
         self.game = game
+        self.label = f"adversarial ({start})"
 
-    @property
-    def label(self) -> str:
-        """`adversarial (overlap)` and so on."""
-        return f"adversarial ({self.start})"
-
-    @cached_property
-    def _alignment(self) -> Alignment:
+    @once
+    def alignment(self) -> Alignment:
+        """The map between the two spaces, and how good it is; computed once."""
         shared = torch.from_numpy(self._overlap.target_ids), torch.from_numpy(self._overlap.source_ids)
         return align_spaces(
             self.source.input_rows()[: self.source_vocabulary.size],
@@ -98,10 +83,6 @@ class AdversarialInitializer(OverlapInitializer):
             game=self.game,
             seed=self.seed,
         )
-
-    def alignment(self) -> Alignment:
-        """The map between the two spaces, and how good it is; computed once."""
-        return self._alignment
 
     def mixture(self, rows: np.ndarray) -> ProjectedMixture:
         """Mapped rows for what the source lacks."""

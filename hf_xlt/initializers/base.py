@@ -6,12 +6,12 @@ import logging
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, wraps
 from itertools import repeat
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.folders import check_output
+from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
 from hf_xlt.hub.push import push
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of
@@ -45,6 +46,29 @@ _NAMED = 3  # tokens that a notice names
 
 logger = logging.getLogger(__name__)
 
+Made = TypeVar("Made")
+
+
+def once(method: Callable[[Any], Made]) -> Callable[[Any], Made]:
+    """A method without arguments whose result is kept, in the attribute of its name with an underscore."""
+    name = f"_{method.__name__}"
+
+    @wraps(method)
+    def call(self: Any) -> Made:
+        if name not in vars(self):
+            setattr(self, name, method(self))
+        made: Made = vars(self)[name]
+        return made
+
+    return call
+
+
+@cache
+def paper(key: str) -> str:
+    """The entry of a paper in `papers.bib`."""
+    entries = Path(__file__).with_name("papers.bib").read_text(encoding="utf-8").strip().split("\n\n")
+    return next(entry for entry in entries if f"{{{key}," in entry)
+
 
 @cache
 def tell(checkpoint: str, notice: str) -> None:
@@ -55,15 +79,13 @@ def tell(checkpoint: str, notice: str) -> None:
 class Initializer(ABC):
     """Makes a target-language checkpoint out of a source checkpoint and a target tokenizer.
 
-    A subclass is one method: `mixture` turns its evidence into what rows are made of. Everything else follows from
-    that. Special tokens are copied by their role; where the target tokenizer extends the source's, the source's tokens
-    keep their rows, whatever the method. Rows without a mixture are drawn.
+    A subclass is one method: `mixture` turns its evidence into what rows are made of. Special tokens are copied by
+    their role; where the target tokenizer extends the source's, the source's tokens keep their rows, whatever the
+    method. Rows without a mixture are drawn.
 
-    Evidence is given as a Hub id or a path, or as the opened object; `EVIDENCE` has the names of all kinds.
-
-    Where the body counts positions from the id of padding, `tokenizer` is the target tokenizer with that id for its
-    padding token (`fitted` says what was exchanged). What is given by ids, such as vectors, goes by the ids of the
-    tokenizer that was given.
+    Evidence is given as a Hub id or a path, or as the opened object; `EVIDENCE` has the names of all kinds. What is
+    given by ids, such as vectors, goes by the ids of the tokenizer that was given: where the body counts positions from
+    the id of padding, another token exchanges its id with padding (`fitted` says which).
 
     Args:
         source: The source checkpoint.
@@ -79,9 +101,10 @@ class Initializer(ABC):
             that are not to be added.
     """
 
+    label: str  # the method and what distinguishes this instance of it, for tables
     citation: ClassVar[str | None] = None
-    needs_one_of: ClassVar[tuple[str, ...]] = ()
-    """Evidence of which there must be one, beside what has no default in the signature."""
+    needs_one_of: ClassVar[tuple[str, ...]] = ()  # evidence that one is needed of, beside what has no default
+    helper: Any = None  # a checkpoint that the card names as the helper
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -120,32 +143,21 @@ class Initializer(ABC):
         sizes = f"{self.source_vocabulary.size:,} -> {self.target_size:,} rows"
         return f"{type(self).__name__}({self.label}, source {short(self.source.name)}, {sizes})"
 
-    @property
-    @abstractmethod
-    def label(self) -> str:
-        """The method and what distinguishes this instance of it, for tables; a class may just assign a text."""
-
     @abstractmethod
     def mixture(self, rows: np.ndarray) -> Mixture | None:
-        """What target rows are made of in source rows.
+        """What target rows are made of in source rows; None where all are to be drawn.
 
-        Args:
-            rows: int64, ascending ids of the target's tokens that are not copied, at least one.
-
-        Returns:
-            A row for each of them; None where all are to be drawn.
+        The `rows` are int64, ascending ids of the target's tokens that are not copied, at least one.
         """
 
-    @cached_property
-    def _overlap(self) -> Overlap:
-        return shared_tokens(self.source_vocabulary, self.target_vocabulary, "none")
-
+    @once
     def overlap(self) -> Overlap:
         """The tokens whose rows are copied, and those whose rows are mixed."""
-        return self._overlap
+        return shared_tokens(self.source_vocabulary, self.target_vocabulary, "none")
 
-    @cached_property
-    def _transport(self) -> Transport:
+    @once
+    def transport(self) -> Transport:
+        """The operator that makes target rows out of source rows; computed once."""
         overlap = self.overlap()
         mixture = self.mixture(overlap.missing_ids) if len(overlap.missing_ids) else None
         return Transport(
@@ -160,10 +172,6 @@ class Initializer(ABC):
             seed=self.seed,
             evidence=self._evidence_behind(overlap.missing_ids, mixture),
         )
-
-    def transport(self) -> Transport:
-        """The operator that makes target rows out of source rows; computed once."""
-        return self._transport
 
     def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
         """Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much is behind each entry."""
@@ -180,7 +188,7 @@ class Initializer(ABC):
         checkpoints = [value.folder for value in vars(self).values() if isinstance(value, Checkpoint)]
         return (*checkpoints, *folder_of(self.tokenizer))
 
-    @cached_property
+    @property
     def notices(self) -> tuple[str, ...]:
         """What was changed in the tokenizer, what settings lost, what tokens nothing is known of: a sentence each."""
         return (*self.fitted.notices, *self._target_settings.notices, *self._unknown)
@@ -196,24 +204,21 @@ class Initializer(ABC):
     def build_model(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
         """The target model in memory, with a language-modeling head.
 
-        A head that the source checkpoint lacks starts at random (seed it with `torch.manual_seed`).
-
-        Args:
-            dtype: Type of the weights; the source's own by default.
+        Its weights are of the source's type by default. A head that the source checkpoint lacks starts at random (seed
+        it with `torch.manual_seed`).
         """
         return assemble(self.source, self.transport(), self.tokenizer, dtype)
 
     def health(self, corpus: str | Path | Sequence[str | Path] | None = None) -> Health:
         """What the rows of the target are like beside the source's, before training.
 
-        Args:
-            corpus: Text of the target language, files or Hub dataset ids, to weight rows by how often they occur.
-
-        Raises:
-            InputError: If the text cannot be read, or the source's rows are not finite.
+        Text of the target language, in files or Hub datasets, weights rows by how often they occur. InputError is
+        raised if it cannot be read, or the source's rows are not finite.
         """
-        text = None if corpus is None else Corpus.of(corpus)
-        return replace(health(self.transport(), self.source, self.tokenizer, text), notices=self.notices)
+        return self._health(None if corpus is None else Corpus.of(corpus))
+
+    def _health(self, text: Corpus | None, table: Tensor | None = None) -> Health:
+        return replace(health(self.transport(), self.source, self.tokenizer, text, table), notices=self.notices)
 
     def build(
         self,
@@ -225,10 +230,11 @@ class Initializer(ABC):
         corpus: str | Path | Sequence[str | Path] | None = None,
         evidence: Sequence[EvidenceFacts] = (),
     ) -> Path:
-        """Write the target checkpoint without loading the source's body.
+        """Write the target checkpoint without loading the source's body, and return its folder.
 
         Beside the model the folder gets the transport, which `hf-xlt explain` reads, the health of its rows and a model
-        card.
+        card. InputError is raised if it cannot be written there, the text cannot be read, or the source's rows are not
+        finite.
 
         Args:
             output: The folder to write; it appears when it is complete.
@@ -238,10 +244,6 @@ class Initializer(ABC):
             command: The command to print on the card.
             corpus: Text to judge the rows by, as `health` takes it.
             evidence: What to name on the card, as `evidence_facts` gives it.
-
-        Raises:
-            InputError: If the output cannot be written there, the text cannot be read, or the source's rows are not
-                finite.
         """
         text = None if corpus is None else Corpus.of(corpus)  # refused before work starts
         chat_of(self.source, self.tokenizer, chat_template)
@@ -251,30 +253,18 @@ class Initializer(ABC):
         def add(folder: Path) -> None:
             self.transport().save(folder / TRANSPORT_FILE)
             body = folder / self.source.body.relative_to(self.source.folder)
-            table = Weights.open(body).load(self.source.layout.input_name)
-            found = replace(health(self.transport(), self.source, self.tokenizer, text, table), notices=self.notices)
+            found = self._health(text, Weights.open(body).load(self.source.layout.input_name))
             found.save(folder)
             write_card(folder, self._card_facts(Path(output).name, command, found, tuple(evidence)))
 
-        return revocabulary(
-            self.source,
-            self.transport(),
-            self.tokenizer,
-            output,
-            overwrite=overwrite,
-            chat_template=chat_template,
-            add=add,
-        )
+        parts = self.source, self.transport(), self.tokenizer
+        return revocabulary(*parts, output, overwrite=overwrite, chat_template=chat_template, add=add)
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Build and upload in one go; if the upload fails, the built folder stays and the error names it.
 
-        Returns:
-            Address of the repository.
-
-        Raises:
-            InputError: As `build` does, or if the id is not one.
-            UploadError: If the Hub does not take it.
+        Returns the address of the repository. Raises InputError as `build` does, or if the id is not one, and
+        UploadError if the Hub does not take it.
         """
         folder = Path(tempfile.mkdtemp(prefix="hf-xlt-"))
         built = self.build(folder / repo_id.rsplit("/", 1)[-1])
@@ -297,42 +287,30 @@ class Initializer(ABC):
             command=command,
             versions=installed_versions(),
             citation=self.citation,
-            **self._card_evidence(),
+            helper=self.helper.pinned_name if isinstance(self.helper, Checkpoint) else None,
         )
-
-    def _card_evidence(self) -> dict[str, Any]:
-        """What the card says of the method's evidence."""
-        return {}
 
 
 class OverlapInitializer(Initializer):
     """Copies the rows of tokens that source and target share, and mixes those of the others.
 
-    Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
-        overlap: Which tokens are the same: `exact`: those that stand for the same text; `ignore-case`: also those that
-            differ in case only, where no other does; `none`: special tokens alone, by their role.
-        **options: As `Initializer` takes them.
-
-    Raises:
-        InputError: As `Initializer` does, or if the rule is unknown, or no token is shared where some have to be.
+    Which tokens are the same, `overlap` says: `exact`: those that stand for the same text; `ignore-case`: also those
+    that differ in case only, where no other does; `none`: special tokens alone, by their role. Everything else is as
+    `Initializer` takes it. InputError is raised if no token is shared where some have to be.
     """
 
     def __init__(self, source: Model, tokenizer: AnyTokenizer, *, overlap: str = "exact", **options: Any) -> None:
         super().__init__(source, tokenizer, **options)
         self._overlap = shared_tokens(self.source_vocabulary, self.target_vocabulary, overlap)
 
+    def _from_shared(self, weighting: Weighting, table: Tensor, rows: np.ndarray) -> Mixture:
+        """Target rows mixed from the shared tokens, by the vectors `(V_t, k)` of the target's tokens."""
+        missing, shared = (table[torch.from_numpy(ids).to(table.device)] for ids in (rows, self._overlap.target_ids))
+        return weighting.mix(missing, shared, torch.from_numpy(self._overlap.source_ids), self.source_vocabulary.size)
+
 
 class ModelInitializer(OverlapInitializer):
-    """An `OverlapInitializer` of the rows of another model, whose tokenizer is the target's.
-
-    Args:
-        source: The source checkpoint.
-        model: The other model, of any architecture.
-        ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
-        **options: As `Initializer` takes them.
-    """
+    """An `OverlapInitializer` of the rows of another model, of any architecture, whose tokenizer is the target's."""
 
     def __init__(self, source: Model, model: Model, *, ignore_case: bool = False, **options: Any) -> None:
         self.model = Checkpoint.open(model, trust_remote_code=options.get("trust_remote_code", False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hf_xlt.initializers.base import Initializer, OverlapInitializer
+from hf_xlt.initializers.base import Initializer, OverlapInitializer, paper
 from hf_xlt.transport.mixture import FactoredMixture
 
 
@@ -26,12 +26,7 @@ class MeanInitializer(OverlapInitializer):
     """
 
     label = "mean rows"
-    citation = """\
-@misc{hewitt2021initializing,
-  title = {Initializing New Word Embeddings for Pretrained Language Models},
-  author = {Hewitt, John},
-  year = {2021},
-}"""
+    citation = paper("hewitt2021initializing")
 
     def mixture(self, rows: np.ndarray) -> FactoredMixture:
         """One part of all source rows each."""

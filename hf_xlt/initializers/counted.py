@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evidence.counting import dictionary_counts
 from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.translations import Dictionary, read_dictionary
-from hf_xlt.initializers.base import Initializer
+from hf_xlt.initializers.base import Initializer, once
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places
 from hf_xlt.tokenizers.vocabulary import Vocabulary, match
 from hf_xlt.transport.mixture import Mixture, SparseMixture
@@ -37,13 +36,10 @@ class CountedInitializer(Initializer):
         """Target and source ids in use: the shape of all counts."""
         return self.target_vocabulary.size, self.source_vocabulary.size
 
-    @cached_property
-    def _counts(self) -> TokenCounts:
-        return TokenCounts.total(self.evidence().values(), self.shape)
-
+    @once
     def counts(self) -> TokenCounts:
         """All evidence in one table; computed once."""
-        return self._counts
+        return TokenCounts.total(self.evidence().values(), self.shape)
 
     def mixture(self, rows: np.ndarray) -> SparseMixture:
         """Relative frequencies of the counts."""
@@ -63,14 +59,8 @@ class CountedInitializer(Initializer):
 class DictionaryInitializer(CountedInitializer):
     """Mix the source tokens of a token's translations; copy the token where it has none and the source shares it.
 
-    Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
-        dictionary: Source and target words.
-        **options: As `Initializer` takes them.
-
-    Raises:
-        InputError: As `Initializer` does, or if no entry of the dictionary is spelled in known tokens.
+    The `dictionary` has source and target words; InputError is raised if none of its entries is spelled in known
+    tokens. Everything else is as `Initializer` takes it.
     """
 
     label = "dictionary"
@@ -82,16 +72,13 @@ class DictionaryInitializer(CountedInitializer):
         super().__init__(source, tokenizer, **options)
         self._entries = dictionary_counts(self.dictionary, self.source_tokenizer, self.tokenizer)
 
-    @cached_property
-    def _evidence(self) -> dict[str, TokenCounts]:
+    @once
+    def evidence(self) -> dict[str, TokenCounts]:
+        """The dictionary's counts, and the overlap where there are none."""
         shared = overlap_counts(self.source_vocabulary, self.target_vocabulary)
         left = ~np.isin(shared.target_ids, self._entries.rows)
         fallback = TokenCounts.of_pairs(shared.target_ids[left], shared.source_ids[left], self.shape)
         return {"dictionary": self._entries, "overlap": fallback}
-
-    def evidence(self) -> dict[str, TokenCounts]:
-        """The dictionary's counts, and the overlap where there are none."""
-        return self._evidence
 
 
 def overlap_counts(source: Vocabulary, target: Vocabulary) -> TokenCounts:

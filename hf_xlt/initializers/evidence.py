@@ -1,7 +1,6 @@
-"""Evidence: what initializers are made of besides their options, in one list.
+"""Evidence: what initializers are made of besides their options, each kind by one name wherever it is given.
 
-Each kind goes by one name: as an argument of an initializer, of `initializer`, in a recipe, and as an option of the
-command line. An initializer that has an argument of that name makes use of it, and one without a default needs it.
+An initializer that has an argument of that name makes use of it, and one without a default needs it.
 """
 
 from __future__ import annotations
@@ -33,14 +32,10 @@ AnyText = Places | Corpus | Tensor
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of evidence.
+    """A kind of evidence."""
 
-    Attributes:
-        told: What messages call it.
-        size: Of what is read from local files: how much there is in one, where that is known.
-    """
-
-    told: str
+    told: str  # what messages call it
+    # of what is read from local files: how much there is in one, where that is known
     size: Callable[[str | Path], str | None] | None = None
 
 
@@ -77,38 +72,28 @@ def check_files(given: Mapping[str, Any]) -> None:
     """Refuse evidence whose file is not there, before anything is opened."""
     for name, place in places(given, [name for name, kind in EVIDENCE.items() if kind.size]):
         if not isinstance(place, Checkpoint) and not file_of(place).is_file():
-            raise InputError(
-                f"{place} is not a file",
-                value=name,
-                expected=EVIDENCE[name].told,
-                hint=f"Check the path given as {as_given(name)}.",
-                path=place,
-            )
+            hint = f"Check the path given as {as_given(name)}."
+            raise InputError(f"{place} is not a file", value=name, expected=EVIDENCE[name].told, hint=hint, path=place)
 
 
 def read_places(given: Mapping[str, Any]) -> tuple[str | Path, ...]:
     """The folders and files that evidence is read from, which no output may touch."""
     tokenizer = given.get("tokenizer")
-    return (
-        *(
-            place.folder if isinstance(place, Checkpoint) else file_of(place) if EVIDENCE[name].size else place
-            for name, place in places(given)
-        ),
-        *(folder_of(tokenizer) if isinstance(tokenizer, PreTrainedTokenizerBase) else ()),
-    )
+    read = [
+        place.folder if isinstance(place, Checkpoint) else file_of(place) if EVIDENCE[name].size else place
+        for name, place in places(given)
+    ]
+    return (*read, *(folder_of(tokenizer) if isinstance(tokenizer, PreTrainedTokenizerBase) else ()))
 
 
 def evidence_facts(given: Mapping[str, Any], unused: Collection[str] = ()) -> tuple[EvidenceFacts, ...]:
     """What a card tells of the files and the donor: their names, and how much there is in the files."""
     names = [name for name, kind in EVIDENCE.items() if (kind.size or name == "donor") and name not in unused]
-    return tuple(
-        EvidenceFacts(
-            EVIDENCE[name].told,
-            place.pinned_name if isinstance(place, Checkpoint) else str(place),
-            size(place) if (size := EVIDENCE[name].size) else None,
-        )
-        for name, place in places(given, names)
-    )
+    found = []
+    for name, place in places(given, names):
+        size, where = EVIDENCE[name].size, place.pinned_name if isinstance(place, Checkpoint) else str(place)
+        found.append(EvidenceFacts(EVIDENCE[name].told, where, size(place) if size else None))
+    return tuple(found)
 
 
 def missing(method: str, *names: str) -> InputError:
@@ -145,23 +130,18 @@ def token_vectors(side: str, vectors: TextVectors, tokenizer: PreTrainedTokenize
     """The vectors `(V, k)` of a tokenizer's tokens, of which there must be some; `side` is for the message."""
     tokens = vectors.of_tokens(tokenizer)
     if not tokens.any():
-        raise InputError(
-            f"The {side} vectors have none for any of the {len(tokens)} {side} tokens",
-            expected="some",
-            hint="Give vectors of the tokenizer's language.",
-        )
+        told = f"The {side} vectors have none for any of the {len(tokens)} {side} tokens"
+        raise InputError(told, expected="some", hint="Give vectors of the tokenizer's language.")
     return tokens
 
 
 def check_one_space(source: Tensor, target: Tensor) -> None:
     """Refuse vectors of two languages that cannot be in one space."""
-    if source.shape[1] != target.shape[1]:
-        raise InputError(
-            f"The vectors of source and target are {source.shape[1]} and {target.shape[1]} wide",
-            value=(source.shape[1], target.shape[1]),
-            expected="vectors in one space",
-            hint="Align them first, or take wechsel, which does.",
-        )
+    widths = source.shape[1], target.shape[1]
+    if widths[0] != widths[1]:
+        told = f"The vectors of source and target are {widths[0]} and {widths[1]} wide"
+        hint = "Align them first, or take wechsel, which does."
+        raise InputError(told, value=widths, expected="vectors in one space", hint=hint)
 
 
 def _checked(table: Tensor, name: str, size: int) -> Tensor:

@@ -1,8 +1,4 @@
-"""FOCUS: overlap copied, the rest mixed from the overlap by similarity of static vectors of the target's tokens.
-
-Dobler & de Melo 2023, "FOCUS: Effective Embedding Initialization for Monolingual Specialization of Multilingual
-Models", arXiv:2305.14481, §3.
-"""
+"""FOCUS (arXiv:2305.14481, §3): overlap copied, the rest mixed from it by similarity of the target tokens' vectors."""
 
 from __future__ import annotations
 
@@ -16,19 +12,9 @@ from torch import Tensor
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.similarity import Weighting
-from hf_xlt.initializers.base import OverlapInitializer
+from hf_xlt.initializers.base import OverlapInitializer, paper
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, target_table
 from hf_xlt.transport.mixture import Mixture
-
-CITATION = """\
-@inproceedings{dobler2023focus,
-  title = {FOCUS: Effective Embedding Initialization for Monolingual Specialization of Multilingual Models},
-  author = {Dobler, Konstantin and de Melo, Gerard},
-  booktitle = {Proceedings of the 2023 Conference on Empirical Methods in Natural Language Processing},
-  year = {2023},
-  eprint = {2305.14481},
-  archivePrefix = {arXiv},
-}"""
 
 
 class FocusInitializer(OverlapInitializer):
@@ -40,23 +26,16 @@ class FocusInitializer(OverlapInitializer):
     otherwise undone; here every shared token with a vector counts, and special tokens are copied by role.
 
     Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
         vectors: Static vectors `(V_t, k)` of the target's tokens, zero rows for tokens without one, whose rows are
             drawn; or word vectors, of which those of the tokens are made.
         ignore_case: Whether tokens that differ in case only count as shared where there is no exact match.
-        weighting: How cosines become weights: one of `WEIGHTINGS`; see `Weighting`.
-        k: Number of tokens in a row, for `top-k`.
-        temperature: What cosines are divided by, for `top-k`.
-        device: Where similarities are computed, such as `cuda`.
-        **options: As `Initializer` takes them.
+        weighting, k, temperature, device: How cosines become weights, and where; as `Weighting` takes them.
 
     Raises:
-        InputError: If the vectors do not fit the tokenizer, hold NaN or infinity, or none is that of a
-            shared token; if the source cannot be opened, no token is shared, or the weighting is unknown.
+        InputError: If the vectors do not fit the tokenizer, hold NaN or infinity, or none is that of a shared token.
     """
 
-    citation = CITATION
+    citation = paper("dobler2023focus")
 
     def __init__(
         self,
@@ -72,9 +51,10 @@ class FocusInitializer(OverlapInitializer):
         **options: Any,
     ) -> None:
         self._weighting = Weighting(weighting, k, temperature, device)
+        self.label = f"FOCUS ({weighting})"
         super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
         self._vectors = target_table(vectors, self.fitted)
-        if not self._of(self._overlap.target_ids).any():
+        if not self._vectors[torch.from_numpy(self._overlap.target_ids).to(self._vectors.device)].any():
             raise InputError(
                 f"None of the {len(self._overlap.target_ids)} tokens that source and target share has a vector",
                 value=vectors,
@@ -82,19 +62,6 @@ class FocusInitializer(OverlapInitializer):
                 hint="Train the vectors on text tokenized by the target tokenizer, and place them by its ids.",
             )
 
-    @property
-    def label(self) -> str:
-        """`FOCUS (sparsemax)` and so on."""
-        return f"FOCUS ({self._weighting.name})"
-
-    def _of(self, ids: Any) -> Tensor:
-        return self._vectors[torch.from_numpy(ids).to(self._vectors.device)]
-
     def mixture(self, rows: np.ndarray) -> Mixture:
         """The weighted cosines to the shared tokens."""
-        return self._weighting.mix(
-            self._of(rows),
-            self._of(self._overlap.target_ids),
-            torch.from_numpy(self._overlap.source_ids),
-            self.source_vocabulary.size,
-        )
+        return self._from_shared(self._weighting, self._vectors, rows)

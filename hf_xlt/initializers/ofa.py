@@ -1,13 +1,8 @@
-"""OFA: overlap copied, the rest mixed from the nearest source tokens in multilingual vectors; factorized embeddings.
-
-Liu, Lin, Wang & Schütze 2024, "OFA: A Framework of Initializing Unseen Subword Embeddings for Efficient Large-scale
-Multilingual Continued Pretraining", arXiv:2311.08849, §3.
-"""
+"""OFA (arXiv:2311.08849, §3): overlap copied, the rest mixed from what is nearest in multilingual vectors."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +13,10 @@ from hf_xlt.arguments import refused
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors import TextVectors, read_vectors
 from hf_xlt.geometry.similarity import Weighting
-from hf_xlt.initializers.base import OverlapInitializer
+from hf_xlt.initializers.base import OverlapInitializer, once, paper
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, check_one_space, token_vectors
 from hf_xlt.transport import Transport
 from hf_xlt.transport.mixture import Mixture
-
-CITATION = """\
-@inproceedings{liu2024ofa,
-  title = {{OFA}: A Framework of Initializing Unseen Subword Embeddings for Efficient Large-scale Multilingual Continued
-           Pretraining},
-  author = {Liu, Yihong and Lin, Peiqin and Wang, Mingyang and Sch{\\"u}tze, Hinrich},
-  booktitle = {Findings of the Association for Computational Linguistics: NAACL 2024},
-  year = {2024},
-  eprint = {2311.08849},
-  archivePrefix = {arXiv},
-}"""
 
 
 class OFAInitializer(OverlapInitializer):
@@ -47,25 +31,18 @@ class OFAInitializer(OverlapInitializer):
     splits a table for a model that keeps the two apart.
 
     Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
         vectors: Word vectors of many languages in one space, or those of the target language.
         source_vectors: Word vectors of the source language in the same space, if they are others.
         factorized: Number of coordinates, D' (the paper has 100, 200 and 400); None mixes the rows as they are.
         overlap: Which tokens are copied: one of `OVERLAPS`.
-        weighting: How cosines become weights: one of `WEIGHTINGS`; see `Weighting`.
-        k: Number of tokens in a row, for `top-k`.
-        temperature: What cosines are divided by, for `top-k`: τ.
-        device: Where similarities are computed, such as `cuda`.
-        **options: As `Initializer` takes them.
+        weighting, k, temperature, device: How cosines become weights, and where; as `Weighting` takes them.
 
     Raises:
-        InputError: As `OverlapInitializer` does, or if vectors cannot be read, the weighting is unknown, `factorized`
-            is not a number from 1 to the width of the rows, or the target tokenizer then extends the source's. From
-            `transport()`, if no token of a vocabulary has a vector, or the widths of vectors differ.
+        InputError: If `factorized` is not a number from 1 to the width of the rows, or the tokenizer then extends the
+            source's. From `transport()`, if no token of a vocabulary has a vector, or the widths of vectors differ.
     """
 
-    citation = CITATION
+    citation = paper("liu2024ofa")
 
     def __init__(
         self,
@@ -96,21 +73,17 @@ class OFAInitializer(OverlapInitializer):
                 hint="Leave factorized out.",
             )
         self.factorized = factorized
+        self.label = "OFA" if factorized is None else f"OFA ({factorized})"
 
-    @property
-    def label(self) -> str:
-        """`OFA (200)` with 200 coordinates, `OFA` without factorization."""
-        return "OFA" if self.factorized is None else f"OFA ({self.factorized})"
-
-    @cached_property
-    def _transport(self) -> Transport:
-        return replace(super()._transport, rank=self.factorized)
+    @once
+    def transport(self) -> Transport:
+        """The operator that makes target rows out of source rows, or their coordinates; computed once."""
+        return replace(super().transport(), rank=self.factorized)
 
     def mixture(self, rows: np.ndarray) -> Mixture:
         """The nearest source tokens."""
         keys = token_vectors("source", self._source_vectors, self.source_tokenizer)
         queries = token_vectors("target", self._vectors, self.tokenizer)
         check_one_space(keys, queries)
-        queries = queries[torch.from_numpy(rows)]
         ids = torch.arange(len(keys))
-        return self._weighting.mix(queries, keys, ids, self.source_vocabulary.size)
+        return self._weighting.mix(queries[torch.from_numpy(rows)], keys, ids, self.source_vocabulary.size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +25,16 @@ from hf_xlt.evidence.token_ids import token_pairs
 from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
 from hf_xlt.evidence.vectors import TextVectors, read_vectors
 from hf_xlt.geometry.similarity import sparsemax, top_k_softmax
+from hf_xlt.initializers.base import once
 from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
-from hf_xlt.initializers.evidence import (
-    AnyTokenizer,
-    Model,
-    Places,
-    missing,
-    source_table,
-    target_table,
-)
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, missing, source_table, target_table
 from hf_xlt.initializers.subtoken_mean import pieces_of
 from hf_xlt.initializers.wechsel import dictionary_map
 from hf_xlt.tokenizers.vocabulary import match
 from hf_xlt.transport.mixture import SparseMixture, row_blocks
 
 # What each kind of evidence counts, in links of parallel text.
-WEIGHTS: Mapping[str, float] = {
-    "links": 1.0,
-    "dictionary": 20.0,
-    "overlap": 5.0,
-    "similarity": 5.0,
-    "helper": 5.0,
-    "pieces": 5.0,
-}
+WEIGHTS = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, "helper": 5.0, "pieces": 5.0}
 
 _SPECIFICITY = 0.5
 _NEAREST = 10
@@ -70,8 +56,6 @@ class PooledInitializer(CountedInitializer):
     `keep_length` each row's weights, which sum to 1, are scaled by what brings it to the mean length of its parts.
 
     Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
         dictionary: Source and target words.
         parallel: Sentences of the source language and their translations.
         vectors: Word vectors of the target language; without those of the source a table `(V_t, k)` may do. Alone, they
@@ -84,12 +68,10 @@ class PooledInitializer(CountedInitializer):
         pieces: Whether the source's tokens that a token's text is made of are evidence too, as in subtoken-mean.
         weights: What the kinds of evidence count, where it is not as in `WEIGHTS`; 0 leaves one out.
         keep_length: Whether mixed rows get the mean length of the rows they are made of.
-        **options: As `Initializer` takes them.
 
     Raises:
-        InputError: As `Initializer` does, or if there is no dictionary, parallel text, vectors, similarities or helper,
-            they do not fit the tokenizers, vectors of both languages come without a dictionary, or a weight is of an
-            unknown kind or negative.
+        InputError: If there is no dictionary, parallel text, vectors, similarities or helper, they do not fit the
+            tokenizers, or vectors of both languages come without a dictionary.
     """
 
     needs_one_of = ("dictionary", "parallel", "vectors", "helper")
@@ -120,29 +102,20 @@ class PooledInitializer(CountedInitializer):
         self.pieces = pieces
         self.keep_length = keep_length
         trust = options.get("trust_remote_code", False)
-        tokenizer = open_tokenizer(tokenizer, trust_remote_code=trust)
-        super().__init__(source, tokenizer, **options)
-        self._entries: TokenCounts | None = None
+        given = open_tokenizer(tokenizer, trust_remote_code=trust)
+        super().__init__(source, given, **options)
+        tokenizers = self.source_tokenizer, self.tokenizer
+        self._entries = None if self.dictionary is None else dictionary_counts(self.dictionary, *tokenizers)
         self._similarity: TokenCounts | None = None
-        if self.dictionary is not None:
-            self._entries = dictionary_counts(self.dictionary, self.source_tokenizer, self.tokenizer)
         if similarity is not None:
             self._similarity = _as_counts(similarity, self.shape, self.fitted)
         elif vectors is not None:
             self._similarity = self._near_in_vectors(vectors, source_vectors)
         self.helper = None if helper is None else Checkpoint.open(helper, trust_remote_code=trust)
         if self.helper is not None:
-            check_helper(self.helper, tokenizer)
-
-    @property
-    def label(self) -> str:
-        """`pooled (links, dictionary, overlap)` and so on: the kinds of evidence in use."""
-        return f"pooled ({', '.join(self._kinds)})"
-
-    @property
-    def _kinds(self) -> list[str]:
-        """The kinds of evidence that are given and have a weight."""
-        return [kind for kind in self._tables if self.weights[kind]]
+            check_helper(self.helper, given)
+        self._kinds = [kind for kind in self._tables if self.weights[kind]]  # those that are given and have a weight
+        self.label = f"pooled ({', '.join(self._kinds)})"
 
     @property
     def _tables(self) -> dict[str, Callable[[], TokenCounts]]:
@@ -162,12 +135,9 @@ class PooledInitializer(CountedInitializer):
             tables["pieces"] = lambda: _positive(pieces_of(self, rows), torch.from_numpy(rows), self.shape)
         return tables | {"overlap": lambda: overlap_counts(self.source_vocabulary, self.target_vocabulary)}
 
+    @once
     def evidence(self) -> dict[str, TokenCounts]:
         """The weighted counts of each kind of evidence that is given, and what tokens without any borrow."""
-        return self._evidence
-
-    @cached_property
-    def _evidence(self) -> dict[str, TokenCounts]:
         tables = {kind: self._tables[kind]().scaled(self.weights[kind]) for kind in self._kinds}
         known = TokenCounts.total(tables.values(), self.shape)
         return tables | {"relatives": relative_counts(known, self.target_vocabulary)}
@@ -185,12 +155,16 @@ class PooledInitializer(CountedInitializer):
         links = WordAligner.train(sentences + entries).align(sentences, "intersection")
         return link_counts(sentences, links, self.shape)
 
+    def _shared(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors, out of a table `(V_t, k)`, and the source ids of the tokens that both vocabularies share."""
+        shared = match(self.source_vocabulary, self.target_vocabulary, ignore_case=True)
+        return table[torch.from_numpy(shared.target_ids)], torch.from_numpy(shared.source_ids)
+
     def _near_in_helper(self, helper: Checkpoint) -> TokenCounts:
         """The sparsemax of each target token's cosines, in the helper, to the tokens that both vocabularies share."""
         rows = self.fitted.rows(rows_of_ids(helper.input_rows(), self.fitted.former_size))
-        shared = match(self.source_vocabulary, self.target_vocabulary, ignore_case=True)
-        keys, ids = rows[torch.from_numpy(shared.target_ids)], torch.from_numpy(shared.source_ids)
-        return _positive(sparsemax(rows, keys, ids, self.shape[1]), torch.arange(self.shape[0]), self.shape)
+        near = sparsemax(rows, *self._shared(rows), self.shape[1])
+        return _positive(near, torch.arange(self.shape[0]), self.shape)
 
     def _near_in_vectors(
         self, vectors: str | Path | TextVectors | Tensor, source_vectors: str | Path | TextVectors | None
@@ -198,8 +172,7 @@ class PooledInitializer(CountedInitializer):
         """The softmax of the largest cosines of each target token to source tokens."""
         if source_vectors is None or self.dictionary is None:
             table = target_table(vectors, self.fitted)
-            shared = match(self.source_vocabulary, self.target_vocabulary, ignore_case=True)
-            keys, ids = table[torch.from_numpy(shared.target_ids)], torch.from_numpy(shared.source_ids)
+            keys, ids = self._shared(table)
         else:
             if isinstance(vectors, Tensor):
                 raise refused("vectors", vectors, "word vectors, beside those of the source language")
@@ -209,9 +182,6 @@ class PooledInitializer(CountedInitializer):
             ids = torch.arange(len(keys))
         near = top_k_softmax(table, keys, ids, self.shape[1], _NEAREST, _TEMPERATURE)
         return _positive(near, torch.arange(near.n_rows), self.shape)
-
-    def _card_evidence(self) -> dict[str, Any]:
-        return {} if self.helper is None else {"helper": self.helper.pinned_name}
 
     def mixture(self, rows: np.ndarray) -> SparseMixture:
         """Relative frequencies of the counts, scaled where rows keep their length."""
@@ -247,17 +217,14 @@ def check_helper(helper: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None
 
 
 def at_source_length(mixture: SparseMixture, table: Tensor) -> SparseMixture:
-    """Scale each row's weights so that it gets the weighted mean length of the rows it is made of.
+    """Scale each row's weights, not negative, so that it gets the weighted mean length of the input rows `(V_s, d)`.
 
-    Args:
-        mixture: Weights that are not negative.
-        table: The source's input rows `(V_s, d)`; those of other columns, such as a bias, are scaled alike.
+    Those of other columns, such as a bias, are scaled alike.
     """
-    lengths = mixture.apply(torch.linalg.vector_norm(table, dim=1, keepdim=True, dtype=torch.float32)).squeeze(1)
+    norm = torch.linalg.vector_norm
+    lengths = mixture.apply(norm(table, dim=1, keepdim=True, dtype=torch.float32)).squeeze(1)
     rows_of = mixture.rows_of(table)
-    mixed = torch.cat(
-        [torch.linalg.vector_norm(rows_of(rows), dim=1) for rows in row_blocks(len(lengths), table.shape[1])]
-    )
+    mixed = torch.cat([norm(rows_of(rows), dim=1) for rows in row_blocks(len(lengths), table.shape[1])])
     scale = torch.where(mixed > 0, lengths / mixed, 1)
     return replace(mixture, values=mixture.values * scale.repeat_interleave(mixture.crow.diff()))
 
@@ -265,12 +232,9 @@ def at_source_length(mixture: SparseMixture, table: Tensor) -> SparseMixture:
 def _as_counts(mixture: SparseMixture, shape: tuple[int, int], fitted: FittedTokenizer) -> TokenCounts:
     """The positive weights of a mixture with a row for each id of the tokenizer that was given."""
     if mixture.n_rows > shape[0] or mixture.source_size > shape[1]:
-        raise InputError(
-            f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids",
-            value=mixture.n_rows,
-            expected=f"at most {shape}",
-            hint="Make them for these two tokenizers.",
-        )
+        told = f"The similarities are {mixture.n_rows} target rows of {mixture.source_size} source ids"
+        hint = "Make them for these two tokenizers."
+        raise InputError(told, value=mixture.n_rows, expected=f"at most {shape}", hint=hint)
     return _positive(mixture, fitted.ids(torch.arange(mixture.n_rows)), shape)
 
 

@@ -1,11 +1,7 @@
-"""RAMEN: translation probabilities from parallel text or from aligned vectors.
-
-Tran 2020, "From English To Foreign Languages: Transferring Pre-trained Language Models", arXiv:2002.07306, §3.
-"""
+"""RAMEN (arXiv:2002.07306, §3): translation probabilities from parallel text or from aligned vectors."""
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +17,10 @@ from hf_xlt.evidence.token_ids import token_pairs
 from hf_xlt.evidence.translations import ParallelText, read_parallel
 from hf_xlt.evidence.vectors import TextVectors
 from hf_xlt.geometry.similarity import sparsemax
-from hf_xlt.initializers.base import OverlapInitializer
+from hf_xlt.initializers.base import OverlapInitializer, once, paper
 from hf_xlt.initializers.counted import CountedInitializer
-from hf_xlt.initializers.evidence import (
-    AnyTokenizer,
-    Model,
-    Places,
-    check_one_space,
-    source_table,
-    target_table,
-)
+from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, check_one_space, source_table, target_table
 from hf_xlt.transport.mixture import Mixture
-
-CITATION = """@misc{tran2020ramen,
-  title = {From English To Foreign Languages: Transferring Pre-trained Language Models},
-  author = {Tran, Ke},
-  year = {2020},
-  eprint = {2002.07306},
-  archivePrefix = {arXiv},
-}"""
 
 
 class RamenInitializer(CountedInitializer):
@@ -52,19 +33,13 @@ class RamenInitializer(CountedInitializer):
     from the mean and deviation of the source's rows, so that their scale fits the body.
 
     Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
         parallel: Sentences of the source language and their translations.
         aligner: Word alignment model, as `WordAligner.train` takes it; the paper's is `ibm2` (fast_align).
         symmetrization: How the links of both directions are combined, as `WordAligner.align` takes it.
-        **options: As `Initializer` takes them.
-
-    Raises:
-        InputError: If the parallel text cannot be read, or the alignment model or symmetrization is unknown.
     """
 
     label = "RAMEN (parallel text)"
-    citation = CITATION
+    citation = paper("tran2020ramen")
 
     def __init__(
         self,
@@ -83,16 +58,13 @@ class RamenInitializer(CountedInitializer):
         self.aligner = aligner
         self.symmetrization = symmetrization
 
-    @cached_property
-    def _links(self) -> TokenCounts:
+    @once
+    def evidence(self) -> dict[str, TokenCounts]:
+        """The counts of links."""
         text = self.parallel
         pairs = token_pairs(text.pairs, self.source_tokenizer, self.tokenizer, text.lines)
         links = WordAligner.train(pairs, self.aligner).align(pairs, self.symmetrization)
-        return link_counts(pairs, links, self.shape)
-
-    def evidence(self) -> dict[str, TokenCounts]:
-        """The counts of links."""
-        return {"links": self._links}
+        return {"links": link_counts(pairs, links, self.shape)}
 
 
 class RamenVectorsInitializer(OverlapInitializer):
@@ -102,20 +74,17 @@ class RamenVectorsInitializer(OverlapInitializer):
     weights of 1/rank. Special tokens are copied, tokens without a vector drawn.
 
     Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
         vectors: Word vectors of the target language; or `(V_t, k)`, a vector for each target id, zero where there is
             none.
         source_vectors: The same of the source language, in the same space.
         overlap: Which tokens are copied, as `OverlapInitializer` takes it; the paper copies special tokens alone.
-        **options: As `Initializer` takes them.
 
     Raises:
         InputError: If vectors are too few, of different widths, all zero on a side, or not finite.
     """
 
     label = "RAMEN (vectors)"
-    citation = CITATION
+    citation = RamenInitializer.citation
 
     def __init__(
         self,

@@ -1,16 +1,12 @@
-"""Initializers by name: what each needs, which to take, and how to build one.
-
-What an initializer needs, may use and what can be set follows from the signature of its class.
-"""
+"""Initializers by name: what each needs and may use, as the signature of its class says, and how to build one."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from hf_xlt.arguments import checked, require_type
 from hf_xlt.checkpoint.open import Checkpoint
@@ -24,14 +20,9 @@ AUTO = "auto"
 
 @checked
 def register_initializer(name: str, cls: type) -> None:
-    """Let an initializer be built by a name: by `initializer`, in recipes and on the command line.
+    """Let a subclass of `Initializer` be built by a name: by `initializer`, in recipes and on the command line.
 
-    Args:
-        name: Its name.
-        cls: A subclass of `Initializer`.
-
-    Raises:
-        InputError: If the class is none, or the name is taken.
+    InputError is raised if the class is none, or the name is taken.
     """
     if not issubclass(cls, Initializer):
         raise InputError(f"{cls.__name__} is no initializer", value=cls, expected="a subclass of hf_xlt.Initializer")
@@ -57,18 +48,16 @@ def initializer_class(name: str) -> type[Initializer]:
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
     """The arguments that a method takes; where its class takes `**options`, the options of all initializers too."""
-    own = dict(inspect.signature(initializer_class(name)).parameters)
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in own.values()):
-        shared = inspect.signature(Initializer).parameters.items()
-        own = {name: each for name, each in shared if each.kind is inspect.Parameter.KEYWORD_ONLY} | own
-    return {name: each for name, each in own.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
+    own = inspect.signature(initializer_class(name)).parameters
+    named = {name: each for name, each in own.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
+    if len(named) == len(own):
+        return named
+    shared = inspect.signature(Initializer).parameters.items()
+    return {name: each for name, each in shared if each.kind is inspect.Parameter.KEYWORD_ONLY} | named
 
 
 def used_evidence(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a method makes use of, of the evidence given, by the names of its arguments.
-
-    Where it takes a tokenizer and none is given, that is the helper's or else the donor's.
-    """
+    """What a method makes use of, of the evidence given; as its tokenizer the helper's or donor's, if none is given."""
     taken = parameters(name)
     given = {key: value for key, value in given.items() if key in EVIDENCE and value is not None}
     used = {key: value for key, value in given.items() if key in taken}
@@ -90,14 +79,10 @@ def unused_evidence(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
 
 @checked
 def initializer(name: str, **given: Any) -> Initializer:
-    """Build any initializer by its name.
+    """Build any initializer by its name, such as `pooled`; `hf_xlt.initializers.METHODS` has all.
 
-    Args:
-        name: The method, such as `pooled`; `hf_xlt.initializers.METHODS` has all.
-        **given: What its class takes: evidence such as `source`, `tokenizer` and `parallel`, and options.
-
-    Raises:
-        InputError: As `check_initializer` does, if evidence cannot be opened, or as the method's class does.
+    What else is given is what its class takes: evidence such as `source`, `tokenizer` and `parallel`, and options. What
+    does not fit, or cannot be opened, is refused with InputError.
 
     Example:
         >>> initializer("clp", source="google-bert/bert-large-cased", helper="dbmdz/bert-base-german-cased")
@@ -108,13 +93,7 @@ def initializer(name: str, **given: Any) -> Initializer:
 
 
 def check_initializer(name: str, given: Mapping[str, Any], to_come: Collection[str] = ()) -> None:
-    """Refuse what cannot work before anything is opened.
-
-    Args:
-        name: The method.
-        given: Its arguments, evidence and options.
-        to_come: Evidence that is still to be made.
-    """
+    """Refuse evidence and options that cannot work, before anything is opened; some evidence is still `to_come`."""
     known, cls = parameters(name), initializer_class(name)
     for key in given:
         if key not in known:
@@ -134,8 +113,7 @@ def check_initializer(name: str, given: Mapping[str, Any], to_come: Collection[s
     check_files(given)
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A method, and why it."""
 
     method: str
@@ -143,12 +121,7 @@ class Choice:
 
 
 def choose(given: Mapping[str, Any]) -> Choice:
-    """The method that makes most of the evidence.
-
-    Translations, in parallel text or a dictionary, tell more of a token than any similarity; a language model's
-    embeddings more than static vectors, a helper's rows more than what a donor shares; a tokenizer alone tells how a
-    token is spelled.
-    """
+    """The method that makes most of the evidence, of which translations tell more of a token than any similarity."""
     there = [name for name in ("parallel", "dictionary", *_CHOICES) if given.get(name) is not None]
     if best := " and ".join(EVIDENCE[name].told for name in there if name not in _CHOICES):
         return Choice("pooled", f"it counts all evidence together, and nothing tells more of a token than {best}")

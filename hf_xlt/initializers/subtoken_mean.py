@@ -1,27 +1,15 @@
-"""Subtoken mean: a token starts as the mean of what its text is made of in the source's vocabulary.
-
-Gee, Zugarini, Rigutini & Torroni 2022, "Fast Vocabulary Transfer for Language Model Compression", §3.
-"""
+"""Subtoken mean (Gee et al. 2022, §3): a token starts as the mean of the source's tokens that its text is made of."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.vectors.subword import token_texts
-from hf_xlt.initializers.base import Initializer, OverlapInitializer
+from hf_xlt.initializers.base import Initializer, OverlapInitializer, paper
 from hf_xlt.tokenizers.vocabulary import Vocabulary
 from hf_xlt.transport.mixture import SparseMixture
-
-CITATION = """\
-@inproceedings{gee2022fast,
-  title = {Fast Vocabulary Transfer for Language Model Compression},
-  author = {Gee, Leonidas and Zugarini, Andrea and Rigutini, Leonardo and Torroni, Paolo},
-  booktitle = {Proceedings of the 2022 Conference on Empirical Methods in Natural Language Processing: Industry Track},
-  year = {2022},
-}"""
 
 
 class SubtokenMeanInitializer(OverlapInitializer):
@@ -35,7 +23,7 @@ class SubtokenMeanInitializer(OverlapInitializer):
     """
 
     label = "subtoken mean"
-    citation = CITATION
+    citation = paper("gee2022fast")
 
     def mixture(self, rows: np.ndarray) -> SparseMixture:
         """Equal parts of the pieces."""
@@ -44,12 +32,8 @@ class SubtokenMeanInitializer(OverlapInitializer):
 
 def pieces_of(initializer: Initializer, rows: np.ndarray) -> SparseMixture:
     """Equal parts of the source's tokens that the text of each target token is made of, in the order of the text."""
-    tokenizer, source, target = (
-        initializer.source_tokenizer,
-        initializer.source_vocabulary,
-        initializer.target_vocabulary,
-    )
-    forms, texts = target.forms, token_texts(initializer.tokenizer)
+    tokenizer, source = initializer.source_tokenizer, initializer.source_vocabulary
+    forms, texts = initializer.target_vocabulary.forms, token_texts(initializer.tokenizer)
     starts = np.array([id_ in forms and forms[id_].starts_word for id_ in rows.tolist()], dtype=bool)
     space = _space(tokenizer, source)
     wanted = zip([texts[id_] for id_ in rows], starts, strict=True)
@@ -57,11 +41,8 @@ def pieces_of(initializer: Initializer, rows: np.ndarray) -> SparseMixture:
     firsts = (lengths.cumsum() - lengths)[(lengths > 0) & ~starts]
     pieces[firsts] = _insides(source)[pieces[firsts]]
     known = (pieces >= 0) & ~np.isin(pieces, tokenizer.all_special_ids)
-    places, pieces = np.arange(len(rows)).repeat(lengths)[known], pieces[known]
-    counts = np.bincount(places, minlength=len(rows))
-    shares, ends = (1 / counts[places]).astype(np.float32), np.concatenate([[0], counts.cumsum()])
-    crow, col, values = map(torch.from_numpy, (ends, pieces, shares))
-    return SparseMixture(crow, col, values, source.size)
+    places = np.arange(len(rows)).repeat(lengths)[known]
+    return SparseMixture.of(places, pieces[known], 1 / np.bincount(places)[places], (len(rows), source.size))
 
 
 def _space(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> str:

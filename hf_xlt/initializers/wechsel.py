@@ -1,8 +1,4 @@
-"""WECHSEL: every row mixed from the source tokens nearest to it, in word vectors aligned by a dictionary.
-
-Minixhofer, Paischer & Rekabsaz 2022, "WECHSEL: Effective initialization of subword embeddings for cross-lingual
-transfer of monolingual language models", arXiv:2112.06598, §3.
-"""
+"""WECHSEL (arXiv:2112.06598, §3): rows mixed from the nearest source tokens, in vectors aligned by a dictionary."""
 
 from __future__ import annotations
 
@@ -20,23 +16,9 @@ from hf_xlt.evidence.translations import Dictionary, read_dictionary
 from hf_xlt.evidence.vectors import TextVectors, read_vectors
 from hf_xlt.geometry.maps import procrustes
 from hf_xlt.geometry.similarity import Weighting
-from hf_xlt.initializers.base import OverlapInitializer
+from hf_xlt.initializers.base import OverlapInitializer, paper
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, token_vectors
 from hf_xlt.transport.mixture import Mixture
-
-CITATION = """\
-@inproceedings{minixhofer2022wechsel,
-  title = {{WECHSEL}: Effective initialization of subword embeddings for cross-lingual transfer of monolingual language
-           models},
-  author = {Minixhofer, Benjamin and Paischer, Fabian and Rekabsaz, Navid},
-  booktitle = {Proceedings of the 2022 Conference of the North American Chapter of the Association for Computational
-               Linguistics},
-  year = {2022},
-  eprint = {2112.06598},
-  archivePrefix = {arXiv},
-}"""
-
-WordPairs = Sequence[tuple[str, str]]
 
 
 class WechselInitializer(OverlapInitializer):
@@ -49,24 +31,17 @@ class WechselInitializer(OverlapInitializer):
     vector are drawn.
 
     Args:
-        source: The source checkpoint.
-        tokenizer: The target tokenizer.
         source_vectors: Word vectors of the source language.
         vectors: Word vectors of the target language.
         dictionary: Source words and their translations.
         overlap: Which tokens are copied: one of `OVERLAPS`; the paper copies none.
-        weighting: How cosines become weights: one of `WEIGHTINGS`; see `Weighting`.
-        k: Number of tokens in a row, for `top-k`.
-        temperature: What cosines are divided by, for `top-k`: τ.
-        device: Where similarities are computed, such as `cuda`.
-        **options: As `Initializer` takes them.
+        weighting, k, temperature, device: How cosines become weights, and where; as `Weighting` takes them.
 
     Raises:
-        InputError: As `OverlapInitializer` does, or if a file cannot be read, or the weighting is unknown. From
-            `transport()`, if no entry has a vector on both sides, or no token of a vocabulary has one.
+        InputError: From `transport()`, if no entry has a vector on both sides, or no token of a vocabulary has one.
     """
 
-    citation = CITATION
+    citation = paper("minixhofer2022wechsel")
 
     def __init__(
         self,
@@ -87,24 +62,19 @@ class WechselInitializer(OverlapInitializer):
         self._target_vectors = read_vectors(vectors)
         self._dictionary = read_dictionary(dictionary)
         self._weighting = Weighting(weighting, k, temperature, device)
+        self.label = f"WECHSEL ({weighting})"
         super().__init__(source, tokenizer, overlap=overlap, **options)
-
-    @property
-    def label(self) -> str:
-        """`WECHSEL (top-k)` and so on."""
-        return f"WECHSEL ({self._weighting.name})"
 
     def mixture(self, rows: np.ndarray) -> Mixture:
         """The nearest source tokens in the target's space."""
         map_ = dictionary_map(self._source_vectors, self._target_vectors, self._dictionary.pairs)
         keys = token_vectors("source", self._source_vectors, self.source_tokenizer) @ map_
         queries = token_vectors("target", self._target_vectors, self.tokenizer)
-        queries = queries[torch.from_numpy(rows)]
         ids = torch.arange(len(keys))
-        return self._weighting.mix(queries, keys, ids, self.source_vocabulary.size)
+        return self._weighting.mix(queries[torch.from_numpy(rows)], keys, ids, self.source_vocabulary.size)
 
 
-def dictionary_map(source: TextVectors, target: TextVectors, dictionary: WordPairs) -> Tensor:
+def dictionary_map(source: TextVectors, target: TextVectors, dictionary: Sequence[tuple[str, str]]) -> Tensor:
     """The orthogonal map `(k, d)` from source to target vectors that fits a dictionary best.
 
     As in the paper's code, vectors are neither scaled nor centered, and an entry counts in each pair of ways to write
@@ -117,10 +87,7 @@ def dictionary_map(source: TextVectors, target: TextVectors, dictionary: WordPai
         raise InputError(
             f"None of the {len(dictionary)} dictionary entries has a vector on both sides",
             expected="some",
-            hint=(
-                "Check that its columns are source and target, in this order, and that words are spelled as the "
-                "vectors' are."
-            ),
+            hint="Check that its columns are source and target, in this order, and words spelled as the vectors' are.",
         )
     return procrustes(rows, images)
 

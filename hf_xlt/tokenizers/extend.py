@@ -1,9 +1,7 @@
 """Extend a tokenizer: keep its tokens, ids included, and add those that another language needs.
 
-Byte-pair encoding is continued where the source stopped, on target text as the source cuts it (Purason, Chizhov,
-Yamshchikov & Fishel 2025, "Teaching Old Tokenizers New Words: Efficient Tokenizer Adaptation for Pre-trained Models",
+Byte-pair encoding is continued where the source stopped, on target text as the source cuts it (Purason et al. 2025,
 arXiv:2512.03989). Tokens of a tokenizer trained apart may never come up once they are added; those learned this way do.
-WordPiece and Unigram get their new tokens from the same merges.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import accumulate, count, islice
+from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +30,8 @@ from hf_xlt.tokenizers.vocabulary import Form, Spelling, Vocabulary, split
 
 Model = dict[str, Any]
 
+KINDS = ("WordPiece", "BPE", "Unigram")
+
 
 class Merge(NamedTuple):
     """Two tokens side by side, and the token that they become."""
@@ -41,33 +41,15 @@ class Merge(NamedTuple):
     result: str
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of model.
-
-    Attributes:
-        grown: A whole model with new tokens after the last; made by merges, of which it takes those it has use for.
-        own_spelling: Whether a token that some text is cut into is what its own spelling is cut into.
-    """
-
-    grown: Callable[[Model, Sequence[str], Sequence[Merge]], Model]
-    own_spelling: bool
-
-
-def kind_of(model: Model) -> Kind:
-    """The kind of a model."""
-    name = model["type"]
-    if name not in KINDS:
-        raise InputError(
-            f"A {name} tokenizer cannot be extended", value=name, expected=", ".join(KINDS), hint="Train a new one."
-        )
-    if name == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"]):
-        raise InputError(
-            "A BPE tokenizer whose tokens mark the inside or the end of words cannot be extended",
-            expected="one that marks spaces",
-            hint="Train a new one.",
-        )
-    return KINDS[name]
+def check_extendable(model: Model) -> None:
+    """Refuse a model that new tokens cannot be added to."""
+    hint = "Train a new one."
+    if model["type"] not in KINDS:
+        told = f"A {model['type']} tokenizer cannot be extended"
+        raise InputError(told, value=model["type"], expected=", ".join(KINDS), hint=hint)
+    if model["type"] == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"]):
+        told = "A BPE tokenizer whose tokens mark the inside or the end of words cannot be extended"
+        raise InputError(told, expected="one that marks spaces", hint=hint)
 
 
 def spellings(model: Model) -> list[str]:
@@ -81,36 +63,20 @@ def spellings(model: Model) -> list[str]:
     return found
 
 
-def _grown_wordpiece(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
-    return model | {"vocab": _numbered(model["vocab"], new)}
-
-
-def _grown_bpe(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
-    vocab, wanted = _numbered(model["vocab"], new), set(new)
+def grown(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
+    """A whole model with new tokens after the last; made by merges, of which it takes those it has use for."""
+    if model["type"] == "Unigram":
+        lowest, scores = min(score for _, score in model["vocab"]), dict(model["vocab"])
+        for left, right, result in merges:
+            scores.setdefault(result, min(scores.get(left, lowest), scores.get(right, lowest)))
+        return model | {"vocab": [*model["vocab"], *([token, scores.get(token, lowest)] for token in new)]}
+    first, wanted = max(model["vocab"].values()) + 1, set(new)
+    vocab = model["vocab"] | {token: first + place for place, token in enumerate(new)}
+    if model["type"] == "WordPiece":
+        return model | {"vocab": vocab}
     rules = [[left, right] for left, right, result in merges if result in wanted and left in vocab and right in vocab]
     return model | {"vocab": vocab, "merges": [*model["merges"], *rules]}
 
-
-def _grown_unigram(model: Model, new: Sequence[str], merges: Sequence[Merge]) -> Model:
-    lowest, scores = _lowest(model), dict(model["vocab"])
-    for left, right, result in merges:
-        scores.setdefault(result, min(scores.get(left, lowest), scores.get(right, lowest)))
-    return model | {"vocab": [*model["vocab"], *([token, scores.get(token, lowest)] for token in new)]}
-
-
-def _numbered(vocab: Mapping[str, int], new: Sequence[str]) -> dict[str, int]:
-    return {**vocab, **dict(zip(new, count(max(vocab.values()) + 1), strict=False))}
-
-
-def _lowest(model: Model) -> float:
-    return min(score for _, score in model["vocab"])
-
-
-KINDS = {
-    "WordPiece": Kind(_grown_wordpiece, own_spelling=False),
-    "BPE": Kind(_grown_bpe, own_spelling=True),
-    "Unigram": Kind(_grown_unigram, own_spelling=False),
-}
 
 # Token n is written as character _FIRST + n: from there on are neither surrogates nor white space.
 _FIRST = 0x10000
@@ -121,17 +87,11 @@ Ids = tuple[int, ...]
 def learn_merges(
     ids: np.ndarray, lengths: np.ndarray, times: Sequence[int], joined: np.ndarray, size: int
 ) -> list[tuple[Ids, Ids]]:
-    """Learn merges within words, in the order in which they apply.
+    """Learn merges within words, so many different results; fewer where no pair occurs twice.
 
-    Args:
-        ids: int64 `(n,)`, the tokens of all words, one word after the other.
-        lengths: int64 `(words,)`, how many tokens each word has.
-        times: How often each word occurs.
-        joined: Bool `(V,)`, which tokens may be merged with their neighbors.
-        size: How many different results are wanted.
-
-    Returns:
-        Left and right part of each merge, as the tokens that they are made of; fewer where no pair occurs twice.
+    The `ids (n,)` are those of all words, one word after the other, with so many tokens `(words,)`, which occur so many
+    times; `joined (V,)` are the tokens that may be merged with their neighbors. Merges come in the order in which they
+    apply, left and right part as the tokens that they are made of.
     """
     text = np.where(joined[ids], ids + _FIRST, ord(" ")).astype("<u4").tobytes().decode("utf-32-le")
     words = (text[end - length : end] for end, length in zip(lengths.cumsum(), lengths, strict=True))
@@ -166,24 +126,18 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
 
     In Unigram a merged token is as likely as the less likely of its parts, so that it is preferred to both.
 
-    Args:
-        tokenizer: The source's tokenizer: WordPiece, BPE or Unigram.
-        lines: Text of the target language.
-        added: Number of new tokens.
-
-    Raises:
-        InputError: If the tokenizer cannot be extended, `added` is not positive, or the text has fewer new tokens that
-            occur twice.
+    InputError is raised if the source's tokenizer is not WordPiece, BPE or Unigram, or the text of the target language
+    has fewer than `added` new tokens that occur twice.
     """
     require_whole("added", added, least=1, most=MOST)
     known = frozenset(Vocabulary.of(tokenizer).forms.values())
     backend: Tokenizer = tokenizer.backend_tokenizer
     settings, vocab = json.loads(backend.to_str()), tokenizer.get_vocab()
-    kind = kind_of(settings["model"])
+    check_extendable(settings["model"])
     model = whole_model(settings["model"], vocab)
     spelling = Spelling.of(backend, vocab)
     words = Counter(short_words(_words(backend, spelling, short_lines(lines))))
-    source = _Source(kind, model, spelling, known, frozenset(tokenizer.all_special_ids), words)
+    source = _Source(model, spelling, known, frozenset(tokenizer.all_special_ids), words)
     settings["model"] = source.extended(added)
     extended = copy.deepcopy(tokenizer)
     extended._tokenizer = Tokenizer.from_str(json.dumps(settings))
@@ -192,23 +146,13 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
 
 @dataclass(frozen=True)
 class _Source:
-    """The model to extend, and the words of the text.
+    """The model to extend, and the words of the text."""
 
-    Attributes:
-        kind: The model's kind.
-        model: The model, all tokens in it.
-        spelling: How tokens are spelled.
-        known: What the tokens stand for.
-        special_ids: Ids of special tokens.
-        words: The words of the text, as the model gets them, and how often each occurs.
-    """
-
-    kind: Kind
-    model: Model
+    model: Model  # the model, all tokens in it
     spelling: Spelling
-    known: frozenset[Form]
-    special_ids: frozenset[int]
-    words: Mapping[str, int]
+    known: frozenset[Form]  # what the tokens stand for
+    special_ids: frozenset[int]  # ids of special tokens
+    words: Mapping[str, int]  # the words of the text, as the model gets them, and how often each occurs
 
     def extended(self, added: int) -> Model:
         """The model with so many new tokens."""
@@ -217,13 +161,10 @@ class _Source:
             merges = self._merges(letters, size)
             chosen = self._chosen(letters, merges, added)
             if len(chosen) == added:
-                return self.kind.grown(self.model, chosen, merges)
+                return grown(self.model, chosen, merges)
             if len({merge.result for merge in merges}) < size:
-                raise InputError(
-                    f"The text has {len(chosen)} new tokens that occur twice and come up",
-                    expected=f"{added}",
-                    hint="Give more text, or add fewer.",
-                )
+                told = f"The text has {len(chosen)} new tokens that occur twice and come up"
+                raise InputError(told, expected=f"{added}", hint="Give more text, or add fewer.")
             size *= 2
 
     def _letters(self) -> list[str]:
@@ -240,7 +181,7 @@ class _Source:
 
     def _merges(self, letters: list[str], size: int) -> list[Merge]:
         """Merges of the tokens of words, the most frequent first."""
-        base = self.kind.grown(self.model, letters, [])
+        base = grown(self.model, letters, [])
         tokens = spellings(base)
         joined = np.array([self._is_joined(id_, token) for id_, token in enumerate(tokens)])
         found = learn_merges(*tokens_of(base, list(self.words)), list(self.words.values()), joined, size)
@@ -275,9 +216,10 @@ class _Source:
 
     def _coming_up(self, new: list[str], merges: list[Merge]) -> set[str]:
         """Those of some new tokens that text is cut into."""
-        grown = self.kind.grown(self.model, new, merges)
-        ids, _ = tokens_of(grown, new if self.kind.own_spelling else list(self.words))
-        tokens = spellings(grown)
+        model = grown(self.model, new, merges)
+        # In BPE a token that some text is cut into is what its own spelling is cut into.
+        ids, _ = tokens_of(model, new if model["type"] == "BPE" else list(self.words))
+        tokens = spellings(model)
         return {tokens[id_] for id_ in np.unique(ids)}.intersection(new)
 
 

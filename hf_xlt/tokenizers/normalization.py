@@ -1,7 +1,6 @@
 """What a tokenizer's normalizer does to letters, and one that keeps what distinguishes the words of a language.
 
-Normalizers are made of steps, as tokenizer.json writes them. What a step takes away is found by trying it, as a step
-of any type may: `StripAccents`, `BertNormalizer`, a `Replace` of all marks, a table of SentencePiece.
+What a step takes away is found by trying it, as a step of any type may: `StripAccents`, a table of SentencePiece, …
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ CLEANED: tuple[Step, ...] = (
     {"type": "Replace", "pattern": {"Regex": _CONTROLS}, "content": ""},
     {"type": "Replace", "pattern": {"Regex": r"\s"}, "content": " "},
 )
-_NOTHING_ELSE = dict.fromkeys(("truncation", "padding", "pre_tokenizer", "post_processor", "decoder"))
 _STRIPPED: tuple[Step, ...] = ({"type": "NFD"}, {"type": "StripAccents"}, NFC)
 
 
@@ -36,12 +34,7 @@ def adapted(normalizer: Step | None, lowercase: bool | None = None, strip_accent
 
     Where accents are kept, a step that strips them becomes one that composes letters and their accents, so that both
     spellings of a letter are read alike, as they were before. BERT's normalizers compose them in any case, and no
-    longer drop joiners.
-
-    Args:
-        normalizer: As tokenizer.json writes it.
-        lowercase: Whether capital letters become small ones; None to do as the normalizer does.
-        strip_accents: Whether accents and vowel signs are taken away.
+    longer drop joiners. Where `lowercase` is None, case is treated as the normalizer does.
     """
     steps = [step for given in _steps(normalizer) for step in _spelled_out(given)]
     if lowercase is False:
@@ -74,13 +67,15 @@ def _spelled_out(step: Step) -> list[Step]:
 
 def _mended(steps: Sequence[Step], harms: Callable[[Step], bool], setting: Step, instead: Sequence[Step]) -> list[Step]:
     """The steps without the harm: BERT's by a setting, others replaced."""
-    return [new for step in steps for new in (_without(step, setting, instead) if harms(step) else [step])]
-
-
-def _without(step: Step, setting: Step, instead: Sequence[Step]) -> Sequence[Step]:
-    if step["type"] == "BertNormalizer":
-        return [{**step, **setting}]
-    return [NFKC] if step["type"] == "Precompiled" else instead
+    mended: list[Step] = []
+    for step in steps:
+        if not harms(step):
+            mended.append(step)
+        elif step["type"] == "BertNormalizer":
+            mended.append({**step, **setting})
+        else:
+            mended += [NFKC] if step["type"] == "Precompiled" else instead
+    return mended
 
 
 def _lowercases(*steps: Step) -> bool:
@@ -91,22 +86,19 @@ def _lowercases(*steps: Step) -> bool:
 
 def _strips_accents(*steps: Step) -> bool:
     """Whether accents, or vowel signs and tone marks of other scripts, are taken away."""
-    marked = _marked()
-    before, after = (_marks(text) for text in (marked, _normalized(steps, marked)))
-    return after < 0.99 * before
+    return _marks(_normalized(steps, _marked())) < 0.99 * _marks(_marked())
 
 
 def _normalized(steps: Sequence[Step], text: str) -> str:
-    settings: dict[str, Any] = {
-        "version": "1.0",
-        "added_tokens": [],
-        **_NOTHING_ELSE,
-        "model": {"type": "BPE", "vocab": {}, "merges": []},
-    }
-    backend = Tokenizer.from_str(
-        json.dumps(settings | {"normalizer": {"type": "Sequence", "normalizers": list(steps)}})
-    )
-    return str(backend.normalizer.normalize_str(text))
+    empty = {"type": "BPE", "vocab": {}, "merges": []}
+    return str(bare(empty, {"type": "Sequence", "normalizers": list(steps)}).normalizer.normalize_str(text))
+
+
+def bare(model: Step, normalizer: Step | None = None) -> Tokenizer:
+    """A tokenizer that is no more than a model, and perhaps a normalizer."""
+    nothing: Step = dict.fromkeys(("truncation", "padding", "pre_tokenizer", "post_processor", "decoder"))
+    settings = {"version": "1.0", "added_tokens": [], **nothing, "normalizer": normalizer, "model": model}
+    return Tokenizer.from_str(json.dumps(settings))
 
 
 @cache

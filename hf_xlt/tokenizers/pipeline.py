@@ -1,9 +1,7 @@
 """A tokenizer without its vocabulary, and the vocabulary that it learns from text.
 
-What is around the model stays: normalizer, pre-tokenizer, post-processor, decoder. A model of the same type is trained
-with what it needs: all bytes, where it works on bytes or falls back to them; the token for what it does not know; the
-tokens that the post-processor adds. Entries are words or parts of words, also where nothing cuts the text at words:
-then it is cut for training alone. A model that learned no entry across a cut makes none there later.
+Entries are words or parts of words, also where nothing cuts the text at words: then it is cut for training alone. A
+model that learned no entry across a cut makes none there later.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers, trainers
 from tqdm.auto import tqdm
 
 from hf_xlt.errors import InputError
+from hf_xlt.tokenizers.normalization import bare
 from hf_xlt.tokenizers.post_processor import renumbered
 from hf_xlt.tokenizers.vocabulary import Spelling, split
 
@@ -50,25 +49,17 @@ _BATCH = 10_000
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A tokenizer without its vocabulary.
+    """A tokenizer without its vocabulary."""
 
-    Attributes:
-        settings: As tokenizer.json writes them; entries of the model do not matter, nor do ids.
-        tokens: Added tokens, in the order of their new ids; those that the post-processor adds among them.
-        unknown: The token for what the model does not know, if there is one.
-    """
-
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # as tokenizer.json writes them; entries of the model do not matter, nor do ids
+    # added tokens, in the order of their new ids; those that the post-processor adds among them
     tokens: tuple[AddedToken, ...]
-    unknown: str | None
+    unknown: str | None  # the token for what the model does not know, if there is one
 
     def trained(self, texts: Iterable[str], vocab_size: int, min_frequency: int) -> Tokenizer:
-        """A tokenizer with entries learned from text.
+        """A tokenizer with at most so many entries, learned from text, which is streamed once.
 
-        Args:
-            texts: The text, a line or document at a time; streamed once.
-            vocab_size: Most entries, all included.
-            min_frequency: Only what the text has so many times becomes an entry, letters apart.
+        Only what the text has `min_frequency` times becomes an entry, letters apart.
         """
         blank = self._blank()
         reserved, alphabet = self._reserved(), self._alphabet(blank)
@@ -84,19 +75,22 @@ class Pipeline:
             )
         blank.pre_tokenizer = _for_training(blank, self._type)
         lines = tqdm(short_lines(texts), desc="training tokenizer", unit=" lines", disable=None)
-        if self._type == "Unigram":
+        unigram = self._type == "Unigram"
+        words: dict[str, int] = {}
+        if unigram:
             words, alphabet = _words_and_letters(blank, lines, letters, alphabet)
-            model = _unigram(blank, words, self._trainer(reserved, alphabet, letters, vocab_size, min_frequency))
+            blank.normalizer = blank.pre_tokenizer = None
+            text = chain.from_iterable(repeat(word, times) for word, times in words.items())
+            lines = chain(text, (f"{word}{_TWIN}" for word in words))
+        blank.train_from_iterator(lines, self._trainer(reserved, alphabet, letters, vocab_size, min_frequency))
+        model: Settings = json.loads(blank.model.__getstate__())
+        if unigram:
             model["vocab"] = _frequent(model, words, min_frequency, reserved)
-        else:
-            blank.train_from_iterator(lines, self._trainer(reserved, alphabet, letters, vocab_size, min_frequency))
-            model = json.loads(blank.model.__getstate__())
         trained = self._filled(model, vocab_size)
-        if trained.get_vocab_size() < vocab_size:
+        if (size := trained.get_vocab_size()) < vocab_size:
             logger.warning(
-                f"The tokenizer has {trained.get_vocab_size():,} entries, {vocab_size:,} were asked for: the text has "
-                f"no more that occur at least {max(1, min_frequency)} times. Give more text, or a smaller "
-                "min_frequency."
+                f"The tokenizer has {size:,} entries, {vocab_size:,} were asked for: the text has no more that occur "
+                f"at least {max(1, min_frequency)} times. Give more text, or a smaller min_frequency."
             )
         return trained
 
@@ -156,22 +150,21 @@ class Pipeline:
         learned: Settings = {name: model[name] for name in ("vocab", "merges", "unk_id") if name in model}
         if self._marks:
             learned |= self._with_all_letters(learned, vocab_size)
-        if self._type == "Unigram":
-            learned["vocab"] = _without_literal_bytes(learned["vocab"])
         vocab = learned["vocab"]
+        if self._type == "Unigram":  # a byte is never likelier than its six letters
+            lowest, fallback = min(score for _, score in vocab), set(_BYTES)
+            vocab = [[entry, 7 * lowest if entry in fallback else score] for entry, score in vocab]
+            learned["vocab"] = vocab
         ids = {entry[0]: id_ for id_, entry in enumerate(vocab)} if isinstance(vocab, list) else vocab
         padding = self.settings["padding"]
-        return Tokenizer.from_str(
-            json.dumps(
-                {
-                    **self.settings,
-                    "model": {**self.settings["model"], **learned},
-                    "added_tokens": [_as_written(token, ids[token.content]) for token in self.tokens],
-                    "post_processor": renumbered(self.settings["post_processor"], ids),
-                    "padding": padding and {**padding, "pad_id": ids.get(padding["pad_token"], 0)},
-                }
-            )
-        )
+        settings = {
+            **self.settings,
+            "model": {**self.settings["model"], **learned},
+            "added_tokens": [_as_written(token, ids[token.content]) for token in self.tokens],
+            "post_processor": renumbered(self.settings["post_processor"], ids),
+            "padding": padding and {**padding, "pad_id": ids.get(padding["pad_token"], 0)},
+        }
+        return Tokenizer.from_str(json.dumps(settings))
 
     def _with_all_letters(self, learned: Settings, vocab_size: int) -> Settings:
         """Entries with every letter in every place of a word, for which the last ones learned make room."""
@@ -220,15 +213,6 @@ def _words_and_letters(
     return {word: times for word, times in known.items() if word}, ranked[:letters]
 
 
-def _unigram(blank: Tokenizer, words: Mapping[str, int], trainer: trainers.Trainer) -> Settings:
-    """A Unigram model trained on words and their twins."""
-    blank.normalizer = blank.pre_tokenizer = None
-    text = chain.from_iterable(repeat(word, times) for word, times in words.items())
-    blank.train_from_iterator(chain(text, (f"{word}{_TWIN}" for word in words)), trainer)
-    model: Settings = json.loads(blank.model.__getstate__())
-    return model
-
-
 def _frequent(model: Settings, words: Mapping[str, int], min_frequency: int, reserved: list[str]) -> list[list[Any]]:
     """Unigram's entries without those that words are cut into too seldom, letters and reserved ones apart.
 
@@ -244,13 +228,6 @@ def _frequent(model: Settings, words: Mapping[str, int], min_frequency: int, res
     ]
 
 
-def _without_literal_bytes(vocab: list[list[Any]]) -> list[list[Any]]:
-    """Unigram's entries, of which a byte is never likelier than its six letters."""
-    lowest = min(score for _, score in vocab)
-    fallback = set(_BYTES)
-    return [[entry, 7 * lowest if entry in fallback else score] for entry, score in vocab]
-
-
 def _as_written(token: AddedToken, id_: int) -> Settings:
     """An added token as tokenizer.json writes it."""
     flags = "single_word", "lstrip", "rstrip", "normalized", "special"
@@ -258,14 +235,8 @@ def _as_written(token: AddedToken, id_: int) -> Settings:
 
 
 def tokens_of(model: Settings, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """What a model makes of texts, without what its tokenizer does before and after.
-
-    Returns:
-        int64 `(n,)`, the ids of all texts, one text after the other; int64 `(texts,)`, how many each has.
-    """
-    steps = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
-    steady = model | {"dropout": None} if model["type"] == "BPE" else model
-    alone = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], **steps, "model": steady}))
+    """What a model alone makes of texts: int64 `(n,)`, the ids, one text after the other; and their numbers of ids."""
+    alone = bare(model | {"dropout": None} if model["type"] == "BPE" else model)
     batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
     ids = [each.ids for batch in batches for each in alone.encode_batch_fast(batch, add_special_tokens=False)]
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))

@@ -47,28 +47,18 @@ def _parts(processor: Processor | None) -> Iterator[Processor]:
 
 def frame_like(source: PreTrainedTokenizerBase, roles: Mapping[str, str]) -> Processor:
     """A template that puts around a text, and around a pair, what a tokenizer does, in the tokens of another one."""
-    used: set[str] = set()
-    template = {
-        name: list(_template(source, texts, roles, used)) for name, texts in (("single", ("a",)), ("pair", ("a", "a")))
-    }
+    own = {getattr(source, f"{role}_token_id"): role for role in reversed(FRAMING)}
+    counterparts = {id_: roles.get(role, roles.get(STAND_INS[role])) for id_, role in own.items() if id_ is not None}
+    template: dict[str, list[Processor]] = {"single": [], "pair": []}
+    used = set()
+    for parts, texts in zip(template.values(), (("a",), ("a", "a")), strict=True):
+        encoding, before = source.backend_tokenizer.encode(*texts), None
+        for id_, type_id, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
+            if text is not None and text != before:
+                parts.append({"Sequence": {"id": "AB"[text], "type_id": type_id}})
+            elif text is None and (token := counterparts.get(id_)) is not None:
+                used.add(token)
+                parts.append({"SpecialToken": {"id": token, "type_id": type_id}})
+            before = text
     tokens = {token: {"id": token, "ids": [0], "tokens": [token]} for token in sorted(used)}
     return {"type": "TemplateProcessing", **template, "special_tokens": tokens}
-
-
-def _template(
-    source: PreTrainedTokenizerBase, texts: tuple[str, ...], roles: Mapping[str, str], used: set[str]
-) -> Iterator[Processor]:
-    encoding = source.backend_tokenizer.encode(*texts)
-    own = {getattr(source, f"{role}_token_id"): role for role in reversed(FRAMING)}
-    before = None
-    for id_, type_id, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
-        if text is not None and text != before:
-            yield {"Sequence": {"id": "AB"[text], "type_id": type_id}}
-        elif text is None and (token := _counterpart(own.get(id_), roles)) is not None:
-            used.add(token)
-            yield {"SpecialToken": {"id": token, "type_id": type_id}}
-        before = text
-
-
-def _counterpart(role: str | None, roles: Mapping[str, str]) -> str | None:
-    return None if role is None else roles.get(role, roles.get(STAND_INS.get(role, role)))

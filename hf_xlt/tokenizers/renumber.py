@@ -88,15 +88,13 @@ def _cut_model(model: Settings, rows: int) -> Settings:
 
 
 def _with_backend(tokenizer: PreTrainedTokenizerBase, settings: Settings) -> PreTrainedTokenizerBase:
-    """A tokenizer with another backend, and with no special token that this lacks: it would be added again.
-
-    A class of one of transformers' models makes its backend of a vocabulary when it opens, with ids of its own for
-    unknown tokens; so the result is a plain one, which opens what is saved.
-    """
+    """A tokenizer with another backend, and with no special token that this lacks: it would be added again."""
     backend = Tokenizer.from_str(json.dumps(settings))
     vocab, named = backend.get_vocab(), tokenizer.special_tokens_map
     gone = {name: None for name, token in named.items() if str(token) not in vocab}
     extra = [token for token in tokenizer.extra_special_tokens if str(token) in vocab]
+    # A class of one of transformers' models makes its backend of a vocabulary when it opens, with ids of its own for
+    # unknown tokens; so the result is a plain one, which opens what is saved.
     if type(tokenizer).__module__.startswith("transformers.models."):
         kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _MADE_OF}
         kept |= {name: getattr(tokenizer, name) for name in ("model_input_names", "padding_side", "truncation_side")}

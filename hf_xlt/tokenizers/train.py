@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -28,6 +28,8 @@ MOST_ENTRIES = 2**24
 
 # Tokens of a source that nothing asks for, such as reserved ones, are kept where they take so little of a vocabulary.
 _SHARE_OF_UNNAMED = 0.05
+_SETTINGS = ("model_max_length", "padding_side", "truncation_side", "model_input_names",
+             "clean_up_tokenization_spaces", "chat_template")  # fmt: skip
 _ANGLED = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
 _BRACKETED = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 # A word with its marks and joiners, or digits, or other visible characters, with the space before; or white space.
@@ -44,12 +46,9 @@ class _Family(NamedTuple):
 
 def _byte_level_bpe() -> _Family:
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    words = pre_tokenizers.Split(Regex(_WORDS), "isolated")
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([words, as_bytes])
     backend.decoder = decoders.ByteLevel()
     return _Family(backend, NFC, {role: _ANGLED[role] for role in ("bos", "eos", "pad", "unk", "mask")})
 
@@ -76,11 +75,7 @@ def _wordpiece() -> _Family:
     return _Family(backend, {"type": "Sequence", "normalizers": [*CLEANED, NFC, chinese]}, _BRACKETED)
 
 
-FAMILIES: dict[str, Callable[[], _Family]] = {
-    "byte-level-bpe": _byte_level_bpe,
-    "unigram": _unigram,
-    "wordpiece": _wordpiece,
-}
+FAMILIES = {"byte-level-bpe": _byte_level_bpe, "unigram": _unigram, "wordpiece": _wordpiece}
 
 
 @checked
@@ -102,18 +97,13 @@ def train_tokenizer(
     so that both spellings of a letter are the same tokens.
 
     Args:
-        texts: The corpus, a line or document at a time.
-        vocab_size: Number of entries wanted; a small corpus may yield fewer.
-        family: `"byte-level-bpe"`, `"unigram"` or `"wordpiece"`.
+        texts: The corpus, a line or document at a time. InputError is raised if there is none.
+        vocab_size: Number of entries wanted, enough for the alphabet; a small corpus may yield fewer.
+        family: One of `FAMILIES`.
         min_frequency: What the corpus has less often becomes no entry, letters apart.
         lowercase: Whether capital letters become small ones.
         strip_accents: Whether accents, vowel signs and tone marks are taken away.
-        framed_like: A tokenizer whose special tokens around a text are put around it by the new one too, in tokens of
-            the family.
-
-    Raises:
-        InputError: If the family is not known, the vocabulary cannot hold the alphabet, a number is out of range, or
-            there is no text.
+        framed_like: A tokenizer that puts special tokens around a text, as the new one will with tokens of the family.
     """
     require_one_of("family", family, FAMILIES)
     check_numbers(vocab_size, min_frequency)
@@ -147,17 +137,8 @@ def train_tokenizer_like(
     ones for instance, where they are few beside `vocab_size`. Its `tokenizer.json` says all: it opens as a
     `PreTrainedTokenizerFast` whatever class the other is of.
 
-    Args:
-        tokenizer: The tokenizer to imitate: BPE, Unigram, WordPiece or WordLevel.
-        texts: The corpus, a line or document at a time.
-        vocab_size: Number of entries wanted; a small corpus may yield fewer.
-        min_frequency: As for `train_tokenizer`.
-        lowercase: Whether capital letters become small ones; None to do as the tokenizer does.
-        strip_accents: Whether accents, vowel signs and tone marks are taken away.
-
-    Raises:
-        InputError: If the tokenizer has no trainable (fast) backend, the vocabulary cannot hold its special tokens and
-            alphabet, a number is out of range, or there is no text.
+    The tokenizer to imitate has a fast backend of BPE, Unigram, WordPiece or WordLevel; where `lowercase` is None, the
+    new one does as it does. The other arguments are as for `train_tokenizer`, and refused likewise.
     """
     check_numbers(vocab_size, min_frequency)
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -171,7 +152,13 @@ def train_tokenizer_like(
     settings["model"], unknown = _unknown(settings["model"], tokenizer)
     kept = _kept_tokens(tokenizer, settings, vocab_size)
     trained = Pipeline(settings, kept, unknown).trained(_some(texts), vocab_size, min_frequency)
-    return _wrapped(trained, tokenizer)
+    given = {name: getattr(tokenizer, name, None) for name in _SETTINGS}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=trained,
+        extra_special_tokens=list(tokenizer.extra_special_tokens),
+        **{name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)},
+        **{name: value for name, value in given.items() if value is not None},
+    )
 
 
 def _unknown(model: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple[dict[str, Any], str | None]:
@@ -198,19 +185,15 @@ def _kept_tokens(
     tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any], vocab_size: int
 ) -> tuple[AddedToken, ...]:
     """The added tokens that a new tokenizer has too, in the order of their ids."""
-    added = {
-        token.content: token for _, token in sorted(tokenizer.backend_tokenizer.get_added_tokens_decoder().items())
-    }
+    decoder = tokenizer.backend_tokenizer.get_added_tokens_decoder()
+    added = {token.content: token for _, token in sorted(decoder.items())}
     templates = str(tokenizer.chat_template or "")
     asked = {*tokenizer.all_special_tokens, *named_tokens(settings["post_processor"])}
     asked |= {content for content in added if content.strip() and content in templates}
     left_out: list[str] = []
     for special in (True, False):
-        others = [
-            content
-            for content, token in added.items()
-            if token.special == special and content not in asked and content.strip()
-        ]
+        unnamed = {content: token for content, token in added.items() if content not in asked and content.strip()}
+        others = [content for content, token in unnamed.items() if token.special == special]
         if len(asked) + len(others) <= _SHARE_OF_UNNAMED * vocab_size:
             asked |= set(others)
         else:
@@ -222,19 +205,6 @@ def _kept_tokens(
         )
     beside = [AddedToken(content, special=True, normalized=False) for content in sorted(asked - added.keys())]
     return (*(token for content, token in added.items() if content in asked), *beside)
-
-
-def _wrapped(backend: Tokenizer, source: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
-    """A backend with the roles and settings of a source's tokenizer."""
-    settings = ("model_max_length", "padding_side", "truncation_side", "model_input_names",
-                "clean_up_tokenization_spaces", "chat_template")  # fmt: skip
-    roles = {name: token for name, token in source.special_tokens_map.items() if isinstance(token, str)}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        extra_special_tokens=list(source.extra_special_tokens),
-        **roles,
-        **{name: value for name in settings if (value := getattr(source, name, None)) is not None},
-    )
 
 
 def check_numbers(vocab_size: int, min_frequency: int) -> None:

@@ -1,14 +1,4 @@
-"""What a token stands for, whatever its tokenizer's spelling, and which tokens two vocabularies share.
-
-Tokenizers spell in their own ways: `##en`, `▁Hund`, `ĠHund`, `fÃ¼r`, `<0x0A>`. A `Form` is the text behind the
-spelling: its bytes, and whether a word starts there. Two tokens are the same where their forms are equal.
-
-How a tokenizer spells is found by watching its backend split a few characters and by what its model declares,
-never from class names. A backend either *keeps* spaces, as a marker or as they are (SentencePiece, byte-level BPE,
-characters), and a word starts at a leading space; or it *drops* them (WordPiece, WordLevel), and a word starts
-unless the token carries the continuing prefix, or is a single character that is cut out of the middle of words
-(in BERT: punctuation, CJK). Such a one tells nothing of a space before it, so it equals others' spaceless token.
-"""
+"""What a token stands for, whatever its tokenizer's spelling, and which tokens two vocabularies share."""
 
 from __future__ import annotations
 
@@ -36,17 +26,15 @@ _BYTE_OF = {byte: byte for byte in _PRINTABLE} | {256 + n: byte for n, byte in e
 
 
 class Form(NamedTuple):
-    """Canonical, byte-exact form of one token.
+    """What a token stands for, however it is spelled: `##en`, `▁Hund`, `ĠHund`, `fÃ¼r`, `<0x0A>`.
 
-    Joining the forms of a text, with a space wherever a word starts, gives the (normalized) text back.
-
-    Attributes:
-        text: The bytes of text the token stands for, without any marker; perhaps half a UTF-8 character.
-        starts_word: Whether a word starts here. Tokens of a tokenizer that has neither a space marker nor a
-            continuing prefix all count as starts, except single characters it cuts out of the middle of words.
+    Two tokens are the same where their forms are equal. Joining the forms of a text, with a space wherever a word
+    starts, gives the (normalized) text back.
     """
 
-    text: bytes
+    text: bytes  # the bytes of text the token stands for, without any marker; perhaps half a UTF-8 character
+    # whether a word starts here. Tokens of a tokenizer that has neither a space marker nor a continuing prefix all
+    # count as starts, except single characters it cuts out of the middle of words
     starts_word: bool
 
     def __str__(self) -> str:
@@ -62,21 +50,19 @@ class Form(NamedTuple):
 class Spelling:
     """How a tokenizer spells text in its tokens.
 
-    Attributes:
-        space: What a space turns into (`▁`, `Ġ`, or itself); empty where spaces are dropped.
-        prefix: What a token inside a word begins with (`##`); empty if nothing.
-        suffix: What a token at the end of a word ends with (`</w>`); empty if nothing.
-        byte_level: Whether characters are bytes in GPT-2's alphabet.
-        byte_fallback: Whether `<0x0A>` is the byte 0x0A.
-        standalone: Characters cut out of the middle of words; empty where spaces are kept.
+    It is found by watching its backend split a few characters and by what its model declares, never from class names.
+    A backend either *keeps* spaces, as a marker or as they are (SentencePiece, byte-level BPE, characters), and a word
+    starts at a leading space; or it *drops* them (WordPiece, WordLevel), and a word starts unless the token carries the
+    continuing prefix, or is a single character that is cut out of the middle of words (in BERT: punctuation, CJK). Such
+    a one tells nothing of a space before it, so it equals others' spaceless token.
     """
 
-    space: str
-    prefix: str
-    suffix: str
-    byte_level: bool
-    byte_fallback: bool
-    standalone: frozenset[str]
+    space: str  # what a space turns into (`▁`, `Ġ`, or itself); empty where spaces are dropped
+    prefix: str  # what a token inside a word begins with (`##`); empty if nothing
+    suffix: str  # what a token at the end of a word ends with (`</w>`); empty if nothing
+    byte_level: bool  # whether characters are bytes in GPT-2's alphabet
+    byte_fallback: bool  # whether `<0x0A>` is the byte 0x0A
+    standalone: frozenset[str]  # characters cut out of the middle of words; empty where spaces are kept
 
     @classmethod
     def of(cls, backend: Any, tokens: Iterable[str]) -> Spelling:
@@ -169,11 +155,7 @@ class Vocabulary:
     @classmethod
     @checked
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
-        """Read the vocabulary of a tokenizer, added tokens included.
-
-        Raises:
-            InputError: If the tokenizer has no fast backend, or no ordinary token.
-        """
+        """Read the vocabulary of a tokenizer, which must have a fast backend; added tokens are included."""
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise InputError(
@@ -183,7 +165,9 @@ class Vocabulary:
             )
         vocab = dict(sorted(tokenizer.get_vocab().items(), key=itemgetter(1)))
         added = backend.get_added_tokens_decoder()
-        roles = _roles(tokenizer, vocab)
+        given = ((role, tokenizer.special_tokens_map.get(f"{role}_token")) for role in ROLES)
+        spelled = {role: str(token) for role, token in given if token is not None}
+        roles = {role: vocab[token] for role, token in spelled.items() if token in vocab}
         special = {vocab[token] for token in tokenizer.all_special_tokens if token in vocab}
         special |= {id_ for id_, token in added.items() if token.special}
         without_role = special.difference(roles.values())
@@ -220,16 +204,8 @@ class Vocabulary:
 
 
 def _is_literal(backend: Any, content: str) -> bool:
-    """Whether an added token is spelled as text is, and not as by the model, as Gemma's runs of spaces are.
-
-    The model of an extended tokenizer holds added tokens that are not in its spelling.
-    """
+    """Whether an added token is spelled as text is, and not as by the model, as Gemma's runs of spaces are."""
     return backend.model.token_to_id(content) is None or content not in "".join(split(backend, content))
-
-
-def _roles(tokenizer: PreTrainedTokenizerBase, vocab: Mapping[str, int]) -> dict[str, int]:
-    spelled = {role: tokenizer.special_tokens_map.get(f"{role}_token") for role in ROLES}
-    return {role: vocab[str(token)] for role, token in spelled.items() if token is not None and str(token) in vocab}
 
 
 @checked
@@ -296,7 +272,16 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
     itself, even if others have its form.
     """
     pairs: dict[int, int] = {}
-    for key in _keys(source.marks_words and target.marks_words, ignore_case):
+    # What tokens are compared by, the strictest first.
+    keys: list[Callable[[Form], Hashable]] = [lambda form: form]
+    marks_words = source.marks_words and target.marks_words
+    if not marks_words:
+        keys.append(lambda form: form.text)
+    if ignore_case:
+        keys.append(lambda form: (_casefold(form.text), form.starts_word))
+    if ignore_case and not marks_words:
+        keys.append(lambda form: _casefold(form.text))
+    for key in keys:
         first: dict[Hashable, int] = {}
         for id_, form in source.forms.items():
             first.setdefault(key(form), id_)
@@ -307,24 +292,10 @@ def match(source: Vocabulary, target: Vocabulary, ignore_case: bool = False) -> 
             f"There is no overlapping token between the source ({len(source.forms)} tokens) and the target ("
             f"{len(target.forms)} tokens)",
             expected="at least one",
-            hint=(
-                "Take a target tokenizer that has some script, digits or punctuation in common with the source, or a "
-                "method that needs no overlap."
-            ),
+            hint="Take a target tokenizer that has some script, digits or punctuation in common with the source, or a "
+            "method that needs no overlap.",
         )
     return Overlap.of(pairs | kept_pairs(source, target), target)
-
-
-def _keys(marks_words: bool, ignore_case: bool) -> list[Callable[[Form], Hashable]]:
-    """What tokens are compared by, the strictest first."""
-    keys: list[Callable[[Form], Hashable]] = [lambda form: form]
-    if not marks_words:
-        keys.append(lambda form: form.text)
-    if ignore_case:
-        keys.append(lambda form: (_casefold(form.text), form.starts_word))
-    if ignore_case and not marks_words:
-        keys.append(lambda form: _casefold(form.text))
-    return keys
 
 
 def _casefold(text: bytes) -> str:

@@ -1,6 +1,5 @@
-"""Mixtures: target rows made out of source rows, each kind stored in the form its method produces.
+"""Mixtures: target rows made out of source rows by a linear operator `W (n, V_s)`, which is never formed densely.
 
-Every kind is one linear operator `W (n, V_s)` with its own way of multiplying; a dense `W` is never formed.
 Each checks its parts once, when made: a wrong shape, dtype or id, NaN or infinity raises ValueError.
 """
 
@@ -14,6 +13,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +26,7 @@ NEAR_ZERO = 1e-6
 _BLOCK_ROWS = 4096
 _BLOCK_BYTES = 24 * 2**20
 
+Array = np.ndarray | Tensor
 Rows = Callable[[slice], Tensor]
 
 
@@ -62,11 +63,7 @@ class Mixture(ABC):
 
     @abstractmethod
     def rows_of(self, matrix: Tensor) -> Rows:
-        """A function that makes any slice of the rows of `apply(matrix)`, float32 `(rows, d)`.
-
-        What all rows need is computed here, once; rows are made when asked for, so that a table never has to be
-        whole in memory.
-        """
+        """A function that makes any slice of the rows of `apply(matrix)`, float32 `(rows, d)`, when asked for."""
 
     def apply(self, matrix: Tensor) -> Tensor:
         """Mix a source matrix `(V_s, d)` of any float dtype into float32 target rows `(n, d)`."""
@@ -96,20 +93,20 @@ class Mixture(ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SparseMixture(Mixture):
-    """Few weights a row, in compressed sparse rows: top-k, sparsemax, translation probabilities, counts.
-
-    Attributes:
-        crow: int64 `(n + 1,)`, where each row's entries begin and end.
-        col: int64 `(nnz,)`, source ids.
-        values: float32 `(nnz,)`, weights.
-        source_size: Number of source ids.
-    """
+    """Few weights a row, in compressed sparse rows: top-k, sparsemax, translation probabilities, counts."""
 
     kind = "sparse"
-    crow: Tensor
-    col: Tensor
-    values: Tensor
-    source_size: int
+    crow: Tensor  # int64 `(n + 1,)`, where each row's entries begin and end
+    col: Tensor  # int64 `(nnz,)`, source ids
+    values: Tensor  # float32 `(nnz,)`, weights
+    source_size: int  # number of source ids
+
+    @classmethod
+    def of(cls, rows: Array, col: Array, values: Array, shape: tuple[int, int]) -> SparseMixture:
+        """Of the target row, source id and weight `(nnz,)` of each entry, rows ascending; `shape` is `(n, V_s)`."""
+        ends = torch.bincount(torch.as_tensor(rows), minlength=shape[0]).cumsum(0)
+        crow = torch.cat([ends.new_zeros(1), ends])
+        return cls(crow, torch.as_tensor(col), torch.as_tensor(values, dtype=torch.float32), shape[1])
 
     def __post_init__(self) -> None:
         check_ids("col", self.col, self.source_size)
@@ -125,7 +122,7 @@ class SparseMixture(Mixture):
         return self.crow.diff() > 0
 
     def weights(self, row: int) -> tuple[Tensor, Tensor]:
-        """Source ids `(w,)` and float32 weights `(w,)` of one row."""
+        """Of the entries of one row."""
         entries = slice(int(self.crow[row]), int(self.crow[row + 1]))
         return self.col[entries], self.values[entries]
 
@@ -159,18 +156,12 @@ class SparseMixture(Mixture):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _PairwiseMixture(Mixture):
-    """Weights from all inner products of target and source vectors, `left rightᵀ (n, o)`, over their sum.
-
-    Attributes:
-        left: float32 `(n, r)`, one vector a target row; its length cancels out.
-        right: float32 `(o, r)`, one vector a source row; unit rows make the products cosines.
-        source_ids: int64 `(o,)`, the source ids of the rows of `right`.
-    """
+    """Weights from all inner products of target and source vectors, `left rightᵀ (n, o)`, over their sum."""
 
     lowest: ClassVar[float]
-    left: Tensor
-    right: Tensor
-    source_ids: Tensor
+    left: Tensor  # float32 `(n, r)`, one vector a target row; its length cancels out
+    right: Tensor  # float32 `(o, r)`, one vector a source row; unit rows make the products cosines
+    source_ids: Tensor  # int64 `(o,)`, the source ids of the rows of `right`
 
     def __post_init__(self) -> None:
         _check_values("left", self.left, None, None)
@@ -185,7 +176,7 @@ class _PairwiseMixture(Mixture):
         return int(self.source_ids.max()) + 1
 
     def weights(self, row: int) -> tuple[Tensor, Tensor]:
-        """Source ids `(o,)` and float32 weights `(o,)` of one row; empty where it has no usable evidence."""
+        """Of all sources `(o,)`; empty where it has no usable evidence."""
         if not self.finite[row]:
             return self.source_ids[:0], self.right.new_empty(0)
         products = (self.right.double() @ self.left[row].double()).clamp_(min=self.lowest)
@@ -196,9 +187,9 @@ class _PairwiseMixture(Mixture):
 class FactoredMixture(_PairwiseMixture):
     """All inner products, normalized by their sum: CLP-Transfer's mixture in closed form.
 
-    With unit helper rows A (missing) and B (overlap), the paper's `Σ_o cos(t,o) E_o / Σ_o cos(t,o)` over the
-    whole overlap is `diag(A(Bᵀ1))⁻¹ · A(BᵀE_O)`: two thin products, time O((n+o)·r·d). Cosines keep their sign
-    as in the paper, so a sum can come near zero and blow the row up; such rows are not `finite`.
+    With unit helper rows A (missing) and B (overlap), the paper's `Σ_o cos(t,o) E_o / Σ_o cos(t,o)` over the whole
+    overlap is `diag(A(Bᵀ1))⁻¹ · A(BᵀE_O)`: two thin products, time O((n+o)·r·d). Cosines keep their sign as in the
+    paper, so a sum can come near zero and blow the row up; such rows are not `finite`.
     """
 
     kind = "factored"
@@ -214,8 +205,8 @@ class FactoredMixture(_PairwiseMixture):
     def finite(self) -> Tensor:
         """Bool `(n,)`: the weights, once normalized, are no longer as a vector than the weight of a copied row, 1.
 
-        Their length is `‖Ba‖ / |Σ Ba|`. Where it exceeds 1 the sum is so near zero that the row would be louder than
-        the rows it is mixed from. Most rows are cleared by the bound `‖Ba‖ ≤ ‖B‖ ‖a‖`, without computing `Ba`.
+        Where their length `‖Ba‖ / |Σ Ba|` exceeds 1, the row would be louder than the rows it is mixed from. Most rows
+        are cleared by the bound `‖Ba‖ ≤ ‖B‖ ‖a‖`, without computing `Ba`.
         """
         sums = self._sums.abs()
         lengths = torch.linalg.vector_norm(self.left, dim=1).double() * torch.linalg.matrix_norm(self.right).double()
@@ -227,18 +218,14 @@ class FactoredMixture(_PairwiseMixture):
         return (sums > 0) & (sums >= (1 - NEAR_ZERO) * lengths)
 
     def rows_of(self, matrix: Tensor) -> Rows:
-        """Rows from one small product of overlap vectors and source rows."""
-        product = self._source_product(matrix)  # (r, d)
-        scale = torch.where(self.finite, 1 / self._sums, 0).float()  # (n,)
-        return lambda rows: (self.left[rows] @ product).mul_(scale[rows, None])
-
-    def _source_product(self, matrix: Tensor) -> Tensor:
-        """BᵀE_O `(r, d)`, summed over blocks in float64 so that its error does not grow with the overlap."""
-        product = self.right.new_zeros(self.right.shape[1], matrix.shape[1], dtype=torch.float64)
+        """Rows from one small product of overlap vectors and source rows, BᵀE_O `(r, d)`."""
+        # Summed over blocks in float64, so that its error does not grow with the overlap.
+        total = self.right.new_zeros(self.right.shape[1], matrix.shape[1], dtype=torch.float64)
         ids = self.source_ids.to(matrix.device)
         for right, block in zip(self.right.split(_BLOCK_ROWS), ids.split(_BLOCK_ROWS), strict=True):
-            product += right.T @ matrix[block].to(right)
-        return product.float()
+            total += right.T @ matrix[block].to(right)
+        product, scale = total.float(), torch.where(self.finite, 1 / self._sums, 0).float()
+        return lambda rows: (self.left[rows] @ product).mul_(scale[rows, None])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -284,18 +271,13 @@ class ClippedMixture(_PairwiseMixture):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ProjectedMixture(Mixture):
-    """Target vectors times a map into the source space (TreLM): rows that are not sums of source rows.
-
-    Attributes:
-        vectors: float32 `(n, k)`, the target tokens' own vectors.
-        map: float32 `(k, d)`.
-    """
+    """Target vectors times a map into the source space (TreLM): rows that are not sums of source rows."""
 
     kind = "projected"
     sums_sources = False
     source_size = 0
-    vectors: Tensor
-    map: Tensor
+    vectors: Tensor  # float32 `(n, k)`, the target tokens' own vectors
+    map: Tensor  # float32 `(k, d)`
 
     def __post_init__(self) -> None:
         _check_values("vectors", self.vectors, None, None)
@@ -314,19 +296,13 @@ class ProjectedMixture(Mixture):
         """Vectors times the map; InputError where the matrix is not as wide as the map."""
         given, width = matrix.shape[1], self.map.shape[1]
         if given != width:
-            raise InputError(
-                f"The source matrix is {given} wide",
-                value=given,
-                expected=f"{width}",
-                hint="Pass one the map leads to.",
-            )
+            hint = "Pass one the map leads to."
+            raise InputError(f"The source matrix is {given} wide", value=given, expected=f"{width}", hint=hint)
         return lambda rows: self.vectors[rows] @ self.map
 
 
-# Every kind by the name it is saved under.
-MIXTURES: dict[str, type[Mixture]] = {
-    kind.kind: kind for kind in (SparseMixture, FactoredMixture, ClippedMixture, ProjectedMixture)
-}
+_KINDS: tuple[type[Mixture], ...] = (SparseMixture, FactoredMixture, ClippedMixture, ProjectedMixture)
+MIXTURES = {kind.kind: kind for kind in _KINDS}  # by the name each is saved under
 
 
 def check_ids(name: str, ids: Tensor, size: int = sys.maxsize) -> None:

@@ -37,16 +37,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Part:
-    """A source token in a target token's row.
-
-    Attributes:
-        source: Its name.
-        weight: What its row counts.
-        evidence: Where rows are mixed by counts: kind of evidence → how much of it there is for these two tokens.
-    """
+    """A source token in a target token's row."""
 
     source: str
-    weight: float
+    weight: float  # what its row counts
+    # where rows are mixed by counts: kind of evidence → how much of it there is for these two tokens
     evidence: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -58,6 +53,8 @@ class Transport:
     A drawn row comes from N(mean, std) of each column over the source rows. Its noise depends on nothing but the
     seed, the number of target ids, its own id and the width: transports that differ in what they copy or mix draw
     the same row for the same id, and an untied head as wide as the input table gets the input table's noise.
+
+    ValueError is raised if ids are out of range, out of order or given twice, or lengths do not fit.
 
     Attributes:
         source_size: The source tokenizer's largest id + 1; later source rows are padding, never read.
@@ -73,9 +70,6 @@ class Transport:
             entry of the mixture, which is a sparse one.
         rank: Where a matrix is factorized first, and its coordinates are transported in place of its rows, how many
             coordinates there are, at most (see `factorize`); target rows are the products.
-
-    Raises:
-        ValueError: If ids are out of range, out of order or given twice, or lengths do not fit.
     """
 
     source_size: int
@@ -95,13 +89,17 @@ class Transport:
         check_ids("copied_source", self.copied_source, self.source_size)
         check_ids("copied_target", self.copied_target, self.target_size)
         check_ids("mixed_target", self.mixed_target, self.target_size)
-        _check_length("copied_target", self.copied_target, len(self.copied_source))
-        _check_length("source_names", self.source_names, self.source_size)
-        _check_length("target_names", self.target_names, self.target_size)
-        for kind, amounts in self.evidence.items():
-            entries = self.mixture.values if isinstance(self.mixture, SparseMixture) else ()
-            _check_length(f"evidence {kind!r}", amounts, len(entries))
-        _check_length("mixed_target", self.mixed_target, self.mixture.n_rows if self.mixture else 0)
+        entries = self.mixture.values if isinstance(self.mixture, SparseMixture) else ()
+        lengths: list[tuple[str, Sequence[str] | Tensor, int]] = [
+            ("copied_target", self.copied_target, len(self.copied_source)),
+            ("source_names", self.source_names, self.source_size),
+            ("target_names", self.target_names, self.target_size),
+            *((f"evidence {kind!r}", amounts, len(entries)) for kind, amounts in self.evidence.items()),
+            ("mixed_target", self.mixed_target, self.mixture.n_rows if self.mixture else 0),
+        ]
+        for name, values, length in lengths:
+            if len(values) != length:
+                raise ValueError(f"{name} has {len(values)} entries; expected {length}.")
         given, times = torch.cat([self.copied_target, self.mixed_target]).unique(return_counts=True)
         if (times > 1).any():
             raise ValueError(f"Target row {given[times > 1][0]} is given {times.max()} times; expected once.")
@@ -121,19 +119,11 @@ class Transport:
     @torch.no_grad()
     @checked
     def apply(self, matrix: Tensor) -> Tensor:
-        """Make the target's rows out of the source's, in the same dtype; the source is left as it is.
+        """Make the target's rows out of the source's, in the same dtype and on the same device.
 
-        A bias is one more column. Where mixed rows are no sums of source rows, their biases are drawn.
-
-        Args:
-            matrix: The source's embedding table or output head `(V_s, d)`, or its output bias `(V_s,)`, of any
-                float dtype.
-
-        Returns:
-            `(target_size, d)` or `(target_size,)`, on the same device.
-
-        Raises:
-            InputError: If the tensor is not of one of these forms or has fewer than `source_size` rows.
+        The source's embedding table or output head `(V_s, d)`, of any float dtype, becomes `(target_size, d)`, and its
+        output bias `(V_s,)` becomes `(target_size,)`: one more column, but drawn where mixed rows are no sums of source
+        rows. InputError is raised for other forms and for fewer than `source_size` rows.
         """
         if matrix.ndim == 1:
             return self._for_bias.apply(matrix[:, None])[:, 0]
@@ -144,11 +134,7 @@ class Transport:
 
     @torch.no_grad()
     def blocks(self, matrix: Tensor) -> Iterator[Tensor]:
-        """The rows of `apply(matrix)` for a matrix `(V_s, d)`, in order and some at a time.
-
-        Raises:
-            InputError: As `apply` does.
-        """
+        """The rows of `apply(matrix)` for a matrix `(V_s, d)`, in order and some at a time."""
         if matrix.ndim != 2 or not matrix.is_floating_point() or len(matrix) < self.source_size:
             raise InputError(
                 f"Cannot transport a {matrix.dtype} tensor of shape {tuple(matrix.shape)}",
@@ -214,33 +200,22 @@ class Transport:
         return Counts(**{origin: int(rows.sum()) for origin, rows in self.origins.items()})
 
     def origin(self, token: str) -> str:
-        """Where the row of a target token comes from: `copied`, `mixed`, `projected` or `drawn`.
-
-        Raises:
-            InputError: If the target vocabulary has no such token.
-        """
+        """Where the row of a target token comes from: `copied`, `mixed`, `projected` or `drawn`."""
         row = self._row(token)
         return next(origin for origin, rows in self.origins.items() if rows[row])
 
     @checked
     def explain(self, token: str, k: int = 5) -> list[tuple[str, float]]:
-        """The `k` source tokens that weigh most in a target token's row, largest absolute weight first.
+        """Names and weights of the `k` source tokens in a target token's row, largest absolute weight first.
 
-        Returns:
-            Names and weights; one of weight 1 for a copied row, none for a drawn or projected one.
-
-        Raises:
-            InputError: If the target vocabulary has no such token or `k` is not positive.
+        There is one of weight 1 for a copied row, and none for a drawn or projected one. InputError is raised if the
+        target vocabulary has no such token or `k` is not positive.
         """
         return Explanation((part.source, part.weight) for part in self.parts(token, k))
 
     @checked
     def parts(self, token: str, k: int = 5) -> list[Part]:
-        """What `explain` tells, and the evidence behind each source token.
-
-        Raises:
-            InputError: As `explain` does.
-        """
+        """What `explain` tells, and the evidence behind each source token."""
         if k < 1:
             raise InputError(f"k is {k}", value=k, expected="at least 1, the number of source tokens to list")
         row = self._row(token)
@@ -270,16 +245,12 @@ class Transport:
         return ids.cpu(), weights.cpu(), seen
 
     def _row(self, token: str) -> int:
-        try:
+        if token in self._rows:
             return self._rows[token]
-        except KeyError:
-            close = difflib.get_close_matches(token, self._rows, n=3)
-            meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Nothing is spelled like it."
-            raise InputError(
-                f"{token!r} is not a token of the target vocabulary",
-                value=token,
-                hint=f"{meant} Longer words are made of several tokens: ask for one of those.",
-            ) from None
+        close = difflib.get_close_matches(token, self._rows, n=3)
+        meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Nothing is spelled like it."
+        hint = f"{meant} Longer words are made of several tokens: ask for one of those."
+        raise InputError(f"{token!r} is not a token of the target vocabulary", value=token, hint=hint)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -291,8 +262,7 @@ class Transport:
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the transport to one `.safetensors` file, which appears whole or not at all.
 
-        Raises:
-            InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+        InputError is raised if the file exists and `overwrite` is not set, or its folder does not exist.
         """
         tensors = {name: getattr(self, name) for name in _IDS}
         tensors |= {name: to_bytes(getattr(self, name)) for name in _NAMES}
@@ -308,15 +278,8 @@ class Transport:
     @classmethod
     @checked
     def load(cls, path: str | Path) -> Transport:
-        """Read what `save` wrote, equal to the bit.
-
-        Raises:
-            InputError: If the file is missing, unreadable, or not a transport.
-        """
-        return cls._from_tensors(*read_tensors(path, "transport", _FORMAT, "Transport.save"))
-
-    @classmethod
-    def _from_tensors(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Transport:
+        """Read what `save` wrote, equal to the bit; InputError if the file is missing, unreadable, or no transport."""
+        tensors, metadata = read_tensors(path, "transport", _FORMAT, "Transport.save")
         parts = _under("mixture.", tensors)
         source_names, target_names = (from_bytes(tensors[name]) for name in _NAMES)
         return cls(
@@ -342,15 +305,9 @@ class Explanation(list[tuple[str, float]]):
 def factorize(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The best approximation of a table by coordinates and primitives: `E ≈ F P`.
 
-    With `E = U S Vᵀ`, F is U and P is `S Vᵀ`, of the largest singular values (paper, §3.1). They come from the Gram
-    matrix `EᵀE (d, d)`, summed in float64, so that no matrix of the table's size is decomposed.
-
-    Args:
-        matrix: `(V, d)`, of any float dtype.
-        rank: Number of coordinates, D'; at most `d`.
-
-    Returns:
-        F, float32 `(V, D')`, and P, float32 `(D', d)`. Where the table has a lower rank, coordinates are zero.
+    With `E = U S Vᵀ (V, d)`, of any float dtype, F is U, float32 `(V, D')`, and P is `S Vᵀ`, float32 `(D', d)`, of the
+    D' ≤ d largest singular values (paper, §3.1); where the table has a lower rank, coordinates are zero. They come from
+    the Gram matrix `EᵀE (d, d)`, summed in float64, so that no matrix of the table's size is decomposed.
     """
     blocks = matrix.split(_GRAM_ROWS)
     gram = torch.stack([block.double().T @ block.double() for block in blocks]).sum(0)
@@ -379,8 +336,3 @@ def _column_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     mean = torch.stack([block.sum(0, dtype=torch.float64) for block in blocks]).sum(0) / len(rows)
     squares = torch.stack([(block - mean).square_().sum(0) for block in blocks]).sum(0)
     return mean.float().cpu(), (squares / len(rows)).sqrt_().float().cpu()
-
-
-def _check_length(name: str, values: Sequence[str] | Tensor, length: int) -> None:
-    if len(values) != length:
-        raise ValueError(f"{name} has {len(values)} entries; expected {length}.")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hf_xlt.arguments import MOST, checked, require_number, require_one_of, require_whole
 from hf_xlt.evidence.alignment.bitext import Batch, Bitext, Sentence, Vocabulary
-from hf_xlt.evidence.alignment.distortion import Diagonal, Jumps, Posteriors
+from hf_xlt.evidence.alignment.distortion import Diagonal, Distortion, Jumps, Posteriors
 from hf_xlt.evidence.alignment.lexicon import Lexicon, WordPairs
 from hf_xlt.evidence.alignment.links import SYMMETRIZATIONS, split, symmetrized
 from hf_xlt.evidence.alignment.training import MODELS, Corpus, Model
@@ -24,11 +24,7 @@ from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tenso
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread meanwhile.
-
-    The tensors of a step of forward-backward are too small to divide: two threads gain little when both cores are
-    free, and wait for each other at every step when they are not (measured: 266 s for 16 s).
-    """
+    """Let torch use one thread meanwhile: on busy cores more of them wait for each other (266 s for 16 s)."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -39,75 +35,39 @@ def one_thread() -> Iterator[None]:
 
 _FORMAT = "hf_xlt word aligner 1"
 _DIRECTIONS = ("forward", "backward")
-_DISTORTIONS: dict[str, type[Diagonal | Jumps]] = {"diagonal": Diagonal, "jumps": Jumps}
+_DISTORTIONS: dict[str, type[Distortion]] = {"diagonal": Diagonal, "jumps": Jumps}
 
-Tensors = dict[str, Tensor]
-
-
-def write(
-    path: str | Path,
-    pairs: WordPairs,
-    vocabularies: tuple[Vocabulary, Vocabulary],
-    model: Model,
-    *,
-    overwrite: bool = False,
-) -> Path:
-    """Write the parts of an aligner to one file, which appears whole or not at all."""
-    tensors = {"pairs.source": pairs.source.int(), "pairs.target": pairs.target.int()}
-    for side, vocabulary in zip(("source", "target"), vocabularies, strict=True):
-        tensors[f"{side}.tokens"] = to_bytes(vocabulary.tokens)
-    for direction, *parts in zip(_DIRECTIONS, model.lexicons, model.distortions, strict=True):
-        tensors |= _tensors(f"{direction}.lexicon", parts[0]) | _tensors(f"{direction}.distortion", parts[1])
-    (kind,) = (kind for kind, cls in _DISTORTIONS.items() if isinstance(model.distortions[0], cls))
-    return write_tensors(path, tensors, {"format": _FORMAT, "distortion": kind}, overwrite=overwrite)
+SentencePair = tuple[Sentence, Sentence]
 
 
-def read(path: str | Path) -> tuple[WordPairs, tuple[Vocabulary, Vocabulary], Model]:
-    """Read what `write` wrote, equal to the bit."""
-    tensors, metadata = read_tensors(path, "word aligner", _FORMAT, "WordAligner.save")
-    source, target = (Vocabulary(from_bytes(tensors[f"{side}.tokens"])) for side in ("source", "target"))
-    pairs = WordPairs(tensors["pairs.source"].long(), tensors["pairs.target"].long(), len(source), len(target))
-    distortion = _DISTORTIONS[metadata["distortion"]]
-    lexicons = [Lexicon(**_fields(f"{direction}.lexicon", tensors)) for direction in _DIRECTIONS]
-    distortions = [distortion(**_fields(f"{direction}.distortion", tensors)) for direction in _DIRECTIONS]
-    return pairs, (source, target), Model((lexicons[0], lexicons[1]), (distortions[0], distortions[1]))
-
-
-def _tensors(prefix: str, part: Any) -> Tensors:
+def _tensors(prefix: str, part: Any) -> dict[str, Tensor]:
     """The fields of a dataclass, numbers as float64 scalars."""
     values = {f"{prefix}.{field.name}": getattr(part, field.name) for field in fields(part)}
     return {name: v if isinstance(v, Tensor) else torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
 
 
-def _fields(prefix: str, tensors: Tensors) -> dict[str, Any]:
+def _fields(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """The inverse of `_tensors`."""
     own = {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
     return {name: t if t.ndim else t.item() for name, t in own.items()}
 
 
-SentencePair = tuple[Sentence, Sentence]
-
-
 @dataclass(frozen=True, eq=False)
 class WordAligner:
-    """A trained aligner of two languages, in both directions.
-
-    Attributes:
-        source: Vocabulary of the source side.
-        target: Vocabulary of the target side.
-        pairs: The word pairs seen together.
-        model: Translation tables and distortions of both directions.
-    """
+    """A trained aligner of two languages, in both directions."""
 
     source: Vocabulary
     target: Vocabulary
-    pairs: WordPairs
+    pairs: WordPairs  # those seen together
     model: Model
 
     def __repr__(self) -> str:
-        kind = type(self.model.distortions[0]).__name__.lower()
         sizes = f"{len(self.source):,} source and {len(self.target):,} target words, {len(self.pairs):,} pairs"
-        return f"WordAligner({kind}: {sizes})"
+        return f"WordAligner({self._distortion}: {sizes})"
+
+    @property
+    def _distortion(self) -> str:
+        return type(self.model.distortions[0]).__name__.lower()
 
     @classmethod
     @one_thread()
@@ -124,32 +84,23 @@ class WordAligner:
             alpha: Parameter of the Dirichlet prior of translation probabilities; 0 for maximum likelihood.
 
         Raises:
-            InputError: If there is no pair, a side of one is empty or a string, the model is unknown, `iterations` is
-                not positive or `alpha` negative.
+            InputError: If there is no pair, or a side of one is empty or a string.
         """
         require_one_of("model", model, MODELS)
         require_whole("iterations", iterations, least=1, most=MOST)
         require_number("alpha", alpha, least=0)
         corpus = Corpus.of(Bitext.encode(pairs))
         trained = MODELS[model](corpus, iterations, alpha)
-        return cls(corpus.bitext.source, corpus.bitext.target, corpus.pairs, trained)
+        return cls(corpus.bitext.source.vocabulary, corpus.bitext.target.vocabulary, corpus.pairs, trained)
 
     @one_thread()
     def align(self, pairs: Sequence[SentencePair], symmetrization: str = "grow-diag-final-and") -> list[np.ndarray]:
         """Link the words of sentence pairs, those trained on or others.
 
         In each direction a word is linked with the likeliest of the other side's words, or with none where that is
-        likelier. Words never seen have all translations with the same tiny probability: their place decides.
-
-        Args:
-            pairs: As for `train`.
-            symmetrization: How the two directions become one set of links; one of `SYMMETRIZATIONS`.
-
-        Returns:
-            For each pair int64 `(k, 2)`, source and target positions from 0, in ascending order.
-
-        Raises:
-            InputError: If a side of a pair is empty or a string, or the symmetrization is unknown.
+        likelier. Words never seen have all translations with the same tiny probability: their place decides. The two
+        directions become one set of links by one of `SYMMETRIZATIONS`: for each pair int64 `(k, 2)`, source and target
+        positions from 0, in ascending order.
         """
         require_one_of("symmetrization", symmetrization, SYMMETRIZATIONS)
         if not len(pairs):
@@ -167,21 +118,26 @@ class WordAligner:
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the aligner to one `.safetensors` file, which appears whole or not at all.
 
-        Raises:
-            InputError: If the file exists and `overwrite` is not set, or its folder does not exist.
+        InputError is raised if the file exists and `overwrite` is not set, or its folder does not exist.
         """
-        return write(path, self.pairs, (self.source, self.target), self.model, overwrite=overwrite)
+        model, pairs = self.model, self.pairs
+        tensors = {"pairs.source": pairs.source.int(), "pairs.target": pairs.target.int()}
+        tensors |= {"source.tokens": to_bytes(self.source.tokens), "target.tokens": to_bytes(self.target.tokens)}
+        for direction, lexicon, distortion in zip(_DIRECTIONS, model.lexicons, model.distortions, strict=True):
+            tensors |= _tensors(f"{direction}.lexicon", lexicon) | _tensors(f"{direction}.distortion", distortion)
+        return write_tensors(path, tensors, {"format": _FORMAT, "distortion": self._distortion}, overwrite=overwrite)
 
     @classmethod
     @checked
     def load(cls, path: str | Path) -> WordAligner:
-        """Read what `save` wrote, equal to the bit.
-
-        Raises:
-            InputError: If the file is missing, unreadable, or not a word aligner.
-        """
-        pairs, vocabularies, model = read(path)
-        return cls(*vocabularies, pairs, model)
+        """Read what `save` wrote, equal to the bit; InputError if the file is missing, unreadable, or no aligner."""
+        tensors, metadata = read_tensors(path, "word aligner", _FORMAT, "WordAligner.save")
+        source, target = (Vocabulary(from_bytes(tensors[f"{side}.tokens"])) for side in ("source", "target"))
+        pairs = WordPairs(tensors["pairs.source"].long(), tensors["pairs.target"].long(), len(source), len(target))
+        kind = _DISTORTIONS[metadata["distortion"]]
+        forward, backward = (Lexicon(**_fields(f"{direction}.lexicon", tensors)) for direction in _DIRECTIONS)
+        first, second = (kind(**_fields(f"{direction}.distortion", tensors)) for direction in _DIRECTIONS)
+        return cls(source, target, pairs, Model((forward, backward), (first, second)))
 
 
 def _best_links(batch: Batch, posteriors: Posteriors) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,34 +13,12 @@ from hf_xlt.evidence.alignment.lexicon import Lexicon
 
 @dataclass(frozen=True, eq=False)
 class Posteriors:
-    """The E-step of one batch and direction.
+    """The E-step of one batch and direction."""
 
-    Attributes:
-        links: float32 `(n, b, m)`, the probability that the target word comes from the source word; 0 at padding.
-        null: float32 `(n, b)`, the probability that it comes from NULL; 1 at padding.
-        statistics: float64, what the distortion is estimated from.
-        log_likelihood: float64 scalar, of the targets given the sources.
-    """
-
-    links: Tensor
-    null: Tensor
-    statistics: Tensor
-    log_likelihood: Tensor
-
-
-class Distortion(Protocol):
-    """How the source positions of successive target words are distributed: what tells IBM-2 from the HMM."""
-
-    def posteriors(self, batch: Batch, cells: Tensor, lexicon: Lexicon) -> Posteriors:
-        """The posterior probabilities of all links of a batch; `cells (n, b, m)` are entries of the lexicon."""
-
-    def estimate(self, statistics: Tensor, shapes: Tensor) -> Self:
-        """The M-step.
-
-        Args:
-            statistics: Sum of what `posteriors` gave for all batches.
-            shapes: int64 `(s, 3)`, the different source and target lengths of pairs and how many pairs have them.
-        """
+    links: Tensor  # float32 `(n, b, m)`, the probability that the target word comes from the source word; 0 at padding
+    null: Tensor  # float32 `(n, b)`, the probability that it comes from NULL; 1 at padding
+    statistics: Tensor  # float64, what the distortion is estimated from
+    log_likelihood: Tensor  # float64 scalar, of the targets given the sources
 
 
 _LOWEST, _HIGHEST = 0.1, 14.0
@@ -50,15 +27,10 @@ _STEPS, _STEP_SIZE = 8, 20.0
 
 @dataclass(frozen=True)
 class Diagonal:
-    """Positions are independent: `p(a_j = i | j, m, n) = (1 − p0) exp(−λ |i/m − j/n|) / Z_j`, and p0 for NULL.
+    """Positions are independent: `p(a_j = i | j, m, n) = (1 − p0) exp(−λ |i/m − j/n|) / Z_j`, and p0 for NULL."""
 
-    Attributes:
-        tension: λ; the higher, the nearer to the diagonal.
-        null: p0, the probability that a target word comes from no source word.
-    """
-
-    tension: float = 4.0
-    null: float = 0.08
+    tension: float = 4.0  # λ; the higher, the nearer to the diagonal
+    null: float = 0.08  # p0, the probability that a target word comes from no source word
 
     def posteriors(self, batch: Batch, cells: Tensor, lexicon: Lexicon) -> Posteriors:
         """Equation 2 of the paper for every target position of a batch."""
@@ -76,9 +48,8 @@ class Diagonal:
     def estimate(self, statistics: Tensor, shapes: Tensor) -> Diagonal:
         """Move λ along the gradient of the expected log-likelihood: observed minus expected mean distance.
 
-        The observed distances are measured with target positions counted from 0, as fast_align's code does though not
-        its paper. With the paper's formula λ grows until the alignments of captions are near-monotone: 12.6 in place of
-        7.6, and alignment error rates are up to two points higher (measured on Multi30k, NTREX and PUD).
+        The observed ones count target positions from 0, as fast_align's code does though not its paper, whose alignment
+        error rates are up to two points higher (measured on Multi30k, NTREX and PUD).
         """
         words = int((shapes[:, 1] * shapes[:, 2]).sum())
         tension = self.tension
@@ -89,10 +60,8 @@ class Diagonal:
 
 
 def expected_distances(tension: float, shapes: Tensor) -> float:
-    """Sum of `E[−|i/m − j/n|]` under the prior over all target positions, in closed form (section 3 of the paper).
-
-    Left and right of the diagonal, `exp(−λ |i/m − j/n|)` is a geometric series in i with ratio `exp(−λ/m)`.
-    """
+    """Sum of `E[−|i/m − j/n|]` under the prior over all target positions, in closed form (section 3 of the paper)."""
+    # Left and right of the diagonal, `exp(−λ |i/m − j/n|)` is a geometric series in i with ratio `exp(−λ/m)`.
     m, n, pairs = shapes.double().repeat_interleave(shapes[:, 1], dim=0).T
     starts = (shapes[:, 1].cumsum(0) - shapes[:, 1]).repeat_interleave(shapes[:, 1])
     center = (torch.arange(1, len(m) + 1) - starts) * m / n
@@ -112,10 +81,8 @@ def _series(tension: float, nearest: Tensor, count: Tensor, m: Tensor) -> tuple[
 
 
 def _distances(batch: Batch, first: int = 1) -> Tensor:
-    """|i/m − j/n| of all cells of a batch `(n, b, m)`; source positions count from 1, target positions from `first`.
-
-    Padding after a target counts as its end: far beyond it, every prior probability would underflow to 0.
-    """
+    """|i/m − j/n| of all cells of a batch `(n, b, m)`; source positions count from 1, target positions from `first`."""
+    # Padding after a target counts as its end: far beyond it, every prior probability would underflow to 0.
     i = torch.arange(1, batch.sources.shape[1] + 1) / batch.source_lengths[:, None]  # (b, m)
     j = (torch.arange(first, batch.targets.shape[1] + first)[:, None] / batch.target_lengths).clamp_(max=1)  # (n, b)
     return (i - j[:, :, None]).abs_()
@@ -123,8 +90,7 @@ def _distances(batch: Batch, first: int = 1) -> Tensor:
 
 _WIDEST = 60
 _SMOOTHING = 1e-3
-_LONG = 900
-"""Longer sentences are moved through by bands: from there on a table is slower (1,000 tokens: 4.5 s for 3.6 s)."""
+_LONG = 900  # longer sentences are moved through by bands: a table is slower (1,000 tokens: 4.5 s for 3.6 s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +99,9 @@ class Jumps:
 
     A target word comes from NULL with probability p0; the position before it is then remembered (Och and Ney, 2003).
     The first word jumps from the position before the sentence.
-
-    Attributes:
-        widths: float32 `(2w + 1,)`, c of the jumps −w … w; wider ones count as the widest.
-        null: p0.
     """
 
-    widths: Tensor
+    widths: Tensor  # float32 `(2w + 1,)`, c of the jumps −w … w; wider ones count as the widest
     null: float = 0.2
 
     @classmethod
@@ -177,38 +139,18 @@ class Jumps:
         real, total, scale = chain.forward()
         links, counts = chain.backward(real, total, scale)
         places = torch.arange(1, links.shape[2] + 1).clamp_(max=_WIDEST) + _WIDEST
-        counts.index_add_(0, places, (links[0].sum(0)).double())
+        counts.index_add_(0, places, links[0].sum(0).double())
         return Posteriors(links, (1 - links.sum(2)).clamp_(min=0), counts, scale.log().double().sum())
-
-
-class _Moves(Protocol):
-    """Jumps between the positions of sentences of some length, as maps of what their positions `(b, m)` hold."""
-
-    @classmethod
-    def of(cls, widths: Tensor, length: int) -> Self:
-        """Those with the probabilities of `Jumps.widths`."""
-
-    def after(self, states: Tensor) -> Tensor:
-        """What arrives at each position: sum over i' of `states[i'] c(i − i')`."""
-
-    def before(self, states: Tensor) -> Tensor:
-        """What each position leads to: sum over i of `c(i − i') states[i]`."""
-
-    def see(self, states: Tensor, arriving: Tensor) -> None:
-        """Add `states[i'] arriving[i]` of all pairs to what is expected of jumps, without their probabilities."""
-
-    def expected(self) -> Tensor:
-        """float64, as `Jumps.widths`: what was added up for jumps of each width, times their probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """A table of all jumps `(m, m)`: the quickest while sentences are short."""
+    """Jumps between positions by a table of all `(m, m)`: the quickest while sentences are short."""
 
     widths: Tensor
     places: Tensor
     jumps: Tensor
-    seen: Tensor
+    seen: Tensor  # what is expected of jumps, without their probabilities
 
     @classmethod
     def of(cls, widths: Tensor, length: int) -> _Table:
@@ -217,15 +159,19 @@ class _Table:
         return cls(widths, places, widths[places], torch.zeros(length, length))
 
     def after(self, states: Tensor) -> Tensor:
+        """What arrives at each position: sum over i' of `states[i'] c(i − i')`."""
         return states @ self.jumps
 
     def before(self, states: Tensor) -> Tensor:
+        """What each position leads to: sum over i of `c(i − i') states[i]`."""
         return states @ self.jumps.T
 
     def see(self, states: Tensor, arriving: Tensor) -> None:
+        """Add `states[i'] arriving[i]` of all pairs to what is expected of jumps."""
         self.seen.addmm_(states.T, arriving)
 
     def expected(self) -> Tensor:
+        """float64, as `Jumps.widths`: what was added up for jumps of each width, times their probabilities."""
         counts = torch.zeros(len(self.widths), dtype=torch.float64)
         return counts.index_add_(0, self.places.flatten(), (self.seen * self.jumps).flatten().double())
 
@@ -271,31 +217,22 @@ def _beyond(states: Tensor) -> tuple[Tensor, Tensor]:
     return padded, to_the_right
 
 
+Distortion = Diagonal | Jumps
+
+
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """The Markov chains of a batch.
+    """The Markov chains of a batch."""
 
-    Attributes:
-        moves: Jumps between positions.
-        norms: `(b, m)`, sums of c over the jumps from each position to those that a sentence has.
-        first: `(b, m)`, probability of each position as the first.
-        start: `(b, m)`, the position that NULL remembers where the first target word comes from it.
-        words: `(n, b, m)`, (1 − p0) times the probabilities of the target words; 0 at padding.
-        null: `(n, b, 1)`, p0 times their probabilities from NULL; 1 at padding.
-    """
-
-    moves: _Moves
-    norms: Tensor
-    first: Tensor
-    start: Tensor
-    words: Tensor
-    null: Tensor
+    moves: _Table | _Banded
+    norms: Tensor  # `(b, m)`, sums of c over the jumps from each position to those that a sentence has
+    first: Tensor  # `(b, m)`, probability of each position as the first
+    start: Tensor  # `(b, m)`, the position that NULL remembers where the first target word comes from it
+    words: Tensor  # `(n, b, m)`, (1 − p0) times the probabilities of the target words; 0 at padding
+    null: Tensor  # `(n, b, 1)`, p0 times their probabilities from NULL; 1 at padding
 
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Forward probabilities `(n, b, m)` of real states, and of real and NULL states together; scales `(n, b, 1)`.
-
-        Those of a position sum to one over all states; the product of the scales is the likelihood.
-        """
+        """Forward probabilities `(n, b, m)` of real states, and of all states, which sum to one; scales `(n, b, 1)`."""
         real, total, scale = torch.empty_like(self.words), torch.empty_like(self.words), torch.empty_like(self.null)
         for j in range(len(real)):
             before = total[j - 1] if j else self.start

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,27 +12,26 @@ from hf_xlt.arguments import require_one_of
 from hf_xlt.errors import InputError
 from hf_xlt.files.text import text_lines
 
+SYMMETRIZATIONS = (
+    "forward", "backward", "intersection", "union", "grow-diag", "grow-diag-final", "grow-diag-final-and",
+)  # fmt: skip
+
 _NEIGHBORS = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)])
+_LINK = re.compile(r"[0-9]{1,9}-[0-9]{1,9}")
 
 Rule = Callable[[np.ndarray], np.ndarray]
 """Which of some links, given by their numbers, may be added."""
 
 
 def symmetrize(forward: Sequence[np.ndarray], backward: Sequence[np.ndarray], method: str) -> list[np.ndarray]:
-    """Combine the links of two directions, pair by pair.
+    """Combine the links of two directions, pair by pair, by one of `SYMMETRIZATIONS`.
 
     Growing goes through the links that only one direction has in order of source and target position, again until none
     is added: one is added if it is next to a link already there, diagonally too, and its source or its target word has
     none. The final step adds links of the forward direction, then of the backward one, whose source or target word
     (`-final`) or whose source and target word (`-final-and`) has none.
 
-    Args:
-        forward: For each pair int `(k, 2)`, source and target positions linked in one direction.
-        backward: The same for the other direction, source positions first here too.
-        method: One of `SYMMETRIZATIONS`.
-
-    Returns:
-        For each pair int64 `(k, 2)`, in ascending order.
+    The links of each pair are int `(k, 2)`, source and target positions; the result is int64, in ascending order.
     """
     require_one_of("method", method, SYMMETRIZATIONS)
     if len(forward) != len(backward):
@@ -48,8 +45,30 @@ def symmetrized(forward: np.ndarray, backward: np.ndarray, method: str) -> np.nd
     """What `symmetrize` does for links `(k, 3)` of many pairs: pair, source position, target position."""
     if not len(forward) + len(backward):
         return forward
-    union = _Union.of(forward, backward)
-    return union.links[SYMMETRIZATIONS[method](union)]
+    margin = np.array([0, 1, 1])  # room for a neighbor of the first and of the last position
+    shape = np.concatenate([forward, backward]).max(axis=0) + 1 + 2 * margin
+    first, second = (np.ravel_multi_index(tuple((links + margin).T), tuple(shape)) for links in (forward, backward))
+    keys = np.union1d(first, second)
+    links = np.stack(np.unravel_index(keys, tuple(shape)), axis=1) - margin
+    in_forward, in_backward = np.isin(keys, first), np.isin(keys, second)
+    match method:
+        case "forward":
+            return links[in_forward]
+        case "backward":
+            return links[in_backward]
+        case "intersection":
+            return links[in_forward & in_backward]
+        case "union":
+            return links
+    growth, size = _Growth(keys, links, int(shape[2])), -1
+    growth.choose(np.flatnonzero(in_forward & in_backward))
+    while size < (size := int(growth.chosen.sum())):
+        growth.add(~growth.chosen, growth.next_to_chosen)
+    if method != "grow-diag":
+        both_free = method.endswith("-and")
+        for direction in (in_forward, in_backward):
+            growth.add(direction & ~growth.chosen, growth.free if both_free else growth.half_free)
+    return links[growth.chosen]
 
 
 def numbered(links: Sequence[np.ndarray]) -> np.ndarray:
@@ -63,108 +82,39 @@ def split(links: np.ndarray, pairs: int) -> list[np.ndarray]:
     return np.split(links[:, 1:], np.searchsorted(links[:, 0], np.arange(1, pairs)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Union:
-    """The links of either direction.
-
-    Attributes:
-        keys: int64 `(u,)`, ascending: pair, source and target position of each link as one number.
-        shape: Source and target positions that a key has room for, one before and one after those that occur.
-        forward: Bool `(u,)`, whether the forward direction has the link.
-        backward: Bool `(u,)`, whether the backward one has.
-    """
-
-    keys: np.ndarray
-    shape: tuple[int, int]
-    forward: np.ndarray
-    backward: np.ndarray
-
-    @classmethod
-    def of(cls, forward: np.ndarray, backward: np.ndarray) -> _Union:
-        """The union of links `(k, 3)` of two directions."""
-        highest = np.concatenate([forward, backward]).max(axis=0)
-        shape = int(highest[1]) + 3, int(highest[2]) + 3
-        first, second = _keys(forward, shape), _keys(backward, shape)
-        keys = np.union1d(first, second)
-        return cls(keys, shape, np.isin(keys, first), np.isin(keys, second))
-
-    @cached_property
-    def links(self) -> np.ndarray:
-        """int64 `(u, 3)`: pair, source and target position."""
-        rest, target = np.divmod(self.keys, self.shape[1])
-        pair, source = np.divmod(rest, self.shape[0])
-        return np.stack([pair, source - 1, target - 1], axis=1)
-
-    @property
-    def intersection(self) -> np.ndarray:
-        """Bool `(u,)`: both directions have the link."""
-        return self.forward & self.backward
-
-    def grow_diag(self) -> np.ndarray:
-        return self._grown().chosen
-
-    def grow_diag_final(self) -> np.ndarray:
-        growth = self._grown()
-        return self._finished(growth, lambda links: ~(growth.source_taken(links) & growth.target_taken(links)))
-
-    def grow_diag_final_and(self) -> np.ndarray:
-        growth = self._grown()
-        return self._finished(growth, lambda links: ~(growth.source_taken(links) | growth.target_taken(links)))
-
-    def _grown(self) -> _Growth:
-        growth, size = _Growth(self), -1
-        while size < (size := int(growth.chosen.sum())):
-            growth.add(~growth.chosen, growth.next_to_chosen)
-        return growth
-
-    def _finished(self, growth: _Growth, rule: Rule) -> np.ndarray:
-        for direction in (self.forward, self.backward):
-            growth.add(direction & ~growth.chosen, rule)
-        return growth.chosen
-
-    @cached_property
-    def neighbors(self) -> np.ndarray:
-        """int64 `(u, 8)`: numbers of the links around each, u where there is none."""
-        wanted = self.keys[:, None] + _NEIGHBORS @ (self.shape[1], 1)
-        found = np.searchsorted(self.keys, wanted).clip(max=len(self.keys) - 1)
-        return np.where(self.keys[found] == wanted, found, len(self.keys))
-
-
 class _Growth:
     """Links being chosen, pair beside pair."""
 
-    def __init__(self, union: _Union) -> None:
-        self._pairs, _, targets = union.links.T
-        self._neighbors = union.neighbors
-        self._sources = np.unique(union.keys // union.shape[1], return_inverse=True)[1]
-        self._targets = np.unique(self._pairs * union.shape[1] + targets, return_inverse=True)[1]
-        size = len(union.keys)
-        self._taken_sources, self._taken_targets = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-        self._chosen = np.zeros(size + 1, dtype=bool)  # the last is no link: where a neighbor is missing
-        self._choose(np.flatnonzero(union.intersection))
+    def __init__(self, keys: np.ndarray, links: np.ndarray, targets: int) -> None:
+        self._pairs, _, places = links.T
+        wanted = keys[:, None] + _NEIGHBORS @ (targets, 1)
+        found = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        self._neighbors = np.where(keys[found] == wanted, found, len(keys))
+        self._sources = np.unique(keys // targets, return_inverse=True)[1]
+        self._targets = np.unique(self._pairs * targets + places, return_inverse=True)[1]
+        self._taken_sources, self._taken_targets = np.zeros((2, len(keys)), dtype=bool)
+        self._chosen = np.zeros(len(keys) + 1, dtype=bool)  # the last is no link: where a neighbor is missing
 
     @property
     def chosen(self) -> np.ndarray:
-        """Bool `(u,)`."""
         return self._chosen[:-1]
 
-    def source_taken(self, links: np.ndarray) -> np.ndarray:
-        """Whether the source word of each link has one already."""
-        return self._taken_sources[self._sources[links]]
+    def half_free(self, links: np.ndarray) -> np.ndarray:
+        """Whether the source or the target word of each link has none."""
+        return ~(self._taken_sources[self._sources[links]] & self._taken_targets[self._targets[links]])
 
-    def target_taken(self, links: np.ndarray) -> np.ndarray:
-        """Whether the target word of each link has one already."""
-        return self._taken_targets[self._targets[links]]
+    def free(self, links: np.ndarray) -> np.ndarray:
+        """Whether neither the source nor the target word of each link has one."""
+        return ~(self._taken_sources[self._sources[links]] | self._taken_targets[self._targets[links]])
 
     def next_to_chosen(self, links: np.ndarray) -> np.ndarray:
         """Whether a link touches a chosen one and its source or its target word has none."""
-        touching = self._chosen[self._neighbors[links]].any(axis=1)
-        return touching & ~(self.source_taken(links) & self.target_taken(links))
+        return self._chosen[self._neighbors[links]].any(axis=1) & self.half_free(links)
 
     def add(self, candidates: np.ndarray, rule: Rule) -> None:
         """Go through candidates in order, in all pairs at a time, and choose those the rule allows at their turn."""
         for links in self._turns(np.flatnonzero(candidates)):
-            self._choose(links[rule(links)])
+            self.choose(links[rule(links)])
 
     def _turns(self, links: np.ndarray) -> Iterator[np.ndarray]:
         """The first of some links of every pair, then the second of every pair, and so on."""
@@ -173,37 +123,17 @@ class _Growth:
         order = np.argsort(turn, kind="stable")
         yield from np.split(links[order], np.cumsum(np.bincount(turn))[:-1])
 
-    def _choose(self, links: np.ndarray) -> None:
+    def choose(self, links: np.ndarray) -> None:
         self._chosen[links] = True
         self._taken_sources[self._sources[links]] = True
         self._taken_targets[self._targets[links]] = True
 
 
-SYMMETRIZATIONS: dict[str, Callable[[_Union], np.ndarray]] = {
-    "forward": lambda union: union.forward,
-    "backward": lambda union: union.backward,
-    "intersection": lambda union: union.intersection,
-    "union": lambda union: union.forward | union.backward,
-    "grow-diag": _Union.grow_diag,
-    "grow-diag-final": _Union.grow_diag_final,
-    "grow-diag-final-and": _Union.grow_diag_final_and,
-}
-
-
-def _keys(links: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """One int64 a link `(k, 3)`, ascending as they do."""
-    pair, source, target = links.T
-    return (pair * shape[0] + source + 1) * shape[1] + target + 1
-
-
-_LINK = re.compile(r"[0-9]{1,9}-[0-9]{1,9}")
-
-
 def read_pharaoh(path: str | Path, lengths: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-    """Read the links of sentence pairs.
+    """Read the links of sentence pairs, a line each, from a text file, packed or not.
 
     Args:
-        path: A text file, packed or not; an empty line is a pair without links.
+        path: The file; an empty line is a pair without links.
         lengths: Number of source and target tokens of each pair.
 
     Returns:

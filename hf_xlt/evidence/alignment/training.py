@@ -18,14 +18,9 @@ Both = tuple[Posteriors, Posteriors]
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model of both directions.
+    """A model of both directions."""
 
-    Attributes:
-        lexicons: Of target words given source words, and of source words given target words.
-        distortions: Of the same two directions.
-    """
-
-    lexicons: tuple[Lexicon, Lexicon]
+    lexicons: tuple[Lexicon, Lexicon]  # of target words given source words, and of source words given target words
     distortions: tuple[Distortion, Distortion]
 
     @torch.no_grad()
@@ -39,36 +34,27 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Sentence pairs made ready for training: batches, their cells, and the word pairs the cells point to.
-
-    It takes four bytes for every source and target word of a sentence pair.
-    """
+    """Sentence pairs made ready for training; four bytes for every source and target word of a sentence pair."""
 
     bitext: Bitext
-    pairs: WordPairs
+    pairs: WordPairs  # those in the batches
     batches: Sequence[Batch]
-    cells: Sequence[Tensor]
+    cells: Sequence[Tensor]  # the word pairs of each batch, by their place in `pairs`
 
     @classmethod
     def of(cls, bitext: Bitext) -> Corpus:
         """Batches of the sentence pairs and the word pairs in them."""
         batches = list(bitext.batches())
-        pairs, cells = WordPairs.collect(batches, bitext.source, bitext.target)
+        pairs, cells = WordPairs.collect(batches, bitext.source.vocabulary, bitext.target.vocabulary)
         return cls(bitext, pairs, batches, cells)
 
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """What an E-step over all pairs gives, for each direction.
-
-    Attributes:
-        counts: Expected counts of word pairs.
-        statistics: What the distortions are estimated from.
-        log_likelihoods: float64 scalars.
-    """
+    """What an E-step over all pairs gives, for each direction."""
 
     counts: tuple[Counts, Counts]
-    statistics: tuple[Tensor, Tensor]
+    statistics: tuple[Tensor, Tensor]  # what the distortions are estimated from
     log_likelihoods: tuple[Tensor, Tensor]
 
 
@@ -84,6 +70,10 @@ def agreed(forward: Posteriors, backward: Posteriors) -> Both:
     """
     links = forward.links * backwards(backward.links)
     return _with_links(forward, links), _with_links(backward, backwards(links))
+
+
+def _with_links(posteriors: Posteriors, links: Tensor) -> Posteriors:
+    return replace(posteriors, links=links, null=(1 - links.sum(2)).clamp_(min=0))
 
 
 def expectation(corpus: Corpus, model: Model, learn_from: Callable[..., Both], bar: tqdm) -> Expectation:
@@ -123,7 +113,8 @@ def maximize(
     corpus: Corpus, model: Model, learn_from: Callable[..., Both], iterations: int, alpha: float, name: str
 ) -> Model:
     """Iterations of EM from a given model."""
-    with tqdm(total=iterations * len(corpus.batches), desc=name, unit="batch", disable=None) as bar:
+    total, desc = iterations * len(corpus.batches), f"word alignment, {name}"
+    with tqdm(total=total, desc=desc, unit="batch", disable=None) as bar:
         for _ in range(iterations):
             expected = expectation(corpus, model, learn_from, bar)
             model = Model(lexicons_from(corpus, expected, alpha), distortions_from(corpus, expected, model))
@@ -134,14 +125,13 @@ def train_ibm2(corpus: Corpus, iterations: int, alpha: float) -> Model:
     """The model of fast_align with its defaults."""
     pairs = corpus.pairs
     lexicons = Lexicon.uniform(len(pairs), pairs.target_size), Lexicon.uniform(len(pairs), pairs.source_size)
-    start = Model(lexicons, (Diagonal(), Diagonal()))
-    return maximize(corpus, start, apart, iterations, alpha, "word alignment, IBM-2")
+    return maximize(corpus, Model(lexicons, (Diagonal(), Diagonal())), apart, iterations, alpha, "IBM-2")
 
 
 def train_hmm(corpus: Corpus, iterations: int, alpha: float) -> Model:
     """Hidden Markov models of both directions, trained to agree, from the translation tables of IBM-2."""
     start = replace(train_ibm2(corpus, iterations, alpha), distortions=(Jumps.start(), Jumps.start()))
-    return maximize(corpus, start, agreed, iterations, alpha, "word alignment, HMM")
+    return maximize(corpus, start, agreed, iterations, alpha, "HMM")
 
 
 MODELS: dict[str, Callable[[Corpus, int, float], Model]] = {"hmm": train_hmm, "ibm2": train_ibm2}
@@ -150,7 +140,3 @@ MODELS: dict[str, Callable[[Corpus, int, float], Model]] = {"hmm": train_hmm, "i
 def backwards(cells: Tensor) -> Tensor:
     """What is laid out `(n, b, m)` for one direction as the other has it, `(m, b, n)`."""
     return cells.permute(2, 1, 0).contiguous()
-
-
-def _with_links(posteriors: Posteriors, links: Tensor) -> Posteriors:
-    return replace(posteriors, links=links, null=(1 - links.sum(2)).clamp_(min=0))

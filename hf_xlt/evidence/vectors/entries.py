@@ -35,16 +35,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class VectorFile(ABC):
-    """A file of words and their vectors, packed or not.
-
-    Attributes:
-        path: The file.
-        count: How many entries it says it has; None where it does not say.
-        width: Width of the vectors.
-    """
+    """A file of words and their vectors, packed or not."""
 
     path: Path
-    count: int | None
+    count: int | None  # how many entries it says it has; None where it does not say
     width: int
 
     unit = "line"
@@ -59,27 +53,21 @@ class VectorFile(ABC):
                 found += 1
                 yield entry
         if self.count is not None and found != self.count:
-            raise InputError(
-                f"{self.path} has {found} vectors",
-                expected=f"{self.count}, as its first line says",
-                hint="Check that the file is whole, or correct that line.",
-                value=found,
-                path=self.path,
+            expected, hint = (
+                f"{self.count}, as its first line says",
+                "Check that the file is whole, or correct that line.",
             )
+            told = f"{self.path} has {found} vectors"
+            raise InputError(told, expected=expected, hint=hint, value=found, path=self.path)
 
     def vector(self, entry: Entry) -> np.ndarray:
         """float32 `(width,)`."""
         row = self._row(entry)
         if np.isfinite(row).all():
             return row
-        raise InputError(
-            f"The vector of {entry.word.decode('utf-8', 'replace')!r} holds NaN or infinity, at {self.unit} "
-            f"{entry.place} of {self.path}",
-            expected="numbers",
-            hint="Train or export the vectors again.",
-            path=self.path,
-            line=entry.place,
-        )
+        word, place = entry.word.decode("utf-8", "replace"), f"{self.unit} {entry.place} of {self.path}"
+        told, hint = f"The vector of {word!r} holds NaN or infinity, at {place}", "Train or export the vectors again."
+        raise InputError(told, expected="numbers", hint=hint, path=self.path, line=entry.place)
 
     @abstractmethod
     def _entries(self, file: BinaryIO) -> Iterator[Entry]:
@@ -114,11 +102,8 @@ class TextFile(VectorFile):
                 raise ValueError("an underscore")
             return np.array(entry.row.split(), dtype=np.float32)
         except ValueError as error:
-            raise InputError(
-                f"{self.path} has a field that is no number at line {entry.place} ({error}).",
-                path=self.path,
-                line=entry.place,
-            ) from error
+            told = f"{self.path} has a field that is no number at line {entry.place} ({error})."
+            raise InputError(told, path=self.path, line=entry.place) from error
 
 
 class Word2vecFile(VectorFile):
@@ -146,13 +131,9 @@ class Word2vecFile(VectorFile):
         return np.frombuffer(entry.row, dtype="<f4")
 
     def _broken(self, fault: str, entry: int) -> InputError:
-        return InputError(
-            f"{self.path} {fault}, where each should be a word without spaces and {self.width} numbers",
-            expected="word2vec's binary format",
-            hint="Check that the file is whole.",
-            path=self.path,
-            line=entry,
-        )
+        told = f"{self.path} {fault}, where each should be a word without spaces and {self.width} numbers"
+        expected, hint = "word2vec's binary format", "Check that the file is whole."
+        return InputError(told, expected=expected, hint=hint, path=self.path, line=entry)
 
 
 def _is_text(word: bytes) -> bool:
@@ -169,19 +150,20 @@ def _fields(lines: Sequence[bytes]) -> list[list[bytes]]:
 
 
 def open_vectors(path: Path, width: int | None = None) -> VectorFile:
-    """Find out from its first bytes how a file is written.
-
-    Args:
-        path: The file.
-        width: The width its vectors must have; None takes any.
-    """
+    """Find out from its first bytes how a file is written, whose vectors must have a width, or any."""
     with opened(path) as file:
         start = file.read(_READ).removeprefix(_BOM)
     first, _, rest = start.partition(b"\n")
     lines = rest.split(b"\n")[: -1 if len(start) >= _READ - len(_BOM) and b"\n" in rest else None][:_SEEN]
     header = _HEADER.fullmatch(first)
     if header is None:
-        return _without_header(path, [first, *lines], width)
+        # GloVe's text format: the width is that of the first lines, of which one at least has a word without spaces.
+        fields = _fields([first, *lines])
+        found = min(map(len, fields), default=0) - 1
+        if not 0 < found <= _WIDEST or not all(_NUMBER.fullmatch(field) for row in fields for field in row[-found:]):
+            raise _unknown(path)
+        check_width(path, found, width)
+        return TextFile(path, None, found)
     count, found = int(header[1]), int(header[2])
     check_width(path, found, width)
     if not (count and 0 < found <= _WIDEST):
@@ -189,39 +171,18 @@ def open_vectors(path: Path, width: int | None = None) -> VectorFile:
     binary = path.name.lower().removesuffix(".gz").endswith(".bin") or _CONTROL.search(rest)
     if binary and not _NUMBER.fullmatch((lines[0].split() or [b""])[-1]):
         return Word2vecFile(path, count, found)
-    _check_lines(path, _fields(lines), found)
+    # Where all lines have more numbers than the header says, these would be taken for parts of words.
+    fields = _fields(lines)
+    if fields and all(len(row) > found + 1 and _NUMBER.fullmatch(row[-found - 1]) for row in fields):
+        raise _other_width(path, 2, len(fields[0]) - 1, found)
     return TextFile(path, count, found)
 
 
-def _without_header(path: Path, lines: Sequence[bytes], width: int | None) -> TextFile:
-    """GloVe's text format: the width is that of the first lines, of which one at least has a word without spaces."""
-    fields = _fields(lines)
-    found = min(map(len, fields), default=0) - 1
-    if not 0 < found <= _WIDEST or not all(_NUMBER.fullmatch(field) for row in fields for field in row[-found:]):
-        raise _unknown(path)
-    check_width(path, found, width)
-    return TextFile(path, None, found)
-
-
-def _check_lines(path: Path, fields: Sequence[Sequence[bytes]], width: int) -> None:
-    """Refuse text whose lines all have more numbers than the header says: they would be taken for parts of words."""
-    if fields and all(len(row) > width + 1 and _NUMBER.fullmatch(row[-width - 1]) for row in fields):
-        raise _other_width(path, 2, len(fields[0]) - 1, width)
-
-
 def _other_width(path: Path, line: int, found: int, width: int) -> InputError:
-    return InputError(
-        f"{path} has {found} numbers at line {line}",
-        expected=f"{width}, as its first line says",
-        value=found,
-        path=path,
-        line=line,
-    )
+    told, expected = f"{path} has {found} numbers at line {line}", f"{width}, as its first line says"
+    return InputError(told, expected=expected, value=found, path=path, line=line)
 
 
 def _unknown(path: Path) -> InputError:
-    return InputError(
-        f"{path} does not begin with the number and the width of its vectors, nor with a word and its numbers",
-        expected="a .vec or .bin",
-        path=path,
-    )
+    told = f"{path} does not begin with the number and the width of its vectors, nor with a word and its numbers"
+    return InputError(told, expected="a .vec or .bin", path=path)

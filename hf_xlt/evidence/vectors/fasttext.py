@@ -25,16 +25,11 @@ _SHAPE = struct.Struct("<2q")
 @dataclass(frozen=True)
 class _Settings:
     width: int
-    ngrams: _Ngrams
-
-
-@dataclass(frozen=True)
-class _Ngrams:
+    buckets: int
     shortest: int
     longest: int
-    buckets: int
 
-    def of(self, word: str) -> list[int]:
+    def ngrams(self, word: str) -> list[int]:
         """The bucket of each character n-gram of `<word>`, as fastText hashes it; single `<` and `>` do not count."""
         text = f"<{word}>"
         spans = (
@@ -61,17 +56,15 @@ def is_fasttext(path: Path) -> bool:
 
 def read_fasttext(path: Path, words: set[str], width: int | None) -> dict[str, np.ndarray]:
     """The words with their vectors, those of the model's dictionary first."""
-    with _model(path) as file:
-        settings = _settings(file, path)
+    with _model(path) as (file, settings):
         check_width(path, settings.width, width)
         known, rows = _dictionary(file, path, words)
-        matrix = _matrix(file, path, (rows + settings.ngrams.buckets, settings.width))
-    ngrams = settings.ngrams
-    unknown = sorted(words - known.keys()) if ngrams.longest else []
+        matrix = _matrix(file, path, (rows + settings.buckets, settings.width))
+    unknown = sorted(words - known.keys()) if settings.longest else []
     found = {}
     for word in (*known, *unknown):
         parts = [known[word]] if word in known else []
-        parts += [rows + bucket for bucket in ngrams.of(word)] if word != "</s>" else []
+        parts += [rows + bucket for bucket in settings.ngrams(word)] if word != "</s>" else []
         if parts:
             found[word] = matrix[parts].mean(axis=0, dtype=np.float32)
     return found
@@ -79,30 +72,26 @@ def read_fasttext(path: Path, words: set[str], width: int | None) -> dict[str, n
 
 def known_words(path: Path, words: set[str]) -> set[str]:
     """Those of the words that the dictionary of a fastText model has."""
-    with _model(path) as file:
-        _settings(file, path)
+    with _model(path) as (file, _):
         return set(_dictionary(file, path, words)[0])
 
 
 def check_width(path: Path, found: int, wanted: int | None) -> None:
     """Raise InputError unless the width is the one that was asked for."""
     if wanted is not None and found != wanted:
+        hint = "Choose vectors of that width."
         raise InputError(
-            f"The vectors of {path} are {found} wide",
-            expected=str(wanted),
-            hint="Choose vectors of that width.",
-            value=found,
-            path=path,
+            f"The vectors of {path} are {found} wide", value=found, expected=str(wanted), hint=hint, path=path
         )
 
 
 @contextmanager
-def _model(path: Path) -> Iterator[BinaryIO]:
-    """A model, read from behind its magic number."""
+def _model(path: Path) -> Iterator[tuple[BinaryIO, _Settings]]:
+    """A model, read from behind its settings."""
     try:
         with path.open("rb") as file:
             file.seek(len(MAGIC))
-            yield file
+            yield file, _settings(file, path)
     except (OSError, struct.error) as error:
         raise InputError(
             f"Vectors {path} cannot be read ({error})", hint="Check that the file is whole.", path=path
@@ -113,31 +102,26 @@ def _settings(file: BinaryIO, path: Path) -> _Settings:
     (version,) = struct.unpack("<i", file.read(4))
     fields = _SETTINGS.unpack(file.read(_SETTINGS.size))
     if version != _VERSION:
-        raise InputError(
-            f"{path} is a fastText model of version {version}",
-            expected=str(_VERSION),
-            hint="Export it as .vec.",
-            path=path,
-        )
-    width, (buckets, shortest, longest) = fields[0], fields[8:11]
-    if width < 1 or buckets < 0 or (longest and not 0 < shortest <= longest):
-        raise _damaged(path, "its settings")
-    return _Settings(width, _Ngrams(shortest, longest, buckets))
+        told = f"{path} is a fastText model of version {version}"
+        raise InputError(told, expected=str(_VERSION), hint="Export it as .vec.", path=path)
+    settings = _Settings(fields[0], *fields[8:11])
+    lengths_fit = not settings.longest or 0 < settings.shortest <= settings.longest
+    if settings.width < 1 or settings.buckets < 0 or not lengths_fit:
+        raise _senseless(path, "its settings")
+    return settings
 
 
 def _dictionary(file: BinaryIO, path: Path, words: set[str]) -> tuple[dict[str, int], int]:
     """The row of each wanted word in the dictionary, in its order, and how many words that has."""
     entries, count, _, _, pruned = _SIZES.unpack(file.read(_SIZES.size))
     if not 0 <= count <= entries:
-        raise _damaged(path, "the sizes of its dictionary")
+        raise _senseless(path, "the sizes of its dictionary")
     known: dict[str, int] = {}
     for row in range(entries):
         word = bytearray()
         while (character := file.read(1)) != b"\0":
             if not character:
-                raise InputError(
-                    f"{path} breaks off in its dictionary", hint="Check that the download is whole.", path=path
-                )
+                raise _damaged(path, "breaks off in its dictionary")
             word += character
         file.seek(9, 1)  # int64 count, int8 type
         decoded = word.decode("utf-8", "replace")
@@ -153,20 +137,18 @@ def _matrix(file: BinaryIO, path: Path, least: tuple[int, int]) -> np.ndarray:
     rows, width = _SHAPE.unpack(file.read(_SHAPE.size))
     start = file.tell()
     if width != least[1] or rows < least[0]:
-        raise _damaged(path, "the shape of its matrix")
+        raise _senseless(path, "the shape of its matrix")
     if path.stat().st_size < start + 4 * rows * width:
-        raise InputError(
-            f"{path} breaks off before its vectors end", hint="Check that the download is whole.", path=path
-        )
+        raise _damaged(path, "breaks off before its vectors end")
     return np.memmap(path, dtype="<f4", mode="r", offset=start, shape=(rows, width))
 
 
-def _damaged(path: Path, part: str) -> InputError:
-    return InputError(
-        f"{path} is no fastText model that can be read: {part} make no sense",
-        hint="Check that the download is whole.",
-        path=path,
-    )
+def _senseless(path: Path, part: str) -> InputError:
+    return _damaged(path, f"is no fastText model that can be read: {part} make no sense")
+
+
+def _damaged(path: Path, fault: str) -> InputError:
+    return InputError(f"{path} {fault}", hint="Check that the download is whole.", path=path)
 
 
 def _hash(text: bytes) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -37,17 +37,11 @@ class TextVectors(ABC):
 
 @dataclass(frozen=True, eq=False)
 class WordAverages(TextVectors):
-    """Word vectors, and for each token the weighted mean of the words it is part of.
+    """Word vectors, and for each token the weighted mean of the words it is part of."""
 
-    Attributes:
-        vectors: Word vectors, the most frequent word first.
-        weighting: One of `WORD_WEIGHTINGS`; see `word_average`.
-        frequencies: `(n,)`, how often each word occurs, for `frequency`.
-    """
-
-    vectors: Vectors
-    weighting: str = "rank"
-    frequencies: Tensor | None = field(default=None, repr=False)
+    vectors: Vectors  # word vectors, the most frequent word first
+    weighting: str = "rank"  # one of `WORD_WEIGHTINGS`; see `word_average`
+    frequencies: Tensor | None = field(default=None, repr=False)  # `(n,)`, how often each word occurs, for `frequency`
 
     def __post_init__(self) -> None:
         word_weights(len(self.vectors.words), self.weighting, self.frequencies)
@@ -63,13 +57,9 @@ class WordAverages(TextVectors):
 
 @dataclass(frozen=True)
 class NgramVectors(TextVectors):
-    """A fastText model, `.bin`: the vector of a token is that of its text, made of its character n-grams.
+    """A fastText model, `.bin`: the vector of a token is that of its text, made of its character n-grams."""
 
-    Attributes:
-        path: The model; only the rows that are needed are read.
-    """
-
-    path: Path
+    path: Path  # the model; only the rows that are needed are read
 
     def of_words(self, words: Sequence[str]) -> Tensor:
         """The vectors of the words in the model's dictionary; n-grams alone make no word."""
@@ -89,13 +79,8 @@ class NgramVectors(TextVectors):
 def read_vectors(path: str | Path | TextVectors, most_words: int = 50_000) -> TextVectors:
     """Open a file of word vectors; vectors that are open already are handed back.
 
-    Args:
-        path: A fastText model, or vectors in another format that `read_words` takes, the most frequent word first;
-            of these, words are weighted by rank.
-        most_words: Words to read of the other formats, from the start.
-
-    Raises:
-        InputError: If the file cannot be read or is of another format.
+    It is a fastText model, or in another format that `read_words` takes, the most frequent word first: of these, so
+    many words are read from the start, and weighted by rank. InputError is raised if the file cannot be read.
     """
     if isinstance(path, TextVectors):
         return path
@@ -104,37 +89,26 @@ def read_vectors(path: str | Path | TextVectors, most_words: int = 50_000) -> Te
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The text each id stands for, without marks of spaces and words.
-
-    Empty for special tokens, holes in the ids, and tokens that are no whole characters.
-    """
+    """The text each id stands for, stripped; empty for special tokens, holes, and what is no whole characters."""
     vocabulary = Vocabulary.of(tokenizer)
     texts = [""] * vocabulary.size
     for id_, form in vocabulary.forms.items():
-        texts[id_] = _decoded(form.text)
+        with suppress(UnicodeDecodeError):
+            texts[id_] = form.text.decode().strip()
     return texts
 
 
 def word_average(
-    vectors: Vectors,
-    tokenizer: PreTrainedTokenizerBase,
-    weighting: str = "rank",
-    frequencies: Tensor | None = None,
+    vectors: Vectors, tokenizer: PreTrainedTokenizerBase, weighting: str = "rank", frequencies: Tensor | None = None
 ) -> Tensor:
     """The weighted mean of the vectors of the words that a token is part of.
 
     A word is tokenized at the start of a text and after a space. Where both ways have a token, the word counts twice
-    for it (as in WECHSEL's code); a token that a word has several times counts once.
+    for it (as in WECHSEL's code); a token that a word has several times counts once. The result is float32 `(V, d)`,
+    with zero rows for tokens of no word, special tokens among them.
 
-    Args:
-        vectors: Word vectors, the most frequent word first.
-        tokenizer: The tokenizer.
-        weighting: `frequency`: by how often words occur (WECHSEL); `rank`: by 1/rank, Zipf's estimate of it (RAMEN);
-            `unweighted` (OFA).
-        frequencies: `(n,)`, how often each word occurs.
-
-    Returns:
-        float32 `(V, d)`; zero rows for tokens of no word, special tokens among them.
+    Words are weighted by `frequency`, how often they occur, which the `frequencies` `(n,)` say (WECHSEL); by `rank`,
+    1/rank, Zipf's estimate of it (RAMEN); or `unweighted` (OFA).
     """
     weights = word_weights(len(vectors.words), weighting, frequencies)
     tokens, words = _parts(vectors.words, tokenizer)
@@ -143,20 +117,15 @@ def word_average(
     size = max(tokenizer.get_vocab().values()) + 1
     values = weights[words] / np.bincount(tokens, weights[words], size)[tokens]
     order = tokens.argsort(kind="stable")
-    crow = np.concatenate([[0], np.bincount(tokens, minlength=size).cumsum()])
-    starts, col, shares = map(torch.from_numpy, (crow, words[order], values[order].astype(np.float32)))
-    return SparseMixture(starts, col, shares, len(vectors.words)).apply(vectors.table)
+    shape = size, len(vectors.words)
+    return SparseMixture.of(tokens[order], words[order], values[order], shape).apply(vectors.table)
 
 
 def word_weights(count: int, weighting: str, frequencies: Tensor | None = None) -> np.ndarray:
     """float64 `(count,)`, the weights of words by falling frequency."""
     require_one_of("weighting", weighting, WORD_WEIGHTINGS)
-    if weighting == "frequency":
-        return _checked_frequencies(count, frequencies)
-    return 1 / np.arange(1.0, count + 1) if weighting == "rank" else np.ones(count)
-
-
-def _checked_frequencies(count: int, frequencies: Tensor | None) -> np.ndarray:
+    if weighting != "frequency":
+        return 1 / np.arange(1.0, count + 1) if weighting == "rank" else np.ones(count)
     if frequencies is None:
         raise InputError("Weighting words by frequency needs their frequencies", hint="Give them, or weigh by rank.")
     if frequencies.shape != (count,) or not frequencies.isfinite().all() or (frequencies < 0).any():
@@ -169,22 +138,10 @@ def _checked_frequencies(count: int, frequencies: Tensor | None) -> np.ndarray:
 
 def _parts(words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
     """int64 `(p,)` each: a token, and the place of a word that it is part of."""
-    ways = [_tokens_of(list(words), tokenizer), _tokens_of([f" {word}" for word in words], tokenizer)]
-    tokens, places = (np.concatenate(part) for part in zip(*ways, strict=True))
+    pairs = []
+    for texts in (list(words), [f" {word}" for word in words]):
+        tokens, lengths = flat(token_ids(tokenizer, texts))
+        pairs.append(np.unique(tokens * len(words) + np.repeat(np.arange(len(words)), lengths)))
+    tokens, places = np.divmod(np.concatenate(pairs), len(words))
     ordinary = ~np.isin(tokens, tokenizer.all_special_ids)
     return tokens[ordinary], places[ordinary]
-
-
-def _tokens_of(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of some texts and the places of the texts, each pair once."""
-    tokens, lengths = flat(token_ids(tokenizer, texts))
-    pairs = np.unique(tokens * len(texts) + np.repeat(np.arange(len(texts)), lengths))
-    return np.divmod(pairs, len(texts))
-
-
-def _decoded(text: bytes) -> str:
-    """The text without the spaces around it; empty where it is not whole characters."""
-    try:
-        return text.decode().strip()
-    except UnicodeDecodeError:
-        return ""

@@ -29,18 +29,17 @@ def train_vectors(
 ) -> Vectors:
     """Train a vector for each token of a text (FastText; without n-grams word2vec).
 
-    Args:
-        sequences: Token sequences, read `epochs + 1` times: a list, a dataset's column, no iterator.
-        width: Width of the vectors.
-        epochs: Passes over the text.
-        window: Tokens on either side that are context, at most.
-        negatives: Negative samples a context token.
-        least_count: Tokens that occur less often get no vector.
-        ngrams: Shortest and longest character n-grams that a token's vector is made of, such as `(3, 6)`.
-        threads: Threads; with more than one, the result is no longer the same in each run.
-        seed: Seed of the draws.
+    The token sequences are read `epochs + 1` times: a list, a dataset's column, no iterator. The `window` is of tokens
+    on either side, and there are so many `negatives` for each; tokens that occur less often than `least_count` get no
+    vector. The `ngrams` are the shortest and the longest, in characters, that a token's vector is made of, such as
+    `(3, 6)`. With more than one of the `threads`, the result is no longer the same in each run.
     """
-    _check(sequences, width, epochs, ngrams)
+    if isinstance(sequences, Iterator):
+        raise InputError("The sequences are an iterator, which can be read only once", expected="a list or a column")
+    if width < 1 or epochs < 1:
+        raise InputError(f"width={width}, epochs={epochs}", expected="at least 1 of both, such as 100 and 5")
+    if ngrams is not None and not 1 <= ngrams[0] <= ngrams[1]:
+        raise InputError(f"ngrams={ngrams}", expected="the shortest and the longest length, such as (3, 6), or None")
     check_gensim()
     from gensim.models import FastText, Word2Vec
 
@@ -55,8 +54,7 @@ def train_vectors(
     model.build_vocab(_Passes(sequences, "counting"))
     if not len(model.wv):
         raise InputError(f"No token occurs {least_count} times", expected="a longer text, or a smaller least_count")
-    passes = _Passes(sequences, "vectors")
-    model.train(passes, total_examples=model.corpus_count, epochs=epochs)
+    model.train(_Passes(sequences, "vectors"), total_examples=model.corpus_count, epochs=epochs)
     return Vectors(tuple(model.wv.index_to_key), torch.tensor(model.wv.vectors))
 
 
@@ -79,12 +77,3 @@ class _Passes:
         for sequence in tqdm(self.sequences, desc=self.name, unit="line", disable=None):
             for start in range(0, len(sequence), _LONGEST):
                 yield list(sequence[start : start + _LONGEST])
-
-
-def _check(sequences: Iterable[Sequence[str]], width: int, epochs: int, ngrams: tuple[int, int] | None) -> None:
-    if isinstance(sequences, Iterator):
-        raise InputError("The sequences are an iterator, which can be read only once", expected="a list or a column")
-    if width < 1 or epochs < 1:
-        raise InputError(f"width={width}, epochs={epochs}", expected="at least 1 of both, such as 100 and 5")
-    if ngrams is not None and not 1 <= ngrams[0] <= ngrams[1]:
-        raise InputError(f"ngrams={ngrams}", expected="the shortest and the longest length, such as (3, 6), or None")

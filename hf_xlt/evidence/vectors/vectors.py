@@ -21,15 +21,10 @@ from hf_xlt.files.text import first_numbers
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Words and their vectors.
+    """Words and their vectors."""
 
-    Attributes:
-        words: By falling frequency, each once.
-        table: float32 `(n, d)`, a row a word.
-    """
-
-    words: Sequence[str]
-    table: Tensor
+    words: Sequence[str]  # by falling frequency, each once
+    table: Tensor  # float32 `(n, d)`, a row a word
 
     def __post_init__(self) -> None:
         if not self.words or self.table.ndim != 2 or len(self.table) != len(self.words):
@@ -41,22 +36,14 @@ class Vectors:
             raise InputError("A word is given twice", expected="each once, with one vector")
         broken = (~self.table.isfinite()).any(dim=1).nonzero()
         if len(broken):
-            raise InputError(
-                f"The vector of {self.words[int(broken[0])]!r} holds NaN or infinity",
-                expected="numbers",
-                hint="Train or export the vectors again.",
-            )
+            told = f"The vector of {self.words[int(broken[0])]!r} holds NaN or infinity"
+            raise InputError(told, expected="numbers", hint="Train or export the vectors again.")
 
     def __repr__(self) -> str:
         return f"Vectors({len(self.words):,} words from {short(self.words[0], 40)} on, {self.table.shape[1]} wide)"
 
     def placed(self, tokens: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """A table for a vocabulary, and its frequency order.
-
-        Returns:
-            float32 `(V, d)`, zero where a token has no vector; and int64, the ids of those that have one, by falling
-            frequency.
-        """
+        """Float32 `(V, d)`, zero where a token has no vector, and the ids of the others by falling frequency."""
         row_of = {word: row for row, word in enumerate(self.words)}
         rows = torch.tensor([row_of.get(token, -1) for token in tokens], dtype=torch.int64)
         known = rows >= 0
@@ -70,39 +57,22 @@ logger = logging.getLogger(__name__)
 
 
 def read_words(path: str | Path, words: Collection[str], width: int | None = None) -> Vectors:
-    """Read the vectors of the given words; no others are held in memory.
+    """Read the vectors of the given words, of one width or of any; no others are held in memory.
 
-    Args:
-        path: A file of word vectors; which format it has is told by its content: fastText's or word2vec's binary one
-            (`.bin`), their text format (`.vec`), or GloVe's, which has no first line of sizes. All but fastText's may
-            be packed, such as `.vec.gz`.
-        words: The words wanted. Those the file lacks are left out, except that a fastText `.bin` makes them of their
-            character n-grams; they come last.
-        width: The width the vectors must have; None takes any.
+    Which format the file has is told by its content: fastText's or word2vec's binary one (`.bin`), their text format
+    (`.vec`), or GloVe's, which has no first line of sizes. All but fastText's may be packed, such as `.vec.gz`. Words
+    that the file lacks are left out, except that a fastText `.bin` makes them of their character n-grams; they come
+    last.
     """
     path = Path(path).expanduser()
-    if is_fasttext(path):
-        found = read_fasttext(path, set(words), width)
-    else:
-        found = _read(open_vectors(path, width), set(words))
-    if not found:
-        raise InputError(
-            f"Vectors {path} have none of the {len(words)} words",
-            expected="some",
-            hint="Check how they are spelled.",
-            path=path,
-        )
-    return _vectors(found)
+    wanted = set(words)
+    found = read_fasttext(path, wanted, width) if is_fasttext(path) else _read(open_vectors(path, width), wanted)
+    return _vectors(path, found, f"none of the {len(words)} words", "Check how they are spelled.")
 
 
 def first_vectors(path: Path, most: int) -> Vectors:
     """The vectors of the first words of a file that is not fastText's."""
-    found = _read(open_vectors(path), None, most)
-    if not found:
-        raise InputError(
-            f"Vectors {path} have no word", expected="some", hint="Check that the file is whole.", path=path
-        )
-    return _vectors(found)
+    return _vectors(path, _read(open_vectors(path), None, most), "no word", "Check that the file is whole.")
 
 
 def vector_count(path: Path) -> int | None:
@@ -136,18 +106,15 @@ def _read(file: VectorFile, words: set[str] | None, most: int | None = None) -> 
             path=file.path,
             line=broken[0],
         )
-    _tell(file, broken, "words are not UTF-8")
-    _tell(file, again, "words were there before")
+    name = "lines" if file.unit == "line" else "entries"
+    for places, which in ((broken, "words are not UTF-8"), (again, "words were there before")):
+        if places:
+            left_out = f"{len(places)} vectors are left out, whose {which}"
+            logger.warning(f"{file.path}: {left_out}: {name} {first_numbers(places)}")
     return found
 
 
-def _tell(file: VectorFile, places: list[int], which: str) -> None:
-    if places:
-        name = "lines" if file.unit == "line" else "entries"
-        logger.warning(
-            f"{file.path}: {len(places)} vectors are left out, whose {which}: {name} {first_numbers(places)}"
-        )
-
-
-def _vectors(found: dict[str, np.ndarray]) -> Vectors:
+def _vectors(path: Path, found: dict[str, np.ndarray], nothing: str, hint: str) -> Vectors:
+    if not found:
+        raise InputError(f"Vectors {path} have {nothing}", expected="some", hint=hint, path=path)
     return Vectors(tuple(found), torch.from_numpy(np.stack(list(found.values()))))

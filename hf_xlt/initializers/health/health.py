@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from unicodedata import category
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -20,7 +21,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.card import CardTable
 from hf_xlt.initializers.health.rows import Isotropy, Lengths, nearest_names
-from hf_xlt.initializers.health.text import CountedText, Fertility, count_text, whole_words
+from hf_xlt.initializers.health.text import Fertility, count_text, whole_words
 from hf_xlt.transport import Transport
 
 HEALTH_FILE = "health.json"
@@ -32,45 +33,28 @@ _SHORTEST_WORD = 4
 
 @dataclass(frozen=True)
 class RowHealth:
-    """The target rows of one origin.
-
-    Attributes:
-        lengths: How many there are, and how long.
-        share: Share of the text's tokens that have such a row; None without text.
-    """
+    """The target rows of one origin."""
 
     lengths: Lengths
-    share: float | None = None
+    share: float | None = None  # share of the text's tokens that have such a row; None without text
 
 
 @dataclass(frozen=True)
 class TableHealth:
-    """A whole embedding table, and what its tokenizer makes of the text.
-
-    Attributes:
-        lengths: Lengths of all rows.
-        isotropy: How evenly they fill their space.
-        fertility: Tokens a word and unknown tokens; None without text.
-    """
+    """A whole embedding table, and what its tokenizer makes of the text."""
 
     lengths: Lengths
-    isotropy: Isotropy
-    fertility: Fertility | None = None
+    isotropy: Isotropy  # how evenly they fill their space
+    fertility: Fertility | None = None  # tokens a word and unknown tokens; None without text
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """A target token whose row is not copied, where that comes from, and the source tokens nearest to it.
-
-    Attributes:
-        token: Its name.
-        origin: `mixed`, `projected` or `drawn`.
-        nearest: Names and cosines, nearest first.
-    """
+    """A target token whose row is not copied, where that comes from, and the source tokens nearest to it."""
 
     token: str
-    origin: str
-    nearest: tuple[tuple[str, float], ...]
+    origin: str  # `mixed`, `projected` or `drawn`
+    nearest: tuple[tuple[str, float], ...]  # names and cosines, nearest first
 
 
 @dataclass(frozen=True)
@@ -84,23 +68,16 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class Health:
-    """What an initialization made.
+    """What an initialization made."""
 
-    Attributes:
-        rows: Origin → the rows of that origin; origins without rows are left out.
-        source: The source's embedding table and tokenizer.
-        target: The target's.
-        neighbors: Of the most frequent whole words of the text that were not copied; without text, of the words of
-            four letters or more with the lowest ids.
-        text: What tokens were counted in; None without text.
-        notices: What was changed in the tokenizer and lost in the settings to fit them to each other, a sentence each.
-    """
-
-    rows: Mapping[str, RowHealth]
-    source: TableHealth
-    target: TableHealth
+    rows: Mapping[str, RowHealth]  # origin → the rows of that origin; origins without rows are left out
+    source: TableHealth  # the source's embedding table and tokenizer
+    target: TableHealth  # the target's
+    # of the most frequent whole words of the text that were not copied; without text, of the words of four letters or
+    # more with the lowest ids
     neighbors: tuple[Neighbors, ...]
-    text: TextFacts | None = None
+    text: TextFacts | None = None  # what tokens were counted in; None without text
+    # what was changed in the tokenizer and lost in the settings to fit them to each other, a sentence each
     notices: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -119,35 +96,13 @@ class Health:
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read what `save` wrote.
-
-        Raises:
-            InputError: If the folder has no such file.
-        """
+        """Read what `save` wrote; InputError if the folder has no such file."""
         path = Path(folder) / HEALTH_FILE
         if not path.is_file():
             raise InputError(f"{folder} has no {HEALTH_FILE}", value=HEALTH_FILE, expected="a model that hf-xlt made")
         data = json.loads(path.read_text(encoding="utf-8"))
-        return cls(
-            rows={origin: RowHealth(Lengths(**rows.pop("lengths")), **rows) for origin, rows in data["rows"].items()},
-            source=_table_health(data["source"]),
-            target=_table_health(data["target"]),
-            neighbors=tuple(
-                Neighbors(found["token"], found["origin"], tuple((name, cosine) for name, cosine in found["nearest"]))
-                for found in data["neighbors" if "neighbors" in data else "neighbours"]
-            ),
-            text=None if data["text"] is None else TextFacts(**data["text"]),
-            notices=tuple(data.get("notices", ())),
-        )
-
-
-def _table_health(data: Mapping[str, Any]) -> TableHealth:
-    fertility = data["fertility"]
-    return TableHealth(
-        Lengths(**data["lengths"]),
-        Isotropy(**data["isotropy"]),
-        None if fertility is None else Fertility(**fertility | {"examples": tuple(fertility.get("examples", ()))}),
-    )
+        data["neighbors"] = data.pop("neighbours", data.get("neighbors"))  # as it was spelled at first
+        return TypeAdapter(cls).validate_python(data)
 
 
 @torch.no_grad()
@@ -158,21 +113,19 @@ def health(
     corpus: Corpus | None = None,
     table: Tensor | None = None,
 ) -> Health:
-    """Look at the input embeddings that a transport makes; no vocabulary × vocabulary matrix is formed.
+    """Look at the input embeddings that a transport makes out of a source; no V × V matrix is formed.
 
-    Args:
-        transport: Makes target rows out of source rows.
-        source: The checkpoint it was built for.
-        tokenizer: The target tokenizer.
-        corpus: Text of the target language, of which the beginning is read; without one, nothing is weighted by how
-            often tokens occur.
-        table: The target rows `(target_size, d)`, where they are made already.
+    The beginning of a corpus of the target language is read, and rows are weighted by how often tokens occur in it. The
+    `table` is that of the target rows `(target_size, d)`, where they are made already.
     """
     given = source.input_rows()[: transport.source_size]
     check_finite(given, f"the embedding table of {source.name}")
     text = None if corpus is None else count_text(corpus, source.tokenizer(), tokenizer)
     cut_source, cut_target = (None, None) if text is None else (text.source.fertility, text.target.fertility)
     made = transport.apply(given) if table is None else table
+    names = transport.target_names
+    long = (i for i, name in enumerate(names) if name.isalpha() and len(name) >= _SHORTEST_WORD)
+    words = long if text is None else whole_words(text.common, tokenizer)
     return Health(
         rows={
             origin: RowHealth(
@@ -183,104 +136,78 @@ def health(
         },
         source=TableHealth(Lengths.of(given), Isotropy.of(given), cut_source),
         target=TableHealth(Lengths.of(made), Isotropy.of(made), cut_target),
-        neighbors=_neighbors(transport, given, made, _words_to_show(transport, tokenizer, text)),
+        neighbors=_neighbors(transport, given, made, words),
         text=None if text is None else TextFacts(text.name, text.lines, text.words),
     )
 
 
-def _words_to_show(transport: Transport, tokenizer: PreTrainedTokenizerBase, text: CountedText | None) -> list[int]:
-    """The ids of some whole words that were not copied."""
-    names = transport.target_names
-    long = (i for i, name in enumerate(names) if name.isalpha() and len(name) >= _SHORTEST_WORD)
-    ids = long if text is None else iter(whole_words(text.common, tokenizer))
-    copied = transport.origins["copied"]
-    return list(islice((id_ for id_ in ids if not copied[id_]), _TOKENS))
-
-
-def _neighbors(transport: Transport, given: Tensor, made: Tensor, ids: list[int]) -> tuple[Neighbors, ...]:
-    nearest = nearest_names(made[ids], given, transport.source_names, _NEAREST)
-    origins = [next(origin for origin, rows in transport.origins.items() if rows[id_]) for id_ in ids]
-    named = zip((transport.target_names[id_] for id_ in ids), origins, nearest, strict=True)
-    return tuple(Neighbors(*found) for found in named)
+def _neighbors(transport: Transport, given: Tensor, made: Tensor, ids: Iterable[int]) -> tuple[Neighbors, ...]:
+    """What is nearest to the first words that were not copied."""
+    origins = transport.origins
+    shown = list(islice((id_ for id_ in ids if not origins["copied"][id_]), _TOKENS))
+    nearest = nearest_names(made[shown], given, transport.source_names, _NEAREST)
+    return tuple(
+        Neighbors(transport.target_names[id_], next(origin for origin, rows in origins.items() if rows[id_]), near)
+        for id_, near in zip(shown, nearest, strict=True)
+    )
 
 
 def health_tables(health: Health) -> tuple[CardTable, ...]:
     """Rows by origin; source against target; nearest source tokens, where there are words to show; notices."""
-    near = _neighbor_table(health.neighbors, health.text is not None)
+    words = "words" if health.text is None else "frequent words"
+    near = CardTable(
+        f"Source tokens nearest to {words} that were not copied, by cosine",
+        ("word", "origin", "nearest source tokens"),
+        tuple(
+            (found.token, found.origin, ", ".join(f"{name} {cosine:.2f}" for name, cosine in found.nearest))
+            for found in health.neighbors
+        ),
+    )
     notices = CardTable("What was fitted to each other", ("notice",), tuple((notice,) for notice in health.notices))
     return tuple(table for table in (_origins(health), _source_and_target(health), near, notices) if table.lines)
 
 
 def _origins(health: Health) -> CardTable:
-    lines = [
-        (origin, f"{rows.lengths.rows:,}", _length(rows.lengths), *([] if rows.share is None else [_share(rows.share)]))
-        for origin, rows in health.rows.items()
-    ]
+    title, header = "Rows by origin, before training", ("origin", "rows", "length")
+    lines = [(origin, f"{rows.lengths.rows:,}", _length(rows.lengths)) for origin, rows in health.rows.items()]
     if health.text is None:
-        return CardTable("Rows by origin, before training", ("origin", "rows", "length"), tuple(lines))
+        return CardTable(title, header, tuple(lines))
     text = f"the first {health.text.lines:,} lines ({health.text.words:,} words) of {health.text.name}"
-    header = ("origin", "rows", "length", "share of the text's tokens")
-    return CardTable(f"Rows by origin, before training, and their share of {text}", header, tuple(lines))
+    shares = (() if rows.share is None else (f"{rows.share:.1%}",) for rows in health.rows.values())
+    return CardTable(
+        f"{title}, and their share of {text}",
+        (*header, "share of the text's tokens"),
+        tuple((*line, *share) for line, share in zip(lines, shares, strict=True)),
+    )
 
 
 def _source_and_target(health: Health) -> CardTable:
-    sides = (health.source, health.target)
-    lines = [
-        ("length of rows", *(_length(side.lengths) for side in sides)),
-        ("mean cosine of two rows", *(_cosine(side.isotropy.mean_cosine) for side in sides)),
-        ("variance along first component", *(_share(side.isotropy.first_component) for side in sides)),
-        ("tokens a word", *_fertility(sides, "tokens_per_word", ".2f")),
-        ("unknown tokens", *_fertility(sides, "unknown", ".2%")),
-        ("text lost", *_lost(sides)),
-    ]
+    tables = health.source, health.target
+    cuts = [table.fertility for table in tables if table.fertility is not None]
+    lines = {
+        "length of rows": [_length(table.lengths) for table in tables],
+        # no minus before 0.000
+        "mean cosine of two rows": [f"{round(table.isotropy.mean_cosine, 3) + 0.0:.3f}" for table in tables],
+        "variance along first component": [f"{table.isotropy.first_component:.1%}" for table in tables],
+        "tokens a word": [f"{cut.tokens_per_word:.2f}" for cut in cuts],
+        "unknown tokens": [f"{cut.unknown:.2%}" for cut in cuts],
+        "text lost": [_lost(cut, cut.lost) for cut in cuts if cut.lost is not None],
+    }
     return CardTable(
         "Embedding table and tokenizer, source against target",
         ("", "source", "target"),
-        tuple(line for line in lines if len(line) == 1 + len(sides)),
+        tuple((name, *cells) for name, cells in lines.items() if len(cells) == len(tables)),
     )
 
 
-def _fertility(sides: tuple[TableHealth, ...], name: str, form: str) -> list[str]:
-    return [format(getattr(side.fertility, name), form) for side in sides if side.fertility is not None]
-
-
-def _lost(sides: tuple[TableHealth, ...]) -> list[str]:
+def _lost(cut: Fertility, share: float) -> str:
     """How much text does not come back, how much of that are accents, and the characters most often lost."""
-    return [_lost_by(cut) for side in sides if (cut := side.fertility) is not None and cut.lost is not None]
-
-
-def _lost_by(fertility: Fertility) -> str:
-    share = f"{fertility.lost:.2%}"
-    if not fertility.lost:
-        return share
-    accents = f", accents {fertility.accents_lost:.2%}" if fertility.accents_lost else ""
-    shown = (
-        f"\N{DOTTED CIRCLE}{character}" if category(character)[0] == "M" else character
-        for character in fertility.examples
-    )
-    return f"{share}{accents}: {' '.join(shown)}"
-
-
-def _neighbor_table(neighbors: tuple[Neighbors, ...], counted: bool) -> CardTable:
-    words = "frequent words" if counted else "words"
-    lines = [
-        (found.token, found.origin, ", ".join(f"{name} {cosine:.2f}" for name, cosine in found.nearest))
-        for found in neighbors
-    ]
-    return CardTable(
-        f"Source tokens nearest to {words} that were not copied, by cosine",
-        ("word", "origin", "nearest source tokens"),
-        tuple(lines),
-    )
+    if not share:
+        return f"{share:.2%}"
+    accents = f", accents {cut.accents_lost:.2%}" if cut.accents_lost else ""
+    marked = (f"\N{DOTTED CIRCLE}{each}" if category(each)[0] == "M" else each for each in cut.examples)
+    return f"{share:.2%}{accents}: {' '.join(marked)}"
 
 
 def _length(lengths: Lengths) -> str:
     return f"{lengths.mean:.3f} ± {lengths.std:.3f}"
-
-
-def _cosine(cosine: float) -> str:
-    return f"{round(cosine, 3) + 0.0:.3f}"  # no minus before 0.000
-
-
-def _share(share: float) -> str:
-    return f"{share:.1%}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,16 +36,13 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Isotropy:
-    """How evenly rows fill the directions of their space.
+    """How evenly rows fill the directions of their space."""
 
-    Attributes:
-        mean_cosine: Mean cosine of all pairs of different rows, 0 where directions are even (Ethayarajh 2019, "How
-            Contextual are Contextualized Word Representations?", arXiv:1909.00512, §4.1).
-        first_component: Share of the variance along the first principal component, 1/d where it is even (Mu &
-            Viswanath 2018, "All-but-the-Top", arXiv:1702.01417, §2).
-    """
-
+    # mean cosine of all pairs of different rows, 0 where directions are even (Ethayarajh 2019, "How Contextual are
+    # Contextualized Word Representations?", arXiv:1909.00512, §4.1)
     mean_cosine: float
+    # share of the variance along the first principal component, 1/d where it is even (Mu & Viswanath 2018, "All-but-
+    # the-Top", arXiv:1702.01417, §2)
     first_component: float
 
     @classmethod
@@ -86,23 +83,15 @@ def first_component(rows: Tensor) -> float:
 
 
 def nearest_names(queries: Tensor, table: Tensor, names: Sequence[str], k: int) -> list[tuple[tuple[str, float], ...]]:
-    """The named rows with the largest cosines to each query, nearest first: O(n d) for each, a block at a time.
+    """The k rows of a table `(n, d)` with the largest cosines to each query `(q, d)`, nearest first, in O(n d) each.
 
-    Args:
-        queries: `(q, d)`.
-        table: `(n, d)`, of any float dtype.
-        names: Of the first rows of the table; those with an empty one are left out.
-        k: Rows wanted.
+    There are names of the first rows; those with an empty one are left out.
     """
     units = unit_rows(queries)
-    cosines = torch.cat([unit_rows(block) @ units.T for block in _blocks(table[: len(names)])])
+    cosines = torch.cat([unit_rows(block) @ units.T for block in table[: len(names)].split(_BLOCK_ROWS)])
     cosines[torch.tensor([not name for name in names])] = -torch.inf
     largest, places = cosines.T.topk(min(k, sum(map(bool, names))), dim=1)
     return [
         tuple((names[place], cosine) for place, cosine in zip(*row, strict=True))
         for row in zip(places.tolist(), largest.tolist(), strict=True)
     ]
-
-
-def _blocks(table: Tensor) -> Iterator[Tensor]:
-    return iter(table.split(_BLOCK_ROWS))

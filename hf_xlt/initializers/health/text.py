@@ -28,42 +28,25 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True)
 class Fertility:
-    """How a tokenizer cuts a text.
+    """How a tokenizer cuts a text."""
 
-    Attributes:
-        tokens_per_word: Tokens for each stretch of text between spaces.
-        unknown: Share of the tokens that stand for text the tokenizer does not know.
-        lost: Share of the visible characters, accents and vowel signs among them, that the tokens do not give back:
-            unknown or dropped; None where it was not measured. A change of case or to a compatible character is no
-            loss.
-        accents_lost: The same share, of accents and vowel signs alone.
-        examples: The characters most often lost.
-    """
-
-    tokens_per_word: float
-    unknown: float
+    tokens_per_word: float  # tokens for each stretch of text between spaces
+    unknown: float  # share of the tokens that stand for text the tokenizer does not know
+    # share of the visible characters that are unknown or dropped, whatever their case and compatible form
     lost: float | None = None
-    accents_lost: float | None = None
-    examples: tuple[str, ...] = ()
+    accents_lost: float | None = None  # the same share, of accents and vowel signs alone
+    examples: tuple[str, ...] = ()  # the characters most often lost
 
 
 @dataclass(frozen=True, eq=False)
 class TokenizedText:
-    """How often the tokens of one tokenizer occur in a text.
+    """How often the tokens of one tokenizer occur in a text."""
 
-    Attributes:
-        counts: int64 `(size,)`, by token id.
-        words: Number of stretches of text between spaces.
-        unknown_id: The id that stands for unknown text, if there is one.
-        characters: How often each visible character occurs, marks apart from their letters.
-        lost: How many of each do not come back.
-    """
-
-    counts: np.ndarray
-    words: int
-    unknown_id: int | None
-    characters: Mapping[str, int]
-    lost: Mapping[str, int]
+    counts: np.ndarray  # int64 `(size,)`, by token id
+    words: int  # number of stretches of text between spaces
+    unknown_id: int | None  # the id that stands for unknown text, if there is one
+    characters: Mapping[str, int]  # how often each visible character occurs, marks apart from their letters
+    lost: Mapping[str, int]  # how many of each do not come back
 
     @property
     def fertility(self) -> Fertility:
@@ -87,21 +70,12 @@ class TokenizedText:
 
 @dataclass(frozen=True, eq=False)
 class CountedText:
-    """A text, counted by the tokens of a source and of a target tokenizer.
+    """A text, counted by the tokens of a source and of a target tokenizer."""
 
-    Attributes:
-        name: What a card calls it: a file by its last name, a Hub id as it is.
-        lines: Lines looked at, from the first on.
-        words: Stretches of text between spaces in them.
-        common: Words of letters alone by falling frequency, the most frequent ones.
-        source: By the source's tokenizer.
-        target: By the target's.
-    """
-
-    name: str
-    lines: int
-    words: int
-    common: tuple[str, ...]
+    name: str  # what a card calls it: a file by its last name, a Hub id as it is
+    lines: int  # lines looked at, from the first on
+    words: int  # stretches of text between spaces in them
+    common: tuple[str, ...]  # words of letters alone by falling frequency, the most frequent ones
     source: TokenizedText
     target: TokenizedText
 
