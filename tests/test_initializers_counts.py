@@ -15,7 +15,7 @@ from hf_xlt.evidence.translations import Dictionary, ParallelText
 from hf_xlt.geometry.similarity import top_k_softmax
 from hf_xlt.initializers.clp import CLPInitializer
 from hf_xlt.initializers.counted import DictionaryInitializer
-from hf_xlt.initializers.pooled import WEIGHTS, PooledInitializer, at_source_length
+from hf_xlt.initializers.pooled import DECODER_WEIGHTS, WEIGHTS, PooledInitializer, at_source_length
 from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
 from hf_xlt.sample import sentences
 from hf_xlt.transport.mixture import SparseMixture
@@ -150,6 +150,20 @@ def test_pooled_rows_keep_the_length_of_their_parts(source, german):
     assert torch.allclose(torch.cosine_similarity(long.apply(rows), short.apply(rows))[long.finite], torch.ones(1))
     opposite = SparseMixture(torch.tensor([0, 2]), torch.tensor([0, 1]), torch.tensor([0.5, 0.5]), 2)
     assert torch.equal(at_source_length(opposite, torch.tensor([[1.0], [-1.0]])).values, opposite.values)
+
+
+def test_a_decoder_counts_pieces_most_and_its_rows_are_plain_means(german, tmp_path):
+    english = tiny.tokenizer("en", "wordpiece")
+    source = tiny.save(tiny.model("gpt2", english), english, tmp_path / "decoder")
+    usual = PooledInitializer(source, german, dictionary=WORDS)
+    given = {"pieces": True, "keep_length": False, "weights": {"pieces": DECODER_WEIGHTS["pieces"]}}
+    assert usual.label == "pooled (dictionary, pieces, overlap)"
+    spelled = PooledInitializer(source, german, dictionary=WORDS, **given)
+    rows = usual.source.input_rows()
+    assert torch.equal(usual.transport().apply(rows), spelled.transport().apply(rows))
+    asked = PooledInitializer(source, german, dictionary=WORDS, pieces=False, keep_length=True)
+    assert asked.label == "pooled (dictionary, overlap)"
+    assert not torch.allclose(asked.transport().apply(rows), usual.transport().apply(rows))
 
 
 def test_ramen_from_vectors_is_the_sparsemax_of_cosines(source, german):

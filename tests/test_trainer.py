@@ -12,6 +12,7 @@ from hf_xlt.data.packing import blocks
 from hf_xlt.data.stream import ShuffledStream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import ValidationSet, measure
+from hf_xlt.runs.training.parts import vocabulary_parameters
 from hf_xlt.runs.training.progress import ProgressBar
 from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
@@ -233,3 +234,29 @@ def test_a_training_whose_loss_is_not_finite_is_stopped_at_its_step(rate, tmp_pa
         trainer("clm", dropout_free("clm"), args).train()
     assert "learning_rate" in refused.value.hint
     assert str(tmp_path) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_embeddings_have_a_learning_rate_of_their_own(name, tmp_path):
+    model = dropout_free(name)
+    tokenizer, objective, packed, held_out = parts(name)
+    args = arguments(tmp_path, max_steps=2, learning_rate=1e-3)
+    run = StageTrainer(model, args, ShuffledStream(packed, 8, 0), objective, tokenizer, held_out, None, 4e-3)
+    run.create_optimizer_and_scheduler(2)
+    rates = {id(parameter): group["lr"] for group in run.optimizer.param_groups for parameter in group["params"]}
+    vocabulary = {id(parameter) for parameter in vocabulary_parameters(model)}
+    assert len(rates) == len(list(model.parameters()))
+    for parameter in model.parameters():
+        assert rates[id(parameter)] == pytest.approx(4e-3 if id(parameter) in vocabulary else 1e-3)
+
+
+def test_the_same_learning_rate_for_embeddings_changes_nothing(tmp_path):
+    losses = []
+    for rate in (None, 1e-2):
+        tokenizer, objective, packed, held_out = parts("clm")
+        stream = ShuffledStream(packed, 12, 0)
+        model = dropout_free("clm")
+        run = StageTrainer(model, arguments(tmp_path, max_steps=3), stream, objective, tokenizer, held_out, None, rate)
+        run.train()
+        losses.append(logged(run))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.arguments import refused, require_number
 from hf_xlt.checkpoint.checks import check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.checkpoint.fit import FittedTokenizer
+from hf_xlt.checkpoint.kind import DECODER, kind_of
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
@@ -35,6 +36,8 @@ from hf_xlt.transport.mixture import SparseMixture, row_blocks
 
 # What each kind of evidence counts, in links of parallel text.
 WEIGHTS = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, "helper": 5.0, "pieces": 5.0}
+# In a decoder, whose rows predict text as well as read it, what a text is made of outweighs what it means.
+DECODER_WEIGHTS = WEIGHTS | {"pieces": 50.0}
 
 _SPECIFICITY = 0.5
 _NEAREST = 10
@@ -54,6 +57,7 @@ class PooledInitializer(CountedInitializer):
 
     A mean of rows is shorter than they are, and a body trained on longer ones reads it as a weaker word. So with
     `keep_length` each row's weights, which sum to 1, are scaled by what brings it to the mean length of its parts.
+    A decoder predicts with such rows too, and a longer row is predicted more often, so its rows keep the mean.
 
     Args:
         dictionary: Source and target words.
@@ -65,9 +69,12 @@ class PooledInitializer(CountedInitializer):
         helper: Small model of the target language with the target's vocabulary.
         similarity: In place of vectors, a row for each target id, of weights of source ids, such as `top_k_softmax`
             gives.
-        pieces: Whether the source's tokens that a token's text is made of are evidence too, as in subtoken-mean.
-        weights: What the kinds of evidence count, where it is not as in `WEIGHTS`; 0 leaves one out.
-        keep_length: Whether mixed rows get the mean length of the rows they are made of.
+        pieces: Whether the source's tokens that a token's text is made of are evidence too, as in subtoken-mean; by
+            default in decoders alone.
+        weights: What the kinds of evidence count, where it is not as in `WEIGHTS`, or `DECODER_WEIGHTS` of a decoder; 0
+            leaves one out.
+        keep_length: Whether mixed rows get the mean length of the rows they are made of; by default in all but
+            decoders.
 
     Raises:
         InputError: If there is no dictionary, parallel text, vectors, similarities or helper, they do not fit the
@@ -87,23 +94,25 @@ class PooledInitializer(CountedInitializer):
         source_vectors: str | Path | TextVectors | None = None,
         helper: Model | None = None,
         similarity: SparseMixture | None = None,
-        pieces: bool = False,
+        pieces: bool | None = None,
         weights: Mapping[str, float] | None = None,
-        keep_length: bool = True,
+        keep_length: bool | None = None,
         **options: Any,
     ) -> None:
         if all(given is None for given in (dictionary, parallel, vectors, similarity, helper)):
             raise missing("pooled", *self.needs_one_of)
         if vectors is not None and source_vectors is not None and dictionary is None:
             raise missing("pooled", "dictionary")  # which leads the source's vectors to the target's
-        self.weights = checked_weights(weights or {})
+        checked_weights(WEIGHTS, weights or {})
         self.dictionary = None if dictionary is None else read_dictionary(dictionary)
         self.parallel = None if parallel is None else read_parallel(parallel)
-        self.pieces = pieces
-        self.keep_length = keep_length
         trust = options.get("trust_remote_code", False)
         given = open_tokenizer(tokenizer, trust_remote_code=trust)
         super().__init__(source, given, **options)
+        decoder = kind_of(self.source.config) == DECODER
+        self.pieces = decoder if pieces is None else pieces
+        self.keep_length = not decoder if keep_length is None else keep_length
+        self.weights = checked_weights(DECODER_WEIGHTS if decoder else WEIGHTS, weights or {})
         tokenizers = self.source_tokenizer, self.tokenizer
         self._entries = None if self.dictionary is None else dictionary_counts(self.dictionary, *tokenizers)
         self._similarity: TokenCounts | None = None
@@ -189,15 +198,15 @@ class PooledInitializer(CountedInitializer):
         return at_source_length(mixture, self.source.input_rows()) if self.keep_length else mixture
 
 
-def checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
-    """`WEIGHTS` with others in their place."""
+def checked_weights(usual: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    """The usual weights with others in their place."""
     if unknown := sorted(weights.keys() - WEIGHTS.keys()):
         raise InputError(
             f"There is no evidence {unknown[0]!r} to weigh", value=unknown[0], hint=f"Choose from {', '.join(WEIGHTS)}."
         )
     for kind, weight in weights.items():
         require_number(f"The weight of {kind}", weight, least=0)
-    if not any((whole := {**WEIGHTS, **weights}).values()):
+    if not any((whole := {**usual, **weights}).values()):
         raise refused("weights", whole, "one above 0, as no evidence counts otherwise")
     return whole
 

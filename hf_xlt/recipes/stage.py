@@ -136,6 +136,9 @@ class Stage(Settings):
     per_device_train_batch_size: Count = setting(16, "Sequences a forward pass and process.")
     gradient_accumulation_steps: Count = setting(1, "Forward passes a step.")
     learning_rate: Positive = setting(5e-4, "Peak of the schedule.")
+    embedding_learning_rate: Positive | None = setting(
+        None, "The same for embeddings, output head and output bias; as for the rest if none is given."
+    )
     warmup_ratio: BelowOne = setting(0.1, "Share of the steps with rising learning rate.")
     lr_scheduler_type: str = setting("cosine", "A learning-rate schedule `transformers` knows.")
     weight_decay: Decay = setting(0.01, "AdamW's; none where only new rows are trained.")
@@ -155,6 +158,9 @@ class Stage(Settings):
             raise SettingError("lora_rank", value=self.lora_rank, expected="it only where trains is 'lora'")
         if self.temperature != 0.05 and not self.distils:
             raise SettingError("temperature", value=self.temperature, expected="it only where a stage distils")
+        if self.embedding_learning_rate is not None and self.trains in ("embeddings", "new-rows"):
+            expected = "learning_rate alone, as only the embeddings are trained"
+            raise SettingError("embedding_learning_rate", value=self.embedding_learning_rate, expected=expected)
         one_of("lr_scheduler_type", self.lr_scheduler_type, [schedule.value for schedule in SchedulerType])
         if self.on_pairs and len(set(self.languages)) != 2:
             expected = f"two for {self.objective}: the one that is read and the one that is predicted"

@@ -11,6 +11,7 @@ from typing import Any
 
 from peft import LoraModel
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import (
     PreTrainedModel,
@@ -31,7 +32,7 @@ from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.processes import processes
-from hf_xlt.runs.training.parts import trained_parts
+from hf_xlt.runs.training.parts import trained_parts, vocabulary_parameters
 from hf_xlt.runs.training.progress import ProgressBar, ProgressLines, Stopwatch
 
 
@@ -81,6 +82,7 @@ def train_stage(
             given.tokenizer,
             given.validation,
             [stopwatch, ProgressBar(label), ProgressLines(label), *callbacks],
+            stage.embedding_learning_rate,
         )
         checkpoint = last_complete_checkpoint(folder)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -157,6 +159,7 @@ class StageTrainer(Trainer):
         tokenizer: PreTrainedTokenizerBase,
         held_out: ValidationSet,
         callbacks: list[TrainerCallback] | None = None,
+        embedding_learning_rate: float | None = None,
     ) -> None:
         args._n_gpu = min(args.n_gpu, 1)  # several GPUs need a process each: the replicas of DataParallel share hooks
         super().__init__(
@@ -172,7 +175,21 @@ class StageTrainer(Trainer):
         self.language_model = model
         self.objective: Objective = objective
         self.tokenizer, self.held_out, self.stream = tokenizer, held_out, stream
+        self.embedding_learning_rate = embedding_learning_rate
         self._last_loss: Tensor | None = None
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
+        """The optimizer, with groups of their own for embeddings that have a learning rate of their own."""
+        made = self.optimizer is None
+        optimizer: Optimizer = super().create_optimizer(*args, **kwargs)
+        if made and self.embedding_learning_rate is not None:
+            vocabulary = {id(parameter) for parameter in vocabulary_parameters(self.language_model)}
+            for group in list(optimizer.param_groups):
+                embeddings = [parameter for parameter in group["params"] if id(parameter) in vocabulary]
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in vocabulary]
+                if embeddings:
+                    optimizer.add_param_group(group | {"params": embeddings, "lr": self.embedding_learning_rate})
+        return optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         return SequentialSampler(self.stream)
