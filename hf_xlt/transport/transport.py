@@ -14,7 +14,7 @@ from torch import Tensor
 from hf_xlt.arguments import checked, require_seed
 from hf_xlt.errors import InputError
 from hf_xlt.files.printable import html_table
-from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
+from hf_xlt.files.tensors import dataclass_of, from_bytes, read_tensors, tensors_of, to_bytes, under, write_tensors
 from hf_xlt.transport.mixture import MIXTURES, Mixture, SparseMixture, check_ids
 
 _FORMAT = "hf_xlt.transport.transport.1"
@@ -271,7 +271,7 @@ class Transport:
             metadata["rank"] = str(self.rank)
         if self.mixture:
             metadata["mixture"] = self.mixture.kind
-            tensors |= {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
+            tensors |= tensors_of(self.mixture, "mixture.")
         tensors |= {f"counts.{kind}": amounts for kind, amounts in self.evidence.items()}
         return write_tensors(path, tensors, metadata, overwrite=overwrite)
 
@@ -280,17 +280,17 @@ class Transport:
     def load(cls, path: str | Path) -> Transport:
         """Read what `save` wrote, equal to the bit; InputError if the file is missing, unreadable, or no transport."""
         tensors, metadata = read_tensors(path, "transport", _FORMAT, "Transport.save")
-        parts = _under("mixture.", tensors)
+        mixture = dataclass_of(MIXTURES[metadata["mixture"]], tensors, "mixture.") if metadata["mixture"] else None
         source_names, target_names = (from_bytes(tensors[name]) for name in _NAMES)
         return cls(
             source_size=len(source_names),
             target_size=len(target_names),
             **{name: tensors[name] for name in _IDS},
-            mixture=MIXTURES[metadata["mixture"]].from_tensors(parts) if metadata["mixture"] else None,
+            mixture=mixture,
             source_names=source_names,
             target_names=target_names,
             seed=int(metadata["seed"]),
-            evidence=_under("counts.", tensors),
+            evidence=under("counts.", tensors),
             rank=int(metadata["rank"]) if "rank" in metadata else None,
         )
 
@@ -317,11 +317,6 @@ def factorize(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     scale = torch.where(singular > _NO_DIRECTION * singular[0], 1 / singular, 0)
     coordinates = torch.cat([(block.double() @ (axes * scale)).float() for block in blocks])
     return coordinates, (singular[:, None] * axes.T).float()
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _within(ids: Tensor, rows: slice) -> slice:
