@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hf_xlt.arguments import checked, require_seed
-from hf_xlt.errors import InputError
+from hf_xlt.errors import InputError, did_you_mean
 from hf_xlt.files.printable import html_table
 from hf_xlt.files.tensors import dataclass_of, from_bytes, read_tensors, tensors_of, to_bytes, under, write_tensors
 from hf_xlt.transport.mixture import MIXTURES, Mixture, SparseMixture, check_ids
@@ -247,8 +246,7 @@ class Transport:
     def _row(self, token: str) -> int:
         if token in self._rows:
             return self._rows[token]
-        close = difflib.get_close_matches(token, self._rows, n=3)
-        meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Nothing is spelled like it."
+        meant = did_you_mean(token, self._rows, most=3) or "Nothing is spelled like it."
         hint = f"{meant} Longer words are made of several tokens: ask for one of those."
         raise InputError(f"{token!r} is not a token of the target vocabulary", value=token, hint=hint)
 
