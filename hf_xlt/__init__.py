@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from hf_xlt.initializers.base import OverlapInitializer as OverlapInitializer
     from hf_xlt.initializers.baselines import MeanInitializer as MeanInitializer
     from hf_xlt.initializers.baselines import RandomInitializer as RandomInitializer
-    from hf_xlt.initializers.clp import CLPInitializer as CLPInitializer
     from hf_xlt.initializers.counted import CountedInitializer as CountedInitializer
     from hf_xlt.initializers.counted import DictionaryInitializer as DictionaryInitializer
     from hf_xlt.initializers.focus import FocusInitializer as FocusInitializer
     from hf_xlt.initializers.health import Health as Health
     from hf_xlt.initializers.ofa import OFAInitializer as OFAInitializer
-    from hf_xlt.initializers.omp import OMPInitializer as OMPInitializer
+    from hf_xlt.initializers.other_model import CLPInitializer as CLPInitializer
+    from hf_xlt.initializers.other_model import OMPInitializer as OMPInitializer
     from hf_xlt.initializers.pooled import PooledInitializer as PooledInitializer
     from hf_xlt.initializers.ramen import RamenInitializer as RamenInitializer
     from hf_xlt.initializers.ramen import RamenVectorsInitializer as RamenVectorsInitializer
@@ -119,12 +119,11 @@ _NAMES = {
     "initializers.adversarial": "AdversarialInitializer",
     "initializers.base": "Initializer OverlapInitializer",
     "initializers.baselines": "MeanInitializer RandomInitializer",
-    "initializers.clp": "CLPInitializer",
     "initializers.counted": "CountedInitializer DictionaryInitializer",
     "initializers.focus": "FocusInitializer",
     "initializers.health": "Health",
     "initializers.ofa": "OFAInitializer",
-    "initializers.omp": "OMPInitializer",
+    "initializers.other_model": "CLPInitializer OMPInitializer",
     "initializers.pooled": "PooledInitializer",
     "initializers.ramen": "RamenInitializer RamenVectorsInitializer",
     "initializers.registry": "initializer register_initializer",

@@ -74,7 +74,7 @@ def looped_expected_distances(tension, pairs):
 def test_em_for_ibm2_agrees_with_a_loop_over_words_in_both_directions(iterations):
     corpus = Corpus.of(Bitext.encode(PAIRS))
     model = train_ibm2(corpus, iterations, alpha=0.01)
-    pairs, names = corpus.pairs, (corpus.bitext.source.vocabulary.tokens, corpus.bitext.target.vocabulary.tokens)
+    pairs, names = corpus.pairs, (corpus.bitext.source.vocabulary, corpus.bitext.target.vocabulary)
     for side, texts in enumerate((PAIRS, [(target, source) for source, target in PAIRS])):
         values, null, tension = looped_ibm2(texts, iterations)
         known = [(names[0][s], names[1][t])[:: 1 - 2 * side] for s, t in zip(pairs.source, pairs.target, strict=True)]

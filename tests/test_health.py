@@ -18,10 +18,10 @@ from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.initializers.baselines import MeanInitializer
-from hf_xlt.initializers.clp import CLPInitializer
 from hf_xlt.initializers.health import Health, health, health_tables, rows, text
 from hf_xlt.initializers.health.rows import Lengths, first_component, mean_cosine, nearest_names, sample
 from hf_xlt.initializers.health.text import count_text, first_lines, is_letters, whole_words
+from hf_xlt.initializers.other_model import CLPInitializer
 from hf_xlt.recipes import load_recipe
 from hf_xlt.report.tables import text_table
 from hf_xlt.runs import run_recipe

@@ -13,8 +13,8 @@ from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.evidence.token_ids import token_pairs
 from hf_xlt.evidence.translations import Dictionary, ParallelText
 from hf_xlt.geometry.similarity import top_k_softmax
-from hf_xlt.initializers.clp import CLPInitializer
 from hf_xlt.initializers.counted import DictionaryInitializer
+from hf_xlt.initializers.other_model import CLPInitializer
 from hf_xlt.initializers.pooled import WEIGHTS, PooledInitializer, at_source_length
 from hf_xlt.initializers.ramen import RamenInitializer, RamenVectorsInitializer
 from hf_xlt.sample import sentences

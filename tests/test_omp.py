@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
-from hf_xlt.initializers.omp import OMPInitializer
+from hf_xlt.initializers.other_model import OMPInitializer
 from hf_xlt.transport import mixture
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hf_xlt.errors import InputError
-from hf_xlt.initializers.clp import CLPInitializer
+from hf_xlt.initializers.other_model import CLPInitializer
 from hf_xlt.trelm import TreLMForMaskedLM
 
 SHAPE = {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -15,10 +13,9 @@ from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.columns import find_columns
 from hf_xlt.files.place import Place, several
+from hf_xlt.files.printable import tell
 from hf_xlt.files.table import SEEN, Row, Table
 from hf_xlt.files.text import first_numbers, text_lines
-
-logger = logging.getLogger(__name__)
 
 _SEPARATORS = ("\t", "|||", ",", ";")
 _SPACED = re.compile(
@@ -113,7 +110,7 @@ Pairs = Iterable[tuple[int, tuple[str, str]]]
 
 @checked
 def read_parallel(
-    source: str | Path | Sequence[str | Path] | ParallelText,
+    source: Places | ParallelText,
     target: str | Path | None = None,
     columns: tuple[int, int] | None = None,
 ) -> ParallelText:
@@ -131,8 +128,6 @@ def read_parallel(
         columns: Positions of source and target in a table without a header row. None: the two columns of texts, as
             `find_columns` finds them; a first row of names is left out.
     """
-    if isinstance(source, ParallelText):
-        return source
     if target is not None and isinstance(source, str | Path):
         return _gathered(ParallelText, source, *_with_columns(_side_by_side(source, target), source))
     return _joined(source, "file of translation pairs", lambda path: _read_parallel(path, columns), ParallelText)
@@ -175,7 +170,7 @@ def _side_by_side(source: str | Path, target: str | Path) -> list[Row]:
 
 
 @checked
-def read_dictionary(path: str | Path | Sequence[str | Path] | Dictionary, source_column: int = 0) -> Dictionary:
+def read_dictionary(path: Places | Dictionary, source_column: int = 0) -> Dictionary:
     """Read a dictionary: an entry a line, a word in each of two columns; lines left out are logged.
 
     Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
@@ -192,8 +187,6 @@ def read_dictionary(path: str | Path | Sequence[str | Path] | Dictionary, source
         raise InputError(
             f"source_column is {source_column}", value=source_column, expected="0 or 1, one of the first two columns"
         )
-    if isinstance(path, Dictionary):
-        return path
     return _joined(path, "dictionary", lambda each: _read_dictionary(each, source_column), Dictionary)
 
 
@@ -265,19 +258,15 @@ def _nothing(kind: type[Translations], path: str | Path, skipped: int) -> InputE
     )
 
 
-def _joined(paths: Places, what: str, read: Callable[[str | Path], Read], kind: type[Read]) -> Read:
+def _joined(paths: Places | Read, what: str, read: Callable[[str | Path], Read], kind: type[Read]) -> Read:
     """What one or several files hold, one after the other, each entry of a dictionary once; notices are logged."""
+    if isinstance(paths, kind):
+        return paths
     parts = {path: read(Path(path).expanduser()) for path in several(paths, what)}
     for path, part in parts.items():
         if part.notice:
-            _tell(str(path), part.notice)
+            tell(str(path), part.notice)
     if len(parts) == 1:
         return next(iter(parts.values()))
     pairs = chain.from_iterable(part.pairs for part in parts.values())
     return kind(tuple(dict.fromkeys(pairs) if kind is Dictionary else pairs))
-
-
-@cache
-def _tell(path: str, notice: str) -> None:
-    """Log what was not plain in a file, once however often it is read."""
-    logger.warning(f"{path}: {notice}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -19,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_one_of, require_seed, require_whole, short
-from hf_xlt.checkpoint.checks import check_finite, rows_of_ids, tokens_without_row
+from hf_xlt.checkpoint.checks import tokens_without_row
 from hf_xlt.checkpoint.fit import FittedTokenizer, check_opens
 from hf_xlt.checkpoint.kind import auto_class_name, kind_of
 from hf_xlt.checkpoint.open import Checkpoint
@@ -28,6 +27,7 @@ from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.folders import check_output
+from hf_xlt.files.printable import tell
 from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
 from hf_xlt.hub.push import push
@@ -43,8 +43,6 @@ OVERLAPS = ("exact", "ignore-case", "none")
 MOST_PADDING = 2**16  # rows; hardware likes 8 to 1024
 
 _NAMED = 3  # tokens that a notice names
-
-logger = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
@@ -68,12 +66,6 @@ def paper(key: str) -> str:
     """The entry of a paper in `papers.bib`."""
     entries = Path(__file__).with_name("papers.bib").read_text(encoding="utf-8").strip().split("\n\n")
     return next(entry for entry in entries if f"{{{key}," in entry)
-
-
-@cache
-def tell(checkpoint: str, notice: str) -> None:
-    """Log a notice of a checkpoint, once however many methods have it to tell."""
-    logger.warning(f"{checkpoint}: {notice}")
 
 
 class Initializer(ABC):
@@ -307,23 +299,6 @@ class OverlapInitializer(Initializer):
         """Target rows mixed from the shared tokens, by the vectors `(V_t, k)` of the target's tokens."""
         missing, shared = (table[torch.from_numpy(ids).to(table.device)] for ids in (rows, self._overlap.target_ids))
         return weighting.mix(missing, shared, torch.from_numpy(self._overlap.source_ids), self.source_vocabulary.size)
-
-
-class ModelInitializer(OverlapInitializer):
-    """An `OverlapInitializer` of the rows of another model, of any architecture, whose tokenizer is the target's."""
-
-    def __init__(self, source: Model, model: Model, *, ignore_case: bool = False, **options: Any) -> None:
-        self.model = Checkpoint.open(model, trust_remote_code=options.get("trust_remote_code", False))
-        tokenizer = self.model.tokenizer()
-        super().__init__(source, tokenizer, overlap="ignore-case" if ignore_case else "exact", **options)
-        for notice in unknown_tokens(self.model, tokenizer):
-            tell(self.model.name, notice)
-        check_finite(self._model_rows, f"the embedding table of {self.model.name}")
-
-    @cached_property
-    def _model_rows(self) -> Tensor:
-        """Its rows by the ids of the target, zero for tokens that it has none for."""
-        return self.fitted.rows(rows_of_ids(self.model.input_rows(), self.fitted.former_size))
 
 
 def shared_tokens(source: Vocabulary, target: Vocabulary, rule: str) -> Overlap:

@@ -160,7 +160,7 @@ class Pipeline:
         settings = {
             **self.settings,
             "model": {**self.settings["model"], **learned},
-            "added_tokens": [_as_written(token, ids[token.content]) for token in self.tokens],
+            "added_tokens": [{"id": ids[token.content], **token.__getstate__()} for token in self.tokens],
             "post_processor": renumbered(self.settings["post_processor"], ids),
             "padding": padding and {**padding, "pad_id": ids.get(padding["pad_token"], 0)},
         }
@@ -226,12 +226,6 @@ def _frequent(model: Settings, words: Mapping[str, int], min_frequency: int, res
         for entry, seen in zip(model["vocab"], times.tolist(), strict=True)
         if entry[0] != _TWIN and (seen >= min_frequency or min_frequency < 2 or len(entry[0]) == 1 or entry[0] in kept)
     ]
-
-
-def _as_written(token: AddedToken, id_: int) -> Settings:
-    """An added token as tokenizer.json writes it."""
-    flags = "single_word", "lstrip", "rstrip", "normalized", "special"
-    return {"id": id_, "content": token.content, **{flag: getattr(token, flag) for flag in flags}}
 
 
 def tokens_of(model: Settings, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -125,7 +125,9 @@ class Transport:
         rows. InputError is raised for other forms and for fewer than `source_size` rows.
         """
         if matrix.ndim == 1:
-            return self._for_bias.apply(matrix[:, None])[:, 0]
+            mixes = self.mixture is None or self.mixture.sums_sources
+            of_bias = self if mixes else replace(self, mixed_target=self.mixed_target[:0], mixture=None)
+            return of_bias.apply(matrix[:, None])[:, 0]
         target = matrix.new_empty(self.target_size, *matrix.shape[1:])
         for rows, block in zip(self._rows_at_a_time(), self.blocks(matrix), strict=True):
             target[rows] = block
@@ -157,12 +159,6 @@ class Transport:
                 drawn = self._drawn[rows]
                 block[drawn] = next(drawn_rows)[drawn].to(block)
             yield block
-
-    @cached_property
-    def _for_bias(self) -> Transport:
-        if self.mixture is None or self.mixture.sums_sources:
-            return self
-        return replace(self, mixed_target=self.mixed_target[:0], mixture=None)
 
     def _rows_at_a_time(self) -> Iterator[slice]:
         starts = range(0, self.target_size, _BLOCK_ROWS)
@@ -220,7 +216,14 @@ class Transport:
         row = self._row(token)
         if self._drawn[row]:
             return []
-        ids, weights, seen = self._weights(row)
+        mixed = (self.mixed_target == row).nonzero()
+        if not len(mixed) or self.mixture is None:
+            return [Part(self.source_names[int(self.copied_source[self.copied_target == row])], 1.0)]
+        ids, weights = (part.cpu() for part in self.mixture.weights(int(mixed)))
+        seen = {}
+        if isinstance(self.mixture, SparseMixture):
+            entries = slice(*self.mixture.crow[mixed[0, 0] :][:2].tolist())
+            seen = {kind: amounts[entries] for kind, amounts in self.evidence.items()}
         largest = weights.abs().argsort(descending=True, stable=True)[:k].tolist()
         return [
             Part(
@@ -230,18 +233,6 @@ class Transport:
             )
             for place in largest
         ]
-
-    def _weights(self, row: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Source ids and weights `(w,)` of a row that is not drawn, and the evidence behind each."""
-        mixed = (self.mixed_target == row).nonzero()
-        if not len(mixed) or self.mixture is None:
-            return self.copied_source[self.copied_target == row], torch.ones(1), {}
-        ids, weights = self.mixture.weights(int(mixed))
-        seen = {}
-        if isinstance(self.mixture, SparseMixture):
-            entries = slice(*self.mixture.crow[mixed[0, 0] :][:2].tolist())
-            seen = {kind: amounts[entries] for kind, amounts in self.evidence.items()}
-        return ids.cpu(), weights.cpu(), seen
 
     def _row(self, token: str) -> int:
         if token in self._rows:

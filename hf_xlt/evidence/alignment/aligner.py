@@ -39,9 +39,6 @@ _DISTORTIONS: dict[str, type[Distortion]] = {"diagonal": Diagonal, "jumps": Jump
 SentencePair = tuple[Sentence, Sentence]
 
 
-Both = tuple[Posteriors, Posteriors]
-
-
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """Sentence pairs made ready for training; four bytes for every source and target word of a sentence pair."""
@@ -67,7 +64,8 @@ class Direction:
     distortion: Distortion
 
 
-Model = tuple[Direction, Direction]
+Model = Sequence[Direction]
+"""Both directions, that from source to target words first."""
 
 
 @dataclass(eq=False)
@@ -87,7 +85,7 @@ class Expected:
         self.log_likelihood = self.log_likelihood + found.log_likelihood
 
 
-def both_ways(batch: Batch, cells: Tensor) -> tuple[tuple[Batch, Tensor], tuple[Batch, Tensor]]:
+def both_ways(batch: Batch, cells: Tensor) -> Sequence[tuple[Batch, Tensor]]:
     """A batch and its word pairs, as either direction has them."""
     return (batch, cells), (batch.reverse, backwards(cells))
 
@@ -98,55 +96,46 @@ def backwards(cells: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def posteriors_of(model: Model, batch: Batch, cells: Tensor) -> Both:
+def posteriors_of(model: Model, batch: Batch, cells: Tensor) -> list[Posteriors]:
     """Posteriors of a batch; those of the second direction are laid out `(m, b, n)`."""
-    forward, backward = (
-        direction.distortion.posteriors(*seen, direction.lexicon)
-        for direction, seen in zip(model, both_ways(batch, cells), strict=True)
-    )
-    return forward, backward
+    seen = zip(model, both_ways(batch, cells), strict=True)
+    return [direction.distortion.posteriors(*of_direction, direction.lexicon) for direction, of_direction in seen]
 
 
-def agreed(forward: Posteriors, backward: Posteriors) -> Both:
+def agreed(forward: Posteriors, backward: Posteriors) -> list[Posteriors]:
     """Let both directions learn from the product of their posteriors (Liang, Taskar and Klein, 2006).
 
     The probability that the directions do not agree on goes to NULL.
     """
     links = forward.links * backwards(backward.links)
-    return _with_links(forward, links), _with_links(backward, backwards(links))
+    both = (forward, links), (backward, backwards(links))
+    return [replace(found, links=links, null=(1 - links.sum(2)).clamp_(min=0)) for found, links in both]
 
 
-def _with_links(posteriors: Posteriors, links: Tensor) -> Posteriors:
-    return replace(posteriors, links=links, null=(1 - links.sum(2)).clamp_(min=0))
-
-
-def expectation(corpus: Corpus, model: Model, agree: bool, bar: tqdm) -> tuple[Expected, Expected]:
+def expectation(corpus: Corpus, model: Model, agree: bool, bar: tqdm) -> list[Expected]:
     """The E-step of both directions, which learn from what they agree on, or each from its own posteriors."""
-    first, second = (
-        Expected(*(torch.zeros(len(p), dtype=torch.float64) for p in (lexicon.values, lexicon.null)))
-        for lexicon in (direction.lexicon for direction in model)
-    )
+    sizes = ((len(direction.lexicon.values), len(direction.lexicon.null)) for direction in model)
+    every = [Expected(*(torch.zeros(size, dtype=torch.float64) for size in of_direction)) for of_direction in sizes]
     for batch, cells in zip(corpus.batches, corpus.cells, strict=True):
         found = posteriors_of(model, batch, cells)
         learned = agreed(*found) if agree else found
-        for expected, posteriors, seen in zip((first, second), learned, both_ways(batch, cells), strict=True):
+        for expected, posteriors, seen in zip(every, learned, both_ways(batch, cells), strict=True):
             expected.add(posteriors, *seen)
         bar.update()
-    return first, second
+    return every
 
 
-def maximization(corpus: Corpus, model: Model, expected: tuple[Expected, Expected], alpha: float) -> Model:
+def maximization(corpus: Corpus, model: Model, expected: Sequence[Expected], alpha: float) -> Model:
     """The M-step of both directions."""
     pairs, shapes = corpus.pairs, corpus.bitext.shapes
     sides = (pairs.source, pairs.source_size, shapes), (pairs.target, pairs.target_size, shapes[:, [1, 0, 2]])
-    first, second = (
+    return [
         Direction(
             Lexicon.estimate(counts.pairs, counts.null, words, size, alpha),
             direction.distortion.estimate(counts.statistics, lengths),
         )
         for direction, counts, (words, size, lengths) in zip(model, expected, sides, strict=True)
-    )
-    return first, second
+    ]
 
 
 def maximize(corpus: Corpus, model: Model, agree: bool, iterations: int, alpha: float, name: str) -> Model:
@@ -160,19 +149,15 @@ def maximize(corpus: Corpus, model: Model, agree: bool, iterations: int, alpha: 
 
 def train_ibm2(corpus: Corpus, iterations: int, alpha: float) -> Model:
     """The model of fast_align with its defaults."""
-    pairs = corpus.pairs
-    first, second = (
-        Direction(Lexicon.uniform(len(pairs), size), Diagonal()) for size in (pairs.target_size, pairs.source_size)
-    )
-    return maximize(corpus, (first, second), False, iterations, alpha, "IBM-2")
+    sizes = corpus.pairs.target_size, corpus.pairs.source_size
+    start = [Direction(Lexicon.uniform(len(corpus.pairs), size), Diagonal()) for size in sizes]
+    return maximize(corpus, start, False, iterations, alpha, "IBM-2")
 
 
 def train_hmm(corpus: Corpus, iterations: int, alpha: float) -> Model:
     """Hidden Markov models of both directions, trained to agree, from the translation tables of IBM-2."""
-    first, second = (
-        replace(direction, distortion=Jumps.start()) for direction in train_ibm2(corpus, iterations, alpha)
-    )
-    return maximize(corpus, (first, second), True, iterations, alpha, "HMM")
+    start = [replace(direction, distortion=Jumps.start()) for direction in train_ibm2(corpus, iterations, alpha)]
+    return maximize(corpus, start, True, iterations, alpha, "HMM")
 
 
 MODELS: dict[str, Callable[[Corpus, int, float], Model]] = {"hmm": train_hmm, "ibm2": train_ibm2}
@@ -247,7 +232,7 @@ class WordAligner:
         InputError is raised if the file exists and `overwrite` is not set, or its folder does not exist.
         """
         tensors = {"pairs.source": self.pairs.source.int(), "pairs.target": self.pairs.target.int()}
-        tensors |= {"source.tokens": to_bytes(self.source.tokens), "target.tokens": to_bytes(self.target.tokens)}
+        tensors |= {"source.tokens": to_bytes(self.source), "target.tokens": to_bytes(self.target)}
         for name, direction in zip(_DIRECTIONS, self.model, strict=True):
             tensors |= tensors_of(direction.lexicon, f"{name}.lexicon.")
             tensors |= tensors_of(direction.distortion, f"{name}.distortion.")
@@ -258,16 +243,12 @@ class WordAligner:
     def load(cls, path: str | Path) -> WordAligner:
         """Read what `save` wrote, equal to the bit; InputError if the file is missing, unreadable, or no aligner."""
         tensors, metadata = read_tensors(path, "word aligner", _FORMAT, "WordAligner.save")
-        source, target = (Vocabulary(from_bytes(tensors[f"{side}.tokens"])) for side in ("source", "target"))
+        source, target = (from_bytes(tensors[f"{side}.tokens"]) for side in ("source", "target"))
         pairs = WordPairs(tensors["pairs.source"].long(), tensors["pairs.target"].long(), len(source), len(target))
         kind = _DISTORTIONS[metadata["distortion"]]
-        forward, backward = (
-            Direction(
-                dataclass_of(Lexicon, tensors, f"{name}.lexicon."), dataclass_of(kind, tensors, f"{name}.distortion.")
-            )
-            for name in _DIRECTIONS
-        )
-        return cls(source, target, pairs, (forward, backward))
+        lexicons = [dataclass_of(Lexicon, tensors, f"{name}.lexicon.") for name in _DIRECTIONS]
+        distortions = [dataclass_of(kind, tensors, f"{name}.distortion.") for name in _DIRECTIONS]
+        return cls(source, target, pairs, list(map(Direction, lexicons, distortions)))
 
 
 def _best_links(batch: Batch, posteriors: Posteriors) -> Tensor:

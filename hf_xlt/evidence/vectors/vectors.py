@@ -18,7 +18,7 @@ from tqdm import tqdm
 from hf_xlt.arguments import short
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.vectors.fasttext import check_width, is_fasttext, read_fasttext
-from hf_xlt.files.text import first_numbers, opened
+from hf_xlt.files.text import fault, first_numbers, opened
 
 logger = logging.getLogger(__name__)
 
@@ -158,11 +158,8 @@ class VectorFile(ABC):
                 found += 1
                 yield entry
         if self.count is not None and found != self.count:
-            expected, hint = (
-                f"{self.count}, as its first line says",
-                "Check that the file is whole, or correct that line.",
-            )
-            told = f"{self.path} has {found} vectors"
+            told, expected = f"{self.path} has {found} vectors", f"{self.count}, as its first line says"
+            hint = "Check that the file is whole, or correct that line."
             raise InputError(told, expected=expected, hint=hint, value=found, path=self.path)
 
     def vector(self, entry: Entry) -> np.ndarray:
@@ -207,8 +204,7 @@ class TextFile(VectorFile):
                 raise ValueError("an underscore")
             return np.array(entry.row.split(), dtype=np.float32)
         except ValueError as error:
-            told = f"{self.path} has a field that is no number at line {entry.place} ({error})."
-            raise InputError(told, path=self.path, line=entry.place) from error
+            raise fault(self.path, entry.place, "has a field that is no number", f" ({error}).") from error
 
 
 class Word2vecFile(VectorFile):
@@ -284,8 +280,7 @@ def open_vectors(path: Path, width: int | None = None) -> VectorFile:
 
 
 def _other_width(path: Path, line: int, found: int, width: int) -> InputError:
-    told, expected = f"{path} has {found} numbers at line {line}", f"{width}, as its first line says"
-    return InputError(told, expected=expected, value=found, path=path, line=line)
+    return fault(path, line, f"has {found} numbers", expected=f"{width}, as its first line says", value=found)
 
 
 def _unknown(path: Path) -> InputError:
