@@ -128,6 +128,8 @@ def read_parallel(
         columns: Positions of source and target in a table without a header row. None: the two columns of texts, as
             `find_columns` finds them; a first row of names is left out.
     """
+    if isinstance(source, ParallelText):
+        return source
     if target is not None and isinstance(source, str | Path):
         return _gathered(ParallelText, source, *_with_columns(_side_by_side(source, target), source))
     return _joined(source, "file of translation pairs", lambda path: _read_parallel(path, columns), ParallelText)
@@ -187,6 +189,8 @@ def read_dictionary(path: Places | Dictionary, source_column: int = 0) -> Dictio
         raise InputError(
             f"source_column is {source_column}", value=source_column, expected="0 or 1, one of the first two columns"
         )
+    if isinstance(path, Dictionary):
+        return path
     return _joined(path, "dictionary", lambda each: _read_dictionary(each, source_column), Dictionary)
 
 
@@ -258,10 +262,8 @@ def _nothing(kind: type[Translations], path: str | Path, skipped: int) -> InputE
     )
 
 
-def _joined(paths: Places | Read, what: str, read: Callable[[str | Path], Read], kind: type[Read]) -> Read:
+def _joined(paths: Places, what: str, read: Callable[[str | Path], Read], kind: type[Read]) -> Read:
     """What one or several files hold, one after the other, each entry of a dictionary once; notices are logged."""
-    if isinstance(paths, kind):
-        return paths
     parts = {path: read(Path(path).expanduser()) for path in several(paths, what)}
     for path, part in parts.items():
         if part.notice:
