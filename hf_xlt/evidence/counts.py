@@ -94,6 +94,10 @@ class TokenCounts:
             shape,
         )
 
+    def __add__(self, other: Self) -> Self:
+        """Evidence adds up: the counts of both tables."""
+        return self.total([self, other], self.shape)
+
     def __len__(self) -> int:
         """Number of pairs with a count."""
         return len(self.values)
