@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +59,9 @@ class InputError(ValueError):
 
 class UploadError(RuntimeError):
     """The Hub did not take a folder; one line says what went wrong, that the folder is whole, and how to try again."""
+
+
+def did_you_mean(given: str, known: Iterable[str], most: int = 1) -> str:
+    """The question after the known words nearest to one that is not known; empty where none is near."""
+    close = get_close_matches(given, known, n=most)
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -10,19 +10,10 @@ import torch
 from tqdm import tqdm
 
 from hf_xlt.errors import InputError
+from hf_xlt.evidence.alignment.aligner import Corpus, Direction, expectation, maximization, train_ibm2
 from hf_xlt.evidence.alignment.bitext import Bitext
 from hf_xlt.evidence.alignment.distortion import Diagonal, Jumps, expected_distances
 from hf_xlt.evidence.alignment.lexicon import FLOOR, Lexicon
-from hf_xlt.evidence.alignment.training import (
-    Corpus,
-    Model,
-    agreed,
-    apart,
-    distortions_from,
-    expectation,
-    lexicons_from,
-    train_ibm2,
-)
 
 TEXT = ("abc=xyz", "aadef=yx", "b=yzwv", "cd=z", "efab=vwxyu")
 PAIRS = [tuple(map(list, line.split("="))) for line in TEXT]  # a letter is a word
@@ -83,15 +74,15 @@ def looped_expected_distances(tension, pairs):
 def test_em_for_ibm2_agrees_with_a_loop_over_words_in_both_directions(iterations):
     corpus = Corpus.of(Bitext.encode(PAIRS))
     model = train_ibm2(corpus, iterations, alpha=0.01)
-    pairs, names = corpus.pairs, (corpus.bitext.source.vocabulary.tokens, corpus.bitext.target.vocabulary.tokens)
+    pairs, names = corpus.pairs, (corpus.bitext.source.vocabulary, corpus.bitext.target.vocabulary)
     for side, texts in enumerate((PAIRS, [(target, source) for source, target in PAIRS])):
         values, null, tension = looped_ibm2(texts, iterations)
         known = [(names[0][s], names[1][t])[:: 1 - 2 * side] for s, t in zip(pairs.source, pairs.target, strict=True)]
-        lexicon = model.lexicons[side]
+        lexicon, distortion = model[side].lexicon, model[side].distortion
         assert set(known) == set(values)
         np.testing.assert_allclose(lexicon.values[:-2], [values[pair] for pair in known], rtol=2e-4, atol=1e-9)
         np.testing.assert_allclose(lexicon.null[:-2], [null[t] for t in names[1 - side]], rtol=2e-4, atol=1e-9)
-        assert model.distortions[side].tension == pytest.approx(tension, rel=1e-4)
+        assert distortion.tension == pytest.approx(tension, rel=1e-4)
 
 
 @pytest.mark.parametrize("tension", [0.1, 1.0, 4.0, 14.0])
@@ -107,6 +98,10 @@ def random_lexicons(corpus, seed=0):
     pairs = corpus.pairs
     rand = lambda size: torch.rand(size, generator=generator)  # noqa: E731
     return tuple(Lexicon.of(rand(len(pairs)), rand(size)) for size in (pairs.target_size, pairs.source_size))
+
+
+def random_model(corpus, distortion):
+    return tuple(Direction(lexicon, distortion) for lexicon in random_lexicons(corpus))
 
 
 def enumerated_hmm(jumps, lexicon, entries, targets):
@@ -173,12 +168,13 @@ def test_jumps_wider_than_the_widest_count_as_the_widest():
 @pytest.mark.parametrize("distortion", [Diagonal(), Jumps.start()])
 def test_without_a_prior_no_iteration_lowers_the_likelihood(distortion):
     corpus = Corpus.of(Bitext.encode(PAIRS * 3))
-    model = Model(random_lexicons(corpus), (distortion, distortion))
+    model = random_model(corpus, distortion)
     seen = []
     for _ in range(8):
-        expected = expectation(corpus, model, apart, QUIET)
-        seen.append([float(likelihood) for likelihood in expected.log_likelihoods])
-        model = Model(lexicons_from(corpus, expected, alpha=0), model.distortions)
+        expected = expectation(corpus, model, False, QUIET)
+        seen.append([float(direction.log_likelihood) for direction in expected])
+        improved = maximization(corpus, model, expected, alpha=0)
+        model = tuple(Direction(direction.lexicon, distortion) for direction in improved)
     # The first step leaves tables that are no probabilities; a float32 forward pass leaves the rest.
     assert (np.diff(seen[1:], axis=0) >= -1e-5 * np.abs(seen[1:-1])).all()
     assert (np.array(seen[-1]) > np.array(seen[1])).all()
@@ -187,18 +183,17 @@ def test_without_a_prior_no_iteration_lowers_the_likelihood(distortion):
 @pytest.mark.parametrize("distortion", [Diagonal(), Jumps.start()])
 def test_padding_changes_nothing(distortion):
     corpus = Corpus.of(Bitext.encode(PAIRS))
-    lexicons = random_lexicons(corpus)
     batches = list(corpus.bitext.batches(cells=1))
     assert [len(batch.pairs) for batch in batches] == [1] * len(PAIRS)
     single = Corpus(corpus.bitext, corpus.pairs, batches, [corpus.pairs.find(batch) for batch in batches])
-    model = Model(lexicons, (distortion, distortion))
-    for learn_from in (apart, agreed):
-        ours, theirs = (expectation(c, model, learn_from, QUIET) for c in (corpus, single))
-        for k in (0, 1):
-            torch.testing.assert_close(ours.counts[k].pairs[:-1], theirs.counts[k].pairs[:-1], rtol=1e-5, atol=1e-7)
-            torch.testing.assert_close(ours.counts[k].null[:-1], theirs.counts[k].null[:-1], rtol=1e-5, atol=1e-6)
-            torch.testing.assert_close(ours.statistics[k], theirs.statistics[k], rtol=1e-5, atol=1e-7)
-            torch.testing.assert_close(ours.log_likelihoods[k], theirs.log_likelihoods[k])
+    model = random_model(corpus, distortion)
+    for agree in (False, True):
+        padded, whole = (expectation(c, model, agree, QUIET) for c in (corpus, single))
+        for ours, theirs in zip(padded, whole, strict=True):
+            torch.testing.assert_close(ours.pairs[:-1], theirs.pairs[:-1], rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(ours.null[:-1], theirs.null[:-1], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(ours.statistics, theirs.statistics, rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(ours.log_likelihood, theirs.log_likelihood)
 
 
 @pytest.mark.slow
@@ -228,26 +223,25 @@ def test_a_pair_whose_links_would_not_fit_is_refused():
 def test_a_short_sentence_beside_one_two_hundred_times_as_long_keeps_finite_statistics():
     corpus = Corpus.of(Bitext.encode([(["a"], ["x"]), (["b"], [f"y{i}" for i in range(200)])]))
     model = train_ibm2(corpus, iterations=3, alpha=0.01)
-    for lexicon, distortion in zip(model.lexicons, model.distortions, strict=True):
-        assert lexicon.values.isfinite().all()
-        assert math.isfinite(distortion.tension)
+    for direction in model:
+        assert direction.lexicon.values.isfinite().all()
+        assert math.isfinite(direction.distortion.tension)
 
 
 def test_directions_that_agree_give_the_same_counts_to_the_same_word_pairs():
     corpus = Corpus.of(Bitext.encode(PAIRS))
-    model = Model(random_lexicons(corpus), (Jumps.start(), Jumps.start()))
-    expected = expectation(corpus, model, agreed, QUIET)
-    torch.testing.assert_close(expected.counts[0].pairs[:-2], expected.counts[1].pairs[:-2])
+    expected = expectation(corpus, random_model(corpus, Jumps.start()), True, QUIET)
+    torch.testing.assert_close(expected[0].pairs[:-2], expected[1].pairs[:-2])
     words = [corpus.bitext.target.lengths.sum(), corpus.bitext.source.lengths.sum()]
-    for counts, total in zip(expected.counts, words, strict=True):
+    for counts, total in zip(expected, words, strict=True):
         assert float(counts.pairs.sum() + counts.null[:-1].sum()) == pytest.approx(total, rel=1e-6)
 
 
 def test_distortions_are_estimated_for_each_direction_from_its_own_statistics():
     corpus = Corpus.of(Bitext.encode(PAIRS))
-    model = Model(random_lexicons(corpus), (Diagonal(), Diagonal()))
-    expected = expectation(corpus, model, apart, QUIET)
-    found = distortions_from(corpus, expected, model)
+    model = random_model(corpus, Diagonal())
+    expected = expectation(corpus, model, False, QUIET)
+    found = maximization(corpus, model, expected, alpha=0.01)
     swapped = Corpus.of(Bitext.encode([(target, source) for source, target in PAIRS]))
-    for direction, bitext, statistics in zip(found, (corpus.bitext, swapped.bitext), expected.statistics, strict=True):
-        assert direction == Diagonal().estimate(statistics, bitext.shapes)
+    for direction, bitext, counts in zip(found, (corpus.bitext, swapped.bitext), expected, strict=True):
+        assert direction.distortion == Diagonal().estimate(counts.statistics, bitext.shapes)

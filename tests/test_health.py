@@ -65,9 +65,9 @@ class TestText:
         source, target = tiny.tokenizer("en", "wordpiece"), tiny.tokenizer("de", "unigram", 500)
         lines = list(Corpus(str(places / "de.txt")).lines())
         counted = count_text(Corpus(str(places / "de.txt")), source, target)
-        assert (counted.name, counted.lines) == ("de.txt", len(lines))
+        assert (counted.facts.name, counted.facts.lines) == ("de.txt", len(lines))
         words = sum(len(line.split()) for line in lines)
-        assert counted.words == words
+        assert counted.facts.words == words
         for found, tokenizer in ((counted.source, source), (counted.target, target)):
             ids = [id_ for line in lines for id_ in tokenizer(line, add_special_tokens=False)["input_ids"]]
             assert found.counts.tolist() == np.bincount(ids, minlength=len(found.counts)).tolist()
@@ -92,7 +92,7 @@ class TestText:
         (tmp_path / "t.txt").write_text("eins zwei drei\n" * 50, encoding="utf-8")
         monkeypatch.setattr(text, "CHARACTERS", 140)
         counted = count_text(Corpus(str(tmp_path / "t.txt")), *[tiny.tokenizer("de", "wordpiece", 500)] * 2)
-        assert (counted.lines, counted.words) == (10, 30)
+        assert (counted.facts.lines, counted.facts.words) == (10, 30)
 
     def test_common_words_are_of_letters_and_by_frequency(self, tmp_path):
         (tmp_path / "t.txt").write_text("zwei, eins 3 zwei zwei\nzwei eins drei हिन्दी\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.tensors import dataclass_of, tensors_of
 from hf_xlt.transport import mixture
 from hf_xlt.transport.mixture import (
     MIXTURES,
@@ -200,7 +201,7 @@ def test_a_projected_row_names_no_source_rows():
 @KINDS
 def test_a_mixture_comes_back_from_its_tensors(make):
     mixed, matrix = make(), randn(SOURCE, WIDTH)
-    again = MIXTURES[mixed.kind].from_tensors(mixed.tensors())
+    again = dataclass_of(MIXTURES[mixed.kind], tensors_of(mixed))
     assert torch.equal(again.apply(matrix), mixed.apply(matrix))
     assert (type(again), again.source_size) == (type(mixed), mixed.source_size)
 
@@ -229,13 +230,13 @@ def test_a_table_in_half_precision_is_read_a_block_at_a_time(monkeypatch, block)
 @KINDS
 def test_a_mixture_of_no_rows_is_empty(make):
     full = make()
-    parts = full.tensors()
+    parts = tensors_of(full)
     if isinstance(full, SparseMixture):
         parts |= {"crow": torch.zeros(1, dtype=torch.int64), "col": full.col[:0], "values": full.values[:0]}
     else:
         first = next(iter(parts))
         parts[first] = parts[first][:0]
-    empty = type(full).from_tensors(parts)
+    empty = dataclass_of(type(full), parts)
     assert empty.apply(randn(SOURCE, WIDTH)).shape == (0, WIDTH)
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.tensors import tensors_of
 from hf_xlt.transport import Counts, Transport
 from hf_xlt.transport.mixture import ClippedMixture, FactoredMixture, Mixture, ProjectedMixture, SparseMixture
 
@@ -35,7 +36,7 @@ def factored() -> FactoredMixture:
 
 
 def clipped() -> ClippedMixture:
-    return ClippedMixture(**factored().tensors())
+    return ClippedMixture(**tensors_of(factored()))
 
 
 def projected() -> ProjectedMixture:
@@ -215,8 +216,8 @@ def test_a_saved_transport_comes_back_equal_to_the_bit(make, tmp_path):
     assert (again.source_size, again.target_size, again.seed) == (SOURCE, TARGET, 7)
     assert type(again.mixture) is type(made.mixture)
     if made.mixture and again.mixture:
-        for name, tensor in made.mixture.tensors().items():
-            assert torch.equal(again.mixture.tensors()[name], tensor)
+        for name, tensor in tensors_of(made.mixture).items():
+            assert torch.equal(tensors_of(again.mixture)[name], tensor)
     source = randn(SOURCE, WIDTH)
     torch.testing.assert_close(again.apply(source), made.apply(source), rtol=1e-6, atol=1e-6)  # memory is laid anew
 

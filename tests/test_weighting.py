@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.tensors import tensors_of
 from hf_xlt.geometry.matching_pursuit import matching_pursuit
 from hf_xlt.geometry.similarity import WEIGHTINGS, Weighting
 from hf_xlt.transport.mixture import Mixture
@@ -39,7 +40,7 @@ def test_a_gpu_gives_the_same_mixture_in_main_memory(name):
     queries, keys, ids = vectors(500), vectors(80, 1), torch.arange(80)
     queries[3], keys[4] = 0, 0
     found = Weighting(name).mix(queries.cuda(), keys.cuda(), ids, SIZE)
-    assert {tensor.device.type for tensor in found.tensors().values()} == {"cpu"}
+    assert {tensor.device.type for tensor in tensors_of(found).values()} == {"cpu"}
     torch.testing.assert_close(dense(found), dense(Weighting(name).mix(queries, keys, ids, SIZE)), rtol=0, atol=1e-5)
 
 

@@ -69,24 +69,18 @@ def _known_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Flat
 
 def _spread(sources: Flat, targets: Flat, shape: tuple[int, int]) -> TokenCounts:
     """One count an entry, shared evenly by the pairs of its tokens."""
-    (source_ids, of_source), (target_ids, of_target) = sources, targets
+    (all_sources, of_source), (all_targets, of_target) = sources, targets
     pairs = of_source * of_target
     after_source, after_target, after = of_source.cumsum(), of_target.cumsum(), pairs.cumsum()
     tables = []
-    for cut in np.split(
-        np.arange(len(pairs)), np.searchsorted(after, np.arange(_PAIRS_AT_A_TIME, pairs.sum(), _PAIRS_AT_A_TIME))
-    ):
-        place, entry = ranges(np.zeros(len(cut), np.int64), pairs[cut])
-        entry = cut[entry]
+    cuts = np.searchsorted(after, np.arange(_PAIRS_AT_A_TIME, pairs.sum(), _PAIRS_AT_A_TIME))
+    for some in np.split(np.arange(len(pairs)), cuts):
+        place, entry = ranges(np.zeros(len(some), np.int64), pairs[some])
+        entry = some[entry]
         target_place, source_place = np.divmod(place, of_source[entry])
-        tables.append(
-            TokenCounts.of(
-                target_ids[(after_target - of_target)[entry] + target_place],
-                source_ids[(after_source - of_source)[entry] + source_place],
-                1 / pairs[entry],
-                shape,
-            )
-        )
+        target_ids = all_targets[(after_target - of_target)[entry] + target_place]
+        source_ids = all_sources[(after_source - of_source)[entry] + source_place]
+        tables.append(TokenCounts.of(target_ids, source_ids, 1 / pairs[entry], shape))
     return TokenCounts.total(tables, shape)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -15,10 +13,9 @@ from hf_xlt.arguments import checked
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.columns import find_columns
 from hf_xlt.files.place import Place, several
+from hf_xlt.files.printable import tell
 from hf_xlt.files.table import SEEN, Row, Table
 from hf_xlt.files.text import first_numbers, text_lines
-
-logger = logging.getLogger(__name__)
 
 _SEPARATORS = ("\t", "|||", ",", ";")
 _SPACED = re.compile(
@@ -113,7 +110,7 @@ Pairs = Iterable[tuple[int, tuple[str, str]]]
 
 @checked
 def read_parallel(
-    source: str | Path | Sequence[str | Path] | ParallelText,
+    source: Places | ParallelText,
     target: str | Path | None = None,
     columns: tuple[int, int] | None = None,
 ) -> ParallelText:
@@ -175,7 +172,7 @@ def _side_by_side(source: str | Path, target: str | Path) -> list[Row]:
 
 
 @checked
-def read_dictionary(path: str | Path | Sequence[str | Path] | Dictionary, source_column: int = 0) -> Dictionary:
+def read_dictionary(path: Places | Dictionary, source_column: int = 0) -> Dictionary:
     """Read a dictionary: an entry a line, a word in each of two columns; lines left out are logged.
 
     Columns are separated by a tab, `|||`, a comma or a semicolon (words may then have spaces, as in Wiktionary's
@@ -270,14 +267,8 @@ def _joined(paths: Places, what: str, read: Callable[[str | Path], Read], kind: 
     parts = {path: read(Path(path).expanduser()) for path in several(paths, what)}
     for path, part in parts.items():
         if part.notice:
-            _tell(str(path), part.notice)
+            tell(str(path), part.notice)
     if len(parts) == 1:
         return next(iter(parts.values()))
     pairs = chain.from_iterable(part.pairs for part in parts.values())
     return kind(tuple(dict.fromkeys(pairs) if kind is Dictionary else pairs))
-
-
-@cache
-def _tell(path: str, notice: str) -> None:
-    """Log what was not plain in a file, once however often it is read."""
-    logger.warning(f"{path}: {notice}")

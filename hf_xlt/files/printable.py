@@ -1,8 +1,12 @@
 """Text as a page, a card or a terminal may show it: it says what it says, and does nothing."""
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape
+
+logger = logging.getLogger(__name__)
 
 # Control characters, which a terminal obeys; those that turn the direction of other text around; surrogates and
 # non-characters, which neither UTF-8 nor HTML can hold. Marks and joiners that scripts are written with stay.
@@ -33,3 +37,9 @@ def shortened(text: str, length: int) -> str:
     """The same, cut to so many characters."""
     line = one_line(text)
     return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+@cache
+def tell(subject: str, notice: str) -> None:
+    """Log a notice of a file or a checkpoint, once however often it is read."""
+    logger.warning(f"{subject}: {notice}")

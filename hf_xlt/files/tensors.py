@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -12,6 +14,8 @@ from torch import Tensor
 
 from hf_xlt.errors import InputError
 from hf_xlt.files.folders import check_file, whole_file
+
+Made = TypeVar("Made")
 
 
 def write_tensors(
@@ -54,6 +58,22 @@ def to_bytes(values: Iterable[Any]) -> Tensor:
 def from_bytes(content: Tensor) -> tuple[Any, ...]:
     """The inverse of `to_bytes`."""
     return tuple(json.loads(content.numpy().tobytes()))
+
+
+def tensors_of(part: Any, prefix: str = "") -> dict[str, Tensor]:
+    """The fields of a dataclass, tensors and numbers, by their names behind a prefix."""
+    values = {prefix + field.name: getattr(part, field.name) for field in fields(part)}
+    return {name: v if isinstance(v, Tensor) else torch.as_tensor(np.asarray(v)) for name, v in values.items()}
+
+
+def dataclass_of(kind: type[Made], tensors: Mapping[str, Tensor], prefix: str = "") -> Made:
+    """The inverse of `tensors_of`."""
+    return kind(**{name: t if t.ndim else t.item() for name, t in under(prefix, tensors).items()})
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _format(path: Path) -> str | None:

@@ -121,9 +121,8 @@ def _mix(
         parts += [(asked[block][rows], columns, values) for rows, columns, values in entries]
     rows, columns, values = (torch.cat(part) for part in zip(*parts, strict=True))
     order = rows.argsort(stable=True)
-    ends = torch.bincount(rows, minlength=len(queries)).cumsum(0)
-    crow = torch.cat([ends.new_zeros(1), ends])
-    return SparseMixture(crow.cpu(), source_ids[columns[order]].cpu(), values[order].cpu(), source_size)
+    rows, ids, values = (part[order].cpu() for part in (rows, source_ids[columns], values))
+    return SparseMixture.of(rows, ids, values, (len(queries), source_size))
 
 
 def _entries(rows: Tensor, columns: Tensor, weights: Tensor) -> Entries:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -28,6 +27,7 @@ from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.folders import check_output
+from hf_xlt.files.printable import tell
 from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
 from hf_xlt.hub.push import push
@@ -43,8 +43,6 @@ OVERLAPS = ("exact", "ignore-case", "none")
 MOST_PADDING = 2**16  # rows; hardware likes 8 to 1024
 
 _NAMED = 3  # tokens that a notice names
-
-logger = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
@@ -68,12 +66,6 @@ def paper(key: str) -> str:
     """The entry of a paper in `papers.bib`."""
     entries = Path(__file__).with_name("papers.bib").read_text(encoding="utf-8").strip().split("\n\n")
     return next(entry for entry in entries if f"{{{key}," in entry)
-
-
-@cache
-def tell(checkpoint: str, notice: str) -> None:
-    """Log a notice of a checkpoint, once however many methods have it to tell."""
-    logger.warning(f"{checkpoint}: {notice}")
 
 
 class Initializer(ABC):

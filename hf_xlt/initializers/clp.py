@@ -1,4 +1,4 @@
-"""CLP-Transfer (arXiv:2301.09626, §3.1): overlap copied, the rest mixed by similarity in a small helper model."""
+"""CLP-Transfer: a token is mixed of what its neighbors in a small model of the target language are in the source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_xlt.transport.mixture import Mixture
 
 
 class CLPInitializer(ModelInitializer):
-    """Copy the rows of tokens that source and helper share; mix the others after the helper's geometry.
+    """CLP-Transfer (arXiv:2301.09626, §3.1): shared rows are copied, others mixed by similarity in a small model.
 
     For a target token t that the source lacks, over the shared tokens O, `E_t = Σ_o w(t,o) E_o / Σ_o w(t,o)`, where
     w comes from the cosines of the helper's input embeddings. The target model gets the helper's tokenizer. InputError

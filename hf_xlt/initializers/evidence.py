@@ -5,7 +5,7 @@ An initializer that has an argument of that name makes use of it, and one withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hf_xlt.checkpoint.fit import FittedTokenizer
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.data.token_stream import frequency_order
 from hf_xlt.errors import InputError
-from hf_xlt.evidence.translations import read_dictionary, read_parallel
+from hf_xlt.evidence.translations import Places, read_dictionary, read_parallel
 from hf_xlt.evidence.vectors import TextVectors, read_vectors, vector_count
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.files.place import file_of, several
@@ -26,7 +26,6 @@ from hf_xlt.hub.card import EvidenceFacts
 
 Model = str | Path | Checkpoint
 AnyTokenizer = str | Path | PreTrainedTokenizerBase
-Places = str | Path | Sequence[str | Path]
 AnyText = Places | Corpus | Tensor
 
 

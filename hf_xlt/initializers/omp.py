@@ -1,4 +1,4 @@
-"""Orthogonal matching pursuit (arXiv:2506.06607, §3): a row is made of shared tokens' rows as a donor model's is."""
+"""Orthogonal matching pursuit: a token is made of the source's rows as a donor model makes it of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hf_xlt.transport.mixture import SparseMixture
 
 
 class OMPInitializer(ModelInitializer):
-    """Copy the rows of tokens that source and donor share; make those of the others as the donor's are made.
+    """Orthogonal matching pursuit (arXiv:2506.06607, §3): shared rows are copied, others made as a donor model's are.
 
     The donor's row of a token t that the source lacks is approximated by k of its rows of shared tokens,
     `D_t ≈ Σ_j c_j D_j`, by orthogonal matching pursuit; the row of the target is `E_t = Σ_j c_j E_j`. Coefficients may

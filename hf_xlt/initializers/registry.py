@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Collection, Mapping
 from importlib import import_module
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from hf_xlt.arguments import checked, require_type
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.errors import InputError
+from hf_xlt.errors import InputError, did_you_mean
 from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.initializers.evidence import EVIDENCE, check_files, missing
@@ -37,7 +36,7 @@ def initializer_class(name: str) -> type[Initializer]:
         raise InputError(
             f"Unknown initializer {name!r}",
             value=name,
-            hint=f"{_did_you_mean(str(name), METHODS)}Choose one of {', '.join(METHODS)}.",
+            hint=f"{did_you_mean(str(name), METHODS)} Choose one of {', '.join(METHODS)}.".lstrip(),
         )
     registered = METHODS[name]
     if isinstance(registered, str):
@@ -98,7 +97,7 @@ def check_initializer(name: str, given: Mapping[str, Any], to_come: Collection[s
     for key in given:
         if key not in known:
             options = ", ".join(sorted(known.keys() - EVIDENCE.keys()))
-            hint = f"{_did_you_mean(key, known)}Its options are {options}."
+            hint = f"{did_you_mean(key, known)} Its options are {options}.".lstrip()
             raise InputError(f"{name} has no option {key!r}", value=key, hint=hint)
     there = {*given, *to_come}
     for key, parameter in known.items():
@@ -140,8 +139,3 @@ _CHOICES = {
     "vectors": Choice("focus", "vectors of the target language tell which tokens are alike"),
     "tokenizer": Choice("subtoken-mean", "there is only a tokenizer: a token is what the source makes of its text"),
 }
-
-
-def _did_you_mean(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}? " if close else ""

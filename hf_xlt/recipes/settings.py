@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Collection, Iterator
@@ -12,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, Valid
 from pydantic_core import ErrorDetails
 
 from hf_xlt.arguments import MOST, MOST_SEED
-from hf_xlt.errors import InputError
+from hf_xlt.errors import InputError, did_you_mean
 from hf_xlt.files.printable import shortened
 
 LONGEST_NAME = 100
@@ -125,9 +124,8 @@ def _expected(complaint: ErrorDetails) -> str:
 
 def unknown(key: str, known: Collection[str]) -> SettingError:
     """The refusal of a key, with the nearest of those there are."""
-    close = difflib.get_close_matches(key, known, n=1)
     listed = f"Known keys: {', '.join(sorted(set(known)))}." if len(known) <= _MOST_LISTED else None
-    return SettingError(key, "is no known key", value=key, hint=f"Did you mean {close[0]!r}?" if close else listed)
+    return SettingError(key, "is no known key", value=key, hint=did_you_mean(key, known) or listed)
 
 
 def one_of(key: str, value: Any, known: Collection[str]) -> None:

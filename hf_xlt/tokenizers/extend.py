@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import MOST, checked, require_whole
 from hf_xlt.errors import InputError
-from hf_xlt.tokenizers.pipeline import short_lines, short_words, tokens_of
+from hf_xlt.tokenizers.pipeline import LONGEST_LINE, LONGEST_WORD, in_parts, tokens_of
 from hf_xlt.tokenizers.renumber import whole_model
 from hf_xlt.tokenizers.vocabulary import Form, Spelling, Vocabulary, split
 
@@ -136,7 +136,7 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], a
     check_extendable(settings["model"])
     model = whole_model(settings["model"], vocab)
     spelling = Spelling.of(backend, vocab)
-    words = Counter(short_words(_words(backend, spelling, short_lines(lines))))
+    words = Counter(in_parts(_words(backend, spelling, in_parts(lines, LONGEST_LINE)), LONGEST_WORD))
     source = _Source(model, spelling, known, frozenset(tokenizer.all_special_ids), words)
     settings["model"] = source.extended(added)
     extended = copy.deepcopy(tokenizer)

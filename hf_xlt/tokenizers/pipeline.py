@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from hf_xlt.errors import InputError
 from hf_xlt.tokenizers.normalization import bare
-from hf_xlt.tokenizers.post_processor import renumbered
+from hf_xlt.tokenizers.renumber import renumbered
 from hf_xlt.tokenizers.vocabulary import Spelling, split
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Pipeline:
                 f"and {len(alphabet)} letters come first",
             )
         blank.pre_tokenizer = _for_training(blank, self._type)
-        lines = tqdm(short_lines(texts), desc="training tokenizer", unit=" lines", disable=None)
+        lines = tqdm(in_parts(texts, LONGEST_LINE), desc="training tokenizer", unit=" lines", disable=None)
         unigram = self._type == "Unigram"
         words: dict[str, int] = {}
         if unigram:
@@ -160,7 +160,7 @@ class Pipeline:
         settings = {
             **self.settings,
             "model": {**self.settings["model"], **learned},
-            "added_tokens": [_as_written(token, ids[token.content]) for token in self.tokens],
+            "added_tokens": [{"id": ids[token.content], **token.__getstate__()} for token in self.tokens],
             "post_processor": renumbered(self.settings["post_processor"], ids),
             "padding": padding and {**padding, "pad_id": ids.get(padding["pad_token"], 0)},
         }
@@ -228,12 +228,6 @@ def _frequent(model: Settings, words: Mapping[str, int], min_frequency: int, res
     ]
 
 
-def _as_written(token: AddedToken, id_: int) -> Settings:
-    """An added token as tokenizer.json writes it."""
-    flags = "single_word", "lstrip", "rstrip", "normalized", "special"
-    return {"id": id_, "content": token.content, **{flag: getattr(token, flag) for flag in flags}}
-
-
 def tokens_of(model: Settings, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """What a model alone makes of texts: int64 `(n,)`, the ids, one text after the other; and their numbers of ids."""
     alone = bare(model | {"dropout": None} if model["type"] == "BPE" else model)
@@ -243,15 +237,6 @@ def tokens_of(model: Settings, texts: Sequence[str]) -> tuple[np.ndarray, np.nda
     return np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum())), lengths
 
 
-def short_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Lines, and the parts of those that are too long to be handled whole."""
-    return (part for line in lines for part in _parts(line, LONGEST_LINE))
-
-
-def short_words(words: Iterable[str]) -> Iterator[str]:
-    """Words, and the parts of those that are too long."""
-    return (part for word in words for part in _parts(word, LONGEST_WORD))
-
-
-def _parts(text: str, length: int) -> Iterator[str]:
-    return (text[start : start + length] for start in range(0, len(text), length))
+def in_parts(texts: Iterable[str], longest: int) -> Iterator[str]:
+    """Texts, and the parts of those that are longer than so many characters."""
+    return (text[start : start + longest] for text in texts for start in range(0, len(text), longest))

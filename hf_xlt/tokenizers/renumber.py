@@ -11,7 +11,6 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hf_xlt.errors import InputError
-from hf_xlt.tokenizers.post_processor import renumbered
 
 Settings = dict[str, Any]
 
@@ -73,6 +72,21 @@ def _renumbered_model(model: Settings, ids: Mapping[int, int]) -> Settings:
         pieces = [vocab[ids.get(id_, id_)] for id_ in range(len(vocab))]
         return model | {"vocab": pieces, "unk_id": None if unknown is None else ids.get(unknown, unknown)}
     return model | {"vocab": {token: ids.get(id_, id_) for token, id_ in vocab.items()}}
+
+
+def renumbered(processor: Settings | None, ids: Mapping[str, int]) -> Settings | None:
+    """A post-processor with the ids of its tokens in another vocabulary, which has all of them."""
+    if processor is None:
+        return None
+    new = dict(processor)
+    if "processors" in processor:
+        new["processors"] = [renumbered(part, ids) for part in processor["processors"]]
+    if "special_tokens" in processor:
+        new["special_tokens"] = {
+            name: {**entry, "ids": [ids[token] for token in entry["tokens"]]}
+            for name, entry in processor["special_tokens"].items()
+        }
+    return new | {name: [processor[name][0], ids[processor[name][0]]] for name in ("cls", "sep") if name in processor}
 
 
 def _cut_model(model: Settings, rows: int) -> Settings:

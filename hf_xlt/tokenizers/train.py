@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from hf_xlt.arguments import checked, require_one_of, require_text, require_type
 from hf_xlt.errors import InputError
 from hf_xlt.tokenizers.normalization import CLEANED, NFC, adapted
 from hf_xlt.tokenizers.pipeline import Pipeline
-from hf_xlt.tokenizers.post_processor import FRAMING, frame_like, named_tokens
 from hf_xlt.tokenizers.vocabulary import STAND_INS, Spelling
 
 logger = logging.getLogger(__name__)
@@ -36,11 +35,16 @@ _BRACKETED = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "m
 _WORDS = r" ?[\p{L}\p{M}\x{200C}\x{200D}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 
 
+_FRAMING = ("bos", "eos", "cls", "sep")
+
+Settings = dict[str, Any]
+
+
 class _Family(NamedTuple):
     """A family: what is around its model, and its special tokens by role, in the order of their ids."""
 
     backend: Tokenizer
-    normalizer: dict[str, Any]
+    normalizer: Settings
     roles: dict[str, str]
 
 
@@ -111,8 +115,8 @@ def train_tokenizer(
     settings = json.loads(backend.to_str()) | {"normalizer": adapted(normalizer, lowercase, strip_accents)}
     named: dict[str, str | None] = {f"{role}_token": token for role, token in roles.items()}
     if framed_like is not None:
-        settings["post_processor"] = frame_like(framed_like, roles)
-        asked = [role for role in FRAMING if getattr(framed_like, f"{role}_token") is not None]
+        settings["post_processor"] = _frame_like(framed_like, roles)
+        asked = [role for role in _FRAMING if getattr(framed_like, f"{role}_token") is not None]
         named |= {f"{role}_token": roles.get(role, roles.get(STAND_INS[role])) for role in asked}
     tokens = tuple(AddedToken(token, special=True, normalized=False) for token in roles.values())
     unknown = None if family == "byte-level-bpe" else roles["unk"]
@@ -161,7 +165,26 @@ def train_tokenizer_like(
     )
 
 
-def _unknown(model: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple[dict[str, Any], str | None]:
+def _frame_like(source: PreTrainedTokenizerBase, roles: Mapping[str, str]) -> Settings:
+    """A template that puts around a text, and around a pair, what a tokenizer does, in the tokens of another one."""
+    own = {getattr(source, f"{role}_token_id"): role for role in reversed(_FRAMING)}
+    counterparts = {id_: roles.get(role, roles.get(STAND_INS[role])) for id_, role in own.items() if id_ is not None}
+    template: dict[str, list[Settings]] = {"single": [], "pair": []}
+    used = set()
+    for parts, texts in zip(template.values(), (("a",), ("a", "a")), strict=True):
+        encoding, before = source.backend_tokenizer.encode(*texts), None
+        for id_, type_id, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
+            if text is not None and text != before:
+                parts.append({"Sequence": {"id": "AB"[text], "type_id": type_id}})
+            elif text is None and (token := counterparts.get(id_)) is not None:
+                used.add(token)
+                parts.append({"SpecialToken": {"id": token, "type_id": type_id}})
+            before = text
+    tokens = {token: {"id": token, "ids": [0], "tokens": [token]} for token in sorted(used)}
+    return {"type": "TemplateProcessing", **template, "special_tokens": tokens}
+
+
+def _unknown(model: Settings, tokenizer: PreTrainedTokenizerBase) -> tuple[Settings, str | None]:
     """A model that does not drop what it does not know, without its entries, and its unknown token."""
     known = {name: value for name, value in model.items() if name not in ("vocab", "merges")}
     if model["type"] == "Unigram":
@@ -181,14 +204,12 @@ def _unknown(model: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple
     return known | ({} if model["type"] == "Unigram" else {"unk_token": unknown}), unknown
 
 
-def _kept_tokens(
-    tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any], vocab_size: int
-) -> tuple[AddedToken, ...]:
+def _kept_tokens(tokenizer: PreTrainedTokenizerBase, settings: Settings, vocab_size: int) -> tuple[AddedToken, ...]:
     """The added tokens that a new tokenizer has too, in the order of their ids."""
     decoder = tokenizer.backend_tokenizer.get_added_tokens_decoder()
     added = {token.content: token for _, token in sorted(decoder.items())}
     templates = str(tokenizer.chat_template or "")
-    asked = {*tokenizer.all_special_tokens, *named_tokens(settings["post_processor"])}
+    asked = {*tokenizer.all_special_tokens, *_named_tokens(settings["post_processor"])}
     asked |= {content for content in added if content.strip() and content in templates}
     left_out: list[str] = []
     for special in (True, False):
@@ -205,6 +226,15 @@ def _kept_tokens(
         )
     beside = [AddedToken(content, special=True, normalized=False) for content in sorted(asked - added.keys())]
     return (*(token for content, token in added.items() if content in asked), *beside)
+
+
+def _named_tokens(processor: Settings | None) -> set[str]:
+    """The tokens that a post-processor adds."""
+    if processor is None:
+        return set()
+    of_template = (entry["tokens"] for entry in processor.get("special_tokens", {}).values())
+    of_pair = ([processor[name][0]] for name in ("cls", "sep") if name in processor)
+    return set(chain(*of_template, *of_pair, *map(_named_tokens, processor.get("processors", ()))))
 
 
 def check_numbers(vocab_size: int, min_frequency: int) -> None:

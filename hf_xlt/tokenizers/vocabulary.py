@@ -237,9 +237,8 @@ class Overlap:
             )
 
     def __repr__(self) -> str:
-        return (
-            f"Overlap({len(self.target_ids):,} of {self.target_size:,} ids shared, {len(self.missing_ids):,} missing)"
-        )
+        shared, missing = len(self.target_ids), len(self.missing_ids)
+        return f"Overlap({shared:,} of {self.target_size:,} ids shared, {missing:,} missing)"
 
     @classmethod
     def of(cls, pairs: Mapping[int, int], target: Vocabulary) -> Overlap:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_xlt.errors import InputError
+from hf_xlt.files.tensors import tensors_of
 
 # Rounding: what counts as zero, as a share of the largest value the vectors allow.
 NEAR_ZERO = 1e-6
@@ -44,7 +45,7 @@ class Mixture(ABC):
     source_size: int  # number of source ids: the rows a source matrix must have at least
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in self.tensors().items() if tensor.ndim)
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors_of(self).items() if tensor.ndim)
         return f"{type(self).__name__}({shapes})"
 
     @property
@@ -78,17 +79,6 @@ class Mixture(ABC):
         for rows in row_blocks(*mixed.shape):
             mixed[rows] = rows_of(rows)
         return mixed
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All fields as tensors, ready for safetensors."""
-        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
-        return {name: torch.as_tensor(getattr(self, name)) for name in names}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """The inverse of `tensors`."""
-        values: dict[str, Any] = {name: t if t.ndim else t.item() for name, t in tensors.items()}
-        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

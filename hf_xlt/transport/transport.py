@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -12,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hf_xlt.arguments import checked, require_seed
-from hf_xlt.errors import InputError
+from hf_xlt.errors import InputError, did_you_mean
 from hf_xlt.files.printable import html_table
-from hf_xlt.files.tensors import from_bytes, read_tensors, to_bytes, write_tensors
+from hf_xlt.files.tensors import dataclass_of, from_bytes, read_tensors, tensors_of, to_bytes, under, write_tensors
 from hf_xlt.transport.mixture import MIXTURES, Mixture, SparseMixture, check_ids
 
 _FORMAT = "hf_xlt.transport.transport.1"
@@ -126,7 +125,9 @@ class Transport:
         rows. InputError is raised for other forms and for fewer than `source_size` rows.
         """
         if matrix.ndim == 1:
-            return self._for_bias.apply(matrix[:, None])[:, 0]
+            mixes = self.mixture is None or self.mixture.sums_sources
+            of_bias = self if mixes else replace(self, mixed_target=self.mixed_target[:0], mixture=None)
+            return of_bias.apply(matrix[:, None])[:, 0]
         target = matrix.new_empty(self.target_size, *matrix.shape[1:])
         for rows, block in zip(self._rows_at_a_time(), self.blocks(matrix), strict=True):
             target[rows] = block
@@ -158,12 +159,6 @@ class Transport:
                 drawn = self._drawn[rows]
                 block[drawn] = next(drawn_rows)[drawn].to(block)
             yield block
-
-    @cached_property
-    def _for_bias(self) -> Transport:
-        if self.mixture is None or self.mixture.sums_sources:
-            return self
-        return replace(self, mixed_target=self.mixed_target[:0], mixture=None)
 
     def _rows_at_a_time(self) -> Iterator[slice]:
         starts = range(0, self.target_size, _BLOCK_ROWS)
@@ -221,7 +216,14 @@ class Transport:
         row = self._row(token)
         if self._drawn[row]:
             return []
-        ids, weights, seen = self._weights(row)
+        mixed = (self.mixed_target == row).nonzero()
+        if not len(mixed) or self.mixture is None:
+            return [Part(self.source_names[int(self.copied_source[self.copied_target == row])], 1.0)]
+        ids, weights = (part.cpu() for part in self.mixture.weights(int(mixed)))
+        seen = {}
+        if isinstance(self.mixture, SparseMixture):
+            entries = slice(*self.mixture.crow[mixed[0, 0] :][:2].tolist())
+            seen = {kind: amounts[entries] for kind, amounts in self.evidence.items()}
         largest = weights.abs().argsort(descending=True, stable=True)[:k].tolist()
         return [
             Part(
@@ -232,23 +234,10 @@ class Transport:
             for place in largest
         ]
 
-    def _weights(self, row: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Source ids and weights `(w,)` of a row that is not drawn, and the evidence behind each."""
-        mixed = (self.mixed_target == row).nonzero()
-        if not len(mixed) or self.mixture is None:
-            return self.copied_source[self.copied_target == row], torch.ones(1), {}
-        ids, weights = self.mixture.weights(int(mixed))
-        seen = {}
-        if isinstance(self.mixture, SparseMixture):
-            entries = slice(*self.mixture.crow[mixed[0, 0] :][:2].tolist())
-            seen = {kind: amounts[entries] for kind, amounts in self.evidence.items()}
-        return ids.cpu(), weights.cpu(), seen
-
     def _row(self, token: str) -> int:
         if token in self._rows:
             return self._rows[token]
-        close = difflib.get_close_matches(token, self._rows, n=3)
-        meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Nothing is spelled like it."
+        meant = did_you_mean(token, self._rows, most=3) or "Nothing is spelled like it."
         hint = f"{meant} Longer words are made of several tokens: ask for one of those."
         raise InputError(f"{token!r} is not a token of the target vocabulary", value=token, hint=hint)
 
@@ -271,7 +260,7 @@ class Transport:
             metadata["rank"] = str(self.rank)
         if self.mixture:
             metadata["mixture"] = self.mixture.kind
-            tensors |= {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
+            tensors |= tensors_of(self.mixture, "mixture.")
         tensors |= {f"counts.{kind}": amounts for kind, amounts in self.evidence.items()}
         return write_tensors(path, tensors, metadata, overwrite=overwrite)
 
@@ -280,17 +269,17 @@ class Transport:
     def load(cls, path: str | Path) -> Transport:
         """Read what `save` wrote, equal to the bit; InputError if the file is missing, unreadable, or no transport."""
         tensors, metadata = read_tensors(path, "transport", _FORMAT, "Transport.save")
-        parts = _under("mixture.", tensors)
+        mixture = dataclass_of(MIXTURES[metadata["mixture"]], tensors, "mixture.") if metadata["mixture"] else None
         source_names, target_names = (from_bytes(tensors[name]) for name in _NAMES)
         return cls(
             source_size=len(source_names),
             target_size=len(target_names),
             **{name: tensors[name] for name in _IDS},
-            mixture=MIXTURES[metadata["mixture"]].from_tensors(parts) if metadata["mixture"] else None,
+            mixture=mixture,
             source_names=source_names,
             target_names=target_names,
             seed=int(metadata["seed"]),
-            evidence=_under("counts.", tensors),
+            evidence=under("counts.", tensors),
             rank=int(metadata["rank"]) if "rank" in metadata else None,
         )
 
@@ -317,11 +306,6 @@ def factorize(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     scale = torch.where(singular > _NO_DIRECTION * singular[0], 1 / singular, 0)
     coordinates = torch.cat([(block.double() @ (axes * scale)).float() for block in blocks])
     return coordinates, (singular[:, None] * axes.T).float()
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _within(ids: Tensor, rows: slice) -> slice:

@@ -17,25 +17,11 @@ from hf_xlt.errors import InputError
 
 Sentence = Sequence[str] | Sequence[int] | np.ndarray
 """The tokens of a sentence: words or subwords as strings, or their ids."""
+Vocabulary = tuple[str | int, ...]
+"""The tokens of one side, by id; the number of them is the id of unknown tokens and the next one that of padding."""
 
 _BATCH_CELLS = 2**17
 _MOST_CELLS = 2**24
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The tokens of one side, by id; `len` is the id of unknown tokens and the next one that of padding."""
-
-    tokens: tuple[str | int, ...]
-
-    @classmethod
-    def of(cls, sentences: Sequence[Sentence]) -> Vocabulary:
-        """All tokens of the sentences, in order of first appearance."""
-        tokens: dict[Any, None] = dict.fromkeys(chain.from_iterable(map(_tokens, sentences)))
-        return cls(tuple(token if isinstance(token, str) else int(token) for token in tokens))
-
-    def __len__(self) -> int:
-        return len(self.tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +64,12 @@ class Side:
             if not len(sentence):
                 told = f"The {name} of pair {number} has no token"
                 raise InputError(told, expected="at least one", hint="Drop such pairs.")
-        vocabulary = vocabulary or Vocabulary.of(sentences)
-        number_of: dict[Any, int] = {token: number for number, token in enumerate(vocabulary.tokens)}
+        if vocabulary is None:
+            tokens: dict[Any, None] = dict.fromkeys(
+                chain.from_iterable(map(_tokens, sentences))
+            )  # in order of first appearance
+            vocabulary = tuple(token if isinstance(token, str) else int(token) for token in tokens)
+        number_of: dict[Any, int] = {token: number for number, token in enumerate(vocabulary)}
         lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
         ids = map(number_of.get, chain.from_iterable(map(_tokens, sentences)), repeat(len(vocabulary)))
         return cls(vocabulary, np.fromiter(ids, np.int64, lengths.sum()), lengths)

@@ -125,38 +125,48 @@ class Jumps:
         Real and NULL states of a position lead on in the same way, so that only their sum is carried along. Behind the
         end of a sentence NULL generates the padding for certain, which leaves everything as it was.
         """
-        mask = batch.source_mask
-        moves = (_Banded if mask.shape[1] > _LONG else _Table).of(self.widths, mask.shape[1])
-        from_start = self.widths[torch.arange(1, mask.shape[1] + 1).clamp_(max=_WIDEST) + _WIDEST]
-        chain = _Chain(
-            moves=moves,
-            norms=moves.before(mask.float()),
-            first=from_start / (mask.float() @ from_start)[:, None],
-            start=mask / batch.source_lengths[:, None],
-            words=lexicon.values.index_select(0, cells.flatten()).view(cells.shape).mul_(1 - self.null),
-            null=lexicon.null_at(batch.targets.T, self.null)[:, :, None],
-        )
-        real, total, scale = chain.forward()
-        links, counts = chain.backward(real, total, scale)
-        places = torch.arange(1, links.shape[2] + 1).clamp_(max=_WIDEST) + _WIDEST
-        counts.index_add_(0, places, links[0].sum(0).double())
-        return Posteriors(links, (1 - links.sum(2)).clamp_(min=0), counts, scale.log().double().sum())
+        mask, start = batch.source_mask, batch.source_mask / batch.source_lengths[:, None]
+        moves = (_Banded if mask.shape[1] > _LONG else _Table)(self.widths, mask.shape[1])
+        norms = moves.before(mask.float())  # `(b, m)`, sums of c over the jumps from each position within its sentence
+        first = self.widths[_jumps_to_first(mask.shape[1])]
+        first = first / (mask.float() @ first)[:, None]
+        words = lexicon.values.index_select(0, cells.flatten()).view(cells.shape).mul_(1 - self.null)
+        null = lexicon.null_at(batch.targets.T, self.null)[:, :, None]
+        # Forward probabilities of real states, and of all states, which sum to one; where NULL is first, it remembers
+        # any position alike.
+        real, total, scale = torch.empty_like(words), torch.empty_like(words), torch.empty_like(null)
+        for j in range(len(words)):
+            before = total[j - 1] if j else start
+            torch.mul(moves.after(before / norms) if j else first, words[j], out=real[j])
+            torch.addcmul(real[j], before, null[j], out=total[j])
+            torch.sum(total[j], 1, keepdim=True, out=scale[j])
+            real[j] /= scale[j]
+            total[j] /= scale[j]
+        later = torch.ones_like(start)
+        for j in range(len(words) - 1, 0, -1):
+            real[j] *= later
+            later /= scale[j]
+            arriving = words[j] * later
+            moves.see(total[j - 1] / norms, arriving)
+            later = (moves.before(arriving) / norms).addcmul_(null[j], later)
+        real[0] *= later
+        counts = moves.expected().index_add_(0, _jumps_to_first(mask.shape[1]), real[0].sum(0).double())
+        return Posteriors(real, (1 - real.sum(2)).clamp_(min=0), counts, scale.log().double().sum())
 
 
-@dataclass(frozen=True, eq=False)
+def _jumps_to_first(length: int) -> Tensor:
+    """The places in `Jumps.widths` of the jumps from before a sentence to each of its positions."""
+    return torch.arange(1, length + 1).clamp_(max=_WIDEST) + _WIDEST
+
+
 class _Table:
     """Jumps between positions by a table of all `(m, m)`: the quickest while sentences are short."""
 
-    widths: Tensor
-    places: Tensor
-    jumps: Tensor
-    seen: Tensor  # what is expected of jumps, without their probabilities
-
-    @classmethod
-    def of(cls, widths: Tensor, length: int) -> _Table:
+    def __init__(self, widths: Tensor, length: int) -> None:
         place = torch.arange(length)
-        places = (place - place[:, None]).clamp_(-_WIDEST, _WIDEST) + _WIDEST
-        return cls(widths, places, widths[places], torch.zeros(length, length))
+        self.places = (place - place[:, None]).clamp_(-_WIDEST, _WIDEST) + _WIDEST
+        self.jumps = widths[self.places]
+        self.seen = torch.zeros(length, length)  # what is expected of jumps, without their probabilities
 
     def after(self, states: Tensor) -> Tensor:
         """What arrives at each position: sum over i' of `states[i'] c(i − i')`."""
@@ -172,20 +182,16 @@ class _Table:
 
     def expected(self) -> Tensor:
         """float64, as `Jumps.widths`: what was added up for jumps of each width, times their probabilities."""
-        counts = torch.zeros(len(self.widths), dtype=torch.float64)
+        counts = torch.zeros(2 * _WIDEST + 1, dtype=torch.float64)
         return counts.index_add_(0, self.places.flatten(), (self.seen * self.jumps).flatten().double())
 
 
-@dataclass(frozen=True, eq=False)
 class _Banded:
     """The same by what all wider jumps have in common, so that time grows with the length and not with its square."""
 
-    widths: Tensor
-    seen: Tensor
-
-    @classmethod
-    def of(cls, widths: Tensor, length: int) -> _Banded:
-        return cls(widths, torch.zeros_like(widths, dtype=torch.float64))
+    def __init__(self, widths: Tensor, length: int) -> None:
+        self.widths = widths
+        self.seen = torch.zeros_like(widths, dtype=torch.float64)
 
     def after(self, states: Tensor) -> Tensor:
         return self._spread(states, self.widths.flip(0))
@@ -218,40 +224,3 @@ def _beyond(states: Tensor) -> tuple[Tensor, Tensor]:
 
 
 Distortion = Diagonal | Jumps
-
-
-@dataclass(frozen=True, eq=False)
-class _Chain:
-    """The Markov chains of a batch."""
-
-    moves: _Table | _Banded
-    norms: Tensor  # `(b, m)`, sums of c over the jumps from each position to those that a sentence has
-    first: Tensor  # `(b, m)`, probability of each position as the first
-    start: Tensor  # `(b, m)`, the position that NULL remembers where the first target word comes from it
-    words: Tensor  # `(n, b, m)`, (1 − p0) times the probabilities of the target words; 0 at padding
-    null: Tensor  # `(n, b, 1)`, p0 times their probabilities from NULL; 1 at padding
-
-    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Forward probabilities `(n, b, m)` of real states, and of all states, which sum to one; scales `(n, b, 1)`."""
-        real, total, scale = torch.empty_like(self.words), torch.empty_like(self.words), torch.empty_like(self.null)
-        for j in range(len(real)):
-            before = total[j - 1] if j else self.start
-            arriving = self.moves.after(before / self.norms) if j else self.first
-            torch.mul(arriving, self.words[j], out=real[j])
-            torch.addcmul(real[j], before, self.null[j], out=total[j])
-            torch.sum(total[j], 1, keepdim=True, out=scale[j])
-            real[j] /= scale[j]
-            total[j] /= scale[j]
-        return real, total, scale
-
-    def backward(self, real: Tensor, total: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Posteriors of real states `(n, b, m)`, in the place of `real`, and expected jumps between positions."""
-        later = torch.ones_like(self.start)
-        for j in range(len(real) - 1, 0, -1):
-            real[j] *= later
-            later /= scale[j]
-            arriving = self.words[j] * later
-            self.moves.see(total[j - 1] / self.norms, arriving)
-            later = (self.moves.before(arriving) / self.norms).addcmul_(self.null[j], later)
-        real[0] *= later
-        return real, self.moves.expected()

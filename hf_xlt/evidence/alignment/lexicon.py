@@ -106,35 +106,18 @@ class Lexicon:
         return torch.cat([self.null[:-1] * share, self.null[-1:]])[words]
 
     @classmethod
-    def estimate(cls, counts: Counts, sources: Tensor, words: int, alpha: float) -> Lexicon:
+    def estimate(cls, pairs: Tensor, null: Tensor, sources: Tensor, words: int, alpha: float) -> Lexicon:
         """The M-step: relative frequencies, or with `alpha` > 0 variational Bayes under a Dirichlet prior.
 
         With it, `p = exp(ψ(c + α) − ψ(Σ(c + α)))`, the sum being over the words seen with the source word: rare words
-        are kept from explaining everything around them (Mermer and Saraçlar, 2011). The `sources` are the pairs'
-        generating words, int64 `(e,)`, of so many.
+        are kept from explaining everything around them (Mermer and Saraçlar, 2011). Expected counts of `pairs` and of
+        `null` are float64, laid out as the values; the `sources` are the pairs' generating words, int64 `(e,)`, of so
+        many.
         """
-        pairs, null = counts.pairs[:-2] + alpha, counts.null[:-2] + alpha
+        pairs, null = pairs[:-2] + alpha, null[:-2] + alpha
         totals = torch.zeros(words, dtype=torch.float64).index_add_(0, sources, pairs)
         if alpha == 0:
             return cls.of(pairs / totals.clamp_(min=FLOOR)[sources], null / null.sum().clamp_(min=FLOOR))
         return cls.of(
             pairs.digamma_().sub_(totals.digamma_()[sources]).exp_(), (null.digamma() - null.sum().digamma()).exp_()
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """Expected counts of one direction, in float64, laid out as the lexicon's values."""
-
-    pairs: Tensor
-    null: Tensor
-
-    @classmethod
-    def like(cls, lexicon: Lexicon) -> Counts:
-        """No counts yet."""
-        return cls(*(torch.zeros(len(p), dtype=torch.float64) for p in (lexicon.values, lexicon.null)))
-
-    def add(self, cells: Tensor, links: Tensor, targets: Tensor, null: Tensor) -> None:
-        """Add the posteriors of links `(n, b, m)` at `cells`, and of NULL `(n, b)` at the words `targets`."""
-        self.pairs.index_add_(0, cells.flatten(), links.flatten().double())
-        self.null.index_add_(0, targets.flatten(), null.flatten().double())

@@ -21,7 +21,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.card import CardTable
 from hf_xlt.initializers.health.rows import Isotropy, Lengths, nearest_names
-from hf_xlt.initializers.health.text import Fertility, count_text, whole_words
+from hf_xlt.initializers.health.text import Fertility, TextFacts, count_text, whole_words
 from hf_xlt.transport import Transport
 
 HEALTH_FILE = "health.json"
@@ -55,15 +55,6 @@ class Neighbors:
     token: str
     origin: str  # `mixed`, `projected` or `drawn`
     nearest: tuple[tuple[str, float], ...]  # names and cosines, nearest first
-
-
-@dataclass(frozen=True)
-class TextFacts:
-    """The text that tokens were counted in: its name, and how many lines and words, from the first on."""
-
-    name: str
-    lines: int
-    words: int
 
 
 @dataclass(frozen=True)
@@ -137,7 +128,7 @@ def health(
         source=TableHealth(Lengths.of(given), Isotropy.of(given), cut_source),
         target=TableHealth(Lengths.of(made), Isotropy.of(made), cut_target),
         neighbors=_neighbors(transport, given, made, words),
-        text=None if text is None else TextFacts(text.name, text.lines, text.words),
+        text=None if text is None else text.facts,
     )
 
 

@@ -38,30 +38,21 @@ class Fertility:
     examples: tuple[str, ...] = ()  # the characters most often lost
 
 
+@dataclass(frozen=True)
+class TextFacts:
+    """The text that tokens were counted in: its name, and how many lines and words, from the first on."""
+
+    name: str
+    lines: int
+    words: int
+
+
 @dataclass(frozen=True, eq=False)
 class TokenizedText:
-    """How often the tokens of one tokenizer occur in a text."""
+    """A text as the tokens of one tokenizer."""
 
-    counts: np.ndarray  # int64 `(size,)`, by token id
-    words: int  # number of stretches of text between spaces
-    unknown_id: int | None  # the id that stands for unknown text, if there is one
-    characters: Mapping[str, int]  # how often each visible character occurs, marks apart from their letters
-    lost: Mapping[str, int]  # how many of each do not come back
-
-    @property
-    def fertility(self) -> Fertility:
-        """Tokens a word, the share of unknown ones, and what is lost."""
-        total = int(self.counts.sum())
-        unknown = 0 if self.unknown_id is None else int(self.counts[self.unknown_id])
-        characters = max(1, sum(self.characters.values()))
-        marks = sum(times for character, times in self.lost.items() if category(character)[0] == "M")
-        return Fertility(
-            tokens_per_word=total / self.words,
-            unknown=unknown / total,
-            lost=sum(self.lost.values()) / characters,
-            accents_lost=marks / characters,
-            examples=tuple(sorted(self.lost, key=lambda character: -self.lost[character])[:_EXAMPLES]),
-        )
+    counts: np.ndarray  # int64 `(size,)`, how often each token occurs, by its id
+    fertility: Fertility
 
     def share(self, rows: np.ndarray) -> float:
         """Share of the text's tokens that are among some rows, bool `(size,)`."""
@@ -72,9 +63,7 @@ class TokenizedText:
 class CountedText:
     """A text, counted by the tokens of a source and of a target tokenizer."""
 
-    name: str  # what a card calls it: a file by its last name, a Hub id as it is
-    lines: int  # lines looked at, from the first on
-    words: int  # stretches of text between spaces in them
+    facts: TextFacts
     common: tuple[str, ...]  # words of letters alone by falling frequency, the most frequent ones
     source: TokenizedText
     target: TokenizedText
@@ -105,12 +94,26 @@ def count_text(corpus: Corpus, source: PreTrainedTokenizerBase, target: PreTrain
     if not all(total.any() for total in counts):
         raise InputError(f"{corpus.name} has no word to count", expected="text of the target language")
     source_text, target_text = (
-        TokenizedText(total, words.total(), tokenizer.unk_token_id, characters, gone)
+        TokenizedText(total, _fertility(total, words.total(), tokenizer.unk_token_id, characters, gone))
         for total, tokenizer, gone in zip(counts, tokenizers, lost, strict=True)
     )
     common = tuple(islice((word for word, _ in words.most_common() if is_letters(word)), _COMMON_WORDS))
     name = ", ".join(public_name(part.name) for part in corpus.parts)
-    return CountedText(name, read, words.total(), common, source_text, target_text)
+    return CountedText(TextFacts(name, read, words.total()), common, source_text, target_text)
+
+
+def _fertility(
+    counts: np.ndarray, words: int, unknown_id: int | None, characters: Counter[str], lost: Counter[str]
+) -> Fertility:
+    """What a text of so many words is cut into, of whose visible characters some do not come back."""
+    marks = sum(times for character, times in lost.items() if category(character)[0] == "M")
+    return Fertility(
+        tokens_per_word=int(counts.sum()) / words,
+        unknown=0.0 if unknown_id is None else float(counts[unknown_id] / counts.sum()),
+        lost=lost.total() / max(1, characters.total()),
+        accents_lost=marks / max(1, characters.total()),
+        examples=tuple(character for character, _ in lost.most_common(_EXAMPLES)),
+    )
 
 
 def _visible(text: str) -> Counter[str]:
