@@ -404,9 +404,9 @@ class TestStructure:
         assert len(found.layers) == len(states.sentences)
         with pytest.raises(InputError, match="has the languages en, de; expected to be told"):
             structure(places["trelm"], places["english"], PAIRS)
-        with pytest.raises(InputError, match="is to read 'fr', but has the languages en, de"):
+        with pytest.raises(InputError, match="has no language 'fr'; expected one of en, de"):
             structure(places["trelm"], places["english"], PAIRS, languages=("fr", None))
-        with pytest.raises(InputError, match="is to read 'de', but has no languages of its own"):
+        with pytest.raises(InputError, match="has no languages to choose from, but is to read de"):
             structure(places["english"], places["english"], PAIRS, languages=(None, "de"))
 
     def test_a_trelm_of_two_vocabularies_reads_each_with_its_own(self, places, tmp_path):

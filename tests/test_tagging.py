@@ -11,8 +11,7 @@ from sklearn.metrics import accuracy_score
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics import TagAccuracy
 from hf_xlt.evaluation.tasks.classification import POS, UPOS, TaggingHead, UPOSTagging
-from hf_xlt.evaluation.tasks.task import IGNORED
-from hf_xlt.evaluation.tasks.windows import encode_words
+from hf_xlt.evaluation.tasks.task import IGNORED, encode_words
 from hf_xlt.files.conll import TaggedSentence
 
 TREEBANK = """\

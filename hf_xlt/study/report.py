@@ -1,22 +1,26 @@
-"""The figures of a study: tables, a line a setting, and pictures of them."""
+"""The figures of a study: those of a cell, kept as one JSON file; tables, a line a setting, and pictures of all."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import cycle, product
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Self
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from pydantic import TypeAdapter
 
-from hf_xlt.evaluation.structure import Level
+from hf_xlt.evaluation.structure import Level, Structure
 from hf_xlt.evaluation.structure.structure import UNALIGNED
+from hf_xlt.files.folders import write_whole
 from hf_xlt.hub.card import CardTable
 from hf_xlt.report.page import METHOD_COLORS
-from hf_xlt.study.cell import CellResult
+from hf_xlt.report.pictures import picture
+from hf_xlt.study.study import Cell
 
 ALIGNED = "orthogonal"
 
@@ -25,6 +29,33 @@ _MARKERS = "os^Dv<>P"
 _LINES = tuple(product(("-", "--"), METHOD_COLORS))
 Lines = Mapping[str, Sequence[Sequence[float]]]
 """What a line is called → its values by layer, once a seed."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What was measured of a cell."""
+
+    cell: Cell
+    bits_per_byte: Mapping[str, float]  # language → held-out bits per byte after training
+    structure: Structure  # the states of translations, layer by layer, before and after alignment
+    # share of the second language's words whose part of speech is told, learned in the first; None where it was not
+    # measured
+    transfer: float | None
+    learned: float | None  # the same of the first language's development sentences
+    seconds: float
+
+    def __repr__(self) -> str:
+        bits = ", ".join(f"{language} {bits:.3f}" for language, bits in self.bits_per_byte.items())
+        return f"CellResult({self.cell.name}: bits per byte {bits})"
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        write_whole(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        return TypeAdapter(cls).validate_json(path.read_text(encoding="utf-8"))
 
 
 Column = tuple[str, str, Callable[[CellResult], float | None]]
@@ -149,14 +180,15 @@ def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:
             for label, found in settings.items()
         }
     shown = {label: values for label, values in measured.items() if values}
-    figure, (axes,) = _figure(1, 1.2 + 0.9 * len(shown))
-    axes.bar(range(len(shown)), list(map(fmean, shown.values())), width=0.6, color=METHOD_COLORS[0], alpha=0.6)
-    for place, values in enumerate(shown.values()):
-        axes.plot([place] * len(values), values, "o", color=METHOD_COLORS[0], markersize=4)
-    axes.set_xticks(range(len(shown)), list(shown), rotation=30, ha="right")
-    axes.set_xlabel("what each language has for itself")
-    axes.set_ylabel(axis)
-    figure.savefig(path, dpi=150)
+    with picture(path, 1.2 + 0.9 * len(shown), 4.2) as (axes,):
+        for place, values in enumerate(shown.values()):
+            axes.bar(place, fmean(values), width=0.6, color=METHOD_COLORS[0], alpha=0.6)
+            axes.plot([place] * len(values), values, "o", color=METHOD_COLORS[0], markersize=4)
+        axes.grid(alpha=0.25)
+        axes.set_axisbelow(True)
+        axes.set_xticks(range(len(shown)), list(shown), rotation=30, ha="right")
+        axes.set_xlabel("what each language has for itself")
+        axes.set_ylabel(axis)
     return path
 
 
@@ -171,25 +203,14 @@ def _lines(
 
 def _by_layer(panels: Mapping[str, Lines], axis: str, path: Path) -> Path:
     """A panel each, a line a setting: the mean over seeds by layer."""
-    figure, found = _figure(len(panels), 6.4)
-    for axes, (title, lines) in zip(found, panels.items(), strict=True):
-        for (name, seeds), (style, color), marker in zip(lines.items(), cycle(_LINES), cycle(_MARKERS), strict=False):
-            means = [fmean(values) for values in zip(*seeds, strict=True)]
-            axes.plot(range(len(means)), means, style, label=name, color=color, marker=marker, markersize=4)
-        axes.set_title(title)
-        axes.set_xlabel("layer (0: embeddings)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylabel(axis)
-    found[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-    figure.savefig(path, dpi=150)
+    with picture(path, 6.4 * len(panels), 4.2, len(panels)) as drawn:
+        for axes, (title, lines) in zip(drawn, panels.items(), strict=True):
+            styles = zip(lines.items(), cycle(_LINES), cycle(_MARKERS), strict=False)
+            for (name, seeds), (style, color), marker in styles:
+                means = [fmean(values) for values in zip(*seeds, strict=True)]
+                axes.plot(range(len(means)), means, style, label=name, color=color, marker=marker, markersize=4)
+            axes.set(title=title, xlabel="layer (0: embeddings)", ylabel=axis)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(alpha=0.25)
+        drawn[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return path
-
-
-def _figure(panels: int, width: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width * panels, 4.2), layout="constrained")
-    found = list(figure.subplots(1, panels, squeeze=False)[0])
-    for axes in found:
-        axes.grid(alpha=0.25)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure, found

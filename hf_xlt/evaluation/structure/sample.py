@@ -75,7 +75,6 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
     if links is None:
         texts = list(zip(*(side.sentences() for side in sides), strict=True))
         links = WordAligner.train(texts).align(texts, "intersection")
-    check_links(links, pairs)
     linked = numbered(links)
     places = []
     for positions, side in zip(linked[:, 1:].T, sides, strict=True):
@@ -94,12 +93,6 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
         usable &= np.bincount(place)[place] == 1
     first, second = (side.spans[place[usable]] for side, place in zip(sides, places, strict=True))
     return WordPairs(linked[usable, 0], (first, second), forms[usable])
-
-
-def check_links(links: Sequence[np.ndarray], pairs: Sequence[tuple[str, str]]) -> None:
-    """Refuse links that are not one set a pair."""
-    if len(links) != len(pairs):
-        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +130,8 @@ class Sample:
                 expected="at least 1, 0 or more, and a share between 0 and 1",
             )
         _check_sentences(pairs)
-        if links is not None:
-            check_links(links, pairs)
+        if links is not None and len(links) != len(pairs):
+            raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
         different = _without_repetitions(pairs)
         draw = np.random.default_rng(seed)
         kept = np.sort(draw.permutation(different)[:sentences])
@@ -185,14 +178,11 @@ def _check_sentences(pairs: Sequence[tuple[str, str]]) -> None:
 
 def _without_repetitions(pairs: Sequence[tuple[str, str]]) -> list[int]:
     """Places of the pairs neither side of which came before: else a translation is not the only right answer."""
-    seen: tuple[set[str], set[str]] = set(), set()
-    kept = []
+    first: tuple[dict[str, int], dict[str, int]] = {}, {}
     for i, pair in enumerate(pairs):
-        if not any(sentence in known for sentence, known in zip(pair, seen, strict=True)):
-            kept.append(i)
-        for sentence, known in zip(pair, seen, strict=True):
-            known.add(sentence)
-    return kept
+        for at, sentence in zip(first, pair, strict=True):
+            at.setdefault(sentence, i)
+    return [i for i, (a, b) in enumerate(pairs) if first[0][a] == first[1][b] == i]
 
 
 def _draw_words(

@@ -16,8 +16,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics import ClassScores, EntityF1, Metric, TagAccuracy
 from hf_xlt.evaluation.retrieval import mean_pooled
 from hf_xlt.evaluation.tasks.data import Records, text_rows
-from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, SupervisedTask, TaskHead
-from hf_xlt.evaluation.tasks.windows import encode_words, text_windows
+from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, SupervisedTask, TaskHead, encode_words, text_windows
 from hf_xlt.files.conll import TaggedSentence, read_conll, read_conllu
 
 DROPOUT = 0.1
@@ -150,6 +149,29 @@ class TaggingHead(LinearHead):
 class Tagging(SupervisedTask[TaggedSentence]):
     """What tasks that tag words have in common."""
 
+    headline = "accuracy"
+
+    def read(self, place: str) -> list[TaggedSentence]:
+        """Sentences of a CoNLL file, or of rows with the columns `tokens` and `tags`, which are lists."""
+        if (records := Records.at(place)) is None:
+            return read_conll(place)
+        sentences = []
+        for number, (words, tags) in records.rows("tokens", "tags"):
+            texts = all(
+                isinstance(cells, list) and all(isinstance(c, str) and c for c in cells) for cells in (words, tags)
+            )
+            if not (texts and len(words) == len(tags) > 0):
+                raise InputError(
+                    f"{place}, row {number}: words {words!r:.80} and tags {tags!r:.80}",
+                    value=(words, tags),
+                    expected="two lists of texts of one length",
+                    line=number,
+                )
+            sentences.append(TaggedSentence(tuple(words), tuple(tags), number, one_line=True))
+        if not sentences:
+            raise InputError(f"{place} holds no sentence", value=place, expected="rows with tokens and tags")
+        return sentences
+
     def labels(
         self, train: Sequence[TaggedSentence], others: Mapping[str, Sequence[TaggedSentence]]
     ) -> tuple[str, ...]:
@@ -196,13 +218,12 @@ class UPOSTagging(Tagging):
     """The universal parts of speech of a treebank."""
 
     name = "upos"
-    headline = "accuracy"
     summary = "Universal parts of speech of a treebank: accuracy by words (a CoNLL-U file)."
 
     def read(self, place: str) -> list[TaggedSentence]:
         """Sentences of a CoNLL-U file."""
         if Records.at(place):
-            sentences = read_tagged(place)
+            sentences = super().read(place)
         else:
             sentences = [TaggedSentence(found.words, found.upos, found.line) for found in read_conllu(place)]
         for sentence in sentences:
@@ -229,12 +250,7 @@ class POS(Tagging):
     """Parts of speech of a CoNLL file, whatever its tags are."""
 
     name = "pos"
-    headline = "accuracy"
     summary = "Parts of speech by any set of tags: accuracy by words (a CoNLL file)."
-
-    def read(self, place: str) -> list[TaggedSentence]:
-        """Sentences of a CoNLL file."""
-        return read_tagged(place)
 
 
 class NER(Tagging):
@@ -246,7 +262,7 @@ class NER(Tagging):
 
     def read(self, place: str) -> list[TaggedSentence]:
         """Sentences of a CoNLL file."""
-        sentences = read_tagged(place)
+        sentences = super().read(place)
         for sentence in sentences:
             for number, tag in enumerate(sentence.tags):
                 if not _IOB.fullmatch(tag):
@@ -263,26 +279,6 @@ class NER(Tagging):
     def metric(self, labels: Sequence[str] = ()) -> EntityF1:
         """F1, precision and recall of entities."""
         return EntityF1()
-
-
-def read_tagged(place: str) -> list[TaggedSentence]:
-    """Sentences of a CoNLL file, or of rows with the columns `tokens` and `tags`, which are lists."""
-    if (records := Records.at(place)) is None:
-        return read_conll(place)
-    sentences = []
-    for number, (words, tags) in records.rows("tokens", "tags"):
-        texts = all(isinstance(cells, list) and all(isinstance(c, str) and c for c in cells) for cells in (words, tags))
-        if not (texts and len(words) == len(tags) > 0):
-            raise InputError(
-                f"{place}, row {number}: words {words!r:.80} and tags {tags!r:.80}",
-                value=(words, tags),
-                expected="two lists of texts of one length",
-                line=number,
-            )
-        sentences.append(TaggedSentence(tuple(words), tuple(tags), number, one_line=True))
-    if not sentences:
-        raise InputError(f"{place} holds no sentence", value=place, expected="rows with tokens and tags")
-    return sentences
 
 
 def trained_labels(

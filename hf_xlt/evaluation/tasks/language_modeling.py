@@ -21,8 +21,7 @@ from hf_xlt.evaluation.language_model import ValidationSet, sequence_counts
 from hf_xlt.evaluation.metrics import Perplexity
 from hf_xlt.evaluation.models import LanguageModel
 from hf_xlt.evaluation.tasks.data import text_lines_of
-from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
-from hf_xlt.evaluation.tasks.windows import text_windows
+from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask, text_windows
 from hf_xlt.evidence.token_ids import token_ids
 
 _BATCH_TOKENS = 8192  # of masked copies

@@ -1,29 +1,33 @@
-"""Sentence retrieval: is a sentence's translation found among all sentences of the other language?"""
+"""Sentence retrieval and word translation: is a translation found among all sentences or words of a language?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from hf_xlt.checkpoint.contents import modules
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.metrics import PrecisionAt1
-from hf_xlt.evaluation.models import SIDES, Encoder, Side
+from hf_xlt.evaluation.models import SIDES, Encoder, Side, check_widths
 from hf_xlt.evaluation.retrieval import ALL_LAYERS, LAST_LAYER, nearest, nearest_by_margin, retrieval, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import SentenceEncoder, longer, sentence_encoder
 from hf_xlt.evaluation.tasks.data import read_pairs
 from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
+from hf_xlt.evidence.token_ids import flat, token_ids
 from hf_xlt.evidence.translations import ParallelText
+from hf_xlt.geometry.csls import matches
+from hf_xlt.geometry.similarity import unit_rows
 
 SOURCE, TARGET = SIDES
 
-_SCORES = {"p@1": (0, 1), "forward": (0,), "backward": (1,), "margin_p@1": (2, 3)}
+_OF_SENTENCES = {"p@1": (0, 1), "forward": (0,), "backward": (1,), "margin_p@1": (2, 3)}
+_OF_WORDS = {"static_nn_p@1": (0,), "static_csls_p@1": (1,), "contextual_nn_p@1": (2,), "contextual_csls_p@1": (3,)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class SentenceRetrieval(TrainingFreeTask):
 
     def metric(self, labels: Sequence[str] = ()) -> PrecisionAt1:
         """Counts of each pair: 1, and whether it was found forward and backward, by cosine and by margin."""
-        return PrecisionAt1(_SCORES)
+        return PrecisionAt1(_OF_SENTENCES)
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
         """Encode both sides and look for translations."""
@@ -122,13 +126,7 @@ def _opened(spec: ModelSpec) -> tuple[_Vectors, _Vectors]:
         return target, target
     source = _Vectors.open(replace(spec, name=spec.source, source=None, languages=None))
     width, wanted = source.of(SOURCE, ["a"], LAST_LAYER).shape[-1], target.of(TARGET, ["a"], LAST_LAYER).shape[-1]
-    if width != wanted:
-        raise InputError(
-            f"The vectors of {source.name} have width {width}, those of {target.name} {wanted}",
-            value=width,
-            expected="one width",
-            hint="Give the checkpoint that the model was made from as its source.",
-        )
+    check_widths("vectors", source.name, width, target.name, wanted)
     return source, target
 
 
@@ -137,3 +135,61 @@ def _best_layer(sources: Tensor, targets: Tensor) -> slice:
     found = [retrieval(*vectors) for vectors in zip(sources, targets, strict=True)]
     _, layer = max((both.forward + both.backward, layer) for layer, both in enumerate(found))
     return slice(layer, layer + 1)
+
+
+@dataclass(frozen=True)
+class WordTranslation(TrainingFreeTask):
+    """Share of a dictionary's source words for which a translation is found among its target words.
+
+    A word is the mean of its tokens' input embeddings (static), or of the states of the last layer where it stands
+    alone (contextual). It is written as inside a sentence: after a space, where the tokenizer tells. Found is the
+    nearest word by cosine, or by CSLS with 10 neighbors (Conneau et al. 2018, arXiv:1710.04087, §2.3). The source
+    words are read as the encoder reads the source language: with the rows of a `source`, in a language of its own, or
+    like the target.
+    """
+
+    name: ClassVar[str] = "word-translation"
+    headline: ClassVar[str] = "static_csls_p@1"
+    summary: ClassVar[str] = "P@1 of a dictionary's translations, by embeddings and by states, nearest and CSLS"
+    roles: ClassVar[Mapping[str, bool]] = {"test": True}
+    reads_source: ClassVar[bool] = True
+
+    def metric(self, labels: Sequence[str] = ()) -> PrecisionAt1:
+        """Counts of each source word: 1, and whether a translation was found, by each space and measure."""
+        return PrecisionAt1(_OF_WORDS)
+
+    def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
+        """Find a target word for each source word."""
+        text = read_pairs(places["test"])
+        words = (dict.fromkeys(side) for side in zip(*text.pairs, strict=True))
+        sources, targets = ({word: number for number, word in enumerate(side)} for side in words)
+        translations: list[set[int]] = [set() for _ in sources]
+        for source, target in text.pairs:
+            translations[sources[source]].add(targets[target])
+        encoder = Encoder.open(model)
+        of_source, unknown_sources = _word_spaces(encoder, SOURCE, list(sources))
+        of_target, unknown_targets = _word_spaces(encoder, TARGET, list(targets))
+        found = []
+        for queries, keys in zip(of_source, of_target, strict=True):
+            found += [nearest(queries, keys)[0], matches(unit_rows(queries), unit_rows(keys)).forward]
+        notes = {
+            "source words": len(sources),
+            "target words": len(targets),
+            "unknown words": unknown_sources + unknown_targets,
+            "skipped": len(text.skipped),
+        }
+        predictions = torch.stack(found, dim=1).tolist()
+        return Outcome(self.metric().counts(predictions, [sorted(gold) for gold in translations]), notes)
+
+
+def _word_spaces(encoder: Encoder, side: Side, words: Sequence[str]) -> tuple[tuple[Tensor, Tensor], int]:
+    """Static and contextual vectors of the words of a side, each `(n, d)`, and how many have no known token."""
+    tokenizer = encoder.switch_to(side)
+    bare, spaced = token_ids(tokenizer, ["a", " a"])
+    written = [word if bare == spaced else f" {word}" for word in words]
+    ids = token_ids(tokenizer, written)
+    rows = cast(nn.Embedding, encoder.model.get_input_embeddings()).weight.detach().cpu()
+    tokens, lengths = map(torch.from_numpy, flat(ids))
+    means = F.embedding_bag(tokens, rows, lengths.cumsum(0) - lengths, mode="mean")  # zero where a word has no token
+    (states,) = sentence_vectors(encoder.model, tokenizer, written, layers=LAST_LAYER)
+    return (means, states), sum(set(of_word) <= {tokenizer.unk_token_id} for of_word in ids)
