@@ -14,7 +14,6 @@ from tqdm import tqdm
 from hf_xlt.arguments import MOST, checked, refused, require_one_of, require_positive, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.csls import matches
-from hf_xlt.geometry.maps import orthogonalize
 from hf_xlt.geometry.similarity import unit_rows
 
 LEAK = 0.2
@@ -202,6 +201,11 @@ class AdversarialGame:
             moments[int(index)][moment] = state[name].clone()
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def orthogonalize(maps: Tensor, beta: float) -> Tensor:
+    """One step towards the orthogonal maps, `(1 + β)W − βWWᵀW`, for a map or a stack of them `(…, k, d)`."""
+    return (1 + beta) * maps - beta * (maps @ maps.mT) @ maps
 
 
 def play(images: Tensor, rows: Tensor, start: Tensor, settings: GameSettings, seed: int = 0) -> Tensor:

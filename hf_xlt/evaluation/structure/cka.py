@@ -120,7 +120,9 @@ class _HSIC:
 
     def add(self, x: _Block, y: _Block) -> None:
         if not self.size:
-            self._start(x, y)
+            self._x, self._weighted_x = torch.zeros(2, len(x.sum), dtype=torch.float64, device=x.sum.device).unbind()
+            self._y, self._weighted_y = torch.zeros(2, len(y.sum), dtype=torch.float64, device=y.sum.device).unbind()
+            self._cross, self._diagonals = torch.outer(self._x, self._y), self._x.new_zeros(3)
         self.size += len(x.rows)
         self._cross += x.rows.T @ y.rows.to(x.rows)
         self._x += x.sum
@@ -128,12 +130,6 @@ class _HSIC:
         self._weighted_x += y.diagonal.to(x.rows) @ x.rows
         self._weighted_y += x.diagonal.to(y.rows) @ y.rows
         self._diagonals += torch.stack([x.diagonal.sum(), y.diagonal.sum(), x.diagonal @ y.diagonal.to(x.rows)])
-
-    def _start(self, x: _Block, y: _Block) -> None:
-        self._x, self._weighted_x = torch.zeros(2, len(x.sum), dtype=torch.float64, device=x.sum.device).unbind()
-        self._y, self._weighted_y = torch.zeros(2, len(y.sum), dtype=torch.float64, device=y.sum.device).unbind()
-        self._cross = torch.outer(self._x, self._y)
-        self._diagonals = self._x.new_zeros(3)
 
     def value(self) -> float:
         """`‖X_cᵀY_c‖²_F / (n − 1)²`, with the columns of `X_c` and `Y_c` centered."""

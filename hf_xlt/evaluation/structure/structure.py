@@ -28,8 +28,8 @@ from hf_xlt.evidence.translations import ParallelText, read_parallel
 from hf_xlt.files.folders import check_file, write_whole
 from hf_xlt.files.place import file_of
 from hf_xlt.geometry.csls import matches
-from hf_xlt.geometry.maps import procrustes
 from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.geometry.space import procrustes
 from hf_xlt.hub.card import CardTable
 
 UNALIGNED = "unaligned"

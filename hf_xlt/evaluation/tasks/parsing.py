@@ -105,7 +105,6 @@ class Parsing(SupervisedTask[Sentence]):
     summary: ClassVar[str] = "Dependency trees of a CoNLL-U treebank, by biaffine attention; UAS and LAS of CoNLL 2018"
 
     def read(self, place: str) -> list[Sentence]:
-        """Sentences of a CoNLL-U file."""
         sentences = read_conllu(place)
         for sentence in sentences:
             if not sentence.heads:
@@ -146,11 +145,9 @@ class Parsing(SupervisedTask[Sentence]):
         return encoded
 
     def head(self, width: int, labels: Sequence[str]) -> BiaffineHead:
-        """Biaffine attention."""
         return BiaffineHead(width, len(labels))
 
     def metric(self, labels: Sequence[str] = ()) -> Metric:
-        """UAS and LAS."""
         return AttachmentScore()
 
     def prediction(self, example: Sentence, encoded: Encoded, answer: np.ndarray, labels: Sequence[str]) -> Tree:
@@ -159,7 +156,6 @@ class Parsing(SupervisedTask[Sentence]):
         return Tree(heads.tolist(), [labels[relation] for relation in relations])
 
     def reference(self, example: Sentence) -> Tree:
-        """The treebank's."""
         return Tree(example.heads, example.deprels)
 
 

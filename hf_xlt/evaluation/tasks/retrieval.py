@@ -52,7 +52,6 @@ class SentenceRetrieval(TrainingFreeTask):
         return PrecisionAt1(_OF_SENTENCES)
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
-        """Encode both sides and look for translations."""
         tables = {role: read_pairs(place) for role, place in places.items()}
         source, target = _opened(model)
 
@@ -159,7 +158,6 @@ class WordTranslation(TrainingFreeTask):
         return PrecisionAt1(_OF_WORDS)
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
-        """Find a target word for each source word."""
         text = read_pairs(places["test"])
         words = (dict.fromkeys(side) for side in zip(*text.pairs, strict=True))
         sources, targets = ({word: number for number, word in enumerate(side)} for side in words)
