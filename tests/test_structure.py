@@ -99,12 +99,12 @@ class TestCKA:
 
     def test_a_map_of_layers_holds_each_pair(self):
         xs, ys = randn(2, 40, 6), randn(3, 40, 9, seed=1)
-        found = cka_map(xs, ys)
-        assert found.plain.shape == found.debiased.shape == (2, 3)
+        plain, debiased = cka_map(xs, ys)
+        assert plain.shape == debiased.shape == (2, 3)
         for i, x in enumerate(xs):
             for j, y in enumerate(ys):
-                assert float(found.plain[i, j]) == pytest.approx(whole(x, y).value())
-                assert float(found.debiased[i, j]) == pytest.approx(whole(x, y).debiased())
+                assert float(plain[i, j]) == pytest.approx(whole(x, y).value())
+                assert float(debiased[i, j]) == pytest.approx(whole(x, y).debiased())
 
     def test_half_precision_is_read(self):
         x, y = (side.half() for side in related(50, 6, 6, mean=0))

@@ -170,11 +170,6 @@ class LayerPooling:
         steps = _opened(checkpoint, declared)
         return cls(declared.pooling, next(step for step in steps if type(step).__name__ == "Pooling"))
 
-    @property
-    def label(self) -> str:
-        """In a few words."""
-        return " and ".join(self.modes)
-
     def vectors(self, layer: int, states: Tensor, attention_mask: Tensor) -> Tensor:
         """A vector of each sentence `(b, d)`, or as many times as wide as there are modes.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import cycle, product
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Self
+from typing import Any, Self
 
 from matplotlib.ticker import MaxNLocator
 from pydantic import TypeAdapter
@@ -78,6 +77,11 @@ class StudyResults(tuple[CellResult, ...]):
             found.setdefault(label(result.cell.setting), []).append(result)
         return found
 
+    def figures(self, of: Callable[[CellResult], Any]) -> dict[str, list[Any]]:
+        """What a setting is called → a figure of each of its cells; of none where it was not measured."""
+        settings = self.by_setting().items()
+        return {name: [figure for figure in map(of, found) if figure is not None] for name, found in settings}
+
     def tables(self) -> tuple[CardTable, ...]:
         """What every setting learned, and how alike the languages are in it; nothing where no cell is done."""
         if not self:
@@ -97,7 +101,6 @@ class StudyResults(tuple[CellResult, ...]):
             ("words", ".1f", lambda result: of_words(result, UNALIGNED)),
             ("aligned", ".1f", lambda result: of_words(result, ALIGNED)),
         ]
-        by_setting = self.by_setting()
         told = (
             f"Held-out bits per byte of {first} and {second}; parts of speech of {first}, as learned, and of {second}, "
             f"zero-shot, in per cent. {'One seed' if seeds == 1 else f'Means over {seeds} seeds'}"
@@ -106,7 +109,7 @@ class StudyResults(tuple[CellResult, ...]):
             "The middle layer: debiased CKA of translated sentences; P@1 by CSLS of sentences and of words, as they "
             "are and after an orthogonal map learned from other pairs, in per cent"
         )
-        return (_table(told, by_setting, learned), _table(shown, by_setting, alike))
+        return (self._table(told, learned), self._table(shown, alike))
 
     def pictures(self, folder: Path) -> tuple[Path, ...]:
         """Draw what the cells that are done show, of which there is at least one, and return the files.
@@ -114,17 +117,22 @@ class StudyResults(tuple[CellResult, ...]):
         They are transfer by setting, or retrieval without alignment where no task was given; CKA by layer; retrieval by
         layer after an orthogonal alignment, of sentences and, where asked for, of words.
         """
-        settings = self.by_setting()
-        alike = {"CKA of translated sentences": _lines(settings, lambda result: result.structure.sentences, cka)}
-        of = partial(precision, way=ALIGNED)
-        aligned = {"Sentences": _lines(settings, lambda result: result.structure.sentences, of)}
+        alike = {"CKA of translated sentences": self.figures(lambda result: cka(result.structure.sentences))}
+        aligned = {"Sentences": self.figures(lambda result: precision(result.structure.sentences, ALIGNED))}
         if any(result.structure.words for result in self):
-            aligned["Words"] = _lines(settings, lambda result: result.structure.words, of)
+            aligned["Words"] = self.figures(
+                lambda result: result.structure.words and precision(result.structure.words, ALIGNED)
+            )
         return (
-            _transfer(settings, folder / TRANSFER_FILE),
+            _transfer(self, folder / TRANSFER_FILE),
             _by_layer(alike, "debiased linear CKA between the languages", folder / CKA_FILE),
             _by_layer(aligned, "P@1 after alignment, in per cent", folder / RETRIEVAL_FILE),
         )
+
+    def _table(self, caption: str, columns: Sequence[Column]) -> CardTable:
+        cells = [[_mean(values, form) for values in self.figures(of).values()] for _, form, of in columns]
+        lines = tuple(zip(self.by_setting(), *cells, strict=True))
+        return CardTable(caption, ("private", *(name for name, _, _ in columns)), lines)
 
 
 def label(setting: tuple[str, str, str]) -> str:
@@ -134,16 +142,10 @@ def label(setting: tuple[str, str, str]) -> str:
     return ", ".join([private, *(name for name, unusual in others.items() if unusual)])
 
 
-def _table(caption: str, settings: Mapping[str, Sequence[CellResult]], columns: Sequence[Column]) -> CardTable:
-    lines = [(name, *(_mean(map(of, found), form) for _, form, of in columns)) for name, found in settings.items()]
-    return CardTable(caption, ("private", *(name for name, _, _ in columns)), tuple(lines))
-
-
-def _mean(values: Iterable[float | None], form: str) -> str:
-    """The mean of what was measured, and of several values their standard deviation."""
-    known = [value for value in values if value is not None]
-    spread = f" ± {stdev(known):{form}}" if len(known) > 1 else ""
-    return f"{fmean(known):{form}}{spread}" if known else "–"
+def _mean(values: Sequence[float], form: str) -> str:
+    """The mean, and of several values their standard deviation."""
+    spread = f" ± {stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{fmean(values):{form}}{spread}" if values else "–"
 
 
 def precision(level: Level, way: str) -> list[float]:
@@ -167,18 +169,12 @@ def of_words(result: CellResult, way: str) -> float | None:
     return None if level is None else middle(precision(level, way))
 
 
-def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:
-    measured = {
-        label: [100 * result.transfer for result in found if result.transfer is not None]
-        for label, found in settings.items()
-    }
+def _transfer(results: StudyResults, path: Path) -> Path:
+    measured = results.figures(lambda result: None if result.transfer is None else 100 * result.transfer)
     axis = "zero-shot tagging accuracy, in per cent"
     if not any(measured.values()):
         axis = "P@1 of sentences, unaligned, in per cent"
-        measured = {
-            label: [middle(precision(result.structure.sentences, UNALIGNED)) for result in found]
-            for label, found in settings.items()
-        }
+        measured = results.figures(lambda result: middle(precision(result.structure.sentences, UNALIGNED)))
     shown = {label: values for label, values in measured.items() if values}
     with picture(path, 1.2 + 0.9 * len(shown), 4.2) as (axes,):
         for place, values in enumerate(shown.values()):
@@ -190,15 +186,6 @@ def _transfer(settings: Mapping[str, Sequence[CellResult]], path: Path) -> Path:
         axes.set_xlabel("what each language has for itself")
         axes.set_ylabel(axis)
     return path
-
-
-def _lines(
-    settings: Mapping[str, Sequence[CellResult]],
-    level: Callable[[CellResult], Level | None],
-    values: Callable[[Level], list[float]],
-) -> Lines:
-    """The values by layer of every cell of a setting."""
-    return {label: [values(found) for found in map(level, results) if found] for label, results in settings.items()}
 
 
 def _by_layer(panels: Mapping[str, Lines], axis: str, path: Path) -> Path:

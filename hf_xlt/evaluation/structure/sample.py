@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -34,33 +35,25 @@ class WordPairs:
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """The words of all sentences of one side, one after the other, in lower case."""
+    """The words of all sentences of one side, in lower case."""
 
-    words: list[str]
-    spans: np.ndarray  # int64 (N, 2), their places in their sentences
+    sentences: list[list[str]]
+    spans: np.ndarray  # int64 (N, 2), the places of all words, one after the other, in their sentences
     lengths: np.ndarray  # int64 (n,), words of each sentence
 
     @classmethod
     def of(cls, sentences: Sequence[str], cutter: PreTokenizer) -> _Cut:
         pieces = [cutter.pre_tokenize_str(sentence) for sentence in sentences]
-        words = [word.lower() for of_sentence in pieces for word, _ in of_sentence]
+        words = [[word.lower() for word, _ in of_sentence] for of_sentence in pieces]
         spans = np.array([span for of_sentence in pieces for _, span in of_sentence], np.int64).reshape(-1, 2)
         return cls(words, spans, np.array([len(of_sentence) for of_sentence in pieces], np.int64))
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Place of each sentence's first word among all."""
-        return self.lengths.cumsum() - self.lengths
-
-    def sentences(self) -> list[list[str]]:
-        """The words, sentence by sentence."""
-        return [self.words[start : start + length] for start, length in zip(self.starts, self.lengths, strict=True)]
 
     def forms(self) -> np.ndarray:
         """An id for each distinct word; -1 for punctuation."""
         ids: dict[str, int] = {}
-        spelled = (ids.setdefault(w, len(ids)) if any(map(str.isalnum, w)) else -1 for w in self.words)
-        return np.fromiter(spelled, np.int64, len(self.words))
+        words = chain.from_iterable(self.sentences)
+        spelled = (ids.setdefault(word, len(ids)) if any(map(str.isalnum, word)) else -1 for word in words)
+        return np.fromiter(spelled, np.int64, len(self.spans))
 
 
 def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | None = None) -> WordPairs:
@@ -73,7 +66,7 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
     cutter = _WORDS if links is None else _TOKENIZED
     sides = [_Cut.of(side, cutter) for side in zip(*pairs, strict=True)]
     if links is None:
-        texts = list(zip(*(side.sentences() for side in sides), strict=True))
+        texts = list(zip(*(side.sentences for side in sides), strict=True))
         links = WordAligner.train(texts).align(texts, "intersection")
     linked = numbered(links)
     places = []
@@ -86,7 +79,7 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
                 expected="positions from 0",
                 hint="Give the text that was aligned.",
             )
-        places.append(side.starts[linked[:, 0]] + positions)
+        places.append((side.lengths.cumsum() - side.lengths)[linked[:, 0]] + positions)
     forms = np.column_stack([side.forms()[place] for side, place in zip(sides, places, strict=True)])
     usable = (forms >= 0).all(1)
     for place in places:

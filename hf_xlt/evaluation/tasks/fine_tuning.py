@@ -55,17 +55,14 @@ class Collator:
         if features[0].states is not None:
             states = [feature.states for feature in features]
             return batch | {"states": torch.nn.utils.rnn.pad_sequence(states, batch_first=True)}  # type: ignore[arg-type]
-        return batch | self._texts(features)
-
-    def _texts(self, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
-        windows = [window for one in encoded for window in one.windows]
+        windows = [window for feature in features for window in feature.windows]
         longest = max(map(len, windows))
-        starts = np.cumsum([0, *(len(one.windows) for one in encoded)]) * longest
+        starts = np.cumsum([0, *(len(feature.windows) for feature in features)]) * longest
         picks = [
-            np.concatenate([start + i * longest + pick for i, pick in enumerate(one.picks)]).astype(np.int64)
-            for start, one in zip(starts, encoded, strict=False)
+            np.concatenate([start + i * longest + pick for i, pick in enumerate(feature.picks)]).astype(np.int64)
+            for start, feature in zip(starts, features, strict=False)
         ]
-        return {
+        return batch | {
             "input_ids": _padded([window.astype(np.int64) for window in windows], self.pad),
             "attention_mask": _padded([np.ones(len(window), dtype=np.int64) for window in windows], 0),
             "picks": _padded(picks, 0),

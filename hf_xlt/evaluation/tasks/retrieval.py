@@ -53,80 +53,59 @@ class SentenceRetrieval(TrainingFreeTask):
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
         tables = {role: read_pairs(place) for role, place in places.items()}
-        source, target = _opened(model)
+        source = target = _opened(replace(model, source=None))
+        if model.source is not None:
+            source = _opened(replace(model, name=model.source, source=None, languages=None))
+            sides = ((source, SOURCE), (target, TARGET))
+            width, wanted = (_vectors(encoder, side, ["a"], LAST_LAYER).shape[-1] for encoder, side in sides)
+            check_widths("vectors", model.source, width, model.name, wanted)
+        layered = isinstance(target, Encoder)
 
         def vectors(text: ParallelText, layers: slice) -> tuple[Tensor, Tensor]:
             """Those `(layers, n, d)` of both sides; of a source of its own they are the same for all layers."""
             sources, targets = zip(*text.pairs, strict=True)
-            of_targets = target.of(TARGET, targets, layers)
-            if source is target:
-                return source.of(SOURCE, sources, layers), of_targets
-            return source.of(SOURCE, sources, LAST_LAYER).expand_as(of_targets), of_targets
+            of_targets = _vectors(target, TARGET, targets, layers)
+            of_sources = _vectors(source, SOURCE, sources, layers if source is target else LAST_LAYER)
+            return of_sources.expand_as(of_targets), of_targets
 
-        dev = tables.get("dev") if target.layered else None
+        dev = tables.get("dev") if layered else None
         layer = LAST_LAYER if dev is None else _best_layer(*vectors(dev, ALL_LAYERS))
         test = tables["test"]
         (sources,), (targets,) = vectors(test, layer)
         found = torch.stack([*nearest(sources, targets), *nearest_by_margin(sources, targets)], dim=1)
         chosen = f"{layer.start}, the best on dev" if dev is not None else "the last, as there is no dev file"
+        by_source, by_target = ("mean" if isinstance(one, Encoder) else one.pooling for one in (source, target))
         notes: dict[str, str | int | float] = {
-            "layer": chosen if target.layered else "the model's own output",
-            "pooling": target.pooling,
-            "source sentences by": source.name,
+            "layer": chosen if layered else "the model's own output",
+            "pooling": by_target,
+            "source sentences by": model.source or model.name,
             "skipped": len(test.skipped),
-            "truncated": source.truncated(SOURCE, [pair[0] for pair in test.pairs])
-            + target.truncated(TARGET, [pair[1] for pair in test.pairs]),
+            "truncated": _truncated(source, SOURCE, [pair[0] for pair in test.pairs])
+            + _truncated(target, TARGET, [pair[1] for pair in test.pairs]),
         }
-        if source.pooling != target.pooling:
-            notes["pooling of source sentences"] = source.pooling
+        if by_source != by_target:
+            notes["pooling of source sentences"] = by_source
         return Outcome(self.metric().counts(found.tolist(), [[i] for i in range(len(found))]), notes)
 
 
-@dataclass(frozen=True, eq=False)
-class _Vectors:
-    """What encodes sentences: a model that says how its vectors are made, or else the mean states of each layer."""
-
-    name: str
-    encoder: SentenceEncoder | Encoder
-
-    @classmethod
-    def open(cls, spec: ModelSpec) -> _Vectors:
-        checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
-        own = modules(checkpoint.folder)
-        return cls(spec.name, sentence_encoder(checkpoint) if own else Encoder.open(spec))
-
-    @property
-    def layered(self) -> bool:
-        """Whether there is a vector of every layer, and not the model's own output alone."""
-        return isinstance(self.encoder, Encoder)
-
-    @property
-    def pooling(self) -> str:
-        """How vectors are made of states, in a few words."""
-        return "mean" if isinstance(self.encoder, Encoder) else self.encoder.pooling
-
-    def of(self, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
-        """Vectors `(layers, n, d)`; of what is not layered `(1, n, d)`."""
-        if not isinstance(self.encoder, Encoder):
-            return self.encoder.vectors(texts)[None]
-        return sentence_vectors(self.encoder.model, self.encoder.switch_to(side), texts, layers=layers)
-
-    def truncated(self, side: Side, texts: Sequence[str]) -> int:
-        """Sentences that are longer than what is read of one."""
-        if not isinstance(self.encoder, Encoder):
-            return self.encoder.truncated(texts)
-        return longer(self.encoder.setups[side].tokenizer, texts, self.encoder.max_length)
+def _opened(spec: ModelSpec) -> SentenceEncoder | Encoder:
+    """What encodes sentences: a model that says how its vectors are made, or else an encoder with states of layers."""
+    checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
+    return sentence_encoder(checkpoint) if modules(checkpoint.folder) else Encoder.open(spec)
 
 
-def _opened(spec: ModelSpec) -> tuple[_Vectors, _Vectors]:
-    """What encodes the source sentences and what the target ones; one encoder for both, or two."""
-    target = _Vectors.open(replace(spec, source=None))
-    if spec.source is None:
-        return target, target
-    source = _Vectors.open(replace(spec, name=spec.source, source=None, languages=None))
-    width, wanted = source.of(SOURCE, ["a"], LAST_LAYER).shape[-1], target.of(TARGET, ["a"], LAST_LAYER).shape[-1]
-    check_widths("vectors", source.name, width, target.name, wanted)
-    return source, target
+def _vectors(encoder: SentenceEncoder | Encoder, side: Side, texts: Sequence[str], layers: slice) -> Tensor:
+    """Vectors `(layers, n, d)`; of a model's own `(1, n, d)`."""
+    if not isinstance(encoder, Encoder):
+        return encoder.vectors(texts)[None]
+    return sentence_vectors(encoder.model, encoder.switch_to(side), texts, layers=layers)
+
+
+def _truncated(encoder: SentenceEncoder | Encoder, side: Side, texts: Sequence[str]) -> int:
+    """Sentences that are longer than what is read of one."""
+    if not isinstance(encoder, Encoder):
+        return encoder.truncated(texts)
+    return longer(encoder.setups[side].tokenizer, texts, encoder.max_length)
 
 
 def _best_layer(sources: Tensor, targets: Tensor) -> slice:
