@@ -27,7 +27,6 @@ from hf_xlt.evaluation.results import SeedResult, TaskResult
 from hf_xlt.evaluation.tasks.classification import Classification
 from hf_xlt.evaluation.tasks.fine_tuning import (
     Collator,
-    Features,
     FineTuning,
     KeepBest,
     TaskExamples,
@@ -146,7 +145,7 @@ def test_states_computed_once_are_those_of_a_live_encoder(source):
     tok = encoder.switch_to("target")
     ids = tok(sentences("en", "train")[:9], add_special_tokens=False)["input_ids"]
     windows = [np.array(row, dtype=np.int32) for row in ids]
-    rows = [Features(Encoded((window, window[:2]), (np.arange(len(window)), np.array([1])), {})) for window in windows]
+    rows = [Encoded((window, window[:2]), (np.arange(len(window)), np.array([1])), {}) for window in windows]
     collator = Collator(tok.pad_token_id)
     model = TaskModel(encoder.model, task.head(32, ("a", "b"))).eval()
     cached = cache_states(model, rows, collator, lambda states: states)
@@ -165,7 +164,7 @@ def test_states_computed_once_are_those_of_a_live_encoder(source):
 def test_a_layer_gives_its_states_and_one_that_is_not_there_is_refused(source):
     encoder, task = Encoder.open(ModelSpec(str(source))), Classification()
     window = np.arange(5, 11, dtype=np.int32)
-    rows = [Features(Encoded((window,), (np.arange(6),), {}))]
+    rows = [Encoded((window,), (np.arange(6),), {})]
     head = task.head(32, ("a", "b"))
     for layer in range(3):
         (found,) = cache_states(TaskModel(encoder.model, head, layer), rows, Collator(0), lambda states: states)
@@ -212,7 +211,7 @@ def test_learning_without_dropout_in_either_precision_reaches_the_labels(source,
 
 def test_batches_hold_every_example_once_the_longest_first():
     lengths = [3, 9, 1, 7, 5]
-    rows = [Features(Encoded((np.zeros(n, dtype=np.int32),), (np.arange(n),), {})) for n in lengths]
+    rows = [Encoded((np.zeros(n, dtype=np.int32),), (np.arange(n),), {}) for n in lengths]
     assert by_length(rows, 2) == [[1, 3], [4, 0], [2]]
 
 
@@ -220,8 +219,7 @@ def test_gold_of_any_shape_is_padded():
     golds = [np.array(1), np.array(0)], [np.array([1, 2]), np.array([3])], [np.ones((2, 2), int), np.ones((1, 3), int)]
     for rows in golds:
         features = [
-            Features(Encoded((np.zeros(2, dtype=np.int32),), (np.arange(2),), {"gold": row.astype(np.int64)}))
-            for row in rows
+            Encoded((np.zeros(2, dtype=np.int32),), (np.arange(2),), {"gold": row.astype(np.int64)}) for row in rows
         ]
         padded = Collator(0)(features)["gold"]["gold"].numpy()
         for row, expected in zip(padded, rows, strict=True):

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hf_xlt.errors import InputError
+from hf_xlt.geometry.adversarial import orthogonalize
 from hf_xlt.geometry.csls import local_means, matches, precision_at_1
-from hf_xlt.geometry.maps import orthogonalize, procrustes
 from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.geometry.space import procrustes
 from hf_xlt.transport import mixture
 
 PROPERTY = settings(deadline=None, max_examples=30)

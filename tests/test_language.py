@@ -7,7 +7,7 @@ from hf_xlt import TreLMForMaskedLM
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import ModelSpec
-from hf_xlt.evaluation.models import SOURCE_TOKENIZER, Encoder, LanguageModel, require_languages, tokenizer_of
+from hf_xlt.evaluation.models import SOURCE_TOKENIZER, Encoder, LanguageModel, check_languages, tokenizer_of
 
 TOKENIZERS = {"en": tiny.tokenizer("en", "wordpiece", 500), "de": tiny.tokenizer("de", "wordpiece", 600)}
 
@@ -41,7 +41,7 @@ def test_each_side_is_read_by_its_languages_tokenizer_and_rows(folder, languages
 
 def test_a_language_that_is_not_there_is_refused(folder):
     with pytest.raises(InputError) as refused:
-        require_languages(Checkpoint.open(folder), ("en", "fr"))
+        check_languages(Checkpoint.open(folder), ("en", "fr"))
     assert (refused.value.value, refused.value.expected) == ("fr", "one of en, de")
 
 

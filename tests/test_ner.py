@@ -86,7 +86,7 @@ def test_the_task_is_scored_by_entities(tmp_path):
 
 @pytest.mark.parametrize("tag", ["PER", "B-", "b-PER", "OO", "E-PER"])
 def test_a_tag_that_is_no_entity_tag_is_refused_with_its_line(tmp_path, tag):
-    with pytest.raises(InputError, match=rf"line 4: '{tag}' is no entity tag; expected O, B-TYPE or I-TYPE"):
+    with pytest.raises(InputError, match=rf"has the tag '{tag}' at line 4; expected O, B-TYPE or I-TYPE"):
         TASK.read(written(tmp_path, f"Ada B-PER\n\nin O\nRom {tag}\n"))
 
 

@@ -11,9 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.parsing import BiaffineHead, Parsing
+from hf_xlt.evaluation.tasks.parsing import (
+    BiaffineHead,
+    Parsing,
+    are_trees,
+    maximum_arborescence,
+    maximum_tree,
+    maximum_trees,
+)
 from hf_xlt.evaluation.tasks.task import IGNORED
-from hf_xlt.evaluation.tasks.trees import are_trees, maximum_arborescence, maximum_tree, maximum_trees
 from hf_xlt.files.conll import Sentence
 
 

@@ -20,7 +20,6 @@ from hf_xlt.evaluation.tasks.question_answering import (
     QuestionAnswering,
     SpanHead,
     is_han,
-    read_questions,
 )
 from hf_xlt.evaluation.tasks.task import IGNORED
 from hf_xlt.sample import sentences
@@ -210,25 +209,25 @@ class TestReading:
         assert second.answers == (Answer("北京", 0),)
         packed = tmp_path / "questions.json.gz"
         packed.write_bytes(gzip.compress(path.read_bytes()))
-        assert [q.context for q in read_questions(str(packed))] == ["One two", "北京 three"]
+        assert [q.context for q in QuestionAnswering().read(str(packed))] == ["One two", "北京 three"]
 
     def test_paragraphs_are_chosen_by_number(self, tmp_path):
         path = written(tmp_path, squad(*"abcdef"))
-        parts = [read_questions(f"{path}#{part}") for part in ("1-2", "3-3", "4-6")]
+        parts = [QuestionAnswering().read(f"{path}#{part}") for part in ("1-2", "3-3", "4-6")]
         assert [[q.context for q in part] for part in parts] == [["a", "b"], ["c"], ["d", "e", "f"]]
-        assert sum(map(len, parts)) == len(read_questions(str(path)))
+        assert sum(map(len, parts)) == len(QuestionAnswering().read(str(path)))
         assert all(one != other for one, other in pairwise(parts))
 
     @pytest.mark.parametrize("part", ["0-2", "2-1", "1-7", "7-7"])
     def test_paragraphs_that_are_not_there_are_refused(self, tmp_path, part):
         path = written(tmp_path, squad(*"abcdef"))
         with pytest.raises(InputError, match="asks for paragraphs .*has 1 to 6"):
-            read_questions(f"{path}#{part}")
+            QuestionAnswering().read(f"{path}#{part}")
 
     @pytest.mark.parametrize("part", ["#3", "#1-", "#a-b", "#1-2#3-4", "#"])
     def test_a_place_that_is_none_is_refused(self, part):
         with pytest.raises(InputError, match=r"expected PATH or PATH#FIRST-LAST"):
-            read_questions(f"questions.json{part}")
+            QuestionAnswering().read(f"questions.json{part}")
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -244,7 +243,7 @@ class TestReading:
     )
     def test_a_file_that_is_no_squad_is_refused(self, tmp_path, content, message):
         with pytest.raises(InputError, match=message):
-            read_questions(str(written(tmp_path, content)))
+            QuestionAnswering().read(str(written(tmp_path, content)))
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -264,11 +263,11 @@ class TestReading:
         file = squad("One two", "One two three")
         file["data"][1]["paragraphs"][0]["qas"][0].update(change)
         with pytest.raises(InputError, match=f"article 2, paragraph 1, question 1.*{message}"):
-            read_questions(str(written(tmp_path, file)))
+            QuestionAnswering().read(str(written(tmp_path, file)))
 
     def test_a_missing_file_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="is not a file"):
-            read_questions(str(tmp_path / "none.json#1-2"))
+            QuestionAnswering().read(str(tmp_path / "none.json#1-2"))
 
 
 class TestRefusals:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.question_answering import read_questions
+from hf_xlt.evaluation.tasks.question_answering import QuestionAnswering
 from hf_xlt.evidence.alignment import read_pharaoh
 from hf_xlt.evidence.translations import read_dictionary, read_parallel
 from hf_xlt.evidence.vectors import read_vectors, read_words
@@ -59,7 +59,7 @@ READERS = {
     "corpus.parquet": lambda path: list(Corpus(str(path)).lines()),
     "words.conll": lambda path: read_conll(path),
     "trees.conllu": lambda path: read_conllu(path),
-    "questions.json": lambda path: read_questions(str(path)),
+    "questions.json": lambda path: QuestionAnswering().read(str(path)),
     "links.txt": lambda path: read_pharaoh(path, [(2, 2)]),
 }
 

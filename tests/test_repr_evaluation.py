@@ -12,7 +12,6 @@ from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.results import Evaluation, SeedResult, TaskResult
 from hf_xlt.evaluation.retrieval import Retrieval
 from hf_xlt.evaluation.structure import Level, Structure
-from hf_xlt.evaluation.structure.cka import cka_map
 from hf_xlt.evaluation.structure.structure import Precision
 from hf_xlt.evaluation.tasks.registry import task_named, task_names
 from hf_xlt.evaluation.tasks.task import Outcome
@@ -50,7 +49,7 @@ def streamed():
         EvaluationConfig(fine_tuning=FineTuningConfig().probe().quick()), RESULT, RESULT.runs[0], Evaluation([RESULT]),
         COMPARISON, COMPARISON.results["upos"][1], COMPARISON.report(), COMPARISON.report().sections[0], CURVE,
         COMPARISON.report().sections[0].pictures[0], COMPARISON.table(), LEVEL, STRUCTURE, CELL, STUDY, streamed(),
-        cka_map(torch.randn(13, 9, 4), torch.randn(13, 9, 4)), Outcome(np.zeros((10_000, 4))),
+        Outcome(np.zeros((10_000, 4))),
         load_study(None, ["corpora.en=x" + "x" * 200, "corpora.de=y", "parallel=z"]),
         CardFacts("someone/" + "m" * 90, "encoder", "AutoModel", "pooled", recipe="a: " + "b" * 500),
         *map(task_named, task_names()),

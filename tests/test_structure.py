@@ -99,12 +99,12 @@ class TestCKA:
 
     def test_a_map_of_layers_holds_each_pair(self):
         xs, ys = randn(2, 40, 6), randn(3, 40, 9, seed=1)
-        found = cka_map(xs, ys)
-        assert found.plain.shape == found.debiased.shape == (2, 3)
+        plain, debiased = cka_map(xs, ys)
+        assert plain.shape == debiased.shape == (2, 3)
         for i, x in enumerate(xs):
             for j, y in enumerate(ys):
-                assert float(found.plain[i, j]) == pytest.approx(whole(x, y).value())
-                assert float(found.debiased[i, j]) == pytest.approx(whole(x, y).debiased())
+                assert float(plain[i, j]) == pytest.approx(whole(x, y).value())
+                assert float(debiased[i, j]) == pytest.approx(whole(x, y).debiased())
 
     def test_half_precision_is_read(self):
         x, y = (side.half() for side in related(50, 6, 6, mean=0))
@@ -404,9 +404,9 @@ class TestStructure:
         assert len(found.layers) == len(states.sentences)
         with pytest.raises(InputError, match="has the languages en, de; expected to be told"):
             structure(places["trelm"], places["english"], PAIRS)
-        with pytest.raises(InputError, match="is to read 'fr', but has the languages en, de"):
+        with pytest.raises(InputError, match="has no language 'fr'; expected one of en, de"):
             structure(places["trelm"], places["english"], PAIRS, languages=("fr", None))
-        with pytest.raises(InputError, match="is to read 'de', but has no languages of its own"):
+        with pytest.raises(InputError, match="has no languages to choose from, but is to read de"):
             structure(places["english"], places["english"], PAIRS, languages=(None, "de"))
 
     def test_a_trelm_of_two_vocabularies_reads_each_with_its_own(self, places, tmp_path):

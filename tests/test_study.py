@@ -12,8 +12,7 @@ from hf_xlt.runs.kinds.multilingual import Multilingual
 from hf_xlt.sample import sentences
 from hf_xlt.study import Cell, CellResult, StudyResults, load_study, run_study
 from hf_xlt.study import run as running
-from hf_xlt.study.cell import recipes_of
-from hf_xlt.study.run import cell_file, make_tokenizer
+from hf_xlt.study.run import cell_file, make_tokenizer, recipes_of
 from hf_xlt.study.study import own_parts
 
 SMALL = ["model.hidden_size=16", "model.intermediate_size=32", "model.num_hidden_layers=2",
@@ -246,7 +245,7 @@ class TestRefused:
     def test_a_folder_of_something_else_and_no_workers(self, study, tmp_path):
         with pytest.raises(InputError, match="exists and holds no study"):
             run_study(study(), tmp_path)
-        with pytest.raises(InputError, match="workers is 0; expected a number ≥ 1"):
+        with pytest.raises(InputError, match="workers is 0; expected a whole number ≥ 1"):
             run_study(study(), tmp_path / "out", workers=0)
 
     def test_a_file_that_is_not_there(self):

@@ -11,8 +11,7 @@ from sklearn.metrics import accuracy_score
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics import TagAccuracy
 from hf_xlt.evaluation.tasks.classification import POS, UPOS, TaggingHead, UPOSTagging
-from hf_xlt.evaluation.tasks.task import IGNORED
-from hf_xlt.evaluation.tasks.windows import encode_words
+from hf_xlt.evaluation.tasks.task import IGNORED, encode_words
 from hf_xlt.files.conll import TaggedSentence
 
 TREEBANK = """\
@@ -75,7 +74,9 @@ def test_universal_tags_are_those_of_words_not_of_surface_tokens(tmp_path):
 @pytest.mark.parametrize("tag", ["_", "CONJ", "noun"])
 def test_a_word_without_a_universal_tag_is_refused(tmp_path, tag):
     path = written(tmp_path, TREEBANK.replace("INTJ", tag))
-    with pytest.raises(InputError, match=rf"begins on line 10 the word 'Ja' has the tag '{tag}'; expected one of ADJ"):
+    with pytest.raises(
+        InputError, match=rf"the word 'Ja' with the tag '{tag}' in the sentence at line 10; expected one of ADJ"
+    ):
         UPOSTagging().read(path)
 
 

@@ -9,7 +9,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks import data as module
 from hf_xlt.evaluation.tasks.classification import NER, Classification, UPOSTagging
 from hf_xlt.evaluation.tasks.data import content_at, parse_data, read_pairs, text_lines_of, text_rows
-from hf_xlt.evaluation.tasks.question_answering import read_questions
+from hf_xlt.evaluation.tasks.question_answering import QuestionAnswering
 
 TOPICS = datasets.Dataset.from_dict(
     {"text": ["a dog", "a table", "ein Hund"], "label": [0, 1, 0], "lang": ["en", "en", "de"]},
@@ -99,11 +99,11 @@ def test_questions_come_one_a_row(tmp_path):
     path = tmp_path / "questions.jsonl"
     row = {"question": "Wer?", "context": "Ada war da.", "answers": {"text": ["Ada"], "answer_start": [0]}}
     path.write_text(f"{json.dumps(row)}\n" * 3, encoding="utf-8")
-    first, second = read_questions(f"{path}#2-3")
+    first, second = QuestionAnswering().read(f"{path}#2-3")
     assert (first.text, first.answers[0].text, second.where) == ("Wer?", "Ada", f"{path}, row 3, question 1")
     path.write_text(json.dumps(row | {"answers": {"text": ["war"], "answer_start": [0]}}) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="row 1, question 1: the answer 'war' is not at character 0"):
-        read_questions(str(path))
+        QuestionAnswering().read(str(path))
 
 
 def test_content_is_that_of_the_file_or_the_commit_of_the_dataset(parquet, hub, monkeypatch):

@@ -7,7 +7,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.config import ModelSpec
-from hf_xlt.evaluation.tasks.word_translation import WordTranslation
+from hf_xlt.evaluation.tasks.retrieval import WordTranslation
 from hf_xlt.trelm import TreLMForMaskedLM
 
 TASK = WordTranslation()

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hf_xlt.data.token_stream import Frame
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.windows import encode_words
+from hf_xlt.evaluation.tasks.task import encode_words
 from hf_xlt.sample import sentences
 
 SOFT_HYPHEN = "\u00ad"

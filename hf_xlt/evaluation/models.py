@@ -56,7 +56,7 @@ class Encoder:
     def open(cls, spec: ModelSpec, dropout: float | None = None) -> Encoder:
         """Open a checkpoint; its dropout, wherever there is some, is replaced if one is given."""
         checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
-        refuse_languages(checkpoint, spec.languages)
+        check_languages(checkpoint, spec.languages)
         kind = kind_of(checkpoint.config)
         if kind.name != "encoder":
             raise InputError(
@@ -67,7 +67,6 @@ class Encoder:
         setups = {side: LanguageSetup(tokenizer) for side in SIDES}
         if isinstance(model, TreLMPreTrainedModel):
             languages = spec.languages or tuple(checkpoint.config.languages)[:2]
-            require_languages(checkpoint, languages)
             setups = {
                 side: LanguageSetup(tokenizer_of(checkpoint, language), language=language)
                 for side, language in zip(SIDES, languages, strict=True)
@@ -87,8 +86,7 @@ class Encoder:
     @property
     def max_length(self) -> int:
         """Tokens a sequence may have."""
-        limits = [setup.tokenizer.model_max_length for setup in self.setups.values()]
-        return min(*limits, positions(self.model))
+        return longest(self.model, *(setup.tokenizer for setup in self.setups.values()))
 
     def switch_to(self, side: Side) -> PreTrainedTokenizerBase:
         """Make the encoder read a side, and return that side's tokenizer."""
@@ -113,7 +111,7 @@ class LanguageModel:
     def open(cls, spec: ModelSpec) -> LanguageModel:
         """Open a checkpoint; a multilingual model in the target language, if one is named."""
         checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
-        refuse_languages(checkpoint, spec.languages)
+        check_languages(checkpoint, spec.languages and spec.languages[1:])
         tokenizer, kind = checkpoint.tokenizer(), kind_of(checkpoint.config)
         check_body(checkpoint)
         with quiet():
@@ -136,7 +134,6 @@ class LanguageModel:
                 path=checkpoint.folder,
             )
         if spec.languages is not None:
-            require_languages(checkpoint, spec.languages[1:])
             tokenizer = tokenizer_of(checkpoint, spec.languages[1])
             model.set_language(spec.languages[1])
         return cls(spec.name, kind, model.to(best_device()).eval(), tokenizer)
@@ -144,7 +141,7 @@ class LanguageModel:
     @property
     def max_length(self) -> int:
         """Tokens a sequence may have."""
-        return int(min(self.tokenizer.model_max_length, positions(self.model)))
+        return longest(self.model, self.tokenizer)
 
 
 def open_body(checkpoint: Checkpoint, dropout: float | None = None) -> PreTrainedModel:
@@ -159,12 +156,12 @@ def open_body(checkpoint: Checkpoint, dropout: float | None = None) -> PreTraine
     return cast(PreTrainedModel, model)
 
 
-def positions(model: PreTrainedModel) -> int:
+def longest(model: PreTrainedModel, *tokenizers: PreTrainedTokenizerBase) -> int:
     """Tokens a sequence may have; RoBERTa and its kin count positions from behind their padding id."""
     rows = getattr(model.config, "max_position_embeddings", None) or _POSITIONS
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     before = [table.padding_idx + 1 for table in tables if isinstance(getattr(table, "padding_idx", None), int)]
-    return int(rows - max(before, default=0))
+    return int(min(rows - max(before, default=0), *(tokenizer.model_max_length for tokenizer in tokenizers)))
 
 
 @contextmanager
@@ -180,20 +177,17 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def require_languages(checkpoint: Checkpoint, languages: Sequence[str]) -> None:
-    """Refuse languages that a TreLM does not have."""
-    known = checkpoint.config.languages
-    if unknown := [language for language in languages if language not in known]:
+def check_languages(checkpoint: Checkpoint, languages: Sequence[str] | None) -> None:
+    """Refuse languages that a TreLM does not have, and any of another model: they would have no effect."""
+    known = checkpoint.config.languages if isinstance(checkpoint.config, TreLMConfig) else ()
+    unknown = [language for language in languages or () if language not in known]
+    if unknown and known:
         raise InputError(
             f"{checkpoint.name} has no language {unknown[0]!r}", value=unknown[0], expected=f"one of {', '.join(known)}"
         )
-
-
-def refuse_languages(checkpoint: Checkpoint, languages: Sequence[str] | None) -> None:
-    """Refuse languages named for a model that is not a TreLM: they would have no effect."""
-    if languages is not None and not isinstance(checkpoint.config, TreLMConfig):
+    if unknown:
         raise InputError(
-            f"{checkpoint.name} has no languages to choose from, but is to read {', '.join(languages)}",
+            f"{checkpoint.name} has no languages to choose from, but is to read {', '.join(unknown)}",
             value=languages,
             expected="none for a model that is not a TreLM",
             hint="Leave languages out.",
@@ -217,14 +211,19 @@ def tokenizer_of(checkpoint: Checkpoint, language: str) -> PreTrainedTokenizerBa
     return open_tokenizer(beside, trust_remote_code=checkpoint.trust_remote_code)
 
 
-def _rows_of(spec: ModelSpec, width: int) -> LanguageSetup:
-    checkpoint = Checkpoint.open(str(spec.source), trust_remote_code=spec.trust_remote_code)
-    embeddings = cast(nn.Embedding, open_body(checkpoint).get_input_embeddings())
-    if embeddings.embedding_dim != width:
+def check_widths(what: str, source: str, width: int, model: str, wanted: int) -> None:
+    """Refuse a source whose rows or vectors are not as wide as the model's."""
+    if width != wanted:
         raise InputError(
-            f"The rows of {spec.source} have width {embeddings.embedding_dim}, those of {spec.name} {width}",
-            value=spec.source,
+            f"The {what} of {source} have width {width}, those of {model} {wanted}",
+            value=source,
             expected="one width",
             hint="Give the checkpoint that the model was made from as its source.",
         )
+
+
+def _rows_of(spec: ModelSpec, width: int) -> LanguageSetup:
+    checkpoint = Checkpoint.open(str(spec.source), trust_remote_code=spec.trust_remote_code)
+    embeddings = cast(nn.Embedding, open_body(checkpoint).get_input_embeddings())
+    check_widths("rows", str(spec.source), embeddings.embedding_dim, spec.name, width)
     return LanguageSetup(checkpoint.tokenizer(), embeddings)

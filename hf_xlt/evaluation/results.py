@@ -82,7 +82,13 @@ class TaskResult:
         """Read a file that `save` wrote; any other raises InputError."""
         try:
             result = TypeAdapter(cls).validate_json(path.read_text(encoding="utf-8"), strict=True)
-            result.check()
+            counts = result.counts()
+            if counts.ndim != 3 or 0 in counts.shape or not np.isfinite(counts).all():
+                raise ValueError(f"counts of shape {counts.shape}; expected finite ones of seeds, examples and columns")
+            if list(result.settings.get("seeds", [0])) != [run.seed for run in result.runs]:
+                raise ValueError("runs are not of the seeds that the settings name")
+            if any(result.headline not in run.scores for run in result.runs):
+                raise ValueError(f"a run has no score {result.headline}")
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{path} is no result of an evaluation ({' '.join(str(error).split())[:200]})",
@@ -90,16 +96,6 @@ class TaskResult:
                 hint="Remove it, or choose another output.",
             ) from error
         return result
-
-    def check(self) -> None:
-        """Refuse what no evaluation gives."""
-        counts = self.counts()
-        if counts.ndim != 3 or 0 in counts.shape or not np.isfinite(counts).all():
-            raise ValueError(f"counts of shape {counts.shape}; expected finite ones of seeds, examples and columns")
-        if list(self.settings.get("seeds", [0])) != [run.seed for run in self.runs]:
-            raise ValueError("runs are not of the seeds that the settings name")
-        if any(self.headline not in run.scores for run in self.runs):
-            raise ValueError(f"a run has no score {self.headline}")
 
 
 class Evaluation(tuple[TaskResult, ...]):

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import positions
+from hf_xlt.evaluation.models import longest
 from hf_xlt.geometry.csls import best_both_ways, local_means
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.transport.mixture import NEAR_ZERO, row_blocks
@@ -95,10 +95,10 @@ def sentence_vectors(
     The model is an encoder without a head. Sentences are cut off where its positions end.
     """
     model.eval()
-    longest = min(tokenizer.model_max_length, positions(model))
+    length = longest(model, tokenizer)
 
     def encode(texts: list[str]) -> Tensor:
-        inputs = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        inputs = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
         inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         states = torch.stack(model(**inputs, output_hidden_states=True).hidden_states[layers])  # (layers + 1, b, s, d)
         return mean_pooled(states, inputs["attention_mask"]).cpu()

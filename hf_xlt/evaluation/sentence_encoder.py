@@ -20,7 +20,7 @@ from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.sentences import MEAN, SentenceModules, foreign_module
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import open_body, positions, quiet
+from hf_xlt.evaluation.models import longest, open_body, quiet
 from hf_xlt.evaluation.retrieval import BATCH, in_batches, mean_pooled
 
 LIBRARY = "sentence_transformers"
@@ -83,19 +83,19 @@ class BodyEncoder:
     @property
     def longest(self) -> int:
         """Tokens that are read of a sentence."""
-        limits = (self.head.declared.max_seq_length, self.tokenizer.model_max_length, positions(self.body))
-        return min(limit for limit in limits if limit is not None)
+        most = longest(self.body, self.tokenizer)
+        return min(most, self.head.declared.max_seq_length or most)
 
     @torch.inference_mode()
     def vectors(self, sentences: Sequence[str]) -> Tensor:
         """float32 `(n, d)` on the CPU; the mode of the body stays."""
         training = self.body.training
         self.body.eval()
-        head, longest = self.head.to(self.body.device), self.longest
+        head, most = self.head.to(self.body.device), self.longest
 
         def encode(texts: list[str]) -> Tensor:
             inputs = self.tokenizer(
-                head.declared.prepared(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+                head.declared.prepared(texts), padding=True, truncation=True, max_length=most, return_tensors="pt"
             ).to(self.body.device)
             return head(self.body(**inputs), inputs).cpu()
 
@@ -169,11 +169,6 @@ class LayerPooling:
             return cls()
         steps = _opened(checkpoint, declared)
         return cls(declared.pooling, next(step for step in steps if type(step).__name__ == "Pooling"))
-
-    @property
-    def label(self) -> str:
-        """In a few words."""
-        return " and ".join(self.modes)
 
     def vectors(self, layer: int, states: Tensor, attention_mask: Tensor) -> Tensor:
         """A vector of each sentence `(b, d)`, or as many times as wide as there are modes.

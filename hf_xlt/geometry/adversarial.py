@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hf_xlt.arguments import MOST, checked, require_one_of, require_positive, require_whole
+from hf_xlt.arguments import MOST, checked, refused, require_one_of, require_positive, require_whole
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.csls import matches
-from hf_xlt.geometry.maps import orthogonalize
 from hf_xlt.geometry.similarity import unit_rows
 
 LEAK = 0.2
@@ -84,11 +83,7 @@ class GameSettings:
             require_whole(name, getattr(self, name), least=1, most=MOST)
         for name, highest in (("dropout", 1), ("smoothing", 0.5), ("beta", 1)):
             if not 0 <= getattr(self, name) < highest:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}",
-                    value=getattr(self, name),
-                    expected=f"from 0 and below {highest}",
-                )
+                raise refused(name, getattr(self, name), f"from 0 and below {highest}")
         for name in ("discriminator_rate", "map_rate", "decay", "shrink"):
             require_positive(name, getattr(self, name))
         require_one_of("optimizer", self.optimizer, OPTIMIZERS)
@@ -136,37 +131,31 @@ class AdversarialGame:
 
         There is a batch for each step of the discriminators, and the last is for the maps.
         """
-        return self._draw(source), self._draw(target)
-
-    def _draw(self, rows: Tensor) -> Tensor:
         shape = (self.settings.discriminator_steps + 1, self.settings.batch)
-        ids = torch.stack([torch.randint(len(rows), shape, generator=draw) for draw in self._draws], dim=1)
-        return rows[ids.to(rows.device)]
+
+        def drawn(rows: Tensor) -> Tensor:
+            ids = torch.stack([torch.randint(len(rows), shape, generator=draw) for draw in self._draws], dim=1)
+            return rows[ids.to(rows.device)]
+
+        return drawn(source), drawn(target)
 
     def step(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """A few steps of the discriminators and one of the maps, on batches as `batches` draws them.
 
         Returns the last losses `(restarts,)`, of `discriminators` and `maps`.
         """
-        for images, rows in zip(source[:-1], target[:-1], strict=True):
-            discriminator_loss = self._discriminator_step(images, rows)
-        return {"discriminators": discriminator_loss, "maps": self._map_step(source[-1], target[-1])}
-
-    def _discriminator_step(self, images: Tensor, rows: Tensor) -> Tensor:
         self.discriminators.train()
-        losses = self._losses(rows @ self.maps, images, self.settings.smoothing)
-        self._optimizer.zero_grad()
-        losses.sum().backward()
-        self._optimizer.step()
-        return losses.detach()
-
-    def _map_step(self, images: Tensor, rows: Tensor) -> Tensor:
+        for images, rows in zip(source[:-1], target[:-1], strict=True):
+            of_discriminators = self._losses(rows @ self.maps, images, self.settings.smoothing)
+            self._optimizer.zero_grad()
+            of_discriminators.sum().backward()
+            self._optimizer.step()
         self.discriminators.eval()
         maps = self.maps.detach().requires_grad_()
-        losses = self._losses(rows @ maps, images, 1 - self.settings.smoothing)
-        (gradient,) = torch.autograd.grad(losses.sum(), maps)
+        of_maps = self._losses(target[-1] @ maps, source[-1], 1 - self.settings.smoothing)
+        (gradient,) = torch.autograd.grad(of_maps.sum(), maps)
         self.maps = orthogonalize(maps.detach() - self._map_rates * gradient, self.settings.beta)
-        return losses.detach()
+        return {"discriminators": of_discriminators.detach(), "maps": of_maps.detach()}
 
     def _losses(self, mapped: Tensor, images: Tensor, source_label: float) -> Tensor:
         """Binary cross-entropy `(restarts,)` of both sides, where mapped rows are labeled `1 − source_label`."""
@@ -212,6 +201,11 @@ class AdversarialGame:
             moments[int(index)][moment] = state[name].clone()
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def orthogonalize(maps: Tensor, beta: float) -> Tensor:
+    """One step towards the orthogonal maps, `(1 + β)W − βWWᵀW`, for a map or a stack of them `(…, k, d)`."""
+    return (1 + beta) * maps - beta * (maps @ maps.mT) @ maps
 
 
 def play(images: Tensor, rows: Tensor, start: Tensor, settings: GameSettings, seed: int = 0) -> Tensor:

@@ -10,13 +10,10 @@ from hf_xlt.arguments import checked, require_id_pairs, require_one_of, require_
 from hf_xlt.errors import InputError
 from hf_xlt.geometry.adversarial import GameSettings, play
 from hf_xlt.geometry.csls import Matches, matches
-from hf_xlt.geometry.maps import axes_start, procrustes, similarity_start
 from hf_xlt.geometry.similarity import unit_rows
-from hf_xlt.geometry.space import Alignment, Space
+from hf_xlt.geometry.space import Alignment, Space, procrustes
 
 EVERY = 10
-
-
 STARTS = ("similarity", "axes", "identity")
 CONFIDENCE = 0.1
 
@@ -95,6 +92,47 @@ def align_spaces(
     alignment = Alignment(*spaces, best, found.criterion, by_chance.criterion, history, pairs, held_out)
     _check_success(alignment)
     return alignment
+
+
+def axes_start(rows: Tensor, images: Tensor) -> Tensor:
+    """Map the principal axes of centered rows `(n, k)` to those of images `(m, d)`, the strongest to the strongest.
+
+    An axis has no sign of its own: it is turned to where its coordinates are positively skewed. The second and third
+    moments are all that is used, so the time is that of two `d × d` products; what comes out is rough.
+    """
+    shared = min(rows.shape[1], images.shape[1])
+    return _axes(rows)[:, :shared] @ _axes(images)[:, :shared].T
+
+
+def _axes(rows: Tensor) -> Tensor:
+    """Principal axes `(d, d)` in columns by falling variance, turned to positive skewness."""
+    axes = torch.linalg.eigh((rows.T @ rows).double()).eigenvectors.flip(1).to(rows)
+    skewness = (rows @ axes).pow(3).sum(0)
+    return axes * torch.where(skewness < 0, -1.0, 1.0)
+
+
+def similarity_start(rows: Tensor, images: Tensor) -> Tensor:
+    """Map rows `(n, k)` to images `(m, d)`, both unit rows of frequent words, whose similarity profiles match.
+
+    A word's profile is its row of the square root of the similarity matrix, sorted: it does not depend on any axis of
+    the space, nor on the order of words, so profiles of two spaces compare (VecMap's unsupervised initialization,
+    section 3.2). They are centered, scaled to length one, and matched under CSLS, both ways. What
+    one side has more than the other is left out; `n × n` similarities are formed.
+    """
+    size = min(len(rows), len(images))
+    rows, images = rows[:size], images[:size]
+    found = matches(_profiles(rows), _profiles(images))
+    backward = torch.stack([found.backward, torch.arange(size, device=rows.device)], dim=1)
+    forward = torch.stack([backward[:, 1], found.forward], dim=1)
+    pairs = torch.cat([forward, backward])
+    return procrustes(rows[pairs[:, 0]], images[pairs[:, 1]])
+
+
+def _profiles(rows: Tensor) -> Tensor:
+    """Sorted rows `(n, n)` of `(X Xᵀ)^½ = U S Uᵀ`, where `X = U S Vᵀ`; centered unit rows."""
+    left, singular, _ = torch.linalg.svd(rows, full_matrices=False)
+    profiles = unit_rows(((left * singular) @ left.T).sort(dim=1).values)
+    return unit_rows(profiles - profiles.mean(0))
 
 
 def _split(source: Space, target: Space, dictionary: Tensor) -> tuple[Tensor, Tensor]:

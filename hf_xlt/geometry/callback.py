@@ -138,14 +138,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
         mean = moved.mean(dim=0)
         _write(table, self._moved, mean + (moved - mean) @ game.maps[0])
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add the mean losses since the last log."""
         if not self._losses:
             return
@@ -155,7 +148,7 @@ class AdversarialAlignmentCallback(TrainerCallback):
         }
         self._losses.clear()
         state.log_history[-1].update(means)
-        if logs is not None:
+        if (logs := kwargs.get("logs")) is not None:
             logs.update(means)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

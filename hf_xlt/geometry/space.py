@@ -1,4 +1,4 @@
-"""An embedding space, and two of them laid on one another."""
+"""An embedding space, and two of them laid on one another; rows are mapped from the right, `rows @ map`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,23 @@ class Space:
         ranks = torch.full((len(self.rows),), -1, device=self.rows.device)
         ranks[self.order] = torch.arange(len(self.order), device=self.rows.device)
         return ranks
+
+
+def procrustes(rows: Tensor, images: Tensor) -> Tensor:
+    """The orthogonal map `W` that minimizes `‖rows W − images‖`: `W = UVᵀ` with `U S Vᵀ = svd(rowsᵀ images)`.
+
+    Rows are `(…, p, k)` and images `(…, p, d)`, with leading dimensions for a stack of problems; the map is `(…, k,
+    d)`, computed in float64. Where the widths differ it has orthonormal rows (k < d) or columns (k > d): the nearest
+    such map in the sense of the largest `tr((rows W)ᵀ images)`.
+    """
+    if rows.shape[:-1] != images.shape[:-1] or not rows.shape[-2]:
+        raise InputError(
+            f"Cannot map rows {tuple(rows.shape)} to {tuple(images.shape)}",
+            expected="as many of one as of the other, and at least one pair",
+            hint="Check the dictionary.",
+        )
+    left, _, right = torch.linalg.svd(rows.mT.double() @ images.double(), full_matrices=False)
+    return (left @ right).to(images.dtype)
 
 
 _PARTS = 100

@@ -14,8 +14,8 @@ from torch import Tensor
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import Dictionary, read_dictionary
 from hf_xlt.evidence.vectors import TextVectors, read_vectors
-from hf_xlt.geometry.maps import procrustes
 from hf_xlt.geometry.similarity import Weighting
+from hf_xlt.geometry.space import procrustes
 from hf_xlt.initializers.base import OverlapInitializer, paper
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, token_vectors
 from hf_xlt.transport.mixture import Mixture

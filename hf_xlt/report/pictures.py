@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -53,10 +52,15 @@ _REFERENCE = re.compile(r"(?<=url\(#)|(?<=^#)")
 
 
 @contextmanager
-def plain_text() -> Iterator[None]:
-    """Draw text as it is: dollar signs are no formulas."""
+def picture(path: Path, width: float, height: float, count: int = 1) -> Iterator[Sequence[Axes]]:
+    """The axes of a picture with some panels in a row, which is written in the end; dollar signs are no formulas."""
     with rc_context({"text.parse_math": False}):
-        yield
+        figure = Figure(figsize=(width, height), layout="constrained")
+        drawn: Sequence[Axes] = figure.subplots(1, count, squeeze=False)[0]
+        for axes in drawn:
+            axes.spines[["top", "right"]].set_visible(False)
+        yield drawn
+        figure.savefig(path, dpi=150)
 
 
 def label(text: str) -> str:
@@ -73,9 +77,7 @@ def plot_learning_curves(
     What lies above the start of every baseline is cut off, so that one bad start does not flatten the rest; baselines
     are muted.
     """
-    with plain_text():
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-        axes = figure.subplots()
+    with picture(path, 7.2, 4.4) as (axes,):
         ours, muted = (cycle(product(LINE_STYLES, colors)) for colors in (METHOD_COLORS, BASELINE_COLORS))
         for method, runs in curves.items():
             style, color = next(muted if method in baselines else ours)
@@ -93,15 +95,13 @@ def plot_learning_curves(
         axes.set_ylabel("held-out bits per byte (lower is better)")
         axes.set_title(label(title))
         axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-        figure.savefig(path, dpi=150)
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw in the light colors of `COLORS`, which `inline` makes those of the page; dollar signs are no formulas."""
-    with matplotlib.rc_context(_DRAWN), warnings.catch_warnings():
+    with rc_context(_DRAWN), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # the page has fonts
         yield
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from hf_xlt.hub.card import CardTable, Score, public_name
-from hf_xlt.report.pictures import METHOD_COLORS, label, plain_text
+from hf_xlt.report.pictures import METHOD_COLORS, label, picture
 from hf_xlt.runs.results import Results, Run
 
 WAYS = {"to_source": ("to the source language", "-"), "from_source": ("from the source language", "--")}
@@ -37,7 +35,7 @@ class Panel(NamedTuple):
 
 def plot_retrieval(results: Results, path: Path) -> None:
     """P@1 by training steps of a recipe that distils, a color a method and a line a direction, means over seeds."""
-    with _picture(path, 7.2, 4.4) as (axes,):
+    with picture(path, 7.2, 4.4) as (axes,):
         for (method, runs), color in zip(results.runs_of.items(), cycle(METHOD_COLORS), strict=False):
             steps = [point.step for point in runs[0].retrieval]
             for way, (name, line) in WAYS.items():
@@ -116,7 +114,7 @@ def language_tables(results: Results) -> tuple[CardTable, ...]:
 def plot_trade_off(results: Results, path: Path) -> None:
     """The first language's quality, the gap to the others and, where measured, retrieval: a bar a method each."""
     panels = trade_off(results)
-    with _picture(path, 3.1 * len(panels), 3.4, len(panels)) as drawn:
+    with picture(path, 3.1 * len(panels), 3.4, len(panels)) as drawn:
         for axes, panel in zip(drawn, panels, strict=True):
             _draw(axes, panel)
 
@@ -132,18 +130,6 @@ def trade_off(results: Results) -> tuple[Panel, ...]:
     if not all(retrieval.values()):
         return panels
     return (*panels, Panel("Retrieval of translations", "P@1 in per cent (higher is better)", retrieval))
-
-
-@contextmanager
-def _picture(path: Path, width: float, height: float, panels: int = 1) -> Iterator[Sequence[Axes]]:
-    """The axes of a PNG with some panels in a row, which is written in the end."""
-    with plain_text():
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False)[0]
-        for panel in axes:
-            panel.spines[["top", "right"]].set_visible(False)
-        yield axes
-        figure.savefig(path, dpi=150)
 
 
 def _draw(axes: Axes, panel: Panel) -> None:

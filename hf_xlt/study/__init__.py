@@ -1,7 +1,6 @@
 """The study of emerging cross-lingual structure: a grid of small bilingual models, measured alike."""
 
-from hf_xlt.study.cell import CellResult
-from hf_xlt.study.report import StudyResults
+from hf_xlt.study.report import CellResult, StudyResults
 from hf_xlt.study.run import run_study
 from hf_xlt.study.study import Cell, Study, load_study
 

@@ -1,4 +1,4 @@
-"""Carry out a study cell by cell; what is done is not done again."""
+"""Carry out a study cell by cell, training and measuring the models of each; what is done is not done again."""
 
 from __future__ import annotations
 
@@ -6,32 +6,39 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from tqdm.auto import tqdm
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import checked, require_whole
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.config import EvaluationConfig, ModelSpec
+from hf_xlt.evaluation.evaluate import evaluate_model
+from hf_xlt.evaluation.structure import structure
 from hf_xlt.evaluation.tasks.classification import UPOSTagging
 from hf_xlt.evaluation.tasks.fine_tuning import TaskExamples
 from hf_xlt.evidence.translations import read_parallel
 from hf_xlt.files.folders import atomic_folder, write_whole
-from hf_xlt.recipes import Recipe
+from hf_xlt.recipes import Data, Recipe
+from hf_xlt.recipes.recipe import MultilingualOptions
+from hf_xlt.runs import Results, run_recipe
 from hf_xlt.runs.contents import contents_of, each, pinned_corpus
 from hf_xlt.runs.inputs import Inputs, trained
-from hf_xlt.runs.kinds.multilingual import Multilingual
+from hf_xlt.runs.kinds.multilingual import MODEL_TYPE, Multilingual
 from hf_xlt.runs.languages import languages_text
 from hf_xlt.runs.work import held
-from hf_xlt.study.cell import CellResult, measure_cell, recipes_of
-from hf_xlt.study.report import StudyResults
-from hf_xlt.study.study import NOTHING, Cell, Study
+from hf_xlt.study.report import CellResult, StudyResults
+from hf_xlt.study.study import EVERYTHING, NOTHING, Cell, Study, own_parts
 
+COMMAND = "hf-xlt study"
 STUDY_FILE = "study.yaml"
 CONTENTS_FILE = "contents.json"
 INPUTS = ("corpora", "other_domain", "held_out", "parallel", "dictionary", "tagging")
@@ -54,8 +61,7 @@ def run_study(study: Study, output: str | Path, workers: int = 1) -> StudyResult
     Raises:
         InputError: If a file or a cell of the study cannot be used, or the folder holds something else.
     """
-    if workers < 1:
-        raise InputError(f"workers is {workers}", value=workers, expected="a number ≥ 1")
+    require_whole("workers", workers, least=1)
     output = Path(output)
     with held(output):
         hub = {name: each(pinned_corpus, getattr(study, name)) for name in ("corpora", "other_domain", "held_out")}
@@ -127,6 +133,76 @@ def run_cell(study: Study, cell: Cell, output: Path) -> Cell:
     measure_cell(study, cell, output / "tokenizer", folder).save(cell_file(output, cell))
     shutil.rmtree(folder)
     return cell
+
+
+def measure_cell(study: Study, cell: Cell, tokenizer: Path, folder: Path) -> CellResult:
+    """Train what a cell asks for and measure it; a killed call goes on where it stopped."""
+    begun = time.monotonic()
+    bits: dict[str, float] = {}
+    models = []
+    for number, recipe in enumerate(recipes_of(study, cell, tokenizer)):
+        output = folder / f"model-{number}"
+        models.append(str(output))
+        if not output.exists():
+            run_recipe(recipe, output, COMMAND)
+        measured = Results.load(output / "results.json").runs[0].languages
+        bits |= {point.language: point.bits_per_byte for point in measured}  # of several of a language the last counts
+    found = structure(
+        models[0],
+        models[-1],
+        read_parallel(str(study.parallel)).pairs,
+        languages=study.languages,
+        sentences=study.sentences,
+        words=study.words,
+    )
+    transfer = learned = None
+    if study.tagging and len(models) == 1:
+        spec = ModelSpec(models[0], languages=study.languages)
+        config = EvaluationConfig(True, (cell.seed,), study.budget)
+        (result,) = evaluate_model(spec, ["upos"], {"upos": study.tagging}, config)
+        transfer, learned = result.mean(), float(result.runs[0].notes["dev"])
+    return CellResult(cell, bits, found, transfer, learned, time.monotonic() - begun)
+
+
+def recipes_of(study: Study, cell: Cell, tokenizer: Path) -> tuple[Recipe, ...]:
+    """How a cell's model is trained; where languages share nothing, one model each, with seeds of their own."""
+    places: dict[str, str | None] = dict(study.corpora)
+    if cell.domain == "different":
+        places[study.languages[1]] = study.other_domain
+    if cell.private == EVERYTHING:
+        return tuple(
+            _recipe(study, cell, tokenizer, {language: place}, seed=2 * cell.seed + number)
+            for number, (language, place) in enumerate(places.items())
+        )
+    return (_recipe(study, cell, tokenizer, places, cell.seed),)
+
+
+def _recipe(study: Study, cell: Cell, tokenizer: Path, places: Mapping[str, Any], seed: int) -> Recipe:
+    embeddings, layers = own_parts(cell.private)
+    sharing = {"separate_embeddings": embeddings, "language_specific_layers": layers}
+    anchors = cell.anchors if len(places) == 2 else "default"
+    data = Data(
+        corpora=places,
+        held_out_corpora={language: place for language, place in study.held_out.items() if language in places},
+        dictionary=study.dictionary if anchors == "extra" else None,
+        held_out_every=study.held_out_every,
+        held_out_lines=study.held_out_lines,
+        max_sequences=study.max_sequences,
+    )
+    return Recipe(
+        name=cell.name,
+        model={"model_type": MODEL_TYPE, **study.model, **sharing},
+        multilingual=MultilingualOptions(
+            alpha=study.alpha,
+            pair_share=0.0,
+            anchors=cast(Any, anchors),  # checked by the study
+            anchor_probability=study.anchor_probability,
+        ),
+        target_tokenizer=str(tokenizer),
+        data=data,
+        stages=(study.training,),
+        seeds=(seed,),
+    )
 
 
 def kept_result(output: Path, cell: Cell) -> CellResult | None:

@@ -7,7 +7,6 @@ from products of width × width; no kernel of rows × rows is formed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,7 +46,7 @@ class CKA:
             raise InputError(
                 f"A block of widths {widths} after others of {known}", expected="blocks of the same two representations"
             )
-        of_x, of_y = (_Block.of(side, origin) for side, origin in zip(sides, self._origins, strict=True))
+        of_x, of_y = (side - origin.to(side) for side, origin in zip(sides, self._origins, strict=True))
         self._cross.add(of_x, of_y)
         self._of_x.add(of_x, of_x)
         self._of_y.add(of_y, of_y)
@@ -67,21 +66,10 @@ class CKA:
         return _share(self._cross.unbiased(), self._of_x.unbiased(), self._of_y.unbiased())
 
 
-@dataclass(frozen=True, eq=False)
-class CKAMap:
-    """CKA of every layer of one model with every layer of another."""
-
-    plain: Tensor  # float64 `(L1, L2)`
-    debiased: Tensor  # float64 `(L1, L2)`
-
-    def __repr__(self) -> str:
-        return f"CKAMap({' × '.join(map(str, self.plain.shape))} layers)"
-
-
-def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> CKAMap:
+def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """CKA of all pairs of layers of one model `(n, d1)` and of another `(n, d2)`, on the same things in the same order.
 
-    The products of a layer with itself are computed once.
+    Float64 `(L1, L2)`, plain and debiased. The products of a layer with itself are computed once.
     """
     xs, ys = list(xs), list(ys)
     for x, y in ((x, y) for x in xs for y in ys):
@@ -95,21 +83,7 @@ def cka_map(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> CKAMap:
             cross = _hsic(blocks, _blocks(y))
             plain[i, j] = _share(cross.value(), of_x.value(), of_y.value())
             debiased[i, j] = _share(cross.unbiased(), of_x.unbiased(), of_y.unbiased())
-    return CKAMap(plain, debiased)
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Rows `(b, d)` of a representation, relative to its origin; their sum, and the squares of their lengths `(b,)`."""
-
-    rows: Tensor
-    sum: Tensor
-    diagonal: Tensor
-
-    @classmethod
-    def of(cls, rows: Tensor, origin: Tensor) -> _Block:
-        rows = rows - origin.to(rows)
-        return cls(rows, rows.sum(0), torch.linalg.vecdot(rows, rows))
+    return plain, debiased
 
 
 class _HSIC:
@@ -118,22 +92,19 @@ class _HSIC:
     def __init__(self) -> None:
         self.size = 0
 
-    def add(self, x: _Block, y: _Block) -> None:
+    def add(self, x: Tensor, y: Tensor) -> None:
         if not self.size:
-            self._start(x, y)
-        self.size += len(x.rows)
-        self._cross += x.rows.T @ y.rows.to(x.rows)
-        self._x += x.sum
-        self._y += y.sum
-        self._weighted_x += y.diagonal.to(x.rows) @ x.rows
-        self._weighted_y += x.diagonal.to(y.rows) @ y.rows
-        self._diagonals += torch.stack([x.diagonal.sum(), y.diagonal.sum(), x.diagonal @ y.diagonal.to(x.rows)])
-
-    def _start(self, x: _Block, y: _Block) -> None:
-        self._x, self._weighted_x = torch.zeros(2, len(x.sum), dtype=torch.float64, device=x.sum.device).unbind()
-        self._y, self._weighted_y = torch.zeros(2, len(y.sum), dtype=torch.float64, device=y.sum.device).unbind()
-        self._cross = torch.outer(self._x, self._y)
-        self._diagonals = self._x.new_zeros(3)
+            self._x, self._weighted_x = torch.zeros(2, x.shape[1], dtype=torch.float64, device=x.device).unbind()
+            self._y, self._weighted_y = torch.zeros(2, y.shape[1], dtype=torch.float64, device=y.device).unbind()
+            self._cross, self._diagonals = torch.outer(self._x, self._y), self._x.new_zeros(3)
+        self.size += len(x)
+        diagonal_x, diagonal_y = torch.linalg.vecdot(x, x), torch.linalg.vecdot(y, y)
+        self._cross += x.T @ y.to(x)
+        self._x += x.sum(0)
+        self._y += y.sum(0)
+        self._weighted_x += diagonal_y.to(x) @ x
+        self._weighted_y += diagonal_x.to(y) @ y
+        self._diagonals += torch.stack([diagonal_x.sum(), diagonal_y.sum(), diagonal_x @ diagonal_y.to(x)])
 
     def value(self) -> float:
         """`‖X_cᵀY_c‖²_F / (n − 1)²`, with the columns of `X_c` and `Y_c` centered."""
@@ -156,13 +127,13 @@ class _HSIC:
         return (trace + sums / ((n - 1) * (n - 2)) - 2 / (n - 2) * (float(product) + both)) / (n * (n - 3))
 
 
-def _blocks(rows: Tensor) -> Iterator[_Block]:
+def _blocks(rows: Tensor) -> Iterator[Tensor]:
     """A whole representation, about the mean of its first rows."""
     origin = _float(rows[:_ROWS]).mean(0)
-    return (_Block.of(_float(block), origin) for block in rows.split(_ROWS))
+    return (_float(block) - origin for block in rows.split(_ROWS))
 
 
-def _hsic(xs: Iterable[_Block], ys: Iterable[_Block]) -> _HSIC:
+def _hsic(xs: Iterable[Tensor], ys: Iterable[Tensor]) -> _HSIC:
     sums = _HSIC()
     for x, y in zip(xs, ys, strict=True):
         sums.add(x, y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -34,33 +35,25 @@ class WordPairs:
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """The words of all sentences of one side, one after the other, in lower case."""
+    """The words of all sentences of one side, in lower case."""
 
-    words: list[str]
-    spans: np.ndarray  # int64 (N, 2), their places in their sentences
+    sentences: list[list[str]]
+    spans: np.ndarray  # int64 (N, 2), the places of all words, one after the other, in their sentences
     lengths: np.ndarray  # int64 (n,), words of each sentence
 
     @classmethod
     def of(cls, sentences: Sequence[str], cutter: PreTokenizer) -> _Cut:
         pieces = [cutter.pre_tokenize_str(sentence) for sentence in sentences]
-        words = [word.lower() for of_sentence in pieces for word, _ in of_sentence]
+        words = [[word.lower() for word, _ in of_sentence] for of_sentence in pieces]
         spans = np.array([span for of_sentence in pieces for _, span in of_sentence], np.int64).reshape(-1, 2)
         return cls(words, spans, np.array([len(of_sentence) for of_sentence in pieces], np.int64))
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Place of each sentence's first word among all."""
-        return self.lengths.cumsum() - self.lengths
-
-    def sentences(self) -> list[list[str]]:
-        """The words, sentence by sentence."""
-        return [self.words[start : start + length] for start, length in zip(self.starts, self.lengths, strict=True)]
 
     def forms(self) -> np.ndarray:
         """An id for each distinct word; -1 for punctuation."""
         ids: dict[str, int] = {}
-        spelled = (ids.setdefault(w, len(ids)) if any(map(str.isalnum, w)) else -1 for w in self.words)
-        return np.fromiter(spelled, np.int64, len(self.words))
+        words = chain.from_iterable(self.sentences)
+        spelled = (ids.setdefault(word, len(ids)) if any(map(str.isalnum, word)) else -1 for word in words)
+        return np.fromiter(spelled, np.int64, len(self.spans))
 
 
 def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | None = None) -> WordPairs:
@@ -73,9 +66,8 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
     cutter = _WORDS if links is None else _TOKENIZED
     sides = [_Cut.of(side, cutter) for side in zip(*pairs, strict=True)]
     if links is None:
-        texts = list(zip(*(side.sentences() for side in sides), strict=True))
+        texts = list(zip(*(side.sentences for side in sides), strict=True))
         links = WordAligner.train(texts).align(texts, "intersection")
-    check_links(links, pairs)
     linked = numbered(links)
     places = []
     for positions, side in zip(linked[:, 1:].T, sides, strict=True):
@@ -87,19 +79,13 @@ def word_pairs(pairs: Sequence[tuple[str, str]], links: Sequence[np.ndarray] | N
                 expected="positions from 0",
                 hint="Give the text that was aligned.",
             )
-        places.append(side.starts[linked[:, 0]] + positions)
+        places.append((side.lengths.cumsum() - side.lengths)[linked[:, 0]] + positions)
     forms = np.column_stack([side.forms()[place] for side, place in zip(sides, places, strict=True)])
     usable = (forms >= 0).all(1)
     for place in places:
         usable &= np.bincount(place)[place] == 1
     first, second = (side.spans[place[usable]] for side, place in zip(sides, places, strict=True))
     return WordPairs(linked[usable, 0], (first, second), forms[usable])
-
-
-def check_links(links: Sequence[np.ndarray], pairs: Sequence[tuple[str, str]]) -> None:
-    """Refuse links that are not one set a pair."""
-    if len(links) != len(pairs):
-        raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +123,8 @@ class Sample:
                 expected="at least 1, 0 or more, and a share between 0 and 1",
             )
         _check_sentences(pairs)
-        if links is not None:
-            check_links(links, pairs)
+        if links is not None and len(links) != len(pairs):
+            raise InputError(f"There are {len(pairs)} pairs and {len(links)} sets of links", expected="one set a pair")
         different = _without_repetitions(pairs)
         draw = np.random.default_rng(seed)
         kept = np.sort(draw.permutation(different)[:sentences])
@@ -185,14 +171,11 @@ def _check_sentences(pairs: Sequence[tuple[str, str]]) -> None:
 
 def _without_repetitions(pairs: Sequence[tuple[str, str]]) -> list[int]:
     """Places of the pairs neither side of which came before: else a translation is not the only right answer."""
-    seen: tuple[set[str], set[str]] = set(), set()
-    kept = []
+    first: tuple[dict[str, int], dict[str, int]] = {}, {}
     for i, pair in enumerate(pairs):
-        if not any(sentence in known for sentence, known in zip(pair, seen, strict=True)):
-            kept.append(i)
-        for sentence, known in zip(pair, seen, strict=True):
-            known.add(sentence)
-    return kept
+        for at, sentence in zip(first, pair, strict=True):
+            at.setdefault(sentence, i)
+    return [i for i, (a, b) in enumerate(pairs) if first[0][a] == first[1][b] == i]
 
 
 def _draw_words(

@@ -15,7 +15,7 @@ from hf_xlt.checkpoint.checks import check_body
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import open_body, positions, tokenizer_of
+from hf_xlt.evaluation.models import check_languages, longest, open_body, tokenizer_of
 from hf_xlt.evaluation.sentence_encoder import LayerPooling
 from hf_xlt.evaluation.structure.sample import Side
 from hf_xlt.trelm import TreLMConfig
@@ -46,13 +46,12 @@ def encode(
             hint="Take a checkpoint that has one, or ask for 0 words.",
         )
     model.eval()
-    longest = min(tokenizer.model_max_length, positions(model))
     spans = torch.from_numpy(side.words)
     pooling = pooling or LayerPooling()
     pooled: States | None = None
     for numbers in tqdm(list(_batches(side.sentences)), desc="states", unit="batch", disable=None, leave=False):
         inputs = tokenizer(
-            [side.sentences[i] for i in numbers], padding=True, truncation=True, max_length=longest,
+            [side.sentences[i] for i in numbers], padding=True, truncation=True, max_length=longest(model, tokenizer),
             return_tensors="pt", return_offsets_mapping=len(spans) > 0,
         )  # fmt: skip
         ids, mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
@@ -126,7 +125,15 @@ class LayerEncoder:
     def open(cls, name_or_folder: str, language: str | None = None, *, trust_remote_code: bool = False) -> LayerEncoder:
         """Open a checkpoint of any text model, a TreLM in one of its languages; of an encoder-decoder the encoder."""
         checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
-        _check_language(checkpoint, language)
+        if language is None and isinstance(checkpoint.config, TreLMConfig):
+            known = tuple(checkpoint.config.languages)
+            raise InputError(
+                f"{checkpoint.name} has the languages {', '.join(known)}",
+                value=known,
+                expected="to be told which one it is to read",
+                hint="Name it in languages.",
+            )
+        check_languages(checkpoint, None if language is None else (language,))
         check_body(checkpoint)
         tokenizer = checkpoint.tokenizer() if language is None else tokenizer_of(checkpoint, language)
         if tokenizer.pad_token is None and tokenizer.eos_token is None:
@@ -148,22 +155,3 @@ class LayerEncoder:
         if getattr(self.checkpoint.config, "is_encoder_decoder", False):
             body = body.get_encoder()
         return encode(body.to(best_device()), self.tokenizer, side, self.pooling)
-
-
-def _check_language(checkpoint: Checkpoint, language: str | None) -> None:
-    config = checkpoint.config
-    known = tuple(config.languages) if isinstance(config, TreLMConfig) else ()
-    if language is None and known:
-        raise InputError(
-            f"{checkpoint.name} has the languages {', '.join(known)}",
-            value=known,
-            expected="to be told which one it is to read",
-            hint="Name it in languages.",
-        )
-    if language is not None and language not in known:
-        has = f"the languages {', '.join(known)}" if known else "no languages of its own"
-        raise InputError(
-            f"{checkpoint.name} is to read {language!r}, but has {has}",
-            value=language,
-            hint="Name one it has, or none.",
-        )

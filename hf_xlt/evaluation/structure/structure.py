@@ -28,8 +28,8 @@ from hf_xlt.evidence.translations import ParallelText, read_parallel
 from hf_xlt.files.folders import check_file, write_whole
 from hf_xlt.files.place import file_of
 from hf_xlt.geometry.csls import matches
-from hf_xlt.geometry.maps import procrustes
 from hf_xlt.geometry.similarity import unit_rows
+from hf_xlt.geometry.space import procrustes
 from hf_xlt.hub.card import CardTable
 
 UNALIGNED = "unaligned"
@@ -121,8 +121,7 @@ class Level:
     def of(cls, a: Tensor, b: Tensor, test: Tensor) -> Self:
         """Compare states of every layer of either model, `(L1, n, d1)` and `(L2, n, d2)`; bool `test` is `(n,)`."""
         check_parts(test, "pairs")
-        found = cka_map(a, b)
-        cka, debiased = (tuple(map(tuple, values.tolist())) for values in (found.plain, found.debiased))
+        cka, debiased = (tuple(map(tuple, values.tolist())) for values in cka_map(a, b))
         bar = tqdm(paired_layers(len(a), len(b)), desc="alignment", unit="layer", disable=None, leave=False)
         of_layers = [aligned_precision(a[i], b[j], test) for i, j in bar]
         precisions = {name: tuple(of_layer[name] for of_layer in of_layers) for name in of_layers[0]}
@@ -241,7 +240,8 @@ def structure(
     encoders = [LayerEncoder.open(name, of, trust_remote_code=trust_remote_code) for name, of in sides]
     sample = Sample.of(pairs, links, sentences=sentences, words=words, test_share=test_share, seed=seed)
     a, b = (encoder.encode(side) for encoder, side in zip(encoders, sample.sides, strict=True))
-    found = Structure.of(names, a, b, sample, (encoders[0].pooling.label, encoders[1].pooling.label))
+    first, second = (" and ".join(encoder.pooling.modes) for encoder in encoders)
+    found = Structure.of(names, a, b, sample, (first, second))
     if output is not None:
         write_whole(Path(output), found.to_json())
     return found

@@ -16,9 +16,9 @@ from hf_xlt.errors import InputError
 from hf_xlt.evaluation.metrics import ClassScores, EntityF1, Metric, TagAccuracy
 from hf_xlt.evaluation.retrieval import mean_pooled
 from hf_xlt.evaluation.tasks.data import Records, text_rows
-from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, SupervisedTask, TaskHead
-from hf_xlt.evaluation.tasks.windows import encode_words, text_windows
+from hf_xlt.evaluation.tasks.task import IGNORED, Encoded, SupervisedTask, TaskHead, encode_words, text_windows
 from hf_xlt.files.conll import TaggedSentence, read_conll, read_conllu
+from hf_xlt.files.text import fault
 
 DROPOUT = 0.1
 
@@ -92,7 +92,6 @@ class Classification(SupervisedTask[ClassifiedText]):
     def labels(
         self, train: Sequence[ClassifiedText], others: Mapping[str, Sequence[ClassifiedText]]
     ) -> tuple[str, ...]:
-        """The classes of the training texts, sorted."""
         return trained_labels(train, others, lambda example: [(example.label, example.line)])
 
     def encode(
@@ -114,7 +113,6 @@ class Classification(SupervisedTask[ClassifiedText]):
         return encoded
 
     def head(self, width: int, labels: Sequence[str]) -> MeanHead:
-        """Mean, dropout, linear."""
         return MeanHead(width, len(labels))
 
     def cached(self, states: Tensor) -> Tensor:
@@ -122,15 +120,12 @@ class Classification(SupervisedTask[ClassifiedText]):
         return states.mean(0, keepdim=True)
 
     def metric(self, labels: Sequence[str] = ()) -> ClassScores:
-        """Accuracy and macro F1."""
         return ClassScores(labels)
 
     def prediction(self, example: ClassifiedText, encoded: Encoded, answer: int, labels: Sequence[str]) -> str:
-        """The name of the class."""
         return labels[answer]
 
     def reference(self, example: ClassifiedText) -> str:
-        """Likewise."""
         return example.label
 
 
@@ -150,10 +145,28 @@ class TaggingHead(LinearHead):
 class Tagging(SupervisedTask[TaggedSentence]):
     """What tasks that tag words have in common."""
 
+    headline = "accuracy"
+
+    def read(self, place: str) -> list[TaggedSentence]:
+        """Sentences of a CoNLL file, or of rows with the columns `tokens` and `tags`, which are lists."""
+        if (records := Records.at(place)) is None:
+            return read_conll(place)
+        sentences = []
+        for number, (words, tags) in records.rows("tokens", "tags"):
+            texts = all(
+                isinstance(cells, list) and all(isinstance(c, str) and c for c in cells) for cells in (words, tags)
+            )
+            if not (texts and len(words) == len(tags) > 0):
+                what, wanted = f"has words {words!r:.80} and tags {tags!r:.80}", "two lists of texts of one length"
+                raise fault(place, number, what, unit="row", value=(words, tags), expected=wanted)
+            sentences.append(TaggedSentence(tuple(words), tuple(tags), number, one_line=True))
+        if not sentences:
+            raise InputError(f"{place} holds no sentence", value=place, expected="rows with tokens and tags")
+        return sentences
+
     def labels(
         self, train: Sequence[TaggedSentence], others: Mapping[str, Sequence[TaggedSentence]]
     ) -> tuple[str, ...]:
-        """The tags of the training sentences, sorted."""
         return trained_labels(
             train, others, lambda sentence: ((tag, sentence.line_of(i)) for i, tag in enumerate(sentence.tags))
         )
@@ -174,21 +187,17 @@ class Tagging(SupervisedTask[TaggedSentence]):
         ]
 
     def head(self, width: int, labels: Sequence[str]) -> TaggingHead:
-        """Dropout, linear."""
         return TaggingHead(width, len(labels))
 
     def metric(self, labels: Sequence[str] = ()) -> Metric:
-        """Accuracy, by words."""
         return TagAccuracy()
 
     def prediction(
         self, example: TaggedSentence, encoded: Encoded, answer: np.ndarray, labels: Sequence[str]
     ) -> list[str]:
-        """The tags of the sentence."""
         return [labels[tag] for tag in answer]
 
     def reference(self, example: TaggedSentence) -> list[str]:
-        """Likewise."""
         return list(example.tags)
 
 
@@ -196,26 +205,18 @@ class UPOSTagging(Tagging):
     """The universal parts of speech of a treebank."""
 
     name = "upos"
-    headline = "accuracy"
     summary = "Universal parts of speech of a treebank: accuracy by words (a CoNLL-U file)."
 
     def read(self, place: str) -> list[TaggedSentence]:
-        """Sentences of a CoNLL-U file."""
         if Records.at(place):
-            sentences = read_tagged(place)
+            sentences = super().read(place)
         else:
             sentences = [TaggedSentence(found.words, found.upos, found.line) for found in read_conllu(place)]
         for sentence in sentences:
             for word, tag in zip(sentence.words, sentence.tags, strict=True):
                 if tag not in UPOS:
-                    raise InputError(
-                        f"{place}: in the sentence that begins on line {sentence.line} the word {word!r} has the tag "
-                        f"{tag!r}",
-                        value=tag,
-                        expected=f"one of {', '.join(UPOS)}",
-                        path=place,
-                        line=sentence.line,
-                    )
+                    what = f"has the word {word!r} with the tag {tag!r} in the sentence"
+                    raise fault(place, sentence.line, what, value=tag, expected=f"one of {', '.join(UPOS)}")
         return sentences
 
     def labels(
@@ -229,12 +230,7 @@ class POS(Tagging):
     """Parts of speech of a CoNLL file, whatever its tags are."""
 
     name = "pos"
-    headline = "accuracy"
     summary = "Parts of speech by any set of tags: accuracy by words (a CoNLL file)."
-
-    def read(self, place: str) -> list[TaggedSentence]:
-        """Sentences of a CoNLL file."""
-        return read_tagged(place)
 
 
 class NER(Tagging):
@@ -245,44 +241,16 @@ class NER(Tagging):
     summary = "Named entities: F1 as conlleval counts (a CoNLL file with IOB tags)."
 
     def read(self, place: str) -> list[TaggedSentence]:
-        """Sentences of a CoNLL file."""
-        sentences = read_tagged(place)
+        sentences = super().read(place)
         for sentence in sentences:
             for number, tag in enumerate(sentence.tags):
                 if not _IOB.fullmatch(tag):
-                    line = sentence.line_of(number)
-                    raise InputError(
-                        f"{place}, line {line}: {tag!r} is no entity tag",
-                        value=tag,
-                        expected="O, B-TYPE or I-TYPE",
-                        path=place,
-                        line=line,
-                    )
+                    what, line = f"has the tag {tag!r}", sentence.line_of(number)
+                    raise fault(place, line, what, value=tag, expected="O, B-TYPE or I-TYPE")
         return sentences
 
     def metric(self, labels: Sequence[str] = ()) -> EntityF1:
-        """F1, precision and recall of entities."""
         return EntityF1()
-
-
-def read_tagged(place: str) -> list[TaggedSentence]:
-    """Sentences of a CoNLL file, or of rows with the columns `tokens` and `tags`, which are lists."""
-    if (records := Records.at(place)) is None:
-        return read_conll(place)
-    sentences = []
-    for number, (words, tags) in records.rows("tokens", "tags"):
-        texts = all(isinstance(cells, list) and all(isinstance(c, str) and c for c in cells) for cells in (words, tags))
-        if not (texts and len(words) == len(tags) > 0):
-            raise InputError(
-                f"{place}, row {number}: words {words!r:.80} and tags {tags!r:.80}",
-                value=(words, tags),
-                expected="two lists of texts of one length",
-                line=number,
-            )
-        sentences.append(TaggedSentence(tuple(words), tuple(tags), number, one_line=True))
-    if not sentences:
-        raise InputError(f"{place} holds no sentence", value=place, expected="rows with tokens and tags")
-    return sentences
 
 
 def trained_labels(

@@ -22,7 +22,7 @@ from hf_xlt.files import plain_yaml
 from hf_xlt.files.content import content_of
 from hf_xlt.files.corpora import Corpus, dataset_rows
 from hf_xlt.files.place import Place, file_of
-from hf_xlt.files.text import check_text, json_lines, suffix_of
+from hf_xlt.files.text import check_text, fault, json_lines, suffix_of
 
 Data = Mapping[str, Mapping[str, str | Path]]
 """Task → role → file or dataset."""
@@ -110,20 +110,13 @@ class Records:
         """Number, from 1, and wanted values of each row that is selected; names stand in place of class numbers."""
         wanted = self.columns or defaults
         if len(wanted) != len(defaults):
-            raise InputError(
-                f"{self.name} names {len(wanted)} columns",
-                value=wanted,
-                expected=f"{len(defaults)} ({', '.join(defaults)})",
-            )
+            expected = f"{len(defaults)} ({', '.join(defaults)})"
+            raise InputError(f"{self.name} names {len(wanted)} columns", value=wanted, expected=expected)
         for number, row in self._all():
             for column in (*wanted, *(self.selection or ())[:1]):
                 if column not in row:
-                    raise InputError(
-                        f"{self.name}, row {number}: no column {column!r}; there are {', '.join(row)}",
-                        value=column,
-                        hint="Name columns behind a colon.",
-                        line=number,
-                    )
+                    what, hint = f"has no column {column!r} among {', '.join(row)}", "Name columns behind a colon."
+                    raise fault(self.name, number, what, unit="row", value=column, hint=hint)
             if self.selection is None or str(row[self.selection[0]]) == self.selection[1]:
                 yield number, tuple(row[column] for column in wanted)
 
@@ -131,7 +124,7 @@ class Records:
         if self.builder == "jsonl":
             for number, row in json_lines(self.options["path"]):
                 if not isinstance(row, dict):
-                    raise InputError(f"{self.name}, line {number}: no object", path=self.options["path"], line=number)
+                    raise fault(self.options["path"], number, "has no object")
                 yield number, row
             return
         options = dict(self.options)
@@ -152,8 +145,7 @@ def text_rows(place: str, *columns: str) -> Iterator[tuple[int, tuple[str, ...]]
     for number, cells in records.rows(*columns):
         for cell in cells:
             if isinstance(cell, list | dict):
-                kind = type(cell).__name__
-                raise InputError(f"{place}, row {number}: a {kind}", value=cell, expected="text", line=number)
+                raise fault(place, number, f"has a {type(cell).__name__}", unit="row", value=cell, expected="text")
         yield number, tuple("" if cell is None else check_text(str(cell), place, number, "row") for cell in cells)
 
 

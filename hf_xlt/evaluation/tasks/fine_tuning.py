@@ -37,24 +37,6 @@ from hf_xlt.evaluation.tasks.task import IGNORED, ROLES, Encoded, Outcome, Super
 BATCH = 64
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
-    """An example for training or answering: encoded, and with its states where these are computed already."""
-
-    encoded: Encoded
-    states: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        """Tokens an encoder reads, or states a head does."""
-        return self.given if self.states is not None else sum(map(len, self.encoded.windows))
-
-    @property
-    def given(self) -> int:
-        """States that the head gets."""
-        return self.encoded.picked if self.states is None else len(self.states)
-
-
 @dataclass(frozen=True)
 class Collator:
     """Puts examples into a batch.
@@ -65,33 +47,29 @@ class Collator:
 
     pad: int
 
-    def __call__(self, features: Sequence[Features]) -> dict[str, Any]:
+    def __call__(self, features: Sequence[Encoded]) -> dict[str, Any]:
         """A batch of one kind."""
-        encoded = [feature.encoded for feature in features]
-        mask = _padded([np.ones(feature.given, dtype=bool) for feature in features], False)
-        gold = {name: _padded([one.gold[name] for one in encoded], IGNORED) for name in encoded[0].gold}
+        mask = _padded([np.ones(feature.picked, dtype=bool) for feature in features], False)
+        gold = {name: _padded([feature.gold[name] for feature in features], IGNORED) for name in features[0].gold}
         batch: dict[str, Any] = {"mask": mask, "gold": gold}
         if features[0].states is not None:
             states = [feature.states for feature in features]
             return batch | {"states": torch.nn.utils.rnn.pad_sequence(states, batch_first=True)}  # type: ignore[arg-type]
-        return batch | self._texts(encoded)
-
-    def _texts(self, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
-        windows = [window for one in encoded for window in one.windows]
+        windows = [window for feature in features for window in feature.windows]
         longest = max(map(len, windows))
-        starts = np.cumsum([0, *(len(one.windows) for one in encoded)]) * longest
+        starts = np.cumsum([0, *(len(feature.windows) for feature in features)]) * longest
         picks = [
-            np.concatenate([start + i * longest + pick for i, pick in enumerate(one.picks)]).astype(np.int64)
-            for start, one in zip(starts, encoded, strict=False)
+            np.concatenate([start + i * longest + pick for i, pick in enumerate(feature.picks)]).astype(np.int64)
+            for start, feature in zip(starts, features, strict=False)
         ]
-        return {
+        return batch | {
             "input_ids": _padded([window.astype(np.int64) for window in windows], self.pad),
             "attention_mask": _padded([np.ones(len(window), dtype=np.int64) for window in windows], 0),
             "picks": _padded(picks, 0),
         }
 
 
-def by_length(features: Sequence[Features], size: int) -> list[list[int]]:
+def by_length(features: Sequence[Encoded], size: int) -> list[list[int]]:
     """Indices in batches of like length, the longest first, so that memory runs out at once or not at all."""
     order = sorted(range(len(features)), key=lambda i: -features[i].length)
     return [order[start : start + size] for start in range(0, len(order), size)]
@@ -144,7 +122,7 @@ class TaskModel(nn.Module):
 
 
 @torch.inference_mode()
-def predict(model: TaskModel, features: Sequence[Features], collator: Collator) -> list[Any]:
+def predict(model: TaskModel, features: Sequence[Encoded], collator: Collator) -> list[Any]:
     """The head's answers, one an example."""
     found: list[Any] = [None] * len(features)
     for indices, states, mask in _states(model, features, collator, "answering"):
@@ -155,18 +133,18 @@ def predict(model: TaskModel, features: Sequence[Features], collator: Collator) 
 
 @torch.inference_mode()
 def cache_states(
-    model: TaskModel, features: Sequence[Features], collator: Collator, cached: Callable[[Tensor], Tensor]
-) -> list[Features]:
+    model: TaskModel, features: Sequence[Encoded], collator: Collator, cached: Callable[[Tensor], Tensor]
+) -> list[Encoded]:
     """The same examples with what is cached of their states, float32 on the CPU: one forward pass for all epochs."""
     found: list[Any] = [None] * len(features)
     for indices, states, mask in _states(model, features, collator, "states"):
         for index, state, length in zip(indices, states.float().cpu(), mask.sum(1).tolist(), strict=True):
-            found[index] = Features(features[index].encoded, cached(state[:length]).clone())
+            found[index] = replace(features[index], states=cached(state[:length]).clone())
     return found
 
 
 def _states(
-    model: TaskModel, features: Sequence[Features], collator: Collator, name: str
+    model: TaskModel, features: Sequence[Encoded], collator: Collator, name: str
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Indices, states `(b, n, d)` and mask `(b, n)` of each batch, in evaluation mode."""
     model.eval()
@@ -229,7 +207,7 @@ class LengthTrainer(Trainer):
 
 def fine_tune(
     model: TaskModel,
-    features: Sequence[Features],
+    features: Sequence[Encoded],
     collator: Collator,
     score: Callable[[TaskModel], float],
     config: FineTuningConfig,
@@ -338,12 +316,12 @@ class FineTuning:
         if not frozen:
             encoder.switch_to("target")
         counts = self._counts(model, "test", features, collator_of(encoder, "target"))
-        windowed = sum(len(feature.encoded.windows) > 1 for feature in features["test"])
+        windowed = sum(len(feature.windows) > 1 for feature in features["test"])
         notes = {"dev": round(learned.best, 6), "epochs": round(learned.epoch, 2), "windowed": windowed}
         return Outcome(counts, notes)
 
     @cached_property
-    def _frozen(self) -> tuple[Encoder, dict[str, list[Features]]]:
+    def _frozen(self) -> tuple[Encoder, dict[str, list[Encoded]]]:
         """The encoder and all examples with their states, which no seed changes."""
         encoder, features = self._opened()
         model = self._with_head(encoder)
@@ -353,13 +331,12 @@ class FineTuning:
             features[role] = cache_states(model, rows, collator_of(encoder, side), self.data.task.cached)
         return encoder, features
 
-    def _opened(self) -> tuple[Encoder, dict[str, list[Features]]]:
+    def _opened(self) -> tuple[Encoder, dict[str, list[Encoded]]]:
         encoder, data = Encoder.open(self.model, self.config.dropout), self.data
         features = {}
         for role in ROLES:
             tokenizer = encoder.setups[data.side(role)].tokenizer
-            rows = data.task.encode(data.by_role[role], data.labels, tokenizer, encoder.max_length)
-            features[role] = [Features(row) for row in rows]
+            features[role] = data.task.encode(data.by_role[role], data.labels, tokenizer, encoder.max_length)
         return encoder, features
 
     def _with_head(self, encoder: Encoder) -> TaskModel:
@@ -367,11 +344,11 @@ class FineTuning:
         return TaskModel(encoder.model, head.to(encoder.model.device), self.config.layer, self.config.precision)
 
     def _counts(
-        self, model: TaskModel, role: str, features: Mapping[str, list[Features]], collator: Collator
+        self, model: TaskModel, role: str, features: Mapping[str, list[Encoded]], collator: Collator
     ) -> np.ndarray:
         task, labels, examples = self.data.task, self.data.labels, self.data.by_role[role]
         found = zip(examples, features[role], predict(model, features[role], collator), strict=True)
-        predictions = [task.prediction(example, row.encoded, answer, labels) for example, row, answer in found]
+        predictions = [task.prediction(example, row, answer, labels) for example, row, answer in found]
         return task.metric(labels).counts(predictions, [task.reference(example) for example in examples])
 
 

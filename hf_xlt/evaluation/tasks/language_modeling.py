@@ -21,8 +21,7 @@ from hf_xlt.evaluation.language_model import ValidationSet, sequence_counts
 from hf_xlt.evaluation.metrics import Perplexity
 from hf_xlt.evaluation.models import LanguageModel
 from hf_xlt.evaluation.tasks.data import text_lines_of
-from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
-from hf_xlt.evaluation.tasks.windows import text_windows
+from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask, text_windows
 from hf_xlt.evidence.token_ids import token_ids
 
 _BATCH_TOKENS = 8192  # of masked copies
@@ -54,7 +53,6 @@ class LanguageModeling(TextPrediction):
     length: int = 128  # tokens a sequence; fewer where the model has fewer positions
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
-        """Cut the text into sequences and predict them."""
         lines = text_lines_of(places["test"])
         opened = LanguageModel.open(model)
         length, objective = min(self.length, opened.max_length), opened.kind.objective
@@ -79,7 +77,6 @@ class PseudoPerplexity(TextPrediction):
     lines: int = 500  # the first of the text; each costs as many passes as it has tokens
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
-        """Predict each token of each line."""
         lines = list(islice(text_lines_of(places["test"]), self.lines))
         if not lines:
             raise InputError(f"{places['test']} has no text", value=places["test"], expected="a sentence a line")

@@ -59,8 +59,29 @@ class QuestionAnswering(SupervisedTask[Question]):
     summary = "Answers found in paragraphs: exact match and F1 (SQuAD 1.1 or XQuAD, PATH or PATH#FIRST-LAST)."
 
     def read(self, place: str) -> list[Question]:
-        """See `read_questions`."""
-        return read_questions(place)
+        """The questions at `PATH` or `PATH#FIRST-LAST`, of which only some paragraphs count, from 1 over the whole.
+
+        The path is a JSON file of SQuAD 1.1, packed or not, or rows with `question`, `context` and `answers` (.jsonl,
+        .parquet, a dataset of the Hub). Files of XQuAD hold translations of the same paragraphs, so paragraphs to learn
+        from and to be asked about are told apart by their numbers. What is no such file, lacks the paragraphs or has no
+        questions, and an answer that is not at its place in the context raise InputError, with article, paragraph (in
+        its article) and question.
+        """
+        if (match := _PLACE.fullmatch(place)) is None:
+            expected = "PATH or PATH#FIRST-LAST, e.g. xquad.json#1-192"
+            raise InputError(f"{place!r} is no place of questions", value=place, expected=expected)
+        path = match["path"]
+        paragraphs = list(_paragraphs(path))
+        first, last = int(match["first"] or 1), int(match["last"] or len(paragraphs))
+        if match["first"] and not 1 <= first <= last <= len(paragraphs):
+            problem = f"{place!r} asks for paragraphs {first} to {last}; {path} has 1 to {len(paragraphs)}."
+            raise InputError(problem, value=place, path=path)
+        questions = [
+            question for where, record in paragraphs[first - 1 : last] for question in _questions(record, where)
+        ]
+        if not questions:
+            raise InputError(f"{place} has no questions", expected="SQuAD 1.1", path=path)
+        return questions
 
     def labels(self, train: Sequence[Question], others: Mapping[str, Sequence[Question]]) -> tuple[str, ...]:
         """None: an answer is a place, not a label."""
@@ -80,11 +101,9 @@ class QuestionAnswering(SupervisedTask[Question]):
         return [encoded for batch in batches for encoded in _encoded(batch, tokenizer, max_length)]
 
     def head(self, width: int, labels: Sequence[str]) -> SpanHead:
-        """Scores of the answer's first and last token."""
         return SpanHead(width)
 
     def metric(self, labels: Sequence[str] = ()) -> AnswerOverlap:
-        """Exact match and F1."""
         return AnswerOverlap()
 
     def prediction(self, example: Question, encoded: Encoded, answer: tuple[int, int], labels: Sequence[str]) -> str:
@@ -147,7 +166,11 @@ def _encoded(
             raise InputError(f"{question.where}: the tokenizer reads nothing of the context. Choose another tokenizer.")
         windows, picks = _windows(ids, np.flatnonzero(of_context), max_length, question)
         offsets = np.array(pairs["offset_mapping"][row], dtype=np.int64)[of_context]
-        yield EncodedContext(windows, picks, _gold(question.answers[0], offsets), offsets=offsets)
+        start, end = question.answers[0].start, question.answers[0].start + len(question.answers[0].text)
+        covering = np.flatnonzero((offsets[:, 1] > start) & (offsets[:, 0] < end))
+        ends = (covering[0], covering[-1]) if len(covering) else (IGNORED, IGNORED)
+        gold = {name: np.array(place, dtype=np.int64) for name, place in zip(("first", "last"), ends, strict=True)}
+        yield EncodedContext(windows, picks, gold, offsets=offsets)
 
 
 def _windows(
@@ -172,36 +195,6 @@ def _windows(
     windows = tuple(np.concatenate([before, part, after]) for part in parts)
     picks = tuple(np.flatnonzero(owner == i) - start + len(before) for i, start in enumerate(starts))
     return windows, picks
-
-
-def _gold(answer: Answer, offsets: np.ndarray) -> dict[str, np.ndarray]:
-    covering = np.flatnonzero((offsets[:, 1] > answer.start) & (offsets[:, 0] < answer.start + len(answer.text)))
-    first, last = (covering[0], covering[-1]) if len(covering) else (IGNORED, IGNORED)
-    return {"first": np.array(first, dtype=np.int64), "last": np.array(last, dtype=np.int64)}
-
-
-def read_questions(place: str) -> list[Question]:
-    """The questions at `PATH` or `PATH#FIRST-LAST`, of which only some paragraphs count, from 1 over the whole file.
-
-    The path is a JSON file of SQuAD 1.1, packed or not, or rows with `question`, `context` and `answers` (.jsonl,
-    .parquet, a dataset of the Hub). Files of XQuAD hold translations of the same paragraphs, so paragraphs to learn
-    from and to be asked about are told apart by their numbers. What is no such file, lacks the paragraphs or has no
-    questions, and an answer that is not at its place in the context raise InputError, with article, paragraph (in its
-    article) and question.
-    """
-    if (match := _PLACE.fullmatch(place)) is None:
-        expected = "PATH or PATH#FIRST-LAST, e.g. xquad.json#1-192"
-        raise InputError(f"{place!r} is no place of questions", value=place, expected=expected)
-    path = match["path"]
-    paragraphs = list(_paragraphs(path))
-    first, last = int(match["first"] or 1), int(match["last"] or len(paragraphs))
-    if match["first"] and not 1 <= first <= last <= len(paragraphs):
-        problem = f"{place!r} asks for paragraphs {first} to {last}; {path} has 1 to {len(paragraphs)}."
-        raise InputError(problem, value=place, path=path)
-    questions = [question for where, record in paragraphs[first - 1 : last] for question in _questions(record, where)]
-    if not questions:
-        raise InputError(f"{place} has no questions", expected="SQuAD 1.1", path=path)
-    return questions
 
 
 def _paragraphs(path: str) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hf_xlt.arguments import refused
 from hf_xlt.errors import InputError
@@ -21,7 +21,7 @@ _BUILT_IN = {
     "language-model": "language_modeling:LanguageModeling",
     "pseudo-perplexity": "language_modeling:PseudoPerplexity",
     "retrieval": "retrieval:SentenceRetrieval",
-    "word-translation": "word_translation:WordTranslation",
+    "word-translation": "retrieval:WordTranslation",
     "classification": "classification:Classification",
     "upos": "classification:UPOSTagging",
     "pos": "classification:POS",
@@ -43,7 +43,7 @@ def task_named(name: str) -> Task:
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name in _BUILT_IN:
-        return _built_in(name)
+        return cast("Task", resolve_name(f"hf_xlt.evaluation.tasks.{_BUILT_IN[name]}")())
     if name in _installed():
         return register_task(_installed()[name].load()())
     raise InputError(f"There is no task {name!r}", value=name, expected=f"one of {', '.join(task_names())}")
@@ -65,11 +65,6 @@ def register_task(task: Task) -> Task:
         raise refused("the name of the task", task.name, "lower-case letters, digits, - and _, of no task of hf_xlt")
     _REGISTERED[task.name] = task
     return task
-
-
-@cache
-def _built_in(name: str) -> Task:
-    return resolve_name(f"hf_xlt.evaluation.tasks.{_BUILT_IN[name]}")()
 
 
 @cache
