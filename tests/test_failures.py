@@ -35,6 +35,8 @@ def raised(error: BaseException) -> BaseException:
         (UploadError("not taken"), "not taken", 2),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "/x/y: No space left on device. Make room", 1),
         (PermissionError(errno.EACCES, "Permission denied", b"/x"), "/x: Permission denied. Check who may", 1),
+        (OSError(errno.EBADF, "Bad file descriptor", 7), "7: Bad file descriptor", 1),
+        (OSError(errno.EIO, "Input/output error", b"/x/\xff"), "/x/\N{REPLACEMENT CHARACTER}: Input/output error", 1),
         (OSError(errno.EROFS, "Read-only file system"), "Read-only file system. The disk is read-only", 1),
         (SafetensorError("Error: I/O error: No space left on device (os error 28)"), "Make room", 1),
         (Exception("File too large (os error 27)"), "ulimit -f", 1),

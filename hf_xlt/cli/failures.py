@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 from pathlib import Path
 from traceback import extract_tb
@@ -66,7 +65,8 @@ def told(error: BaseException) -> tuple[str, int]:
 
 
 def _of_the_system(number: int | None, reason: str, file: Any) -> str:
-    place = "" if file is None else f"{Path(os.fsdecode(file))}: "
+    name = file.decode(errors="replace") if isinstance(file, bytes) else str(file)  # or the number of an open file
+    place = "" if file is None else f"{Path(name)}: "
     hint = _HINTS.get(number or 0)
     return f"{place}{reason.rstrip('.')}." + (f" {hint}" if hint else "")
 
