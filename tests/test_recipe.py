@@ -166,6 +166,7 @@ class TestOverrides:
         with pytest.raises(SettingError) as raised:
             Stage(bf16=True, precision="float32")
         assert raised.value.key == "precision"
+        assert Stage(precision=None) == Stage()  # as recipes once left it open
 
 
 class TestWrongValues:
