@@ -485,3 +485,4 @@ def test_documentation_and_schema_tell_what_each_setting_is_for():
     for kind, properties in ((Recipe, schema["properties"]), (Stage, schema["$defs"]["Stage"]["properties"])):
         for name in kind.model_fields:
             assert f"    {name}: {properties[name]['description']}" in kind.__doc__
+    assert "Args:" not in schema["$defs"]["Halves"]["description"]  # none of its settings has a word of its own
