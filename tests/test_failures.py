@@ -19,6 +19,7 @@ from hf_xlt.cli.failures import told
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.printable import one_line
+from hf_xlt.recipes.settings import SettingError
 
 
 def raised(error: BaseException) -> BaseException:
@@ -32,6 +33,8 @@ def raised(error: BaseException) -> BaseException:
     ("error", "line", "code"),
     [
         (InputError("seed is -1"), "seed is -1", 2),
+        (InputError("There is no corpus.", key="data.corpus"), r"^There is no corpus\. Its option is --corpus\.$", 2),
+        (SettingError("source", "has no effect", value="bert"), "^source has no effect$", 2),
         (UploadError("not taken"), "not taken", 2),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "/x/y: No space left on device. Make room", 1),
         (PermissionError(errno.EACCES, "Permission denied", b"/x"), "/x: Permission denied. Check who may", 1),

@@ -39,7 +39,7 @@ _UNWRITTEN = ("PytorchStreamWriter failed", "enforce fail at inline_container", 
 def told(error: BaseException) -> tuple[str, int]:
     """One line about an error, and the exit code that goes with it."""
     if isinstance(error, InputError):
-        option = _OPTIONS.get(error.key or "")
+        option = _OPTIONS.get(error.key or "") if error.value is None else None
         return str(error) if option is None else f"{error} Its option is {option}.", REFUSED
     if isinstance(error, UploadError):
         return str(error), REFUSED
