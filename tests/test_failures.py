@@ -19,6 +19,7 @@ from hf_xlt.cli.failures import told
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.printable import one_line
+from hf_xlt.recipes.settings import SettingError
 
 
 def raised(error: BaseException) -> BaseException:
@@ -32,9 +33,13 @@ def raised(error: BaseException) -> BaseException:
     ("error", "line", "code"),
     [
         (InputError("seed is -1"), "seed is -1", 2),
+        (InputError("There is no corpus.", key="data.corpus"), r"^There is no corpus\. Its option is --corpus\.$", 2),
+        (SettingError("source", "has no effect", value="bert"), "^source has no effect$", 2),
         (UploadError("not taken"), "not taken", 2),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "/x/y: No space left on device. Make room", 1),
         (PermissionError(errno.EACCES, "Permission denied", b"/x"), "/x: Permission denied. Check who may", 1),
+        (OSError(errno.EBADF, "Bad file descriptor", 7), "7: Bad file descriptor", 1),
+        (OSError(errno.EIO, "Input/output error", b"/x/\xff"), "/x/\N{REPLACEMENT CHARACTER}: Input/output error", 1),
         (OSError(errno.EROFS, "Read-only file system"), "Read-only file system. The disk is read-only", 1),
         (SafetensorError("Error: I/O error: No space left on device (os error 28)"), "Make room", 1),
         (Exception("File too large (os error 27)"), "ulimit -f", 1),

@@ -181,6 +181,7 @@ def test_a_tab_inside_a_sentence_leaves_its_line_out(tmp_path):
         ('{"en": "x", "de": "y"}\n[1]\n', "no object at line 2 but a list", 2),
         ('{"en": "x", "de": "y"}\n' * 1000 + '{"en": "x", "de": ["y"]}\n', "a list as 'de' at line 1001", 1001),
         ('{"en": "x", "en": "y"}\n', "the key 'en' is there twice", 1),
+        ('{"id": 1, "translation": {"id": 2, "en": "x", "de": "y"}}\n', r"has the key 'id' twice at line 1\.$", 1),
         ('{"en": "x", "de": "\\ud83d"}\n', "half of a surrogate pair", 1),
         ("x\ty\nNUL\0\tz\n", "NUL character at line 2", 2),
         ("The dog\tDer Hund\ra cat\teine Katze\r", "carriage returns and no line feed", 1),

@@ -166,6 +166,7 @@ class TestOverrides:
         with pytest.raises(SettingError) as raised:
             Stage(bf16=True, precision="float32")
         assert raised.value.key == "precision"
+        assert Stage(precision=None) == Stage()  # as recipes once left it open
 
 
 class TestWrongValues:
@@ -484,3 +485,4 @@ def test_documentation_and_schema_tell_what_each_setting_is_for():
     for kind, properties in ((Recipe, schema["properties"]), (Stage, schema["$defs"]["Stage"]["properties"])):
         for name in kind.model_fields:
             assert f"    {name}: {properties[name]['description']}" in kind.__doc__
+    assert "Args:" not in schema["$defs"]["Halves"]["description"]  # none of its settings has a word of its own

@@ -1,6 +1,7 @@
 """CKA, alignment and retrieval agree with plain dense computations, on any two encoders; bad input is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -393,6 +394,22 @@ class TestStructure:
     def test_other_kinds_of_models_are_read_too(self, places, kind):
         found = structure(places[kind], places["english"], same(sentences("en", "train")[:60]), words=50)
         assert len(found.sentences.cka) >= 3
+
+    def test_code_of_its_own_may_open_a_model_with_its_head_alone(self, places, tmp_path):
+        folder = shutil.copytree(places["english"], tmp_path / "own")
+        (folder / "configuration_own.py").write_text(
+            "from transformers import BertConfig\nclass OwnConfig(BertConfig):\n    model_type = 'own-bert'\n"
+        )
+        (folder / "modeling_own.py").write_text(
+            "from transformers import BertForMaskedLM\nfrom .configuration_own import OwnConfig\n"
+            "class OwnForMaskedLM(BertForMaskedLM):\n    config_class = OwnConfig\n"
+        )
+        code = {"AutoConfig": "configuration_own.OwnConfig", "AutoModelForMaskedLM": "modeling_own.OwnForMaskedLM"}
+        own = {"model_type": "own-bert", "architectures": ["OwnForMaskedLM"], "auto_map": code}
+        (folder / "config.json").write_text(json.dumps(json.loads((folder / "config.json").read_text()) | own))
+        side = Sample.of(PAIRS[:20], words=0).sides[0]
+        found = LayerEncoder.open(str(folder), trust_remote_code=True).encode(side)
+        assert torch.equal(found.sentences, LayerEncoder.open(places["english"]).encode(side).sentences)
 
     @pytest.mark.slow
     def test_a_trelm_reads_each_side_in_its_language(self, places):

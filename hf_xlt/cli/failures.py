@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 from pathlib import Path
 from traceback import extract_tb
@@ -40,7 +39,7 @@ _UNWRITTEN = ("PytorchStreamWriter failed", "enforce fail at inline_container", 
 def told(error: BaseException) -> tuple[str, int]:
     """One line about an error, and the exit code that goes with it."""
     if isinstance(error, InputError):
-        option = _OPTIONS.get(error.key or "")
+        option = _OPTIONS.get(error.key or "") if error.value is None else None
         return str(error) if option is None else f"{error} Its option is {option}.", REFUSED
     if isinstance(error, UploadError):
         return str(error), REFUSED
@@ -66,7 +65,8 @@ def told(error: BaseException) -> tuple[str, int]:
 
 
 def _of_the_system(number: int | None, reason: str, file: Any) -> str:
-    place = "" if file is None else f"{Path(os.fsdecode(file))}: "
+    name = file.decode(errors="replace") if isinstance(file, bytes) else str(file)  # or the number of an open file
+    place = "" if file is None else f"{Path(name)}: "
     hint = _HINTS.get(number or 0)
     return f"{place}{reason.rstrip('.')}." + (f" {hint}" if hint else "")
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import torch
+import transformers
 from torch import nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.checks import check_body
-from hf_xlt.checkpoint.kind import ModelKind, kind_of
+from hf_xlt.checkpoint.kind import ModelKind, auto_class_name, kind_of
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.device import best_device
@@ -149,11 +150,14 @@ def open_body(checkpoint: Checkpoint, dropout: float | None = None) -> PreTraine
     check_body(checkpoint)
     settings = {} if dropout is None else checkpoint.config.to_dict()
     changed = {name: dropout for name, value in settings.items() if "dropout" in name and isinstance(value, float)}
+    own_code = getattr(checkpoint.config, "auto_map", None)
+    bare = not own_code or "AutoModel" in own_code  # code of a checkpoint's own may open it with its head alone
+    auto_class = AutoModel if bare else getattr(transformers, auto_class_name(checkpoint.config))
     with quiet():
-        model = AutoModel.from_pretrained(
+        model = auto_class.from_pretrained(
             checkpoint.body, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code, **changed
         )
-    return cast(PreTrainedModel, model)
+    return cast(PreTrainedModel, model if bare else model.base_model)
 
 
 def longest(model: PreTrainedModel, *tokenizers: PreTrainedTokenizerBase) -> int:

@@ -115,7 +115,7 @@ def _flat(value: Any, path: Path, line: int) -> dict[str, Any]:
     for key, cell in value.items():
         inside = cell if isinstance(cell, dict) else {key: cell}
         if twice := record.keys() & inside.keys():
-            raise fault(path, line, f"has the key {min(twice)!r} twice")
+            raise fault(path, line, f"has the key {min(twice)!r} twice", ".")
         record |= inside
     return record
 

@@ -61,7 +61,7 @@ class Settings(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """What each setting is for stands in the documentation of the class as well."""
         told = [f"    {name}: {info.description}" for name, info in cls.model_fields.items() if info.description]
-        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Args:", *told])
+        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), *(["", "Args:", *told] if told else [])])
 
     def __init__(self, **given: Any) -> None:
         try:

@@ -59,7 +59,7 @@ def of_today(override: str) -> str:
 
 def renamed(stage: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a stage by the names that they have today; one under two names is refused."""
-    named = dict(stage)
+    named = {key: value for key, value in stage.items() if (key, value) != ("precision", None)}  # None: as by default
     for former, name in (FORMER | {"precision": "bf16"}).items():
         if former not in named:
             continue
