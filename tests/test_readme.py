@@ -1,5 +1,6 @@
 """What the README shows works as it stands there: tiny models lie in folders that bear the names of the Hub's."""
 
+import copy
 import gzip
 import shlex
 from pathlib import Path
@@ -11,7 +12,7 @@ from markdown_it import MarkdownIt
 from test_cli import call
 from test_hub import online  # noqa: F401
 from test_study import GRID, SMALL, treebank
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from hf_xlt.recipes.load import recipe_file
 from hf_xlt.sample import sentences
@@ -56,6 +57,9 @@ def folder(tmp_path_factory):
         place / "sentence-transformers/all-MiniLM-L6-v2",
         ("Pooling", {"embedding_dimension": 16, "pooling_mode": "mean"}),
     )
+    chat = copy.deepcopy(tiny.tokenizer("en", "byte-level-bpe"))
+    chat.chat_template = "{% for message in messages %}{{ bos_token }}{{ message['content'] }}{% endfor %}"
+    tiny.save(tiny.model("llama", chat), chat, place / "HuggingFaceTB/SmolLM2-135M-Instruct")
     tiny.tokenizer("de", "wordpiece").save_pretrained(place / "joint-tokenizer")
     text = {language: sentences(language, "train")[:300] for language in ("en", "de")}
     pairs = "".join(f"{source}\t{target}\n" for source, target in zip(text["en"], text["de"], strict=True))
@@ -98,6 +102,7 @@ def test_the_commands_run_one_after_the_other(folder, hub, monkeypatch, capsys):
         "explain",
         "evaluate",
         "compare",
+        "merge",
         "push",
         "recipe",
     }
@@ -114,6 +119,7 @@ def test_the_commands_run_one_after_the_other(folder, hub, monkeypatch, capsys):
             (folder / target).write_text(out, encoding="utf-8")
     assert hub.repositories["me/bert-large-german"].files["model.safetensors"]
     assert (folder / "compared" / "report.html").is_file()
+    assert AutoTokenizer.from_pretrained(folder / "smollm2-german-chat").chat_template
 
 
 @pytest.mark.slow
