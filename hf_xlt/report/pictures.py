@@ -113,6 +113,7 @@ def plot_learning_curves(
             axes.set_ylim(0.95 * lowest, min(axes.get_ylim()[1], ceiling))
         if over.unit is not None:
             axes.xaxis.set_major_formatter(EngFormatter(over.unit))
+            axes.locator_params(axis="x", nbins=6)  # such labels are long
         axes.set_xlabel(over.name)
         axes.set_ylabel("held-out bits per byte (lower is better)")
         axes.set_title(label(title))

@@ -16,12 +16,15 @@ from hf_xlt.transport import Part, Transport
 
 
 def results_table(summaries: Sequence[ResultRow]) -> Table:
-    """The table shown in the terminal: a line a method, its values the better the lower."""
+    """The table shown in the terminal: a line a method, its values the better the lower.
+
+    Values at equal compute stand in the place of perplexity, which tells nothing between tokenizers.
+    """
     title = "Held-out quality (lower is better) and steps saved"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method")
     compute = any(summary.equal_compute_bits_per_byte is not None for summary in summaries)
-    for name in ("start", "bits/byte", *(("at equal\ncompute",) if compute else ()), "perplexity"):
+    for name in ("start", "bits/byte", "at equal\ncompute" if compute else "perplexity"):
         table.add_column(name, justify="right", no_wrap=True)
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.steps_saved))
     for name in baselines:
@@ -34,9 +37,9 @@ def results_table(summaries: Sequence[ResultRow]) -> Table:
         }
         saved = (shares.get(name, "") for name in baselines)
         equal = summary.equal_compute_bits_per_byte
-        at_compute = ("not reached" if equal is None else f"{equal:.3f}",) if compute else ()
-        cells = (summary.method, start, final, *at_compute, f"{summary.perplexity:,.1f}", *saved)
-        table.add_row(*map(_text, cells))
+        at_compute = "not reached" if equal is None else f"{equal:.3f}"
+        third = at_compute if compute else f"{summary.perplexity:,.1f}"
+        table.add_row(*map(_text, (summary.method, start, final, third, *saved)))
     return table
 
 

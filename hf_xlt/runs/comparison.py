@@ -56,10 +56,6 @@ class Comparison:
     def model_kind(self) -> ModelKind:
         return kind_of(self.config)
 
-    def rows(self, variant: Variant) -> int:
-        """Rows of a variant's vocabulary."""
-        return self.config.vocab_size if variant.tokenizer is None else len(variant.tokenizer)
-
 
 def seeded(make: Callable[[], PreTrainedModel]) -> Callable[[int], PreTrainedModel]:
     """What makes a model, as a function of the seed of what is drawn in it."""

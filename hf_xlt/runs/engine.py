@@ -70,7 +70,7 @@ class Plan:
 
     def folder(self, variant: Variant, seed: int) -> Path:
         """Where one variant's run with one seed is kept."""
-        return self.work / f"{file_name(variant)}-seed{seed}"
+        return self.work / f"{file_name(variant.name)}-seed{seed}"
 
     def text_of(self, variant: Variant) -> Text:
         """What a variant is trained and measured on: the text of all, or the same by its own tokenizer."""
@@ -84,9 +84,9 @@ class Plan:
         return tuple(same_bytes(stage, self.text, self.own_texts[variant.name]) for stage in stages)
 
 
-def file_name(variant: Variant) -> str:
+def file_name(variant_name: str) -> str:
     """What the files of a variant are called."""
-    return re.sub(r"[^a-z0-9]+", "-", variant.name.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", variant_name.lower()).strip("-")
 
 
 def same_bytes(stage: Stage, text: Text, own: Text) -> Stage:
@@ -192,17 +192,19 @@ def prepare(
         kind.check_inputs()
         logger.info("Making the vocabulary and its rows")
         comparison = kind.comparison(work, compare=compare)
-        configs = [kind.shape(comparison.rows(variant)) for variant in comparison.variants]
+        own = {variant.name: variant.tokenizer for variant in comparison.variants if variant.tokenizer is not None}
+        sharing = len(comparison.variants) - len(own)
+        configs = [comparison.config] * sharing + [kind.shape(len(tokenizer)) for tokenizer in own.values()]
         check_space(work / "model", training_bytes(configs, len(kind.recipe.seeds)))
         check_length(kind.recipe.stages[0].sequence_length, comparison.config)
         kind.inputs.chat(comparison.tokenizer)
         logger.info("Reading the text")
+        text = kind.text(comparison, work)
         own_texts = {
-            variant.name: kind.text(replace(comparison, tokenizer=variant.tokenizer), work / file_name(variant))
-            for variant in comparison.variants
-            if variant.tokenizer is not None
+            name: kind.text(replace(comparison, tokenizer=tokenizer), work / file_name(name))
+            for name, tokenizer in own.items()
         }
-        return Plan(kind, comparison, kind.text(comparison, work), work, callbacks, own_texts)
+        return Plan(kind, comparison, text, work, callbacks, own_texts)
     except InputError:
         if new:
             end(work)

@@ -41,7 +41,7 @@ class RunPlan:
     Args:
         kind: What kind of run it is.
         model: Which language model it makes: encoder, decoder or encoder-decoder.
-        variants: What is trained, the recipe's own first; one with the source's tokenizer takes other steps than `stages`.
+        variants: What is trained, the recipe's own first. One with the source's tokenizer takes steps of its own.
         seeds: How often each.
         rows: Rows of the target vocabulary, as many as are asked for where the tokenizer is still to be trained.
         parameters: Of the model.

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
@@ -57,6 +57,7 @@ class Transfer(Kind):
     """A transfer; when comparing, the recipe's alternatives and the baselines beside it."""
 
     name = "transfer"
+    baselines: ClassVar[tuple[str, ...]] = (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
     default_tokenizer = NewTokenizer(family=SOURCE_FAMILY)
     uses = frozenset(
         {"source", "target_tokenizer", "initializer", "alternatives", "tokenizer", "data.corpus", "data.held_out"}
@@ -117,7 +118,7 @@ class Transfer(Kind):
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
         if not compare:
             return self.recipe.methods[:1]
-        return (*self.recipe.methods, SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
+        return (*self.recipe.methods, *self.baselines)
 
     def own_rows(self, variant_name: str) -> int | None:
         return len(self.inputs.source_tokenizer) if variant_name == SOURCE_TOKENIZER else None
@@ -143,7 +144,8 @@ class Transfer(Kind):
             for number, made in enumerate(initializers)
         ]
         if compare:
-            variants[len(methods) : len(methods)] = self._source_as_it_is()
+            if SOURCE_TOKENIZER in self.baselines:
+                variants[len(methods) : len(methods)] = self._source_as_it_is()
             variants.append(from_scratch(config))
         return Comparison(first.tokenizer, config, tuple(variants))
 
