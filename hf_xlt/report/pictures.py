@@ -77,7 +77,7 @@ class Scale:
 
 STEPS = Scale("training steps", lambda curve: 1.0)
 TEXT = Scale("text read in training", lambda curve: curve.bytes_per_step, "B")
-COMPUTE = Scale("computed in training", lambda curve: curve.flops_per_step, "FLOPs")
+COMPUTE = Scale("training compute", lambda curve: curve.flops_per_step, "FLOPs")
 
 
 def differ_in(scale: Scale, curves: Mapping[str, Sequence[Curve]]) -> bool:

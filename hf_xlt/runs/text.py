@@ -63,7 +63,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Text(ABC):
-    """What every stage and every variant of a run shares."""
+    """What every stage of a run shares, and every variant with the same tokenizer."""
 
     tokenizer: PreTrainedTokenizerBase  # of the target language, or of all
     validation_lines: tuple[str, ...]  # what is not trained on
