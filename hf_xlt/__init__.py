@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from hf_xlt.initializers.base import OverlapInitializer as OverlapInitializer
     from hf_xlt.initializers.baselines import MeanInitializer as MeanInitializer
     from hf_xlt.initializers.baselines import RandomInitializer as RandomInitializer
+    from hf_xlt.initializers.baselines import ResizedInitializer as ResizedInitializer
     from hf_xlt.initializers.clp import CLPInitializer as CLPInitializer
     from hf_xlt.initializers.counted import CountedInitializer as CountedInitializer
     from hf_xlt.initializers.counted import DictionaryInitializer as DictionaryInitializer
@@ -118,12 +119,12 @@ _NAMES = {
     "geometry.callback": "AdversarialAlignmentCallback",
     "initializers.adversarial": "AdversarialInitializer",
     "initializers.base": "Initializer OverlapInitializer",
-    "initializers.baselines": "MeanInitializer RandomInitializer",
+    "initializers.baselines": "MeanInitializer RandomInitializer ResizedInitializer",
+    "initializers.clp": "CLPInitializer",
     "initializers.counted": "CountedInitializer DictionaryInitializer",
     "initializers.focus": "FocusInitializer",
     "initializers.health": "Health",
     "initializers.ofa": "OFAInitializer",
-    "initializers.clp": "CLPInitializer",
     "initializers.omp": "OMPInitializer",
     "initializers.pooled": "PooledInitializer",
     "initializers.ramen": "RamenInitializer RamenVectorsInitializer",

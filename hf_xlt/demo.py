@@ -20,8 +20,9 @@ from hf_xlt.files.folders import folder_in_place
 from hf_xlt.files.printable import one_line
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes import Recipe, load_recipe
-from hf_xlt.report.tables import explanation_table, results_table
+from hf_xlt.report.tables import explanation_table, results_table, text_table
 from hf_xlt.runs import Results, run_recipe
+from hf_xlt.runs.measured import economy_tables
 from hf_xlt.sample import FOLDER, sentences
 from hf_xlt.transport import Transport
 
@@ -89,6 +90,8 @@ def run_demo(
         console.print(recipe.description + "\n", highlight=False)
         results = run_recipe(recipe, model, command, compare=True)
     console.print(results_table(results.summaries))
+    for table in economy_tables(results):
+        console.print(text_table(table))
     show_origins(model, console)
     if name == "trelm":
         show_translations(model, console)

@@ -135,7 +135,7 @@ class TestRecipeCommands:
         before = sorted(places.rglob("*"))
         code, out, _ = call(monkeypatch, capsys, "recipe", "check", "clp", *settings, "--compare")
         assert code == 0
-        assert "3 × 1 trained (clp, random rows, from scratch)" in " ".join(out.split())
+        assert "5 × 1 trained (clp, source tokenizer, resized rows, random rows, from scratch)" in " ".join(out.split())
         assert sorted(places.rglob("*")) == before
 
     def test_what_cannot_work_is_refused(self, monkeypatch, capsys):

@@ -1,12 +1,12 @@
 """Steps saved are read off learning curves exactly; summaries are means over seeds."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_xlt.evaluation.curves import Curve, Point, mean_curve, steps_saved, summarize
+from hf_xlt.evaluation.curves import Curve, Point, at_equal_compute, mean_curve, quality_after, steps_saved, summarize
 from hf_xlt.evaluation.language_model import Quality
 
 values = st.floats(0.1, 9.0)
@@ -62,6 +62,29 @@ def test_the_mean_curve_is_the_mean_at_every_step():
 def test_curves_measured_at_different_steps_have_no_mean():
     with pytest.raises(ValueError, match="different steps"):
         mean_curve([curve("a", 4, 2), curve("a", 4, 2, every=50)])
+
+
+@pytest.mark.parametrize(("step", "value"), [(0, 8), (50, 7), (350, 4.25), (400, 4), (400.5, None)])
+def test_quality_between_measured_steps_lies_on_the_line(step, value):
+    assert quality_after(BASELINE, step) == value
+
+
+def test_at_equal_compute_a_curve_is_read_where_its_steps_cost_what_the_own_method_spent():
+    costs = {"ours": 30.0, "dear": 40.0, "cheap": 20.0}
+    curves = {name: [replace(curve(name, 8, 6, 5), flops_per_step=cost)] for name, cost in costs.items()}
+    assert at_equal_compute(curves, "ours") == {"ours": 5, "dear": 5.5, "cheap": None}
+    assert [row.equal_compute_bits_per_byte for row in summarize(curves, own="ours")] == [5, 5.5, None]
+
+
+def test_there_is_no_equal_compute_where_steps_cost_the_same_or_nobody_knows():
+    same = {name: [replace(curve(name, 8, 6), flops_per_step=2.0)] for name in ("a", "b")}
+    assert at_equal_compute(same, "a") == {}
+    assert at_equal_compute(same | {"old": [curve("old", 8, 6)]}, "a") == {}
+
+
+def test_no_steps_are_saved_against_steps_that_read_more_text():
+    curves = {"ours": [replace(curve("ours", 6, 4, 3), bytes_per_step=9.0)], "base": BASELINE}
+    assert summarize(curves, baselines=("base",))[0].steps_saved == {}
 
 
 def test_a_curve_comes_back_from_plain_data():

@@ -24,7 +24,7 @@ from hf_xlt.report.comparison import curves_of
 from hf_xlt.runs import Results, check_recipe, run_recipe
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.distillation import Distillation, SentenceText, sentence_text
-from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
 from hf_xlt.runs.text import packed_text
 from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
@@ -235,7 +235,7 @@ class TestRecipe:
     def test_a_comparison_is_on_equal_terms(self, tmp_path, parallel):
         recipe = distill_recipe(tmp_path, parallel, "stages.0.steps=2", "stages.0.trains=new-rows")
         results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
-        assert results.methods[1:] == (RANDOM_ROWS, FROM_SCRATCH)
+        assert results.methods[1:] == (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
         assert {tuple(point.step for point in run.retrieval) for run in results.runs} == {(0, 2)}
 
     @pytest.mark.slow

@@ -12,10 +12,11 @@ from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import check_recipe, run_recipe
 from hf_xlt.runs.kinds.transfer import Transfer
-from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
 from hf_xlt.sample import sentences
 from hf_xlt.transport import Transport
 
+BASELINES = (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
 STEPS = [f"stages.{stage}.{key}={value}" for stage in (0, 1) for key, value in
          {"steps": 2, "batch_size": 4, "evaluations": 1, "checkpoints": 1, "sequence_length": 16}.items()]  # fmt: skip
 EVIDENCE = {
@@ -77,11 +78,11 @@ def test_each_runs_with_a_tokenizer_trained_on_the_corpus(name, places, tmp_path
 def test_a_comparison_is_on_one_tokenizer_with_both_baselines(places, tmp_path):
     recipe = shipped("pooled", places, f"target_tokenizer={places / 'tokenizer'}", "alternatives=[{method: focus}]")
     results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
-    assert results.methods == (LABELS["pooled"], LABELS["focus"], RANDOM_ROWS, FROM_SCRATCH)
+    assert results.methods == (LABELS["pooled"], LABELS["focus"], *BASELINES)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert len(tokenizer) == 500
     assert tokenizer.model_max_length == 60  # the source's
-    assert len({run.parameters for run in results.runs}) == 1
+    assert len({run.parameters for run in results.runs if run.curve.method != SOURCE_TOKENIZER}) == 1
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert LABELS["pooled"] in card
     assert str(places) not in card
@@ -90,7 +91,7 @@ def test_a_comparison_is_on_one_tokenizer_with_both_baselines(places, tmp_path):
 def test_the_helpers_tokenizer_is_taken_where_there_is_one(places, tmp_path):
     recipe = shipped("dictionary", places, f"helper={places / 'helper'}", "alternatives=[{method: clp}]")
     compared = Transfer(recipe).comparison(tmp_path, compare=True)
-    assert [variant.name for variant in compared.variants] == ["dictionary", "CLP (paper)", RANDOM_ROWS, FROM_SCRATCH]
+    assert [variant.name for variant in compared.variants] == ["dictionary", "CLP (paper)", *BASELINES]
     assert len(compared.tokenizer) == compared.config.vocab_size == 500
     assert [path.name for path in tmp_path.iterdir()] == ["transports"]
 

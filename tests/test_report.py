@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -12,7 +13,15 @@ from rich.table import Table
 from hf_xlt.evaluation.curves import Curve, Point, summarize
 from hf_xlt.files.printable import one_line
 from hf_xlt.hub.card import CardTable
-from hf_xlt.report.pictures import METHOD_COLORS, learning_curves_svg, plot_learning_curves
+from hf_xlt.report.pictures import (
+    COMPUTE,
+    METHOD_COLORS,
+    STEPS,
+    TEXT,
+    differ_in,
+    learning_curves_svg,
+    plot_learning_curves,
+)
 from hf_xlt.report.tables import results_table, text_table
 
 
@@ -46,6 +55,30 @@ def test_the_table_has_a_row_a_method_and_a_column_a_baseline():
     assert cells(text, "clp") == ["clp", "4.000", "1.250 ± 0.250", "2.4", "75%", "50%"]
     assert cells(text, "random rows") == ["random rows", "6.000", "3.000 ± 0.000", "8.0", "not reached"]
     assert text.count("saved vs") == 2
+
+
+def test_at_equal_compute_the_table_has_other_values_and_no_perplexity():
+    costs = {"clp": 2.0, "random rows": 1.0, "from scratch": 4.0}
+    curves = {
+        method: tuple(replace(run, flops_per_step=costs[method], bytes_per_step=costs[method]) for run in runs)
+        for method, runs in CURVES.items()
+    }
+    text = printed(results_table(summarize(curves, BASELINES, "clp")))
+    assert "perplexity" not in text
+    assert cells(text, "clp") == ["clp", "4.000", "1.250 ± 0.250", "1.250"]
+    assert cells(text, "random rows")[3] == "not reached"
+    assert cells(text, "from scratch")[3] == "6.000"
+
+
+def test_curves_are_drawn_over_what_a_step_reads_or_computes(tmp_path: Path):
+    runs = {"a": [replace(curve("a", 4, 2), bytes_per_step=2e4)], "b": [replace(curve("b", 4, 3), bytes_per_step=1e4)]}
+    assert differ_in(TEXT, runs)
+    assert not differ_in(COMPUTE, runs)
+    assert not differ_in(STEPS, runs)
+    plot_learning_curves(runs, (), "Learning curves", tmp_path / "curves.svg", TEXT)
+    drawn = (tmp_path / "curves.svg").read_text(encoding="utf-8")
+    assert "text read in training" in drawn
+    assert "MB" in drawn
 
 
 def test_one_seed_has_no_spread_and_no_baseline_no_column():

@@ -17,7 +17,7 @@ from transformers import (
 from hf_xlt.recipes import Stage, load_recipe, recipe_from
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import run_recipe
-from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
 from hf_xlt.runs.training.parts import rows_kept, trained_parts
 from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
@@ -102,7 +102,7 @@ class TestNewRows:
     def test_in_a_comparison_each_method_trains_its_own(self, tmp_path, corpus):
         asked = recipe(tmp_path, corpus, "bert", "stages.0.trains=new-rows", "stages.0.steps=2")
         results = run_recipe(asked, tmp_path / "out", "x", compare=True)
-        assert results.methods[1:] == (RANDOM_ROWS, FROM_SCRATCH)
+        assert results.methods[1:] == (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
 
     def test_where_nothing_was_copied_all_rows_train(self):
         model = tiny.model("bert", tiny.tokenizer("de", "wordpiece"))

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, pstdev
 from typing import Any
 
+import numpy as np
+
 from hf_xlt.evaluation.language_model import Quality
 from hf_xlt.hub.card import ResultRow
 
@@ -28,12 +30,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One training run: its method, its seed, its points in order of steps, and its training time in seconds."""
+    """One training run: its method, its seed, its points in order of steps, and what training it took.
+
+    A step is an average over the run's stages; what it reads and computes is None where that was not recorded.
+    """
 
     method: str
     seed: int
     points: tuple[Point, ...] = field(repr=False)
-    seconds: float
+    seconds: float  # of training
+    bytes_per_step: float | None = None  # bytes of UTF-8 that one optimizer step reads
+    flops_per_step: float | None = None  # floating-point operations of one optimizer step, see `step_cost`
 
     @property
     def final(self) -> Point:
@@ -72,8 +79,41 @@ def steps_saved(curves: Sequence[Curve], baseline: Sequence[Curve]) -> float | N
     return None
 
 
-def summarize(curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str] = ()) -> tuple[ResultRow, ...]:
-    """What methods reached, from their curves, one a seed, and the steps each saves against each of the baselines."""
+def quality_after(curves: Sequence[Curve], step: float) -> float | None:
+    """Mean bits per byte after so many steps, interpolated linearly; None where the curves do not go so far."""
+    steps, values = zip(*mean_curve(curves), strict=True)
+    return float(np.interp(step, steps, values)) if step <= steps[-1] else None
+
+
+def at_equal_compute(curves: Mapping[str, Sequence[Curve]], own: str) -> dict[str, float | None]:
+    """Method → mean bits per byte at the compute that the method `own` spent; None where its curve ends before that.
+
+    Empty where a step costs all methods the same, so that the ends of their curves compare, and where its cost was not
+    recorded. A curve that goes on beyond has not yet lowered its learning rate there as far as one that ends.
+    """
+    costs = {method: runs[0].flops_per_step for method, runs in curves.items()}
+    known = {method: cost for method, cost in costs.items() if cost}
+    if own not in known or len(known) < len(curves) or len({*known.values()}) == 1:
+        return {}
+    steps = curves[own][0].final.step
+    return {method: quality_after(runs, known[own] / known[method] * steps) for method, runs in curves.items()}
+
+
+def summarize(
+    curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str] = (), own: str | None = None
+) -> tuple[ResultRow, ...]:
+    """What methods reached, from their curves, one a seed.
+
+    Steps saved are counted against each of the baselines whose steps read as much text; values at equal compute are
+    those at what the method `own` spent.
+    """
+    at_compute = {} if own is None else at_equal_compute(curves, own)
+
+    def comparable(method: str, baseline: str) -> bool:
+        if baseline not in curves or baseline == method:
+            return False
+        return curves[baseline][0].bytes_per_step == curves[method][0].bytes_per_step
+
     return tuple(
         ResultRow(
             method=method,
@@ -82,10 +122,9 @@ def summarize(curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str] = 
             start_bits_per_byte=fmean(run.points[0].bits_per_byte for run in runs),
             loss=fmean(run.final.loss for run in runs),
             perplexity=fmean(run.final.perplexity for run in runs),
-            steps_saved={
-                name: steps_saved(runs, curves[name]) for name in baselines if name in curves and name != method
-            },
+            steps_saved={name: steps_saved(runs, curves[name]) for name in baselines if comparable(method, name)},
             spread=pstdev(run.final.bits_per_byte for run in runs),
+            equal_compute_bits_per_byte=at_compute.get(method),
         )
         for method, runs in curves.items()
     )

@@ -19,6 +19,7 @@ METHODS: dict[str, Any] = {
     "adversarial": "hf_xlt.initializers.adversarial:AdversarialInitializer",
     "subtoken-mean": "hf_xlt.initializers.subtoken_mean:SubtokenMeanInitializer",
     "mean": "hf_xlt.initializers.baselines:MeanInitializer",
+    "resized": "hf_xlt.initializers.baselines:ResizedInitializer",
     "random": "hf_xlt.initializers.baselines:RandomInitializer",
 }
 

@@ -6,7 +6,7 @@ import io
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,6 +22,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter
 
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, mean_curve
@@ -69,29 +70,53 @@ def label(text: str) -> str:
     return f" {line}" if line.startswith("_") else line
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What a learning curve is drawn over."""
+
+    name: str
+    per_step: Callable[[Curve], float | None]  # how much of it a step is; None where that was not recorded
+    unit: str | None = None  # with a prefix, such as MB; None for plain numbers
+
+
+STEPS = Scale("training steps", lambda curve: 1.0)
+TEXT = Scale("text read in training", lambda curve: curve.bytes_per_step, "B")
+COMPUTE = Scale("training compute", lambda curve: curve.flops_per_step, "FLOPs")
+
+
+def differ_in(scale: Scale, curves: Mapping[str, Sequence[Curve]]) -> bool:
+    """Whether a step of one curve is more than a step of another, and it is known how much of all of them."""
+    found = {scale.per_step(run) for runs in curves.values() for run in runs}
+    return len(found) > 1 and None not in found
+
+
 def plot_learning_curves(
-    curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str], title: str, path: Path
+    curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str], title: str, path: Path, over: Scale = STEPS
 ) -> None:
     """Held-out bits per byte by training steps, a line a method: the mean over its curves, their range shaded.
 
-    What lies above the start of every baseline is cut off, so that one bad start does not flatten the rest; baselines
-    are muted.
+    Or by another scale, which has to be known of all curves. What lies above the start of every baseline is cut off,
+    so that one bad start does not flatten the rest; baselines are muted.
     """
     with picture(path, 7.2, 4.4) as (axes,):
         ours, muted = (cycle(product(LINE_STYLES, colors)) for colors in (METHOD_COLORS, BASELINE_COLORS))
         for method, runs in curves.items():
             style, color = next(muted if method in baselines else ours)
-            steps, means = zip(*mean_curve(runs), strict=True)
-            axes.plot(steps, means, style, label=label(method), color=color, linewidth=2, marker="o", markersize=3)
+            points = mean_curve(runs)
+            places, means = [step * (over.per_step(runs[0]) or 0.0) for step, _ in points], [mean for _, mean in points]
+            axes.plot(places, means, style, label=label(method), color=color, linewidth=2, marker="o", markersize=3)
             columns = list(zip(*([point.bits_per_byte for point in run.points] for run in runs), strict=True))
             axes.fill_between(
-                steps, [min(c) for c in columns], [max(c) for c in columns], color=color, alpha=0.15, lw=0
+                places, [min(c) for c in columns], [max(c) for c in columns], color=color, alpha=0.15, lw=0
             )
         if muted_curves := [run for method in baselines for run in curves.get(method, ())]:
             ceiling = 1.05 * max(run.points[0].bits_per_byte for run in muted_curves)
             lowest = min(point.bits_per_byte for runs in curves.values() for run in runs for point in run.points)
             axes.set_ylim(0.95 * lowest, min(axes.get_ylim()[1], ceiling))
-        axes.set_xlabel("training steps")
+        if over.unit is not None:
+            axes.xaxis.set_major_formatter(EngFormatter(over.unit))
+            axes.locator_params(axis="x", nbins=6)  # such labels are long
+        axes.set_xlabel(over.name)
         axes.set_ylabel("held-out bits per byte (lower is better)")
         axes.set_title(label(title))
         axes.grid(alpha=0.25)

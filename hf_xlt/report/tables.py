@@ -16,14 +16,19 @@ from hf_xlt.transport import Part, Transport
 
 
 def results_table(summaries: Sequence[ResultRow]) -> Table:
-    """The table shown in the terminal: a line a method, its values the better the lower."""
+    """The table shown in the terminal: a line a method, its values the better the lower.
+
+    Values at equal compute stand in the place of perplexity, which tells nothing between tokenizers.
+    """
     title = "Held-out quality (lower is better) and steps saved"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("method", "start", "bits/byte", "perplexity"):
-        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
+    table.add_column("method")
+    compute = any(summary.equal_compute_bits_per_byte is not None for summary in summaries)
+    for name in ("start", "bits/byte", "at equal\ncompute" if compute else "perplexity"):
+        table.add_column(name, justify="right", no_wrap=True)
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.steps_saved))
     for name in baselines:
-        table.add_column(Text(f"saved vs\n{one_line(name)}"), justify="right", no_wrap=True)
+        table.add_column(Text(f"saved vs\n{one_line(name)}"), justify="right")
     for summary in summaries:
         spread = f" ± {summary.spread:.3f}" if summary.seeds > 1 else ""
         start, final = f"{summary.start_bits_per_byte:.3f}", f"{summary.bits_per_byte:.3f}{spread}"
@@ -31,7 +36,10 @@ def results_table(summaries: Sequence[ResultRow]) -> Table:
             name: "not reached" if share is None else f"{share:.0%}" for name, share in summary.steps_saved.items()
         }
         saved = (shares.get(name, "") for name in baselines)
-        table.add_row(*map(_text, (summary.method, start, final, f"{summary.perplexity:,.1f}", *saved)))
+        equal = summary.equal_compute_bits_per_byte
+        at_compute = "not reached" if equal is None else f"{equal:.3f}"
+        third = at_compute if compute else f"{summary.perplexity:,.1f}"
+        table.add_row(*map(_text, (summary.method, start, final, third, *saved)))
     return table
 
 

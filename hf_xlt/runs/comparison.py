@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import assemble
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
@@ -28,15 +29,16 @@ class Variant:
     transport: Transport | None = None  # how target rows come about; None for a new model
     stages: tuple[Stage, ...] = ()  # what it is trained in, where that is not the recipe's stages
     notices: tuple[str, ...] = ()  # what the card says of its rows
+    tokenizer: PreTrainedTokenizerBase | None = None  # its own, where it is not that of the comparison
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Variants that are trained alike: the first is the recipe's own, the rest is what it is compared with.
 
-    All share the target tokenizer and the architecture of `config`; where the source language has a vocabulary of its
-    own beside the target's, `source_tokenizer` is its. `published` makes of a trained model what is kept of it, where
-    that is another.
+    All share the architecture of `config` and, but for variants with a tokenizer of their own, the target tokenizer.
+    Where the source language has a vocabulary of its own beside the target's, `source_tokenizer` is its. `published`
+    makes of a trained model what is kept of it, where that is another.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -93,6 +95,17 @@ def kept_transport(initializer: Callable[[], Initializer], path: Path) -> Transp
         path.parent.mkdir(exist_ok=True)
         initializer().transport().save(path)
     return Transport.load(path)
+
+
+def unchanged(name: str, source: Checkpoint) -> Variant:
+    """The source as it is, with its own tokenizer.
+
+    Where only new rows are trained, all of its rows are, as none is new.
+    """
+    tokenizer, rows = source.known_tokenizer(), torch.arange(source.vocab_size)
+    transport = Transport(len(rows), len(rows), rows, rows, rows[:0], None, [""] * len(rows), [""] * len(rows))
+    start = seeded(lambda: assemble(source, transport, tokenizer, torch.float32))
+    return Variant(name, start, tokenizer=tokenizer)
 
 
 def initialized(name: str, initializer: Initializer, path: Path) -> Variant:

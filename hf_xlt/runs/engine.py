@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -17,22 +18,26 @@ from peft import LoraModel
 from transformers import PreTrainedModel, TrainerCallback
 
 from hf_xlt.arguments import checked
+from hf_xlt.checkpoint.kind import DECODER
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
+from hf_xlt.evaluation.economy import characters_per_token, tokens_per_second, unknown_share
 from hf_xlt.evaluation.language_model import continuations, measure
 from hf_xlt.evaluation.models import SOURCE_TOKENIZER
 from hf_xlt.files.folders import atomic_folder, check_output, check_space, write_whole
 from hf_xlt.hub.card import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
 from hf_xlt.recipes.recipe import Recipe
+from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.comparison import Comparison, Variant
 from hf_xlt.runs.contents import contents, with_commits
+from hf_xlt.runs.costs import step_cost
 from hf_xlt.runs.folder import ADAPTERS, card_facts, save_kept, start_facts
 from hf_xlt.runs.kinds import Kind
 from hf_xlt.runs.plan import check_length, check_recipe, training_bytes
 from hf_xlt.runs.processes import by_main, main_first, processes
-from hf_xlt.runs.results import Results, Run, hardware
+from hf_xlt.runs.results import Economy, Results, Run, hardware
 from hf_xlt.runs.text import Text
 from hf_xlt.runs.training.parts import write_adapters
 from hf_xlt.runs.training.trainer import StageInputs, train_stage
@@ -52,6 +57,7 @@ class Plan:
     text: Text
     work: Path
     callbacks: tuple[TrainerCallback, ...] = ()
+    own_texts: Mapping[str, Text] = field(default_factory=dict)  # of variants with a tokenizer of their own, by name
 
     @property
     def recipe(self) -> Recipe:
@@ -64,7 +70,31 @@ class Plan:
 
     def folder(self, variant: Variant, seed: int) -> Path:
         """Where one variant's run with one seed is kept."""
-        return self.work / f"{re.sub(r'[^a-z0-9]+', '-', variant.name.lower()).strip('-')}-seed{seed}"
+        return self.work / f"{file_name(variant.name)}-seed{seed}"
+
+    def text_of(self, variant: Variant) -> Text:
+        """What a variant is trained and measured on: the text of all, or the same by its own tokenizer."""
+        return self.own_texts.get(variant.name, self.text)
+
+    def stages_of(self, variant: Variant) -> tuple[Stage, ...]:
+        """What a variant is trained in; with a tokenizer of its own, as many steps as reading the same bytes takes."""
+        stages = variant.stages or self.recipe.stages
+        if variant.name not in self.own_texts:
+            return stages
+        return tuple(same_bytes(stage, self.text, self.own_texts[variant.name]) for stage in stages)
+
+
+def file_name(variant_name: str) -> str:
+    """What the files of a variant are called."""
+    return re.sub(r"[^a-z0-9]+", "-", variant_name.lower()).strip("-")
+
+
+def same_bytes(stage: Stage, text: Text, own: Text) -> Stage:
+    """A stage with as many steps on `own` as read the bytes of text that it reads on `text`, rounded up."""
+    size, own_size = text.sequence_size(stage), own.sequence_size(stage)
+    if size is None or own_size is None:
+        return stage
+    return stage.replace(max_steps=math.ceil(stage.max_steps * size.text_bytes / own_size.text_bytes))
 
 
 @checked
@@ -116,6 +146,7 @@ def run_recipe(
                 versions=installed_versions(),
                 hardware=hardware(),
                 pooling=plan.text.pooling,
+                economies=by_main(lambda: economies(plan)),
             )
             by_main(lambda: save(plan, results, output, overwrite))
         if processes().is_main_process:
@@ -161,12 +192,19 @@ def prepare(
         kind.check_inputs()
         logger.info("Making the vocabulary and its rows")
         comparison = kind.comparison(work, compare=compare)
-        runs = len(kind.recipe.seeds) * len(comparison.variants)
-        check_space(work / "model", training_bytes(comparison.config, runs))
+        own = {variant.name: variant.tokenizer for variant in comparison.variants if variant.tokenizer is not None}
+        sharing = len(comparison.variants) - len(own)
+        configs = [comparison.config] * sharing + [kind.shape(len(tokenizer)) for tokenizer in own.values()]
+        check_space(work / "model", training_bytes(configs, len(kind.recipe.seeds)))
         check_length(kind.recipe.stages[0].sequence_length, comparison.config)
         kind.inputs.chat(comparison.tokenizer)
         logger.info("Reading the text")
-        return Plan(kind, comparison, kind.text(comparison, work), work, callbacks)
+        text = kind.text(comparison, work)
+        own_texts = {
+            name: kind.text(replace(comparison, tokenizer=tokenizer), work / file_name(name))
+            for name, tokenizer in own.items()
+        }
+        return Plan(kind, comparison, text, work, callbacks, own_texts)
     except InputError:
         if new:
             end(work)
@@ -207,7 +245,8 @@ def train_stages(
 ) -> tuple[PreTrainedModel, LoraModel | None, Run]:
     """Train through the stages; the model, its adapters that are kept, and what was measured on one axis of steps."""
     model = variant.start(seed)
-    text, stages, kind = plan.text, variant.stages or plan.recipe.stages, plan.comparison.model_kind
+    text, stages, kind = plan.text_of(variant), plan.stages_of(variant), plan.comparison.model_kind
+    cost = step_cost(model, text, stages)
     validation = text.validation_set(kind)
     copied = torch.empty(0, dtype=torch.int64) if variant.transport is None else variant.transport.copied_target
 
@@ -236,7 +275,7 @@ def train_stages(
         if any(stage.name in later.follows for later in stages):
             states[stage.name] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     run = Run(
-        curve=Curve(variant.name, seed, tuple(points), seconds),
+        curve=Curve(variant.name, seed, tuple(points), seconds, **({} if cost is None else asdict(cost))),
         rows=None if variant.transport is None else asdict(variant.transport.counts),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         continuations=continuations(model, text.tokenizer, plan.recipe.prompts),
@@ -244,3 +283,32 @@ def train_stages(
         languages=measured.languages,
     )
     return model, adapters, run
+
+
+def economies(plan: Plan) -> tuple[Economy, ...]:
+    """What the tokenizers of the kept model and of the variants with one of their own cost, on the validation lines.
+
+    A decoder's characters a second are those of text like the validation lines: the tokens that it writes in a second,
+    times the characters a token stands for there. What a model really writes after so little training may be one short
+    word over and over. Its first seed's model is measured, on the recipe's prompts or else the first validation lines.
+    """
+    if not plan.own_texts:
+        return ()
+    compared = [plan.kept, *(variant for variant in plan.comparison.variants if variant.name in plan.own_texts)]
+    return tuple(economy(plan, variant) for variant in compared)
+
+
+def economy(plan: Plan, variant: Variant) -> Economy:
+    """What the tokenizer of a variant costs."""
+    text, model_kind = plan.text_of(variant), plan.comparison.model_kind
+    characters, unknown = (
+        count(text.validation_lines, text.tokenizer) for count in (characters_per_token, unknown_share)
+    )
+    if model_kind is not DECODER:
+        return Economy(variant.name, characters, unknown)
+    trained = plan.folder(variant, plan.recipe.seeds[0]) / "model"
+    model = model_kind.auto_class.from_pretrained(trained).to(best_device())
+    prompts = plan.recipe.prompts or text.validation_lines
+    return Economy(
+        variant.name, characters, unknown, characters * tokens_per_second(model, text.tokenizer, prompts, text.length)
+    )

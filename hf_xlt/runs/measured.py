@@ -71,6 +71,22 @@ def retrieval_tables(results: Results) -> tuple[CardTable, ...]:
     return (CardTable(title, header, tuple(lines)),)
 
 
+def economy_tables(results: Results) -> tuple[CardTable, ...]:
+    """What the tokenizers that were compared cost and gain, a line a method; nothing where there is but one."""
+    if not results.economies:
+        return ()
+    columns = {
+        "method": [each.method for each in results.economies],
+        "characters a token": [f"{each.characters_per_token:.2f}" for each in results.economies],
+        "unknown tokens, %": [f"{100 * each.unknown:.1f}" for each in results.economies],
+    }
+    speeds = [each.characters_per_second for each in results.economies]
+    if None not in speeds:
+        columns["characters a second"] = [f"{speed:,.0f}" for speed in speeds]
+    caption = "What each tokenizer makes of the held-out text, and how fast its model writes (higher is better)"
+    return (CardTable(caption, tuple(columns), tuple(zip(*columns.values(), strict=True))),)
+
+
 def retrieval_scores(results: Results, files: tuple[str, ...]) -> Iterator[Score]:
     """How many validation pairs, of `files`, find each other after training, both ways, a mean over seeds."""
     found = [run.retrieval[-1] for run in results.kept if run.retrieval]

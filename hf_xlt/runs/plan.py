@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,7 @@ class RunPlan:
     Args:
         kind: What kind of run it is.
         model: Which language model it makes: encoder, decoder or encoder-decoder.
-        variants: What is trained, the recipe's own first.
+        variants: What is trained, the recipe's own first. One with the source's tokenizer takes steps of its own.
         seeds: How often each.
         rows: Rows of the target vocabulary, as many as are asked for where the tokenizer is still to be trained.
         parameters: Of the model.
@@ -121,7 +122,7 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
         rows=rows,
         parameters=parameters,
         stages=tuple(_stage(stage, parameters, vocabulary) for stage in kind.recipe.stages if stage.combine is None),
-        disk=training_bytes(config, len(variants) * seeds),
+        disk=training_bytes([kind.shape(kind.own_rows(name) or rows) for name in variants], seeds),
     )
 
 
@@ -138,9 +139,10 @@ def check_length(length: int, config: PreTrainedConfig) -> None:
         raise InputError(problem, value=length, hint="Set it to at most that.")
 
 
-def training_bytes(config: PreTrainedConfig, runs: int) -> int:
+def training_bytes(configs: Sequence[PreTrainedConfig], seeds: int) -> int:
     """Disk that training takes: a float32 model a run, and two training checkpoints with Adam's two moments."""
-    return WEIGHT * without_weights(config).num_parameters() * (runs + 6)
+    parameters = [without_weights(config).num_parameters() for config in configs]
+    return WEIGHT * (sum(parameters) * seeds + 6 * max(parameters))
 
 
 def without_weights(config: PreTrainedConfig) -> PreTrainedModel:

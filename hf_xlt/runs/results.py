@@ -16,10 +16,12 @@ from hf_xlt.evaluation.curves import Curve, Point, summarize
 from hf_xlt.files.printable import html_table
 from hf_xlt.hub.card import ResultRow, public_command, without_paths
 
+SOURCE_TOKENIZER = "source tokenizer"
+RESIZED_ROWS = "resized rows"
 RANDOM_ROWS = "random rows"
 FROM_SCRATCH = "from scratch"
 ONE_PHASE = "one phase"
-BASELINES = (RANDOM_ROWS, FROM_SCRATCH, ONE_PHASE)
+BASELINES = (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH, ONE_PHASE)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,16 @@ class RetrievalPoint:
     from_source: float  # the other way round
     cosine: float | None = None  # the mean of a sentence and its translation
     margin: float | None = None  # by how much the translation is nearer than the nearest other sentence, a mean
+
+
+@dataclass(frozen=True)
+class Economy:
+    """What a method's tokenizer costs and gains, on the validation lines."""
+
+    method: str
+    characters_per_token: float
+    unknown: float  # share of the tokens that stand for text which the tokenizer does not know
+    characters_per_second: float | None = None  # written by the trained model; None unless it is a decoder
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,7 @@ class Results:
         versions: Library → version.
         hardware: What it ran on.
         pooling: How the sentence vectors are made that a stage distils; None where none does.
+        economies: What the tokenizers of the kept model and of the source cost, where both are compared.
     """
 
     recipe: Mapping[str, Any]
@@ -92,6 +105,7 @@ class Results:
     versions: Mapping[str, str]
     hardware: str
     pooling: str | None = None
+    economies: tuple[Economy, ...] = ()
 
     def __repr__(self) -> str:
         seeds = len({run.curve.seed for run in self.runs})
@@ -128,8 +142,8 @@ class Results:
 
     @property
     def summaries(self) -> tuple[ResultRow, ...]:
-        """One summary a method, with the steps it saves against each baseline."""
-        return summarize(self.by_method, BASELINES)
+        """One summary a method, with the steps it saves against each baseline, and its quality at equal compute."""
+        return summarize(self.by_method, BASELINES, self.method)
 
     def to_json(self) -> str:
         """The file `results.json`: all fields, and a summary a method; like the card, it tells no local paths."""
@@ -142,7 +156,8 @@ class Results:
         """Read what `to_json` wrote."""
         data = json.loads(path.read_text(encoding="utf-8"))
         del data["summaries"]
-        return cls(**{**data, "runs": tuple(Run.from_dict(run) for run in data["runs"])})
+        economies = tuple(Economy(**economy) for economy in data.get("economies", ()))
+        return cls(**{**data, "runs": tuple(map(Run.from_dict, data["runs"])), "economies": economies})
 
 
 def hardware() -> str:

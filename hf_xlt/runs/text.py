@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -15,12 +16,38 @@ from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting, objective_for
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized_pairs
 from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
+from hf_xlt.data.token_stream import BATCH, Frame, batched, token_stream
 from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.recipes.stage import LANGUAGES, Stage
 from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.results import LanguagePoint, RetrievalPoint
+
+SAMPLE = 2**21  # bytes of a text that tell how many a token stands for
+
+
+@dataclass(frozen=True)
+class SequenceSize:
+    """What a training sequence holds, on average: ids, and bytes of UTF-8 of the text that they stand for."""
+
+    tokens: float
+    text_bytes: float
+
+    @classmethod
+    def packed(cls, lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> SequenceSize:
+        """Of a text packed into sequences of `length` ids, line ends included.
+
+        How many bytes a token stands for is counted in the first `SAMPLE` bytes of the text: of a longer one this is
+        an estimate. Ids that the tokenizer puts around a sequence stand for none.
+        """
+        text_bytes = tokens = 0
+        for batch in batched(lines, BATCH):
+            text_bytes += sum(len(line.encode()) + 1 for line in batch)
+            tokens += sum(map(len, token_stream(batch, tokenizer)))
+            if text_bytes >= SAMPLE:
+                break
+        return cls(length, Frame.of(tokenizer).room(length) * text_bytes / max(1, tokens))
 
 
 @dataclass(frozen=True)
@@ -36,7 +63,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Text(ABC):
-    """What every stage and every variant of a run shares."""
+    """What every stage of a run shares, and every variant with the same tokenizer."""
 
     tokenizer: PreTrainedTokenizerBase  # of the target language, or of all
     validation_lines: tuple[str, ...]  # what is not trained on
@@ -59,6 +86,10 @@ class Text(ABC):
     def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
         """What a stage trains on, in the order of use."""
 
+    def sequence_size(self, stage: Stage) -> SequenceSize | None:
+        """What a sequence of a stage holds; None where that is not known, by default."""
+        return None
+
     def measure(self, model: PreTrainedModel, step: int) -> Measured:
         """What is measured besides quality; by default nothing. The model's mode is restored."""
         return Measured()
@@ -69,6 +100,7 @@ class PackedText(Text):
     """Packed text of the target language, or of source and target; with two vocabularies, each masked by its own."""
 
     corpora: Mapping[str, Dataset]  # `target`, and for models of both languages `source` → packed training text
+    sizes: Mapping[str, SequenceSize]  # what a sequence of each of these holds
     pairs: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)  # language read and predicted → pairs
 
     def objective(self, stage: Stage, kind: ModelKind) -> Objective:
@@ -86,6 +118,13 @@ class PackedText(Text):
         share = -(-positions // len(languages))
         return AlternatingStream([ShuffledStream(self.corpora[language], share, seed) for language in languages])
 
+    def sequence_size(self, stage: Stage) -> SequenceSize | None:
+        """The mean of the languages, which take turns; not known of pairs."""
+        if stage.on_pairs:
+            return None
+        sizes = [self.sizes[language] for language in stage.languages or self.corpora]
+        return SequenceSize(fmean(size.tokens for size in sizes), fmean(size.text_bytes for size in sizes))
+
 
 def packed_text(
     inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path, lang_id: int | None = None
@@ -96,6 +135,7 @@ def packed_text(
     return PackedText(
         tokenizer=tokenizer,
         corpora={"target": packed},
+        sizes={"target": SequenceSize.packed(inputs.split.training_lines(), tokenizer, length)},
         validation_lines=tuple(inputs.split.held_out_lines()),
         length=length,
         sequences=len(packed),
@@ -107,10 +147,13 @@ def bilingual_text(inputs: Inputs, comparison: Comparison, cache: Path) -> Packe
     """The corpora of both languages, packed, and the translation pairs that stages ask for, aligned token by token."""
     tokenizer, source_tokenizer = comparison.tokenizer, comparison.source_tokenizer
     text, limit = packed_text(inputs, tokenizer, cache, lang_id=1), inputs.data.max_sequences
-    source = pack(inputs.source_split, source_tokenizer or tokenizer, text.length, limit, cache, lang_id=0)
+    reader = source_tokenizer or tokenizer
+    source = pack(inputs.source_split, reader, text.length, limit, cache, lang_id=0)
+    size = SequenceSize.packed(inputs.source_split.training_lines(), reader, text.length)
     return replace(
         text,
         corpora={"source": source, **text.corpora},
+        sizes={"source": size, **text.sizes},
         pairs=_aligned(inputs, tokenizer, text.length, cache),
         source_tokenizer=source_tokenizer,
         position_offset=comparison.position_offset,

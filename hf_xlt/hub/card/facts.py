@@ -82,7 +82,9 @@ class ResultRow:
     """What a method reached, averaged over its seeds: a line of the table of results.
 
     `steps_saved` leads from a baseline to the share of its steps that this method did not need to reach its final
-    value; None if it never reached that. A baseline is left out where there is nothing to compare.
+    value; None if it never reached that. A baseline is left out where there is nothing to compare, as with one whose
+    steps read more text. `equal_compute_bits_per_byte` is read off the learning curve at the compute that the model of
+    the card took to train; None where the curve ends before that, or all took the same.
     """
 
     method: str  # what was measured
@@ -93,6 +95,7 @@ class ResultRow:
     perplexity: float | None = None  # its exponential
     steps_saved: Mapping[str, float | None] = field(default_factory=dict)
     spread: float = 0.0  # standard deviation of the bits per byte over seeds; 0.0 for a single one
+    equal_compute_bits_per_byte: float | None = None  # held-out, at equal compute
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ def render_card(facts: CardFacts) -> ModelCard:
         facts=facts,
         kind=HEADS.get(facts.auto_class, KINDS[facts.kind]),
         table=_table(facts.results),
+        equal_compute=any(row.equal_compute_bits_per_byte is not None for row in facts.results),
     )
     return ModelCard(content)
 
@@ -192,6 +193,7 @@ def _table(results: tuple[ResultRow, ...]) -> list[list[str]]:
         "seeds": [str(row.seeds) for row in results],
         "bits/byte at the start": [_cell(row.start_bits_per_byte) for row in results],
         "bits/byte": [_cell(row.bits_per_byte) for row in results],
+        "bits/byte at equal compute": [_cell(row.equal_compute_bits_per_byte) for row in results],
         "loss": [_cell(row.loss) for row in results],
         "perplexity": [_cell(row.perplexity, ",.1f") for row in results],
         **{f"steps saved against {name}": [_saved_cell(row, name) for row in results] for name in baselines},

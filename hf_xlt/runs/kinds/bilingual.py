@@ -11,6 +11,7 @@ from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.comparison import Comparison, Variant
 from hf_xlt.runs.kinds.transfer import Transfer
 from hf_xlt.runs.kinds.trelm import OfTwoLanguages, trelm_from_scratch
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS
 from hf_xlt.transport import Transport
 
 OBJECTIVES = ("auto", "mlm")
@@ -19,11 +20,12 @@ OBJECTIVES = ("auto", "mlm")
 class Bilingual(OfTwoLanguages, Transfer):
     """A transfer to the target language, the source's own vocabulary kept beside the target's.
 
-    All variants have both tokenizers and one shape: when comparing, random rows and a model from scratch are of two
-    languages too, and go through the same stages on the same text.
+    All variants have both tokenizers and one shape: when comparing, resized and random rows and a model from scratch
+    are of two languages too, and go through the same stages on the same text.
     """
 
     name = "bilingual"
+    baselines = (RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
     uses = Transfer.uses | {"trelm", "data.source_corpus"}
     reads = frozenset({"text"})
 

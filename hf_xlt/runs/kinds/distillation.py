@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import numpy as np
@@ -42,7 +43,7 @@ from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.transfer import Transfer
 from hf_xlt.runs.measured import plot_retrieval
 from hf_xlt.runs.results import Results, RetrievalPoint
-from hf_xlt.runs.text import Measured, Text
+from hf_xlt.runs.text import Measured, SequenceSize, Text
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,7 @@ class SentenceText(Text):
     """Target sentences and the source model's vectors of their translations, beside packed text."""
 
     packed: Text  # what stages of language modeling are trained on
+    sentence_size: SequenceSize  # of a target sentence that is trained on
     training: Dataset  # `input_ids` of target sentences, framed, and `teacher`, float32 `(d,)`
     sentences: tuple[str, ...]  # the validation set: target sentences that are not trained on
     vectors: Tensor  # the teacher's for them, float32 `(n, d)`
@@ -144,6 +146,9 @@ class SentenceText(Text):
         if stage.distils:
             return ShuffledStream(self.training, positions, seed)
         return self.packed.stream(stage, positions, seed)
+
+    def sequence_size(self, stage: Stage) -> SequenceSize | None:
+        return self.sentence_size if stage.distils else self.packed.sequence_size(stage)
 
     def measure(self, model: PreTrainedModel, step: int) -> Measured:
         """How well a model's vectors of the validation sentences find the teacher's."""
@@ -188,6 +193,10 @@ def sentence_text(inputs: Inputs, packed: Text, cache: Path) -> SentenceText:
         sequences=len(to_learn) if alone else packed.sequences,
         tokens=sum(map(len, to_learn["input_ids"])) if alone else packed.tokens,
         packed=packed,
+        sentence_size=SequenceSize(
+            tokens=fmean(map(len, to_learn["input_ids"])),
+            text_bytes=fmean(len(target.encode()) + 1 for _, target in training),
+        ),
         training=to_learn,
         sentences=sentences,
         vectors=torch.from_numpy(np.stack(list(to_measure["teacher"]))),

@@ -16,14 +16,15 @@ from hf_xlt.hub.card import CardTable, ResultRow, Score, public_name
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe, names_in
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.recipes.stage import Stage
-from hf_xlt.report.pictures import plot_learning_curves
+from hf_xlt.report.pictures import COMPUTE, STEPS, TEXT, differ_in, plot_learning_curves
 from hf_xlt.runs.comparison import Comparison
 from hf_xlt.runs.inputs import Inputs
-from hf_xlt.runs.measured import retrieval_scores, retrieval_tables
+from hf_xlt.runs.measured import economy_tables, retrieval_scores, retrieval_tables
 from hf_xlt.runs.results import BASELINES, Results
 from hf_xlt.runs.text import Text, packed_text
 
 CURVES_FILE = "learning_curves.png"
+COMPUTE_FILE = "learning_curves_compute.png"
 # The parts of a recipe that every kind reads.
 OF_ALL = {
     *("name", "description", "kind", "language", "license", "license_name", "stages", "seeds", "prompts", "dtype"),
@@ -111,6 +112,10 @@ class Kind(ABC):
         """What is trained, the recipe's own first; names may be shorter than those in the results."""
         return self.variants if compare else self.variants[:1]
 
+    def own_rows(self, variant_name: str) -> int | None:
+        """Rows of the vocabulary of a variant that has a tokenizer of its own, by default none; None of the others."""
+        return None
+
     @abstractmethod
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
         """The variants to train: the recipe's own, and when comparing what it is compared with.
@@ -125,8 +130,13 @@ class Kind(ABC):
     def draw(self, results: Results, folder: Path) -> dict[str, str]:
         """Draw what was measured; what each picture shows → its file in the folder."""
         title = f"Learning curves, {self.recipe.language or 'target language'}"
-        plot_learning_curves(results.by_method, BASELINES, title, folder / CURVES_FILE)
-        return {"Learning curves": CURVES_FILE}
+        curves, pictures = results.by_method, {"Learning curves": CURVES_FILE}
+        over = TEXT if differ_in(TEXT, curves) else STEPS
+        plot_learning_curves(curves, BASELINES, title, folder / CURVES_FILE, over)
+        if differ_in(COMPUTE, curves):
+            plot_learning_curves(curves, BASELINES, title, folder / COMPUTE_FILE, COMPUTE)
+            pictures["Learning curves by compute"] = COMPUTE_FILE
+        return pictures
 
     def saved_as(self, model_kind: ModelKind) -> Any:
         """The Auto class that opens the model that is kept."""
@@ -148,7 +158,7 @@ class Kind(ABC):
 
     def tables(self, results: Results) -> tuple[CardTable, ...]:
         """What else was measured."""
-        return retrieval_tables(results)
+        return (*economy_tables(results), *retrieval_tables(results))
 
     def scores(self, results: Results) -> Iterator[Score]:
         """The figures that the Hub lists."""

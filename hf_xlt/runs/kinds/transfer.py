@@ -1,29 +1,40 @@
-"""A transfer to one language: the source's body with rows that an initializer makes for the target tokenizer."""
+"""A transfer to one language: the source's body with rows that an initializer makes for the target tokenizer.
+
+When comparing, four baselines are beside it. *Source tokenizer* is what one does without any transfer: the source
+trained on as it is, on the same text by its own tokenizer, in as many steps as reading the same bytes takes. *Resized
+rows* are what transformers gives new tokens by default, *random rows* are drawn like the source's, and *from scratch*
+leaves nothing of the source but its architecture.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from copy import copy
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
+from hf_xlt.evaluation.economy import unknown_share
 from hf_xlt.evidence.vectors import check_gensim
 from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.base import Initializer
-from hf_xlt.initializers.baselines import RandomInitializer
+from hf_xlt.initializers.baselines import RandomInitializer, ResizedInitializer
 from hf_xlt.initializers.registry import check_initializer, initializer, parameters, used_evidence
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
-from hf_xlt.runs.comparison import Comparison, from_scratch, initialized
+from hf_xlt.runs.comparison import Comparison, Variant, from_scratch, initialized, unchanged
 from hf_xlt.runs.kinds.kind import Kind
-from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
 from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
 
+logger = logging.getLogger(__name__)
+
+MOST_UNKNOWN = 0.5  # share of unknown tokens with which a source tokenizer is still compared
 # The method that, without a file of vectors, gets those of the target's tokens in the corpus, and how they are trained.
 LEARNS_VECTORS = "focus"
 WIDTH = 100
@@ -43,9 +54,10 @@ OPENED = {"source": "source", "tokenizer": "target_tokenizer", "dictionary": "di
 
 
 class Transfer(Kind):
-    """A transfer; when comparing, the recipe's alternatives, random rows and a model from scratch beside it."""
+    """A transfer; when comparing, the recipe's alternatives and the baselines beside it."""
 
     name = "transfer"
+    baselines: ClassVar[tuple[str, ...]] = (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
     default_tokenizer = NewTokenizer(family=SOURCE_FAMILY)
     uses = frozenset(
         {"source", "target_tokenizer", "initializer", "alternatives", "tokenizer", "data.corpus", "data.held_out"}
@@ -104,7 +116,12 @@ class Transfer(Kind):
         return super().rows()
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
-        return (*self.recipe.methods, RANDOM_ROWS, FROM_SCRATCH) if compare else self.recipe.methods[:1]
+        if not compare:
+            return self.recipe.methods[:1]
+        return (*self.recipe.methods, *self.baselines)
+
+    def own_rows(self, variant_name: str) -> int | None:
+        return len(self.inputs.source_tokenizer) if variant_name == SOURCE_TOKENIZER else None
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
         methods = [self.recipe.initializer or {}, *(self.recipe.alternatives if compare else ())]
@@ -119,7 +136,7 @@ class Transfer(Kind):
         initializers = [self._initializer(options, evidence, work) for options in methods]
         first = initializers[0]
         if compare:
-            initializers.append(RandomInitializer(first.source, first.tokenizer))
+            initializers += [made(first.source, first.tokenizer) for made in (ResizedInitializer, RandomInitializer)]
         check_comparable(initializers)
         config = first.target_config()
         variants = [
@@ -127,8 +144,21 @@ class Transfer(Kind):
             for number, made in enumerate(initializers)
         ]
         if compare:
+            if SOURCE_TOKENIZER in self.baselines:
+                variants[len(methods) : len(methods)] = self._source_as_it_is()
             variants.append(from_scratch(config))
         return Comparison(first.tokenizer, config, tuple(variants))
+
+    def _source_as_it_is(self) -> list[Variant]:
+        """The source with its own tokenizer; left out where it cannot read the language, with a warning."""
+        unknown = unknown_share(self.inputs.split.held_out_lines(), self.inputs.source_tokenizer)
+        if unknown > MOST_UNKNOWN:
+            logger.warning(
+                f"The baseline {SOURCE_TOKENIZER!r} is left out: {unknown:.0%} of what the source's tokenizer makes of "
+                "the validation lines are unknown tokens, so bits per byte would say nothing."
+            )
+            return []
+        return [unchanged(SOURCE_TOKENIZER, self.inputs.source)]
 
     @property
     def named(self) -> dict[str, Any]:
