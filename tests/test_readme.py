@@ -13,7 +13,7 @@ from test_hub import online  # noqa: F401
 from test_study import GRID, SMALL, treebank
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.recipes.load import recipe_file
+from hf_xlt.recipes.recipe import recipe_file
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import train_tokenizer
 from hf_xlt.trelm import TreLMForMaskedLM

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hf_xlt.cli.app import command, console, say
-from hf_xlt.cli.effect import check_settings
+from hf_xlt.cli.app import check_settings, command, console, say
 from hf_xlt.cli.options import TASKS, PrecisionName, Trust, several_of
 from hf_xlt.errors import InputError
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_text
-from hf_xlt.data.objectives.batch import special_ids
+from hf_xlt.data.objectives.objective import special_ids
 from hf_xlt.errors import InputError
 
 BATCH = 1000

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives.batch import IGNORED, Example, special_ids
 from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollatorForMultilingualMLM, DataCollatorForTLM
 from hf_xlt.data.objectives.denoising import Denoising, SpanCorruption, TextInfilling
 from hf_xlt.data.objectives.distillation import DataCollatorForDistillation
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import IGNORED, Example, Objective, Setting, special_ids
 from hf_xlt.data.objectives.text import CausalLM, MaskedLM
 from hf_xlt.errors import InputError
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_whole
-from hf_xlt.data.objectives.batch import IGNORED, Example, generator_for, padded
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import IGNORED, Example, Objective, Setting, generator_for, padded
 from hf_xlt.data.objectives.text import MaskedLM
 from hf_xlt.errors import InputError
 
 UNALIGNED = -1
+_LANGUAGE_OF = {"input_ids": "lang_ids", "labels": "target_lang_ids"}
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,15 @@ class DataCollatorForTLM(_OnPairs):
         return {name: padded([row[name] for row in rows], fill.get(name, 0)) for name in rows[0]}
 
     def _row(self, example: Example) -> dict[str, np.ndarray]:
-        sides = [np.asarray(example["input_ids"]), np.asarray(example["labels"])]
+        names = [name for name in _LANGUAGE_OF if name in example]  # a text alone has no translation
+        sides = [np.asarray(example[name]) for name in names]
         inputs, labels = self._masked.mask(np.concatenate(sides), generator_for(example))
         lengths = [len(side) for side in sides]
         return {
             "input_ids": inputs,
             "attention_mask": np.ones(len(inputs)),
             "labels": labels,
-            "lang_ids": np.repeat([int(example["lang_ids"]), int(example["target_lang_ids"])], lengths),
+            "lang_ids": np.repeat([int(example[_LANGUAGE_OF[name]]) for name in names], lengths),
             "position_ids": np.concatenate([self.position_offset + np.arange(length) for length in lengths]),
         }
 
@@ -160,15 +161,3 @@ class DataCollatorForMultilingualMLM(DataCollatorForTLM):
         if any("labels" in example for example in examples):
             return super().__call__(examples)
         return self._masked(examples)
-
-    def _row(self, example: Example) -> dict[str, np.ndarray]:
-        if "labels" in example:
-            return super()._row(example)
-        inputs, labels = self._masked.mask(np.asarray(example["input_ids"]), generator_for(example))
-        return {
-            "input_ids": inputs,
-            "attention_mask": np.ones(len(inputs)),
-            "labels": labels,
-            "lang_ids": np.full(len(inputs), int(example["lang_ids"])),
-            "position_ids": self.position_offset + np.arange(len(inputs)),
-        }

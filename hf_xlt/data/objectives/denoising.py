@@ -11,8 +11,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives.batch import Example, generator_for, padded_batch, special_ids
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import Example, Objective, Setting, generator_for, padded_batch, special_ids
 from hf_xlt.errors import InputError
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")

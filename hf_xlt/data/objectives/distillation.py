@@ -13,8 +13,7 @@ from torch.nn.functional import cross_entropy, normalize
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked
-from hf_xlt.data.objectives.batch import Example, padded
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import Example, Objective, Setting, padded
 from hf_xlt.errors import InputError
 
 

@@ -11,8 +11,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_share
-from hf_xlt.data.objectives.batch import IGNORED, Example, full_batch, generator_for, languages_of, special_ids
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import (
+    IGNORED,
+    Example,
+    Objective,
+    Setting,
+    full_batch,
+    generator_for,
+    languages_of,
+    special_ids,
+)
 from hf_xlt.errors import InputError
 
 
@@ -52,10 +60,8 @@ class MaskedLM(Objective):
     def __post_init__(self) -> None:
         require_share("mlm_share", self.share)
         if self.tokenizer.mask_token_id is None:
-            raise InputError(
-                "The tokenizer has no mask token, so it cannot train a masked language model; "
-                "add one with `tokenizer.add_special_tokens({'mask_token': '[MASK]'})` or use objective clm."
-            )
+            hint = "add one with `tokenizer.add_special_tokens({'mask_token': '[MASK]'})` or use objective clm."
+            raise InputError(f"The tokenizer has no mask token, so it cannot train a masked language model; {hint}")
 
     @classmethod
     def of(cls, setting: Setting) -> MaskedLM:
