@@ -9,8 +9,6 @@ A chat model that learned a language loses some of what it could do. The recipes
 - `linear`: a weighted mean of both models.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A checkpoint on disk: opened and checked without loading its weights, and checks on the values of these."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Iterable, Mapping
@@ -44,7 +42,7 @@ class Checkpoint:
 
     @classmethod
     @checked
-    def open(cls, name_or_folder: str | Path | Checkpoint, *, trust_remote_code: bool = False) -> Checkpoint:
+    def open(cls, name_or_folder: "str | Path | Checkpoint", *, trust_remote_code: bool = False) -> "Checkpoint":
         """Open a local folder or a Hub id; a checkpoint that is open already is handed back.
 
         Raises:

@@ -1,7 +1,5 @@
 """The entry point: run a command, and say in one line what was refused."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -1,7 +1,5 @@
 """Commands that make models, explain them and publish them, and those about recipes."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from dataclasses import asdict
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hf_xlt.cli import options
-from hf_xlt.cli.app import Command, app, check_settings, command, command_line, console, say
+from hf_xlt.cli.app import Command, app, command, command_line, console, say
 from hf_xlt.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ def initialize(
     check_output(output, overwrite=overwrite, sources=read_places(given))
     flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
     chosen = {name: value for name, value in flags.items() if value is not None}
-    check_settings(settings, chosen)
+    options.check_settings(settings, chosen)
     for setting in settings or []:
         set_value(chosen, setting)
     made = initializer(method, **used_evidence(method, given), **({"trust_remote_code": trust_remote_code} | chosen))
@@ -173,7 +171,7 @@ def run(
              "data.held_out": held_out, "trelm.languages": languages and list(languages),
              "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
-    check_settings(settings, given)
+    options.check_settings(settings, given)
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
     if languages and load_recipe(recipe).trelm is None:
         raise InputError(f"--languages is for recipes of two languages, such as trelm and ramen; {recipe} is none.")
@@ -384,7 +382,7 @@ def check(
     from hf_xlt.report.tables import text_table
     from hf_xlt.runs import plan_run
 
-    check_settings(settings)
+    options.check_settings(settings)
     plan = plan_run(load_recipe(recipe, settings or []), compare=compare)
     console.print(text_table(plan.table()))
     say(f"Next: hf-xlt run {recipe} --output FOLDER, with the same settings")

@@ -1,7 +1,5 @@
 """Full sequences of a text, without padding or truncation; memory-mapped, and found again by what they are made of."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice

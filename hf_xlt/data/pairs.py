@@ -1,7 +1,5 @@
 """Translation pairs: with word links as rows that a cross-lingual objective trains on, and one side as a corpus."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The order of training: shuffled epochs, of several languages in turn or sampled by their smoothed size."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

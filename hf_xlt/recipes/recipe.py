@@ -1,11 +1,9 @@
 """Recipe: what a transfer is, as data, checked before work starts; read from YAML, with overrides."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from transformers import TrainingArguments
@@ -50,7 +48,7 @@ class Data(Settings):
     max_sequences: Count = setting(1_000_000, "Read at most so many packed sequences.")
 
     @model_validator(mode="after")
-    def _of_known_languages(self) -> Data:
+    def _of_known_languages(self) -> Self:
         for name in ("translations", "held_out_corpora"):
             for language in getattr(self, name):
                 one_of(name, language, tuple(self.corpora) or ("those of corpora, of which there are none yet",))
@@ -72,7 +70,7 @@ class NewTokenizer(Settings):
     strip_accents: bool = setting(False, "Whether accents, vowel signs and tone marks are taken away.")
 
     @model_validator(mode="after")
-    def _fits(self) -> NewTokenizer:
+    def _fits(self) -> Self:
         one_of("family", self.family, (*FAMILIES, SOURCE_FAMILY))
         check_numbers(self.vocab_size, self.min_frequency)
         if self.added and self.family != SOURCE_FAMILY:
@@ -97,7 +95,7 @@ class TreLMOptions(Settings):
     language_specific_layers: int | Several[int] = ()
 
     @model_validator(mode="after")
-    def _of_two_languages(self) -> TreLMOptions:
+    def _of_two_languages(self) -> Self:
         if not len(set(self.languages)) == len(self.languages) == 2:
             raise SettingError("languages", value=self.languages, expected="two different languages")
         return self
@@ -160,7 +158,7 @@ class Recipe(Settings):
     trust_remote_code: bool = setting(False, "Run code that the checkpoints and the target tokenizer bring.")
 
     @model_validator(mode="after")
-    def _fits(self) -> Recipe:
+    def _fits(self) -> Self:
         if self.license_name is not None and self.license != OTHER:
             raise SettingError("license", value=self.license, expected=f"{OTHER!r}, as it has a license_name")
         for key, options in self._methods():

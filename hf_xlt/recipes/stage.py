@@ -1,7 +1,5 @@
 """Stage: one stretch of a recipe's training, as data."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -137,7 +135,7 @@ class Stage(Settings):
         return renamed(given) if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
-    def _checked(self) -> Stage:
+    def _checked(self) -> Self:
         if not re.fullmatch(r"[\w-]+", self.name):
             raise SettingError("name", value=self.name, expected="letters, digits, - and _")
         one_of("objective", self.objective, ("auto", *OBJECTIVES))

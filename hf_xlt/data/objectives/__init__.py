@@ -4,8 +4,6 @@ Each collator draws from a generator seeded by the example's `key`, so masking i
 training stream and yet the same whenever that position is visited again.
 """
 
-from __future__ import annotations
-
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollatorForMultilingualMLM, DataCollatorForTLM

@@ -4,11 +4,10 @@ Both take the rows of `hf_xlt.data.pairs.aligned_pairs`: the source sentence as 
 `labels`, the `alignment` of the two, and the languages.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -103,7 +102,7 @@ class DataCollatorForTLM(_OnPairs):
         require_whole("position_offset", self.position_offset, least=0)
 
     @classmethod
-    def of(cls, setting: Setting) -> DataCollatorForTLM:
+    def of(cls, setting: Setting) -> Self:
         """That of a joint tokenizer and a model's positions."""
         return cls(setting.tokenizer, position_offset=setting.position_offset)
 

@@ -1,10 +1,8 @@
 """Distillation of a sentence encoder: target sentences, the vectors that they should get, and how far they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -61,7 +59,7 @@ class DataCollatorForDistillation(Objective):
         }
 
     @classmethod
-    def of(cls, setting: Setting) -> DataCollatorForDistillation:
+    def of(cls, setting: Setting) -> Self:
         """That of a sentence encoder."""
         return cls(setting.tokenizer, setting.sentence_head, setting.temperature)
 

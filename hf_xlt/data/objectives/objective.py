@@ -3,8 +3,6 @@
 The loss of a language model is that of the stock forward pass, with the output head computed on labeled positions only.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,10 +1,9 @@
 """Objectives on packed text: causal and masked language modeling."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from torch import Tensor
@@ -35,7 +34,7 @@ class CausalLM(Objective):
     shifts_labels = True
 
     @classmethod
-    def of(cls, setting: Setting) -> CausalLM:
+    def of(cls, setting: Setting) -> Self:
         """It needs to know nothing."""
         return cls()
 
@@ -64,7 +63,7 @@ class MaskedLM(Objective):
             raise InputError(f"The tokenizer has no mask token, so it cannot train a masked language model; {hint}")
 
     @classmethod
-    def of(cls, setting: Setting) -> MaskedLM:
+    def of(cls, setting: Setting) -> "MaskedLM":
         """That of one tokenizer, or of one a language."""
         if setting.source_tokenizer is None:
             return cls(setting.tokenizer)
@@ -88,7 +87,7 @@ class MaskedLM(Objective):
         inputs, labels = zip(*masked, strict=True)
         return full_batch(inputs, labels) | languages_of(examples)
 
-    def of_text(self, example: Example) -> MaskedLM:
+    def of_text(self, example: Example) -> "MaskedLM":
         """What masks a text."""
         return self
 
@@ -113,6 +112,6 @@ class BilingualMaskedLM(MaskedLM):
 
     source: MaskedLM
 
-    def of_text(self, example: Example) -> MaskedLM:
+    def of_text(self, example: Example) -> "MaskedLM":
         """What masks a text, by its language."""
         return self if int(example["lang_ids"]) else self.source
