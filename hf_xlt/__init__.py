@@ -1,6 +1,8 @@
 """Give any Hugging Face checkpoint a new language."""
 
+import ast
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_xlt import trelm as trelm  # makes its models known to the Auto classes
@@ -92,57 +94,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Module → the public names that it defines. It is imported when one of them is first used: training and pictures need
-# libraries that rewriting a checkpoint does not, and their memory counts.
-_NAMES = {
-    "checkpoint.open": "Checkpoint",
-    "checkpoint.rewrite": "revocabulary",
-    "checkpoint.tokenizer": "open_tokenizer",
-    "data.multilingual": "train_joint_tokenizer",
-    "data.objectives": "DataCollatorForCdLM DataCollatorForDistillation DataCollatorForMultilingualMLM "
-    "DataCollatorForTLM Objective register_objective",
-    "data.pairs": "aligned_pairs tokenized",
-    "data.sampling": "language_probabilities",
-    "data.token_stream": "frequency_order",
-    "errors": "InputError",
-    "evaluation.compare": "compare_results",
-    "evaluation.config": "EvaluationConfig FineTuningConfig ModelSpec",
-    "evaluation.evaluate": "evaluate_model",
-    "evaluation.structure": "CKA Structure structure",
-    "evaluation.tasks.registry": "register_task",
-    "evaluation.tasks.task": "SupervisedTask TrainingFreeTask",
-    "evidence.alignment": "WordAligner",
-    "evidence.translations": "Dictionary ParallelText read_dictionary read_parallel",
-    "evidence.vectors": "read_vectors",
-    "geometry.align": "align_spaces",
-    "geometry.callback": "AdversarialAlignmentCallback",
-    "initializers.adversarial": "AdversarialInitializer",
-    "initializers.base": "Initializer OverlapInitializer",
-    "initializers.baselines": "MeanInitializer RandomInitializer",
-    "initializers.counted": "CountedInitializer DictionaryInitializer",
-    "initializers.focus": "FocusInitializer",
-    "initializers.health": "Health",
-    "initializers.ofa": "OFAInitializer",
-    "initializers.clp": "CLPInitializer",
-    "initializers.omp": "OMPInitializer",
-    "initializers.pooled": "PooledInitializer",
-    "initializers.ramen": "RamenInitializer RamenVectorsInitializer",
-    "initializers.registry": "initializer register_initializer",
-    "initializers.subtoken_mean": "SubtokenMeanInitializer",
-    "initializers.wechsel": "WechselInitializer",
-    "merge": "merge_models",
-    "recipes": "Recipe Stage load_recipe recipe_schema",
-    "report.comparison": "Comparison compare_models",
-    "runs": "Results RunPlan check_recipe plan_run register_kind run_recipe",
-    "study": "Study StudyResults load_study run_study",
-    "tokenizers.extend": "extend_tokenizer",
-    "tokenizers.train": "train_tokenizer train_tokenizer_like",
-    "tokenizers.vocabulary": "Overlap Vocabulary overlap",
-    "transport.transport": "Transport",
-    "trelm": "TreLMConfig TreLMForMaskedLM TreLMForQuestionAnswering "
-    "TreLMForSequenceClassification TreLMForTokenClassification TreLMModel",
+# Name → its module, as the imports above tell it, which is imported when the name is first used: training and pictures
+# need libraries that rewriting a checkpoint does not, and their memory counts.
+_HOME = {
+    alias.name: node.module
+    for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("hf_xlt.")
+    for alias in node.names
 }
-_HOME = {name: f"hf_xlt.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME, key=lambda name: (not name[0].isupper(), name))
 

@@ -5,16 +5,13 @@ import shlex
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hf_xlt.cli import options
 from hf_xlt.cli.app import Command, app, command, command_line, console, say
 from hf_xlt.errors import InputError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @command
@@ -321,7 +318,7 @@ def tokenizer(
         old = extend if like is None else like
         opened = None if old is None else open_tokenizer(old, trust_remote_code=trust_remote_code)
         how: dict[str, Any] = {"min_frequency": min_frequency, "strip_accents": strip_accents}
-        trained: PreTrainedTokenizerBase
+        trained: Any  # a tokenizer
         if opened is None:
             trained = train_tokenizer(lines, vocab_size, family, lowercase=bool(lowercase), **how)
         elif like is not None:

@@ -14,23 +14,10 @@ from hf_xlt.data.objectives.text import CausalLM, MaskedLM
 from hf_xlt.errors import InputError
 
 __all__ = [
-    "IGNORED",
-    "OBJECTIVES",
-    "CausalLM",
-    "DataCollatorForCdLM",
-    "DataCollatorForDistillation",
-    "DataCollatorForMultilingualMLM",
-    "DataCollatorForTLM",
-    "Example",
-    "MaskedLM",
-    "Objective",
-    "Setting",
-    "SpanCorruption",
-    "TextInfilling",
-    "objective_for",
-    "register_objective",
-    "special_ids",
-]
+    "IGNORED", "OBJECTIVES", "CausalLM", "DataCollatorForCdLM", "DataCollatorForDistillation",
+    "DataCollatorForMultilingualMLM", "DataCollatorForTLM", "Example", "MaskedLM", "Objective", "Setting",
+    "SpanCorruption", "TextInfilling", "objective_for", "register_objective", "special_ids",
+]  # fmt: skip
 
 # The name that a stage gives an objective.
 OBJECTIVES: dict[str, type[Objective]] = {
