@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_whole
-from hf_xlt.data.objectives.objective import IGNORED, Example, Objective, Setting, generator_for, padded
+from hf_xlt.data.objectives.objective import IGNORED, Example, Objective, Setting, generator_for, padded, padded_batch
 from hf_xlt.data.objectives.text import MaskedLM
 from hf_xlt.errors import InputError
 
 UNALIGNED = -1
+_PARTS = ("input_ids", "labels", "alignment")  # of a pair
 _LANGUAGE_OF = {"input_ids": "lang_ids", "labels": "target_lang_ids"}
 
 
@@ -64,15 +65,12 @@ class DataCollatorForCdLM(_OnPairs):
         """
         pairs = [_pair(example, i) for i, example in enumerate(examples)]
         masked = [self._masked_row(row["labels"], example) for row, example in zip(pairs, examples, strict=True)]
-        rows = pairs + masked
+        inputs, labels, alignments = ([row[name] for row in pairs + masked] for name in _PARTS)
         lang_ids = [int(example["lang_ids"]) for example in examples]
         target_ids = [int(example["target_lang_ids"]) for example in examples]
-        return {
-            "input_ids": padded([row["input_ids"] for row in rows], self.tokenizer.pad_token_id),
-            "attention_mask": padded([np.ones(len(row["input_ids"])) for row in rows], 0),
-            "alignment": padded([row["alignment"] for row in rows], UNALIGNED),
-            "target_attention_mask": padded([np.ones(len(row["labels"])) for row in rows], 0),
-            "labels": padded([row["labels"] for row in rows], IGNORED),
+        return padded_batch(inputs, labels, self.tokenizer.pad_token_id) | {
+            "alignment": padded(alignments, UNALIGNED),
+            "target_attention_mask": padded([np.ones(len(row)) for row in labels], 0),
             "lang_ids": torch.tensor(lang_ids + target_ids),
             "target_lang_ids": torch.tensor(target_ids + target_ids),
         }
@@ -127,7 +125,7 @@ class DataCollatorForTLM(_OnPairs):
 
 
 def _pair(example: Example, number: int) -> dict[str, np.ndarray]:
-    pair = {name: np.asarray(example[name]) for name in ("input_ids", "labels", "alignment")}
+    pair = {name: np.asarray(example[name]) for name in _PARTS}
     length, alignment = len(pair["input_ids"]), pair["alignment"]
     if len(alignment) != len(pair["labels"]):
         raise InputError(
