@@ -13,7 +13,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.files.place import file_of
 from hf_xlt.files.plain_yaml import dump, plain_data, set_value
 from hf_xlt.hub.card import check_language, check_license
-from hf_xlt.hub.card.facts import OTHER
+from hf_xlt.hub.card.codes import OTHER
 from hf_xlt.recipes.settings import Count, Name, Seed, SettingError, Settings, Several, Share, one_of, setting
 from hf_xlt.recipes.stage import FORMER, OWN, Stage, of_today, renamed
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, MOST_ENTRIES, check_numbers
