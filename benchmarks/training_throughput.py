@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from hf_xlt.data.objectives import MaskedLM
-from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.data.sampling import ShuffledStream
 from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.runs.training.trainer import StageTrainer
 

@@ -1,7 +1,5 @@
 """What public constructors and functions ask of their arguments; each refusal names the argument and its value."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import math

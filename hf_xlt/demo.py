@@ -1,7 +1,5 @@
 """The demonstration: German for the embedded English model, every step of a transfer on one screen."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What hf_xlt raises when it refuses an input, or is refused itself."""
 
-from __future__ import annotations
-
 import copyreg
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -9,9 +9,6 @@ A chat model that learned a language loses some of what it could do. The recipes
 - `linear`: a weighted mean of both models.
 """
 
-from __future__ import annotations
-
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,14 +20,14 @@ import torch
 from torch import Tensor
 
 from hf_xlt.arguments import checked, require_number, require_one_of
-from hf_xlt.checkpoint.checks import check_body
 from hf_xlt.checkpoint.contents import carried_files
 from hf_xlt.checkpoint.kind import auto_class_name, kind_of, skeleton
 from hf_xlt.checkpoint.layout import LAYER, places
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_body
 from hf_xlt.checkpoint.rewrite import target_settings, write_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
+from hf_xlt.files.text import write_json
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, installed_versions, write_card
 from hf_xlt.tokenizers.vocabulary import Vocabulary, kept_pairs, match
 
@@ -133,11 +130,9 @@ def merge_models(
     require_one_of("recipe", recipe, MERGE_RECIPES)
     chosen = _RECIPES[recipe]
     if chosen.needs_base != (base is not None):
-        raise InputError(
-            f"The recipe {recipe} {'needs' if chosen.needs_base else 'has no use for'} a base model",
-            value=base,
-            expected="the model that adapted and original come from" if chosen.needs_base else "none",
-        )
+        problem = f"The recipe {recipe} {'needs' if chosen.needs_base else 'has no use for'} a base model"
+        expected = "the model that adapted and original come from" if chosen.needs_base else "none"
+        raise InputError(problem, value=base, expected=expected)
     weight = chosen.weight if weight is None else weight
     require_number("weight", weight, least=0, most=chosen.most)
     first, second, third = (
@@ -162,12 +157,10 @@ class _Merge:
         for other in (self.original, self.base):
             differing = sorted(set(self._sizes(self.adapted).items()) ^ set(self._sizes(other).items()))
             if differing:
-                raise InputError(
-                    f"{other.name} and {self.adapted.name} are not of one architecture: {differing[0][0]} differs",
-                    value=other.name,
-                    expected="models with tensors of the same names and shapes, but for their vocabularies",
-                    hint="Give the model that the adapted one was made from.",
-                )
+                problem = f"{other.name} and {self.adapted.name} are not of one architecture: {differing[0][0]} differs"
+                expected = "models with tensors of the same names and shapes, but for their vocabularies"
+                hint = "Give the model that the adapted one was made from."
+                raise InputError(problem, value=other.name, expected=expected, hint=hint)
             check_body(other)
         check_body(self.adapted)
 
@@ -253,8 +246,7 @@ class _Merge:
                 shutil.copyfile(weights.index, body / weights.index.name)
             write_tokenizer(self.original, tokenizer, body, chat_template)
             if "generation_config.json" in settings:
-                content = json.dumps(settings["generation_config.json"], indent=2, ensure_ascii=False)
-                (body / "generation_config.json").write_text(content + "\n", encoding="utf-8")
+                write_json(body / "generation_config.json", settings["generation_config.json"])
             Checkpoint.open(folder, trust_remote_code=model.trust_remote_code)  # what appears can be opened
             write_card(folder, self._card(output.name, recipe, command))
         return output

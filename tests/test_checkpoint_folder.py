@@ -18,10 +18,9 @@ from safetensors.torch import load_file, save_file
 from test_checkpoint import copying, permuting
 from transformers import AutoModelForMaskedLM
 
-from hf_xlt.checkpoint.checks import check_body
 from hf_xlt.checkpoint.contents import left_behind
 from hf_xlt.checkpoint.fetch import fetch
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_body
 from hf_xlt.checkpoint.rewrite import revocabulary
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError

@@ -10,7 +10,7 @@ from test_cli import call, places  # noqa: F401
 
 from hf_xlt.arguments import checked, require_seeds
 from hf_xlt.cli.app import app
-from hf_xlt.cli.effect import EFFECT
+from hf_xlt.cli.options import EFFECT
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.tasks.data import parse_data
 from hf_xlt.recipes import Stage, load_recipe, shipped_recipes

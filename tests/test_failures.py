@@ -15,7 +15,7 @@ from test_cli import call, places  # noqa: F401
 
 from hf_xlt import demo
 from hf_xlt.cli import app
-from hf_xlt.cli.failures import told
+from hf_xlt.cli.main import told
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
 from hf_xlt.files.printable import one_line

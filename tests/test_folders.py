@@ -11,8 +11,15 @@ import pytest
 import tiny
 
 from hf_xlt import CLPInitializer, InputError, RandomInitializer, Transport
-from hf_xlt.files.folders import atomic_folder, check_file, check_output, folder_in_place, write_whole
-from hf_xlt.files.ours import MARK, foreign_files
+from hf_xlt.files.folders import (
+    MARK,
+    atomic_folder,
+    check_file,
+    check_output,
+    folder_in_place,
+    foreign_files,
+    write_whole,
+)
 from hf_xlt.initializers import read_places
 from hf_xlt.sample import FOLDER
 

@@ -9,7 +9,7 @@ from tokenizers import normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from hf_xlt.data.packing import blocks, pack
-from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.data.sampling import ShuffledStream
 from hf_xlt.data.token_stream import Frame, token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus, Split

@@ -14,7 +14,7 @@ from test_hub import online  # noqa: F401
 from test_study import GRID, SMALL, treebank
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from hf_xlt.recipes.load import recipe_file
+from hf_xlt.recipes.recipe import recipe_file
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import train_tokenizer
 from hf_xlt.trelm import TreLMForMaskedLM
@@ -111,7 +111,11 @@ def test_the_commands_run_one_after_the_other(folder, hub, monkeypatch, capsys):
         if words[1] == "compare":  # the README's other model
             given = ("--source", "sentence-transformers/all-MiniLM-L6-v2", "--tokenizer", "german-tokenizer")
             assert call(monkeypatch, capsys, "initialize", "random", *given, "--output", words[3])[0] == 0
-        briefly = [word for setting in BRIEFLY.get(words[1]) or BRIEFLY.get(" ".join(words[1:3]), ()) for word in ("--set", setting)]
+        briefly = [
+            word
+            for setting in BRIEFLY.get(words[1]) or BRIEFLY.get(" ".join(words[1:3]), ())
+            for word in ("--set", setting)
+        ]
         quickly = QUICKLY.get(words[1], []) if "--tasks" in words else []
         words, target = (words[: words.index(">")], words[-1]) if ">" in words else (words, None)
         words = ["50" if word == "5000" else word for word in words]  # tokens that so little text can add

@@ -12,7 +12,7 @@ from hf_xlt.files.folders import check_output
 from hf_xlt.initializers import evidence_facts, read_places
 from hf_xlt.initializers.evidence import check_files
 from hf_xlt.recipes import load_recipe
-from hf_xlt.recipes.load import recipe_from
+from hf_xlt.recipes.recipe import recipe_from
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.transfer import Transfer
 

@@ -9,7 +9,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.packing import blocks
-from hf_xlt.data.stream import ShuffledStream
+from hf_xlt.data.sampling import ShuffledStream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import ValidationSet, measure
 from hf_xlt.runs.training.parts import vocabulary_parameters

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
-from hf_xlt.trelm.combine import combine_halves
+from hf_xlt.trelm.conversion import combine_halves
 
 SHAPE = {"vocab_size": 40, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 4}
 

@@ -1,14 +1,13 @@
-"""A checkpoint on disk: opened and checked without loading its weights."""
-
-from __future__ import annotations
+"""A checkpoint on disk: opened and checked without loading its weights, and checks on the values of these."""
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -17,13 +16,15 @@ from hf_xlt.arguments import checked, short
 from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
 from hf_xlt.checkpoint.fetch import commit_of, fetch
 from hf_xlt.checkpoint.kind import BRINGS_CODE, skeleton
-from hf_xlt.checkpoint.layout import Layout, places
+from hf_xlt.checkpoint.layout import FLOATS, Layout, places
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError
 from hf_xlt.files.place import split_revision
 from hf_xlt.tokenizers.renumber import without_ids_from
 
+BLOCK = 2**20  # numbers looked at together
+_MOST_WITHOUT_ROW = 0.05  # share of a tokenizer's tokens; where more are beyond a table, it is another model's
 _AT_LEAST_1 = ("vocab_size", "hidden_size", "num_attention_heads", "num_key_value_heads")
 COUNTS = dict.fromkeys(_AT_LEAST_1, 1) | dict.fromkeys(("num_hidden_layers", "intermediate_size"), 0)
 
@@ -41,7 +42,7 @@ class Checkpoint:
 
     @classmethod
     @checked
-    def open(cls, name_or_folder: str | Path | Checkpoint, *, trust_remote_code: bool = False) -> Checkpoint:
+    def open(cls, name_or_folder: "str | Path | Checkpoint", *, trust_remote_code: bool = False) -> "Checkpoint":
         """Open a local folder or a Hub id; a checkpoint that is open already is handed back.
 
         Raises:
@@ -139,3 +140,64 @@ def _with_stored_head(config: PreTrainedConfig, stored: Iterable[str], trust_rem
     other.legacy = not config.legacy
     placed, placed_by_other = (len(places(stored, skeleton(each, trust_remote_code))) for each in (config, other))
     return other if placed_by_other > placed else config
+
+
+def check_finite(rows: Tensor, name: str) -> None:
+    """Refuse rows `(n, d)` or `(n,)` that hold NaN or infinity; messages call them `name`."""
+    rows = rows.reshape(len(rows), -1)
+    suspects = (~rows.sum(dim=1).isfinite()).nonzero().flatten()  # without a copy of the table; sums may overflow
+    bad = suspects[~rows[suspects].isfinite().all(dim=1)]
+    if len(bad):
+        first = ", ".join(str(row) for row in bad[:5].tolist())
+        problem = f"{name} holds NaN or infinity in {len(bad):,} of {len(rows):,} rows (first ids: {first})"
+        raise InputError(problem, hint="Repair or choose another checkpoint.")
+
+
+def check_ids(size: int, rows: int, name: str) -> None:
+    """Refuse a tokenizer whose ids reach beyond a table."""
+    if size > rows:
+        problem = f"The tokenizer of {name} has ids up to {size - 1:,}, but the embedding table has {rows:,} rows"
+        raise InputError(problem, hint="Give the tokenizer that the checkpoint was trained with.")
+
+
+def tokens_without_row(vocab: Mapping[str, int], rows: int, name: str) -> tuple[str, ...]:
+    """The tokens of a tokenizer whose ids lie beyond the table, by id, as Gemma 3 has one: nothing is known of them."""
+    without = sorted((id_, token) for token, id_ in vocab.items() if id_ >= rows)
+    if len(without) > _MOST_WITHOUT_ROW * len(vocab):
+        check_ids(without[-1][0] + 1, rows, name)
+    return tuple(token for _, token in without)
+
+
+def rows_of_ids(table: Tensor, size: int) -> Tensor:
+    """The first `size` rows of a table, float32; zeros for ids that it has no row for."""
+    rows = table[:size].float()
+    missing = size - len(rows)
+    return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+
+
+def check_body(checkpoint: Checkpoint) -> None:
+    """Refuse a body that holds NaN or infinity, or nothing but zeros; one tensor is in memory at a time."""
+    zeros: list[str] = []
+    has_values = False
+    for name, stored in checkpoint.weights.tensors.items():
+        if stored.dtype not in FLOATS or name in checkpoint.layout.axes:
+            continue
+        tensor = checkpoint.weights.load(name)
+        if not _is_finite(tensor):
+            problem = f"{name} of {checkpoint.name} holds NaN or infinity"
+            expected = "finite weights"
+            raise InputError(problem, value=name, expected=expected, hint="Repair the checkpoint, or choose another.")
+        if not has_values and tensor.ndim > 1:
+            has_values = bool(tensor.any())
+            zeros.append(name)
+    if zeros and not has_values:
+        problem = f"All {len(zeros)} matrices of the body of {checkpoint.name} are zero, {zeros[0]} first"
+        hint = "Download the checkpoint again, or choose another."
+        raise InputError(problem, value=zeros[0], expected="trained weights", hint=hint)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are; a sum tells without a copy, unless it overflows itself."""
+    summed = torch.float32 if tensor.dtype == torch.float16 else None
+    blocks = tensor.reshape(-1).split(BLOCK)
+    return all(block.sum(dtype=summed).isfinite() or block.isfinite().all() for block in blocks)

@@ -1,7 +1,6 @@
 """Give a checkpoint another vocabulary: on disk without loading its body, or in memory."""
 
 import copy
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,16 +15,15 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from hf_xlt.arguments import refused, require_type
 from hf_xlt.checkpoint.chat import Chat
-from hf_xlt.checkpoint.checks import check_body, check_finite, check_ids
 from hf_xlt.checkpoint.contents import carried_files, has_tokenizer
 from hf_xlt.checkpoint.fit import check_padding
 from hf_xlt.checkpoint.kind import kind_of
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_body, check_finite, check_ids
 from hf_xlt.checkpoint.settings import SpecialIds, keeps_ids, recounted, renumbered
 from hf_xlt.checkpoint.tokenizer import save_tokenizer
 from hf_xlt.checkpoint.weights import Progress, copy_bytes
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
-from hf_xlt.files.text import json_settings
+from hf_xlt.files.text import json_settings, write_json
 from hf_xlt.transport import Transport
 
 _NAMED = 5  # ids that a notice names
@@ -79,7 +77,7 @@ def revocabulary(
         _write_weights(checkpoint, transport, shapes, body, bar.update)
         write_tokenizer(checkpoint, tokenizer, body, chat_template)
         for name, content in settings.files.items():
-            _write_json(body / name, content)
+            write_json(body / name, content)
         Checkpoint.open(folder, trust_remote_code=checkpoint.trust_remote_code)  # what appears can be opened
         add(folder)
     return output
@@ -201,7 +199,7 @@ def _write_index(index: Path, shapes: Mapping[str, tuple[int, ...]], checkpoint:
     metadata["total_size"] = sum(tensor.n_bytes for tensor in final)
     if "total_parameters" in metadata:
         metadata["total_parameters"] = sum(math.prod(tensor.shape) for tensor in final)
-    _write_json(folder / index.name, content)
+    write_json(folder / index.name, content)
 
 
 def chat_of(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, asked: str | None) -> Chat:
@@ -222,11 +220,7 @@ def write_tokenizer(
         settings["model_max_length"] = length
     if getattr(checkpoint.config, "type_vocab_size", 0) < 2:
         settings["model_input_names"] = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
-    _write_json(folder / "tokenizer_config.json", settings)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", settings)
 
 
 def assemble(

@@ -1,6 +1,5 @@
 """Open and save the tokenizer of a checkpoint, which may have no weights; nothing else in the package does."""
 
-import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from hf_xlt.checkpoint.contents import has_tokenizer, transformer_path
 from hf_xlt.checkpoint.fetch import local_folder
 from hf_xlt.errors import InputError
 from hf_xlt.files.place import split_revision
+from hf_xlt.files.text import json_settings, write_json
 
 SHOWN = 300  # characters of a library's own words
 # What reads a file, where there is no tokenizer.json: the libraries' own messages name another package, or none.
@@ -72,11 +72,11 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> No
     """Save a tokenizer so that it opens again, also where it is of a class with code of its own."""
     tokenizer.save_pretrained(folder)
     path = Path(folder, "tokenizer_config.json")
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = json_settings(path)
     own_class = (settings.get("auto_map") or {}).get("AutoTokenizer")
     if isinstance(own_class, str):  # as transformers saves one whose name has no "Tokenizer" in it, and cannot open it
         settings["auto_map"]["AutoTokenizer"] = [own_class, None]
-        path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(path, settings)
 
 
 def _brings_code(place: str, revision: str | None) -> bool:

@@ -1,7 +1,5 @@
 """The application that all commands belong to, and what they print with."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys
@@ -14,7 +12,7 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from hf_xlt import __version__
-from hf_xlt.cli.effect import check_effect
+from hf_xlt.cli.options import check_effect
 from hf_xlt.errors import InputError
 from hf_xlt.files.printable import one_line
 

@@ -1,7 +1,5 @@
 """Commands that measure models and set them side by side."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hf_xlt.cli.app import command, console, say
-from hf_xlt.cli.effect import check_settings
-from hf_xlt.cli.options import TASKS, PrecisionName, Trust, several_of
+from hf_xlt.cli.options import TASKS, PrecisionName, Trust, check_settings, several_of
 from hf_xlt.errors import InputError
 
 if TYPE_CHECKING:
@@ -240,7 +237,7 @@ def _list(text: str | None) -> list[str]:
 
 def _config(
     zero_shot: bool, seeds: str, quick: bool, probe: bool, layer: int | None, precision: str, dropout: float | None
-) -> EvaluationConfig:
+) -> "EvaluationConfig":
     from hf_xlt.evaluation.config import EvaluationConfig, FineTuningConfig
 
     try:

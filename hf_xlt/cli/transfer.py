@@ -1,23 +1,17 @@
-"""Commands that make models, explain them and publish them."""
-
-from __future__ import annotations
+"""Commands that make models, explain them and publish them, and those about recipes."""
 
 import json
 import shlex
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hf_xlt.cli import options
-from hf_xlt.cli.app import command, command_line, console, say
-from hf_xlt.cli.effect import check_settings
+from hf_xlt.cli.app import Command, app, command, command_line, console, say
 from hf_xlt.errors import InputError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @command
@@ -96,7 +90,7 @@ def initialize(
     check_output(output, overwrite=overwrite, sources=read_places(given))
     flags = {"weighting": weighting, "k": k, "temperature": temperature, "ignore_case": ignore_case or None}
     chosen = {name: value for name, value in flags.items() if value is not None}
-    check_settings(settings, chosen)
+    options.check_settings(settings, chosen)
     for setting in settings or []:
         set_value(chosen, setting)
     made = initializer(method, **used_evidence(method, given), **({"trust_remote_code": trust_remote_code} | chosen))
@@ -174,7 +168,7 @@ def run(
              "data.held_out": held_out, "trelm.languages": languages and list(languages),
              "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
-    check_settings(settings, given)
+    options.check_settings(settings, given)
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
     if languages and load_recipe(recipe).trelm is None:
         raise InputError(f"--languages is for recipes of two languages, such as trelm and ramen; {recipe} is none.")
@@ -324,7 +318,7 @@ def tokenizer(
         old = extend if like is None else like
         opened = None if old is None else open_tokenizer(old, trust_remote_code=trust_remote_code)
         how: dict[str, Any] = {"min_frequency": min_frequency, "strip_accents": strip_accents}
-        trained: PreTrainedTokenizerBase
+        trained: Any  # a tokenizer
         if opened is None:
             trained = train_tokenizer(lines, vocab_size, family, lowercase=bool(lowercase), **how)
         elif like is not None:
@@ -355,3 +349,45 @@ def push(
         say(f"{upload.repo_id} is unchanged: {len(upload.files)} to upload, {len(upload.deleted)} to delete.")
         return
     say(upload.carry_out(private=private or None))
+
+
+recipes = typer.Typer(name="recipe", help="Recipes: one to start from, and what it will do.", no_args_is_help=True)
+app.add_typer(recipes)
+
+
+@recipes.command(cls=Command)
+def show(recipe: options.RecipeName) -> None:
+    """Print a recipe to start from: hf-xlt recipe show clp > mine.yaml."""
+    from hf_xlt.recipes.recipe import recipe_file
+
+    console.print(
+        recipe_file(recipe).read_text(encoding="utf-8"), end="", soft_wrap=True, highlight=False, markup=False
+    )
+
+
+@recipes.command(cls=Command)
+def check(
+    recipe: options.RecipeName,
+    settings: options.Changes = None,
+    compare: Annotated[bool, typer.Option("--compare", help="With the baselines.")] = False,
+) -> None:
+    """Say what a recipe will do, without doing it: variants, rows, steps, tokens, memory and disk.
+
+    Example: hf-xlt recipe check mine.yaml --set source=google-bert/bert-base-cased --set data.corpus=de.txt.gz
+    """
+    from hf_xlt.recipes import load_recipe
+    from hf_xlt.report.tables import text_table
+    from hf_xlt.runs import plan_run
+
+    options.check_settings(settings)
+    plan = plan_run(load_recipe(recipe, settings or []), compare=compare)
+    console.print(text_table(plan.table()))
+    say(f"Next: hf-xlt run {recipe} --output FOLDER, with the same settings")
+
+
+@recipes.command(cls=Command)
+def schema() -> None:
+    """Print the JSON schema of recipes, for an editor that checks YAML while you type."""
+    from hf_xlt.recipes import recipe_schema
+
+    console.print(json.dumps(recipe_schema(), indent=2), soft_wrap=True, highlight=False, markup=False)

@@ -3,12 +3,10 @@
 The three settings of "Emerging cross-lingual structure in pretrained language models" (Conneau et al. 2020).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -107,6 +105,14 @@ class DataCollatorForTokenIds(Objective):
         return batch | {name: self.ids.of_languages(batch[name], batch["lang_ids"]) for name in ("input_ids", "labels")}
 
 
+class Word(NamedTuple):
+    """A word of a text, case folded, and where it stands."""
+
+    folded: str
+    start: int
+    stop: int
+
+
 @dataclass(frozen=True)
 class ExtraAnchors:
     """Replaces words by their translations, each occurrence with some probability.
@@ -166,14 +172,6 @@ class ExtraAnchors:
         return entries
 
 
-class Word(NamedTuple):
-    """A word of a text, case folded, and where it stands."""
-
-    folded: str
-    start: int
-    stop: int
-
-
 def _words(text: str) -> list[Word]:
     return [Word(word.casefold(), *place) for word, place in WORDS.pre_tokenize_str(text)]
 
@@ -190,7 +188,7 @@ class AnchoredSplit(Split):
     anchors: ExtraAnchors
 
     @classmethod
-    def of(cls, split: Split, anchors: ExtraAnchors) -> AnchoredSplit:
+    def of(cls, split: Split, anchors: ExtraAnchors) -> Self:
         """The split of the same lines."""
         return cls(**{field.name: getattr(split, field.name) for field in fields(Split)}, anchors=anchors)
 

@@ -1,7 +1,5 @@
 """The text of a model of many languages, one corpus a language and parallel text of some, and their joint tokenizer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat

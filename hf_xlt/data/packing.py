@@ -1,20 +1,50 @@
-"""Pack lines of text into full sequences: no padding, no truncation, every token kept."""
+"""Full sequences of a text, without padding or truncation; memory-mapped, and found again by what they are made of."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features, Sequence, Value
+from datasets.arrow_writer import ArrowWriter
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.token_stream import BATCH, Frame, batched, token_stream
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Split
+from hf_xlt.files.folders import whole_file
+
+
+def memory_mapped(
+    cache: Path, name: str, features: Features, batches: Callable[[], Iterable[dict[str, Any]]]
+) -> Dataset:
+    """The dataset of a cache folder by its name, see `fingerprint`; it is written from `batches` if it is not there.
+
+    The file appears when it is whole. `batches` gives the columns of some rows at a time.
+    """
+    path = cache / f"{name}.arrow"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as unfinished, ArrowWriter(path=str(unfinished), features=features) as writer:
+            for batch in batches():
+                writer.write_batch(batch)
+            writer.finalize()
+    return Dataset.from_file(str(path)).with_format("numpy")
+
+
+def fingerprint(tokenizer: PreTrainedTokenizerBase, *parts: bytes) -> str:
+    """A name for what is made of `parts` and a tokenizer, to its last file."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    with TemporaryDirectory() as folder:
+        for file in sorted(tokenizer.save_pretrained(folder)):
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def blocks(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> Iterator[np.ndarray]:

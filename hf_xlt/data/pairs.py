@@ -1,7 +1,5 @@
 """Translation pairs: with word links as rows that a cross-lingual objective trains on, and one side as a corpus."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -14,8 +12,8 @@ from datasets import Sequence as ListOf
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import MOST, checked, require_whole
-from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.objectives.cross_lingual import UNALIGNED
+from hf_xlt.data.packing import fingerprint, memory_mapped
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import read_parallel

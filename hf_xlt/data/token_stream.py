@@ -1,11 +1,9 @@
 """A text as a stream of token ids, and what a tokenizer puts around a sequence and between documents."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_text
-from hf_xlt.data.objectives.batch import special_ids
+from hf_xlt.data.objectives.objective import special_ids
 from hf_xlt.errors import InputError
 
 BATCH = 1000
@@ -29,7 +27,7 @@ class Frame:
     separator: tuple[int, ...]
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame:
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Self:
         """Read the frame off a tokenizer by encoding a probe with and without special tokens."""
         probe = "a"
         bare = tokenizer(probe, add_special_tokens=False)["input_ids"]

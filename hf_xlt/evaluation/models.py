@@ -13,9 +13,8 @@ import transformers
 from torch import nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint.checks import check_body
 from hf_xlt.checkpoint.kind import ModelKind, auto_class_name, kind_of
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_body
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError

@@ -1,7 +1,5 @@
 """Read a corpus line by line: text, JSON lines, packed or not, Parquet, or a dataset on the Hub."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -115,7 +113,7 @@ class Corpus:
     """
 
     name: str
-    several: tuple[Corpus, ...] = field(default=(), repr=False)  # those that are read one after the other
+    several: tuple["Corpus", ...] = field(default=(), repr=False)  # those that are read one after the other
 
     def __post_init__(self) -> None:
         identifier, _ = split_revision(self.name.partition(":")[0])
@@ -133,7 +131,7 @@ class Corpus:
                 raise InputError(f"Corpus {self.name} is empty. Give a file with text in it.", path=self.path)
 
     @classmethod
-    def of(cls, names: str | Path | Sequence[str | Path]) -> Corpus:
+    def of(cls, names: str | Path | Sequence[str | Path]) -> "Corpus":
         """The corpus of that name, or several read one after the other."""
         parts = tuple(cls(str(name)) for name in several(names, "corpus"))
         return parts[0] if len(parts) == 1 else cls(", ".join(part.name for part in parts), parts)
@@ -144,7 +142,7 @@ class Corpus:
         return Path(os.path.expanduser(self.name))  # which leaves the home of an unknown user as it is
 
     @property
-    def parts(self) -> tuple[Corpus, ...]:
+    def parts(self) -> tuple["Corpus", ...]:
         """What it is made of: itself, or the corpora that are read one after the other."""
         return self.several or (self,)
 
@@ -152,7 +150,7 @@ class Corpus:
     def _is_format(self) -> bool:
         return self.name.lower().endswith(FORMATS)
 
-    def pinned(self) -> Corpus:
+    def pinned(self) -> "Corpus":
         """A file as it is; a Hub dataset with the commit that its revision, or without one its newest, stands for now.
 
         Where the Hub does not tell, the dataset keeps its name, and a notice says so.

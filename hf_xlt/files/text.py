@@ -8,7 +8,7 @@ import os
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -107,6 +107,11 @@ def json_settings(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path} is a {type(found).__name__}", expected="settings by name", path=path)
     return found
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write settings as transformers does."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:

@@ -18,10 +18,9 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_one_of, require_seed, require_whole, short
-from hf_xlt.checkpoint.checks import check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.checkpoint.fit import FittedTokenizer, check_opens
 from hf_xlt.checkpoint.kind import auto_class_name, kind_of
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.checkpoint.rewrite import TargetSettings, assemble, chat_of, revocabulary, target_settings
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights

@@ -13,10 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import refused, require_number
-from hf_xlt.checkpoint.checks import check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.checkpoint.fit import FittedTokenizer
 from hf_xlt.checkpoint.kind import DECODER, kind_of
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.alignment import WordAligner

@@ -1,36 +1,28 @@
-"""Recipe: what a transfer is, as data, checked before work starts."""
+"""Recipe: what a transfer is, as data, checked before work starts; read from YAML, with overrides."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
+from transformers import TrainingArguments
 
-from hf_xlt.files import plain_yaml
+from hf_xlt.arguments import checked
+from hf_xlt.errors import InputError
 from hf_xlt.files.place import file_of
+from hf_xlt.files.plain_yaml import dump, plain_data, set_value
 from hf_xlt.hub.card import check_language, check_license
 from hf_xlt.hub.card.codes import OTHER
 from hf_xlt.recipes.settings import Count, Name, Seed, SettingError, Settings, Several, Share, one_of, setting
-from hf_xlt.recipes.stage import Stage
+from hf_xlt.recipes.stage import FORMER, OWN, Stage, of_today, renamed
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY, MOST_ENTRIES, check_numbers
 
+FOLDER = Path(__file__).parent
 SOURCE_FAMILY = "source"
 
-
-def _language(code: str) -> str:
-    check_language(code)
-    return code
-
-
-def _license(license: str) -> str:
-    check_license(license)
-    return license
-
-
-Code = Annotated[str, AfterValidator(_language)]
-License = Annotated[str, AfterValidator(_license)]
+Code = Annotated[str, AfterValidator(check_language)]
+License = Annotated[str, AfterValidator(check_license)]
 Epochs = Annotated[int, Field(ge=0, le=1000)]
 Options = Mapping[str, Any]
 Dtype = Literal["source", "float32", "float16", "bfloat16"]
@@ -56,7 +48,7 @@ class Data(Settings):
     max_sequences: Count = setting(1_000_000, "Read at most so many packed sequences.")
 
     @model_validator(mode="after")
-    def _of_known_languages(self) -> Data:
+    def _of_known_languages(self) -> Self:
         for name in ("translations", "held_out_corpora"):
             for language in getattr(self, name):
                 one_of(name, language, tuple(self.corpora) or ("those of corpora, of which there are none yet",))
@@ -78,7 +70,7 @@ class NewTokenizer(Settings):
     strip_accents: bool = setting(False, "Whether accents, vowel signs and tone marks are taken away.")
 
     @model_validator(mode="after")
-    def _fits(self) -> NewTokenizer:
+    def _fits(self) -> Self:
         one_of("family", self.family, (*FAMILIES, SOURCE_FAMILY))
         check_numbers(self.vocab_size, self.min_frequency)
         if self.added and self.family != SOURCE_FAMILY:
@@ -103,7 +95,7 @@ class TreLMOptions(Settings):
     language_specific_layers: int | Several[int] = ()
 
     @model_validator(mode="after")
-    def _of_two_languages(self) -> TreLMOptions:
+    def _of_two_languages(self) -> Self:
         if not len(set(self.languages)) == len(self.languages) == 2:
             raise SettingError("languages", value=self.languages, expected="two different languages")
         return self
@@ -166,7 +158,7 @@ class Recipe(Settings):
     trust_remote_code: bool = setting(False, "Run code that the checkpoints and the target tokenizer bring.")
 
     @model_validator(mode="after")
-    def _fits(self) -> Recipe:
+    def _fits(self) -> Self:
         if self.license_name is not None and self.license != OTHER:
             raise SettingError("license", value=self.license, expected=f"{OTHER!r}, as it has a license_name")
         for key, options in self._methods():
@@ -245,10 +237,63 @@ class Recipe(Settings):
 
     def to_yaml(self) -> str:
         """The resolved recipe, which `load_recipe` reads back equal."""
-        return plain_yaml.dump(self.plain())
+        return dump(self.plain())
 
 
 def names_in(given: Iterable[str | tuple[str, ...] | None]) -> Iterator[str]:
     """Every name in a list of which some are several names, and some none."""
     for names in given:
         yield from () if names is None else (names,) if isinstance(names, str) else names
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the recipes inside the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+@checked
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by name, or one from a YAML file.
+
+    Args:
+        name_or_path: Such as `clp`, or `my.yaml`.
+        overrides: `dotted.key=value` each, the value in YAML: `stages.0.steps=500`.
+
+    Raises:
+        InputError: If it does not exist, is not YAML, or has unknown keys or values out of range.
+    """
+    data = plain_data(recipe_file(name_or_path), "Recipe")
+    if isinstance(stages := data.get("stages"), list):
+        data["stages"] = [renamed(stage) if isinstance(stage, dict) else stage for stage in stages]
+    for override in overrides:
+        set_value(data, of_today(override))
+    return recipe_from(data)
+
+
+def recipe_file(name_or_path: str | Path) -> Path:
+    """Where a shipped recipe or one of the user's own is written."""
+    path = FOLDER / f"{name_or_path}.yaml" if str(name_or_path) in shipped_recipes() else Path(name_or_path)
+    if not path.is_file():
+        expected = f"one of {', '.join(shipped_recipes())}, or a .yaml file"
+        raise InputError(f"There is no recipe {str(name_or_path)!r}", value=name_or_path, expected=expected)
+    return path
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of recipes, for editors: of a stage it knows what the installed `TrainingArguments` take.
+
+    Example:
+        >>> recipe_schema()["title"]
+        'Recipe'
+    """
+    schema = Recipe.model_json_schema()
+    stage = schema["$defs"]["Stage"]
+    passed_on: dict[str, Any] = {field.name: {} for field in fields(TrainingArguments) if field.name not in OWN}
+    stage |= {"properties": passed_on | dict.fromkeys(FORMER, {}) | stage["properties"], "additionalProperties": False}
+    return schema
+
+
+@checked
+def recipe_from(data: Mapping[str, Any]) -> Recipe:
+    """Build a recipe from plain data, as YAML gives it."""
+    return Recipe(**{str(key): value for key, value in data.items()})

@@ -1,7 +1,5 @@
 """What all parts of a recipe have in common: frozen, every key known, every value of its type, refused as input."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Collection, Iterator
@@ -46,7 +44,7 @@ class SettingError(InputError):
         self.problem = problem or f"is {list(value) if isinstance(value, tuple) else value!r}"
         super().__init__(f"{key} {self.problem}", key=key, **fields)
 
-    def inside(self, parent: str) -> SettingError:
+    def inside(self, parent: str) -> "SettingError":
         """The same, of a setting that is part of another."""
         fields = {"value": self.value, "expected": self.expected, "hint": self.hint}
         return SettingError(f"{parent}.{self.key}", self.problem, **fields)

@@ -1,18 +1,15 @@
 """Stage: one stretch of a recipe's training, as data."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from transformers import SchedulerType, TrainingArguments
 
 from hf_xlt.arguments import MOST
 from hf_xlt.data.objectives import OBJECTIVES
-from hf_xlt.errors import InputError
 from hf_xlt.recipes.settings import Count, Name, Positive, SettingError, Settings, Several, one_of, setting, unknown
 
 Language = Literal["source", "target"]
@@ -80,20 +77,6 @@ class Halves(Settings):
     upper: str
 
 
-def _stage_name(name: str) -> str:
-    if not re.fullmatch(r"[\w-]+", name):
-        raise InputError(f"stage name is {name!r}", value=name, expected="letters, digits, - and _")
-    return name
-
-
-def _objective(name: str) -> str:
-    if name not in ("auto", *OBJECTIVES):
-        raise InputError("objective", value=name, expected=f"one of auto, {', '.join(OBJECTIVES)}")
-    return name
-
-
-StageName = Annotated[Name, AfterValidator(_stage_name)]
-ObjectiveName = Annotated[str, AfterValidator(_objective)]
 NotNegative = Annotated[int, Field(ge=0, le=MOST)]
 BelowOne = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -115,8 +98,8 @@ class Stage(Settings):
 
     model_config = ConfigDict(extra="allow")
 
-    name: StageName = setting("target", "What the stage is called in logs and folders.")
-    objective: ObjectiveName = setting("auto", f"auto (from the kind of model), {', '.join(OBJECTIVES)}.")
+    name: Name = setting("target", "What the stage is called in logs and folders.")
+    objective: str = setting("auto", f"auto (from the kind of model), {', '.join(OBJECTIVES)}.")
     languages: Several[Language] = setting(
         (), "`source`, `target`: those to train on, all if none is named; of pairs the one read and the one predicted."
     )
@@ -152,7 +135,10 @@ class Stage(Settings):
         return renamed(given) if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
-    def _checked(self) -> Stage:
+    def _checked(self) -> Self:
+        if not re.fullmatch(r"[\w-]+", self.name):
+            raise SettingError("name", value=self.name, expected="letters, digits, - and _")
+        one_of("objective", self.objective, ("auto", *OBJECTIVES))
         self._check_passed_on()
         if self.lora_rank != 16 and self.trains != "lora":
             raise SettingError("lora_rank", value=self.lora_rank, expected="it only where trains is 'lora'")

@@ -43,7 +43,7 @@ from hf_xlt.runs.training.parts import write_adapters
 from hf_xlt.runs.training.trainer import StageInputs, train_stage
 from hf_xlt.runs.work import Stamp, begin, end, folder_of, held, kept_on_failure
 from hf_xlt.trelm import TreLMPreTrainedModel
-from hf_xlt.trelm.combine import State, combine_halves
+from hf_xlt.trelm.conversion import State, combine_halves
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.chat import Chat
-from hf_xlt.checkpoint.checks import check_body
 from hf_xlt.checkpoint.contents import modules
 from hf_xlt.checkpoint.kind import TRAINED, has_other_head, kind_of
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_body
 from hf_xlt.checkpoint.rewrite import chat_of
 from hf_xlt.checkpoint.tokenizer import open_tokenizer as opened_tokenizer
 from hf_xlt.data.pairs import TargetSide

@@ -18,7 +18,7 @@ from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.anchors import AnchoredSplit, DataCollatorForTokenIds, ExtraAnchors, TokenIds
 from hf_xlt.data.multilingual import LanguagePair, MultilingualText, PackedLanguages
 from hf_xlt.data.objectives import DataCollatorForMultilingualMLM, Objective
-from hf_xlt.data.stream import Stream
+from hf_xlt.data.sampling import Stream
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Point
 from hf_xlt.evaluation.language_model import ValidationSet, measure

@@ -15,7 +15,7 @@ from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting, objective_for
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized_pairs
-from hf_xlt.data.stream import AlternatingStream, ShuffledStream, Stream
+from hf_xlt.data.sampling import AlternatingStream, ShuffledStream, Stream
 from hf_xlt.data.token_stream import BATCH, Frame, batched, token_stream
 from hf_xlt.evaluation.language_model import ValidationSet
 from hf_xlt.evidence.alignment import WordAligner

@@ -144,10 +144,8 @@ class TreLMConfig(PreTrainedConfig):
         if self.separate_embeddings:
             self._validate_vocabularies()
         elif self.other_vocabularies is not None:
-            raise ValueError(
-                "other_vocabularies is given without separate_embeddings; expected None. "
-                "Set separate_embeddings, or leave it out."
-            )
+            hint = "Set separate_embeddings, or leave it out."
+            raise ValueError(f"other_vocabularies is given without separate_embeddings; expected None. {hint}")
 
     def _validate_names(self) -> None:
         for language in self.languages:
@@ -188,10 +186,9 @@ class TreLMConfig(PreTrainedConfig):
                 )
             size = vocabulary["vocab_size"] or 0
             if size < 1:
-                raise ValueError(
-                    f"vocab_size of {language!r} is {vocabulary['vocab_size']}; expected a number > 0. "
-                    "Give the rows of its word embeddings."
-                )
+                problem = f"vocab_size of {language!r} is {vocabulary['vocab_size']}; expected a number > 0."
+                hint = "Give the rows of its word embeddings."
+                raise ValueError(f"{problem} {hint}")
             for name in VOCABULARY[1:]:
                 number = vocabulary[name]
                 if number is not None and not 0 <= number < size:
@@ -208,10 +205,9 @@ class TreLMConfig(PreTrainedConfig):
     def language_id(self, language: str) -> int:
         """The id that stands for a language in `lang_ids`; ValueError if the model does not have the language."""
         if language not in self.languages:
-            raise ValueError(
-                f"{language!r} is not a language of this model; expected one of {', '.join(self.languages)}. "
-                "Name every language when the model is made."
-            )
+            problem = f"{language!r} is not a language of this model; expected one of {', '.join(self.languages)}."
+            hint = "Name every language when the model is made."
+            raise ValueError(f"{problem} {hint}")
         return self.languages.index(language)
 
     def vocabulary(self, language: str) -> dict[str, int | None]:

@@ -1,4 +1,4 @@
-"""A BERT-like checkpoint as the configuration and weights of a TreLM model."""
+"""A BERT-like checkpoint as a TreLM model, one language of it as a stock model, and halves trained apart as one."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +19,18 @@ from transformers.utils import logging
 
 from hf_xlt.checkpoint.settings import in_place_of, role_ids, token_ids
 from hf_xlt.trelm.configuration_trelm import VOCABULARY, TreLMConfig
-from hf_xlt.trelm.modeling_trelm import name_of
+from hf_xlt.trelm.modeling_trelm import TreLMPreTrainedModel, name_of, own_name
 
 logger = logging.get_logger(__name__)
 
+State = Mapping[str, Tensor]
 Rows = Callable[[Tensor], Tensor]  # makes the new vocabulary's table `(n, d)`, or bias `(n,)`, out of the source's
 TABLE = "trelm.embeddings.word_embeddings.weight"
 OUTPUT = "decoder.weight"
 TENSORS = (TABLE, OUTPUT, "decoder.bias")  # vocabulary-sized; output weights that are tied are made once, as the table
+_TYPES, _LANGUAGES, _POSITIONS = (
+    f"trelm.embeddings.{kind}_embeddings.weight" for kind in ("token_type", "language", "position")
+)
 
 _ENCODER = {
     r"embeddings\.LayerNorm": "embeddings.norm",
@@ -89,10 +93,9 @@ class Encoder:
         missing = set(info["missing_keys"])
         lost = sorted(name for name in missing if name.startswith(f"{body.prefix}."))
         if lost:
-            raise ValueError(
-                f"{checkpoint} lacks {len(lost)} tensors of its encoder, {lost[0]} first; expected all. "
-                "Give a complete checkpoint."
-            )
+            problem = f"{checkpoint} lacks {len(lost)} tensors of its encoder, {lost[0]} first; expected all."
+            hint = "Give a complete checkpoint."
+            raise ValueError(f"{problem} {hint}")
         return cls(model.config, renamed({k: v for k, v in model.state_dict().items() if k not in missing}, body))
 
     @property
@@ -124,10 +127,9 @@ class Encoder:
 
 def _body(config: PreTrainedConfig) -> Body:
     if config.model_type not in BODIES:
-        raise ValueError(
-            f"The source is of model type {config.model_type!r}; expected one of {', '.join(BODIES)}. "
-            "Give an encoder of one of these types."
-        )
+        problem = f"The source is of model type {config.model_type!r}; expected one of {', '.join(BODIES)}."
+        hint = "Give an encoder of one of these types."
+        raise ValueError(f"{problem} {hint}")
     if getattr(config, "is_decoder", False) or getattr(config, "position_embedding_type", "absolute") != "absolute":
         raise ValueError(
             "The source is a decoder or has relative positions; expected an encoder with absolute positions."
@@ -152,10 +154,9 @@ def renamed(state: Mapping[str, Tensor], body: Body) -> dict[str, Tensor]:
 def middle(layers: int) -> int:
     """The number of layers below a TRILayer that parts them into halves."""
     if layers < 2 or layers % 2:
-        raise ValueError(
-            f"The encoder has {layers} layers, which have no middle; expected an even number from 2 on. "
-            "Give tri_layer_index as the number of layers that are to lie below the TRILayer."
-        )
+        problem = f"The encoder has {layers} layers, which have no middle; expected an even number from 2 on."
+        hint = "Give tri_layer_index as the number of layers that are to lie below the TRILayer."
+        raise ValueError(f"{problem} {hint}")
     return layers // 2
 
 
@@ -276,10 +277,9 @@ def _check_tokenizers(
 ) -> None:
     """Refuse tokenizers that are not one a language, and rows that could be those of several."""
     if len(tokenizers) != len(languages):
-        raise ValueError(
-            f"There are {len(tokenizers)} tokenizers for {len(languages)} languages; expected one each. "
-            "Give them in the order of languages, the source's own first."
-        )
+        problem = f"There are {len(tokenizers)} tokenizers for {len(languages)} languages; expected one each."
+        hint = "Give them in the order of languages, the source's own first."
+        raise ValueError(f"{problem} {hint}")
     if rows is not None and len(languages) != 2:
         raise ValueError(
             f"rows is given with {len(languages)} languages; expected two, the source's and the one it makes rows for. "
@@ -318,3 +318,88 @@ def _rows_by_spelling(source: PreTrainedTokenizerBase, target: PreTrainedTokeniz
 def _fields_of(table: Tensor, tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
     """A vocabulary's fields of the configuration."""
     return {"vocab_size": len(table)} | {name: token_ids(tokenizer)[name] for name in VOCABULARY[1:]}
+
+
+@torch.no_grad()
+def combine_halves(model: TreLMPreTrainedModel, lower: State, upper: State) -> None:
+    """Give a model with a TRILayer the lower layers of one state, the upper ones of another, and the mean elsewhere."""
+    halves = {"lower": lower, "upper": upper}
+    given = {id(parameter): state for part, state in halves.items() for parameter in model.part(part)}
+    kept = {name: given[id(parameter)][name] for name, parameter in model.named_parameters() if id(parameter) in given}
+    model.load_state_dict({name: kept[name] if name in kept else (lower[name] + upper[name]) / 2 for name in lower})
+
+
+def stock_model(config: TreLMConfig, state: Mapping[str, Tensor], language: str) -> PreTrainedModel:
+    """The stock model of a language, for `TreLMForMaskedLM.export`; see there."""
+    vocabulary = config.vocabulary(language)
+    _check_family(config, vocabulary)
+    weights = _weights(config, state, language, vocabulary["pad_token_id"])
+    model = AutoModelForMaskedLM.from_config(_stock_config(config, vocabulary, len(weights[_POSITIONS])))
+    names = renamed({name: name for name in model.state_dict()}, BODIES[str(config.encoder_type)])
+    if names.keys() != weights.keys():
+        others = ", ".join(sorted(names.keys() ^ weights.keys()))
+        raise ValueError(
+            f"The model's shape is not that of {config.encoder_type}, its encoder_type: {others} would be left over. "
+            "Set config.encoder_type to the family it is of, or keep the model as it is."
+        )
+    model.load_state_dict({name: weights[new] for new, name in names.items()}, strict=False)
+    return model
+
+
+def _check_family(config: TreLMConfig, vocabulary: Mapping[str, int | None]) -> None:
+    if config.tri_layer_index is not None:
+        raise ValueError(
+            "The model has a TRILayer, which adds positions to the states half-way; a stock model, however deep, has "
+            "no place for them. Keep the model as it is, or make it with tri_layer_index=None."
+        )
+    if config.encoder_type not in BODIES:
+        raise ValueError(
+            f"encoder_type is {config.encoder_type!r}; expected one of {', '.join(BODIES)}, the model type to export "
+            "to. Set config.encoder_type, or make the model with from_encoder."
+        )
+    body = BODIES[config.encoder_type]
+    activation = "gelu" if body.plain_head else config.hidden_act
+    if config.head_act != activation:
+        raise ValueError(
+            f"head_act is {config.head_act!r}; expected {activation!r}, which {config.encoder_type} has in its head. "
+            "Keep the model as it is."
+        )
+    if bool(config.position_offset) != body.counts_tokens:
+        counted = "above 0" if body.counts_tokens else "0"
+        raise ValueError(
+            f"position_offset is {config.position_offset}; expected {counted}, as {config.encoder_type} counts "
+            "positions. Keep the model as it is."
+        )
+    if body.counts_tokens and vocabulary["pad_token_id"] is None:
+        raise ValueError(
+            f"The language has no pad_token_id, and {config.encoder_type} counts positions from it on; expected one. "
+            "Give the vocabulary a padding token."
+        )
+
+
+def _stock_config(config: TreLMConfig, vocabulary: Mapping[str, int | None], positions: int) -> PreTrainedConfig:
+    """The configuration of the family with the model's shape and the language's vocabulary and ids."""
+    family = str(config.encoder_type)
+    names = (*SAME, "embedding_size", "tie_word_embeddings")
+    fields = {name: getattr(config, name) for name in names} | dict(vocabulary)
+    known = AutoConfig.for_model(family)
+    fields = {name: value for name, value in fields.items() if hasattr(known, name)}
+    return AutoConfig.for_model(family, **fields | {"max_position_embeddings": positions})
+
+
+def _weights(config: TreLMConfig, state: Mapping[str, Tensor], language: str, pad: int | None) -> dict[str, Tensor]:
+    """The language's tensors, by their names in a TreLM that shares all and has no language embeddings."""
+    own = own_name(language)
+    others = {own_name(code) for code in config.languages} - {own}
+    paths = {name: name.split(".") for name in state}
+    weights = {
+        ".".join(part for part in path if part != own): state[name]
+        for name, path in paths.items()
+        if others.isdisjoint(path)
+    }
+    spoken = weights.pop(_LANGUAGES)[config.language_id(language)]
+    weights[_TYPES] = weights[_TYPES] + spoken
+    offset, table = config.position_offset, weights[_POSITIONS]
+    if offset and pad is not None and pad != offset - 1:  # the row before the first position is the padding's
+        weights[_POSITIONS] = torch.cat([table.new_zeros(pad, table.shape[1]), table[offset - 1 :]])
+    return weights

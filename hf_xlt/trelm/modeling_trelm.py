@@ -148,10 +148,8 @@ def check_languages(lang_ids: Tensor, config: TreLMConfig) -> None:
     unknown = lang_ids[(lang_ids < 0) | (lang_ids >= len(known))]
     if len(unknown):
         names = ", ".join(f"{number} ({language})" for number, language in enumerate(known))
-        raise ValueError(
-            f"Language id {unknown[0]} is not one of this model's: {names}. "
-            "Take ids from config.language_id, and name every language when the model is made."
-        )
+        hint = "Take ids from config.language_id, and name every language when the model is made."
+        raise ValueError(f"Language id {unknown[0]} is not one of this model's: {names}. {hint}")
 
 
 def by_position(lang_ids: Tensor) -> Tensor:
@@ -637,10 +635,8 @@ class TreLMModel(TreLMPreTrainedModel):
         given = {"alignment": alignment, "target_lang_ids": lang_ids, "target_attention_mask": attention_mask}
         names = " and ".join(name for name, value in given.items() if value is not None)
         if names and self.tri_layer is None:
-            raise ValueError(
-                f"{names} given to a model without a TRILayer; expected none. "
-                "Make the model with a tri_layer_index, or leave them out."
-            )
+            hint = "Make the model with a tri_layer_index, or leave them out."
+            raise ValueError(f"{names} given to a model without a TRILayer; expected none. {hint}")
         if alignment is not None and lang_ids is None:
             raise ValueError(
                 "alignment is given without target_lang_ids; expected the language of each target. "
@@ -791,7 +787,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
                 TRILayer, it was not made of an encoder, or its shape is not that of its encoder's family.
         """
         try:
-            from hf_xlt.trelm.export import stock_model
+            from hf_xlt.trelm.conversion import stock_model
         except ImportError as error:
             raise ImportError(NEEDS_HF_XLT.format("export")) from error
         return stock_model(self.config, self.state_dict(), language).to(device=self.device, dtype=self.dtype).eval()  # type: ignore[call-arg]

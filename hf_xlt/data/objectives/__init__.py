@@ -4,36 +4,20 @@ Each collator draws from a generator seeded by the example's `key`, so masking i
 training stream and yet the same whenever that position is visited again.
 """
 
-from __future__ import annotations
-
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives.batch import IGNORED, Example, special_ids
 from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollatorForMultilingualMLM, DataCollatorForTLM
 from hf_xlt.data.objectives.denoising import Denoising, SpanCorruption, TextInfilling
 from hf_xlt.data.objectives.distillation import DataCollatorForDistillation
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import IGNORED, Example, Objective, Setting, special_ids
 from hf_xlt.data.objectives.text import CausalLM, MaskedLM
 from hf_xlt.errors import InputError
 
 __all__ = [
-    "IGNORED",
-    "OBJECTIVES",
-    "CausalLM",
-    "DataCollatorForCdLM",
-    "DataCollatorForDistillation",
-    "DataCollatorForMultilingualMLM",
-    "DataCollatorForTLM",
-    "Example",
-    "MaskedLM",
-    "Objective",
-    "Setting",
-    "SpanCorruption",
-    "TextInfilling",
-    "objective_for",
-    "register_objective",
-    "special_ids",
-]
+    "IGNORED", "OBJECTIVES", "CausalLM", "DataCollatorForCdLM", "DataCollatorForDistillation",
+    "DataCollatorForMultilingualMLM", "DataCollatorForTLM", "Example", "MaskedLM", "Objective", "Setting",
+    "SpanCorruption", "TextInfilling", "objective_for", "register_objective", "special_ids",
+]  # fmt: skip
 
 # The name that a stage gives an objective.
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -4,11 +4,10 @@ Both take the rows of `hf_xlt.data.pairs.aligned_pairs`: the source sentence as 
 `labels`, the `alignment` of the two, and the languages.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,12 +15,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_whole
-from hf_xlt.data.objectives.batch import IGNORED, Example, generator_for, padded
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import IGNORED, Example, Objective, Setting, generator_for, padded, padded_batch
 from hf_xlt.data.objectives.text import MaskedLM
 from hf_xlt.errors import InputError
 
 UNALIGNED = -1
+_PARTS = ("input_ids", "labels", "alignment")  # of a pair
+_LANGUAGE_OF = {"input_ids": "lang_ids", "labels": "target_lang_ids"}
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,12 @@ class DataCollatorForCdLM(_OnPairs):
         """
         pairs = [_pair(example, i) for i, example in enumerate(examples)]
         masked = [self._masked_row(row["labels"], example) for row, example in zip(pairs, examples, strict=True)]
-        rows = pairs + masked
+        inputs, labels, alignments = ([row[name] for row in pairs + masked] for name in _PARTS)
         lang_ids = [int(example["lang_ids"]) for example in examples]
         target_ids = [int(example["target_lang_ids"]) for example in examples]
-        return {
-            "input_ids": padded([row["input_ids"] for row in rows], self.tokenizer.pad_token_id),
-            "attention_mask": padded([np.ones(len(row["input_ids"])) for row in rows], 0),
-            "alignment": padded([row["alignment"] for row in rows], UNALIGNED),
-            "target_attention_mask": padded([np.ones(len(row["labels"])) for row in rows], 0),
-            "labels": padded([row["labels"] for row in rows], IGNORED),
+        return padded_batch(inputs, labels, self.tokenizer.pad_token_id) | {
+            "alignment": padded(alignments, UNALIGNED),
+            "target_attention_mask": padded([np.ones(len(row)) for row in labels], 0),
             "lang_ids": torch.tensor(lang_ids + target_ids),
             "target_lang_ids": torch.tensor(target_ids + target_ids),
         }
@@ -103,7 +100,7 @@ class DataCollatorForTLM(_OnPairs):
         require_whole("position_offset", self.position_offset, least=0)
 
     @classmethod
-    def of(cls, setting: Setting) -> DataCollatorForTLM:
+    def of(cls, setting: Setting) -> Self:
         """That of a joint tokenizer and a model's positions."""
         return cls(setting.tokenizer, position_offset=setting.position_offset)
 
@@ -114,20 +111,21 @@ class DataCollatorForTLM(_OnPairs):
         return {name: padded([row[name] for row in rows], fill.get(name, 0)) for name in rows[0]}
 
     def _row(self, example: Example) -> dict[str, np.ndarray]:
-        sides = [np.asarray(example["input_ids"]), np.asarray(example["labels"])]
+        names = [name for name in _LANGUAGE_OF if name in example]  # a text alone has no translation
+        sides = [np.asarray(example[name]) for name in names]
         inputs, labels = self._masked.mask(np.concatenate(sides), generator_for(example))
         lengths = [len(side) for side in sides]
         return {
             "input_ids": inputs,
             "attention_mask": np.ones(len(inputs)),
             "labels": labels,
-            "lang_ids": np.repeat([int(example["lang_ids"]), int(example["target_lang_ids"])], lengths),
+            "lang_ids": np.repeat([int(example[_LANGUAGE_OF[name]]) for name in names], lengths),
             "position_ids": np.concatenate([self.position_offset + np.arange(length) for length in lengths]),
         }
 
 
 def _pair(example: Example, number: int) -> dict[str, np.ndarray]:
-    pair = {name: np.asarray(example[name]) for name in ("input_ids", "labels", "alignment")}
+    pair = {name: np.asarray(example[name]) for name in _PARTS}
     length, alignment = len(pair["input_ids"]), pair["alignment"]
     if len(alignment) != len(pair["labels"]):
         raise InputError(
@@ -160,15 +158,3 @@ class DataCollatorForMultilingualMLM(DataCollatorForTLM):
         if any("labels" in example for example in examples):
             return super().__call__(examples)
         return self._masked(examples)
-
-    def _row(self, example: Example) -> dict[str, np.ndarray]:
-        if "labels" in example:
-            return super()._row(example)
-        inputs, labels = self._masked.mask(np.asarray(example["input_ids"]), generator_for(example))
-        return {
-            "input_ids": inputs,
-            "attention_mask": np.ones(len(inputs)),
-            "labels": labels,
-            "lang_ids": np.full(len(inputs), int(example["lang_ids"])),
-            "position_ids": self.position_offset + np.arange(len(inputs)),
-        }

@@ -1,7 +1,5 @@
 """Denoising for encoder-decoders: T5's span corruption and BART's text infilling."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +9,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.data.objectives.batch import Example, generator_for, padded_batch, special_ids
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import Example, Objective, Setting, generator_for, padded_batch, special_ids
 from hf_xlt.errors import InputError
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
@@ -28,7 +25,7 @@ class Denoising(Objective):
     """Give back a text of which spans are hidden: T5's way where the tokenizer has sentinels, else BART's."""
 
     @classmethod
-    def of(cls, setting: Setting) -> Denoising:
+    def of(cls, setting: Setting) -> "Denoising":
         """The one of both that a tokenizer is made for."""
         if len(sentinel_ids(setting.tokenizer)):
             return SpanCorruption(setting.tokenizer)

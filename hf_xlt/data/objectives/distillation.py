@@ -1,10 +1,8 @@
 """Distillation of a sentence encoder: target sentences, the vectors that they should get, and how far they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -13,8 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked
-from hf_xlt.data.objectives.batch import Example, padded
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import Example, Objective, Setting, padded
 from hf_xlt.errors import InputError
 
 
@@ -62,7 +59,7 @@ class DataCollatorForDistillation(Objective):
         }
 
     @classmethod
-    def of(cls, setting: Setting) -> DataCollatorForDistillation:
+    def of(cls, setting: Setting) -> Self:
         """That of a sentence encoder."""
         return cls(setting.tokenizer, setting.sentence_head, setting.temperature)
 

@@ -1,18 +1,25 @@
 """Objectives on packed text: causal and masked language modeling."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_share
-from hf_xlt.data.objectives.batch import IGNORED, Example, full_batch, generator_for, languages_of, special_ids
-from hf_xlt.data.objectives.objective import Objective, Setting
+from hf_xlt.data.objectives.objective import (
+    IGNORED,
+    Example,
+    Objective,
+    Setting,
+    full_batch,
+    generator_for,
+    languages_of,
+    special_ids,
+)
 from hf_xlt.errors import InputError
 
 
@@ -27,7 +34,7 @@ class CausalLM(Objective):
     shifts_labels = True
 
     @classmethod
-    def of(cls, setting: Setting) -> CausalLM:
+    def of(cls, setting: Setting) -> Self:
         """It needs to know nothing."""
         return cls()
 
@@ -52,13 +59,11 @@ class MaskedLM(Objective):
     def __post_init__(self) -> None:
         require_share("mlm_share", self.share)
         if self.tokenizer.mask_token_id is None:
-            raise InputError(
-                "The tokenizer has no mask token, so it cannot train a masked language model; "
-                "add one with `tokenizer.add_special_tokens({'mask_token': '[MASK]'})` or use objective clm."
-            )
+            hint = "add one with `tokenizer.add_special_tokens({'mask_token': '[MASK]'})` or use objective clm."
+            raise InputError(f"The tokenizer has no mask token, so it cannot train a masked language model; {hint}")
 
     @classmethod
-    def of(cls, setting: Setting) -> MaskedLM:
+    def of(cls, setting: Setting) -> "MaskedLM":
         """That of one tokenizer, or of one a language."""
         if setting.source_tokenizer is None:
             return cls(setting.tokenizer)
@@ -82,7 +87,7 @@ class MaskedLM(Objective):
         inputs, labels = zip(*masked, strict=True)
         return full_batch(inputs, labels) | languages_of(examples)
 
-    def of_text(self, example: Example) -> MaskedLM:
+    def of_text(self, example: Example) -> "MaskedLM":
         """What masks a text."""
         return self
 
@@ -107,6 +112,6 @@ class BilingualMaskedLM(MaskedLM):
 
     source: MaskedLM
 
-    def of_text(self, example: Example) -> MaskedLM:
+    def of_text(self, example: Example) -> "MaskedLM":
         """What masks a text, by its language."""
         return self if int(example["lang_ids"]) else self.source

@@ -11,8 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint.checks import check_body
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_body
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.models import check_languages, longest, open_body, tokenizer_of

@@ -30,10 +30,10 @@ LICENSES = (
 )  # fmt: skip
 
 
-def check_language(code: str, where: str = "language") -> None:
-    """Refuse what is no code of a language: BCP 47, such as `de`, `yor`, `pt-BR`, `zh-Hans` or `deu_Latn`."""
+def check_language(code: str, where: str = "language") -> str:
+    """The code; refuse what is no code of a language: BCP 47, such as `de`, `yor`, `pt-BR`, `zh-Hans` or `deu_Latn`."""
     if isinstance(code, str) and (code in SPECIAL or _is_tag(code)):
-        return
+        return code
     shown = shortened(code, _LONGEST) if isinstance(code, str) else code
     expected = "a language code (BCP 47), such as de, yor, pt-BR or zh-Hans"
     hint = "Codes are listed at https://huggingface.co/languages; for a language of your own take x- and a name."
@@ -49,10 +49,10 @@ def _is_tag(code: str) -> bool:
         return False
 
 
-def check_license(license: str, where: str = "license") -> None:
-    """Refuse what the Hub does not know as a license; the message names the nearest one."""
+def check_license(license: str, where: str = "license") -> str:
+    """The license; refuse what the Hub does not know as one: the message names the nearest one."""
     if license in LICENSES:
-        return
+        return license
     shown = shortened(license, 60) if isinstance(license, str) else license
     bare = {_bare(known): known for known in LICENSES}
     close = get_close_matches(_bare(str(license)[:100]), bare, n=1)

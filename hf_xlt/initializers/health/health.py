@@ -15,8 +15,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint.checks import check_finite
-from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.open import Checkpoint, check_finite
 from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.card import CardTable

@@ -20,10 +20,10 @@ from tqdm.auto import tqdm
 from transformers import AutoModel, PreTrainedModel
 
 from hf_xlt.checkpoint.kind import ENCODER, ModelKind, auto_class_name, kind_of
-from hf_xlt.data.arrow import fingerprint, memory_mapped
 from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting
+from hf_xlt.data.packing import fingerprint, memory_mapped
 from hf_xlt.data.pairs import tokenized
-from hf_xlt.data.stream import ShuffledStream, Stream
+from hf_xlt.data.sampling import ShuffledStream, Stream
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.language_model import ValidationSet

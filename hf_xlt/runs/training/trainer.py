@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from hf_xlt.data.objectives import Objective
-from hf_xlt.data.stream import Stream
+from hf_xlt.data.sampling import Stream
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Point
