@@ -1,7 +1,5 @@
 """Models side by side: paired bootstrap over the test examples (Efron & Tibshirani 1993; Koehn 2004)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What is evaluated and how: the model, the seeds, the fine-tuning."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields, replace
 
 from hf_xlt.arguments import MOST, checked, refused, require_positive, require_seeds, require_share, require_whole
@@ -84,11 +82,11 @@ class FineTuningConfig:
     def __repr__(self) -> str:
         return _changes(self)
 
-    def probe(self) -> FineTuningConfig:
+    def probe(self) -> "FineTuningConfig":
         """The encoder as it is: only the head learns, faster and for more epochs, as each is cheap."""
         return replace(self, frozen=True, epochs=40, patience=8, evaluations=1, batch_size=32, head_learning_rate=1e-2)
 
-    def quick(self) -> FineTuningConfig:
+    def quick(self) -> "FineTuningConfig":
         """At most 2,000 examples to learn from and 300 to select by, and a third of the epochs."""
         return replace(self, epochs=max(1, self.epochs // 3), train_examples=2000, dev_examples=300)
 

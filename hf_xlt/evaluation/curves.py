@@ -1,7 +1,5 @@
 """Learning curves and what they say: what a method reaches, and how many steps a better start saves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, pstdev
@@ -23,7 +21,7 @@ class Point:
     bits_per_byte: float
 
     @classmethod
-    def at(cls, step: int, quality: Quality) -> Point:
+    def at(cls, step: int, quality: Quality) -> "Point":
         """The point of a quality measured after `step` steps."""
         return cls(step, **asdict(quality))
 
@@ -48,7 +46,7 @@ class Curve:
         return self.points[-1]
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Curve:
+    def from_dict(cls, data: dict[str, Any]) -> "Curve":
         """Inverse of `dataclasses.asdict`."""
         return cls(**{**data, "points": tuple(Point(**point) for point in data["points"])})
 

@@ -1,7 +1,5 @@
 """What a vocabulary buys: characters a token stands for, and how fast a model writes with it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """Any task on any checkpoint: what `hf-xlt evaluate` does."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """How good a language model is: loss, perplexity and bits per byte on a text, and what it writes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +40,7 @@ class ValidationSet:
     @classmethod
     def cut(
         cls, lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int, objective: Objective
-    ) -> ValidationSet:
+    ) -> "ValidationSet":
         """Tokenize and cut a text."""
         kept = list(lines)
         if not kept:

@@ -1,7 +1,5 @@
 """Metrics of tasks: scores that follow from counts added over test examples, so that resampling them is one product."""
 
-from __future__ import annotations
-
 import math
 import re
 import string

@@ -1,7 +1,5 @@
 """Checkpoints opened to be measured: encoders that read two languages, and language models with their heads."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,7 +51,7 @@ class Encoder:
     setups: dict[Side, LanguageSetup] = field(repr=False)
 
     @classmethod
-    def open(cls, spec: ModelSpec, dropout: float | None = None) -> Encoder:
+    def open(cls, spec: ModelSpec, dropout: float | None = None) -> "Encoder":
         """Open a checkpoint; its dropout, wherever there is some, is replaced if one is given."""
         checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
         check_languages(checkpoint, spec.languages)
@@ -108,7 +106,7 @@ class LanguageModel:
     tokenizer: PreTrainedTokenizerBase = field(repr=False)
 
     @classmethod
-    def open(cls, spec: ModelSpec) -> LanguageModel:
+    def open(cls, spec: ModelSpec) -> "LanguageModel":
         """Open a checkpoint; a multilingual model in the target language, if one is named."""
         checkpoint = Checkpoint.open(spec.name, trust_remote_code=spec.trust_remote_code)
         check_languages(checkpoint, spec.languages and spec.languages[1:])

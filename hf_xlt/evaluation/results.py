@@ -1,7 +1,5 @@
 """What a task on a model came to, over seeds; kept as one JSON file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -78,7 +76,7 @@ class TaskResult:
         write_whole(path, json.dumps(asdict(self), ensure_ascii=False) + "\n")
 
     @classmethod
-    def load(cls, path: Path) -> TaskResult:
+    def load(cls, path: Path) -> "TaskResult":
         """Read a file that `save` wrote; any other raises InputError."""
         try:
             result = TypeAdapter(cls).validate_json(path.read_text(encoding="utf-8"), strict=True)

@@ -1,7 +1,5 @@
 """Retrieval of translations: sentence vectors, nearest neighbors by cosine and by margin, P@1."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self

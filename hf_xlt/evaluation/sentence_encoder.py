@@ -3,8 +3,6 @@
 Those of a sentence-transformers folder come from that library; of any other folder, they are means of the last states.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -44,7 +42,7 @@ class SentenceHead(nn.Module):
             self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)
         self.requires_grad_(False).eval()
 
-    def train(self, mode: bool = True) -> SentenceHead:
+    def train(self, mode: bool = True) -> "SentenceHead":
         """Stay as it is: nothing here is dropped or learned."""
         return super().train(False)
 
@@ -162,7 +160,7 @@ class LayerPooling:
     module: nn.Module | None = None
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> LayerPooling:
+    def of(cls, checkpoint: Checkpoint) -> "LayerPooling":
         """A checkpoint's own. What its folder names besides (Dense, a prompt) is for the last layer alone."""
         declared = SentenceModules.of(checkpoint.folder)
         if declared is None or declared.pooling == MEAN:

@@ -1,7 +1,5 @@
 """Which columns of a table are texts that translate each other, found by looking at its first rows."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Counts of translations, made of what there is: entries of a dictionary, links of parallel text, spelling."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

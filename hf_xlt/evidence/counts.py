@@ -1,7 +1,5 @@
 """Counts of target tokens with source tokens: the form that all evidence about words takes, so that it adds up."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self

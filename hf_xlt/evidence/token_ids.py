@@ -1,7 +1,5 @@
 """Texts as the ids of their tokens, without special tokens around them; pairs of texts as pairs of ids."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Parallel text and bilingual dictionaries: texts that translate each other, read from the formats they have."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The adversarial game: a map that makes one space look like another (Conneau et al., 2018)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self

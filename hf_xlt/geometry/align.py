@@ -1,7 +1,5 @@
 """Align two embedding spaces: a start, perhaps a game, refinement, and a check that it worked."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from tqdm import tqdm

@@ -1,7 +1,5 @@
 """Adversarial embedding alignment as a `Trainer` callback: before training, or all through it (TreLM)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, cast
 

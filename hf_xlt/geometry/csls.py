@@ -4,8 +4,6 @@
 All functions take unit rows, work on a block of rows at a time, and never hold all similarities.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

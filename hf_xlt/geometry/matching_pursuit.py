@@ -1,7 +1,5 @@
 """Orthogonal matching pursuit: vectors as sums of a few atoms, taken greedily (Pati et al., 1993)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from tqdm import tqdm

@@ -1,7 +1,5 @@
 """The keys nearest to each query, exactly: screened in half the precision where the processor computes that faster."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache, cached_property
 

@@ -3,8 +3,6 @@
 The work is done on the device that the vectors are on; mixtures are handed back in main memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 

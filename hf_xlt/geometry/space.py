@@ -1,7 +1,5 @@
 """An embedding space, and two of them laid on one another; rows are mapped from the right, `rows @ map`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Self
 

@@ -1,7 +1,5 @@
 """Initializers: one method a file, each turning evidence about words into a `Transport`."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Static vectors of the target vocabulary, led into the source's embedding space (TreLM's initialization)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What all initializers share: a source, a target tokenizer, the tokens both have, and the models made from them."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """The baselines: random rows, resized rows, and mean rows (Hewitt, 2021)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

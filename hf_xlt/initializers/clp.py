@@ -1,7 +1,5 @@
 """CLP-Transfer: a token is mixed of what its neighbors in a small model of the target language are in the source."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

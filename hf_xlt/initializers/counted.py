@@ -1,7 +1,5 @@
 """Initializers whose evidence is counts of target tokens with source tokens; the simplest is of a dictionary alone."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 An initializer that has an argument of that name makes use of it, and one without a default needs it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """FOCUS (arXiv:2305.14481, §3): overlap copied, the rest mixed from it by similarity of the target tokens' vectors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """OFA (arXiv:2311.08849, §3): overlap copied, the rest mixed from what is nearest in multilingual vectors."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

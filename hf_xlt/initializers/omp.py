@@ -1,7 +1,5 @@
 """Orthogonal matching pursuit: a token is made of the source's rows as a donor model makes it of its own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

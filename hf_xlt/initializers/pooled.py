@@ -1,7 +1,5 @@
 """All the evidence there is, pooled: weighted counts of every kind in one table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path

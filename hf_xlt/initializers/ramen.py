@@ -1,7 +1,5 @@
 """RAMEN (arXiv:2002.07306, §3): translation probabilities from parallel text or from aligned vectors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

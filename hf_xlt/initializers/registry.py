@@ -1,7 +1,5 @@
 """Initializers by name: what each needs and may use, as the signature of its class says, and how to build one."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Collection, Mapping
 from importlib import import_module

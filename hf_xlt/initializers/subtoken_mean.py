@@ -1,7 +1,5 @@
 """Subtoken mean (Gee et al. 2022, §3): a token starts as the mean of the source's tokens that its text is made of."""
 
-from __future__ import annotations
-
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 

@@ -1,7 +1,5 @@
 """WECHSEL (arXiv:2112.06598, §3): rows mixed from the nearest source tokens, in vectors aligned by a dictionary."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

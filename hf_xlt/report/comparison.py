@@ -1,7 +1,5 @@
 """Models side by side: what each reaches on the tasks, and one page that shows everything."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

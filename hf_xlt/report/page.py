@@ -1,7 +1,5 @@
 """One page that shows everything: tables and pictures in a single HTML file that fetches nothing and runs nothing."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pictures of results: PNG files, and SVG inside a page."""
 
-from __future__ import annotations
-
 import io
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """Tables in the terminal: results, origins of rows, and any table of a card."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from unicodedata import category
 

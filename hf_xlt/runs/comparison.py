@@ -1,7 +1,5 @@
 """What a run trains: variants, each a name and a function that makes its starting model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

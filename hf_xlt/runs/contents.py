@@ -1,7 +1,5 @@
 """What a recipe reads from outside: Hub ids with their commits, and the content of everything."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What an optimizer step costs: how much text it reads, and how much it computes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Run a recipe: prepare the text, train every variant with every seed, keep the model and what was measured."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

@@ -1,7 +1,5 @@
 """The folder that a run leaves: the kept model as what its source was, its tokenizer and adapters, and its card."""
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

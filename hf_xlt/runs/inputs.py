@@ -1,7 +1,5 @@
 """What a recipe names: each checkpoint, tokenizer and text, opened once and kept."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property

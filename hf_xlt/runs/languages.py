@@ -1,7 +1,5 @@
 """The text of a model of many languages, and what is measured of it: each language's quality, and retrieval."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property

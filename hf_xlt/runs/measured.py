@@ -1,7 +1,5 @@
 """What is measured besides quality: how well translations find each other, and each language's own quality."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path

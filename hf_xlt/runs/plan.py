@@ -1,7 +1,5 @@
 """What a run will do, without doing it: what is refused, variants, rows, steps, tokens, memory and disk."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The processes of a run that `accelerate launch` or `torchrun` starts: one prepares, all train, one writes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Results: everything a run measured, as one JSON file beside the model."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -71,7 +69,7 @@ class Run:
         return f"Run({self.curve.method!r}, seed {self.curve.seed}, {self.parameters:,} parameters)"[:199]
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Run:
+    def from_dict(cls, data: dict[str, Any]) -> "Run":
         """Inverse of `dataclasses.asdict`."""
         retrieval = tuple(RetrievalPoint(**point) for point in data.get("retrieval", ()))
         languages = tuple(LanguagePoint(**point) for point in data.get("languages", ()))
@@ -152,7 +150,7 @@ class Results:
         return json.dumps({"summaries": summaries, **asdict(self), **public}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def load(cls, path: Path) -> Results:
+    def load(cls, path: Path) -> "Results":
         """Read what `to_json` wrote."""
         data = json.loads(path.read_text(encoding="utf-8"))
         del data["summaries"]

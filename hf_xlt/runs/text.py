@@ -1,7 +1,5 @@
 """The text of a run: packed corpora, aligned translation pairs, the validation set."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -35,7 +33,7 @@ class SequenceSize:
     text_bytes: float
 
     @classmethod
-    def packed(cls, lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> SequenceSize:
+    def packed(cls, lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> "SequenceSize":
         """Of a text packed into sequences of `length` ids, line ends included.
 
         How many bytes a token stands for is counted in the first `SAMPLE` bytes of the text: of a longer one this is
@@ -57,7 +55,7 @@ class Measured:
     retrieval: tuple[RetrievalPoint, ...] = ()
     languages: tuple[LanguagePoint, ...] = ()
 
-    def __add__(self, other: Measured) -> Measured:
+    def __add__(self, other: "Measured") -> "Measured":
         return Measured(self.retrieval + other.retrieval, self.languages + other.languages)
 
 

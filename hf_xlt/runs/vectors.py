@@ -1,7 +1,5 @@
 """Static vectors of a tokenizer's ids, trained on text and on translation pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

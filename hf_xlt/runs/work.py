@@ -1,7 +1,5 @@
 """The hidden folder of a run in progress: whose it is, what the run began with, and when it is kept."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging
@@ -42,7 +40,7 @@ class Stamp:
     contents: Mapping[str, str]
 
     @classmethod
-    def read(cls, path: Path) -> Stamp:
+    def read(cls, path: Path) -> "Stamp":
         """Read the file of an unfinished run; of one that is broken or was begun by an older version, what there is."""
         known = data if isinstance(data := _json_of(path), dict) else {}
         contents, processes = known.get("contents"), known.get("processes")
@@ -53,7 +51,7 @@ class Stamp:
             contents if isinstance(contents, dict) else {},
         )
 
-    def change_since(self, begun: Stamp) -> str | None:
+    def change_since(self, begun: "Stamp") -> str | None:
         """The first thing in which this differs from what an unfinished run began with; None where nothing does."""
         now, before = self._plain(), begun._plain()
         for name in dict.fromkeys([*before, *now]):

@@ -1,7 +1,5 @@
 """The embedded sample: a small parallel corpus and three tiny models trained by this project."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The figures of a study: those of a cell, kept as one JSON file; tables, a line a setting, and pictures of all."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass

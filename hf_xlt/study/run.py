@@ -1,7 +1,5 @@
 """Carry out a study cell by cell, training and measuring the models of each; what is done is not done again."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

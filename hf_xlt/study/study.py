@@ -4,8 +4,6 @@ After "Emerging cross-lingual structure in pretrained language models" (Conneau 
 masked language models of two languages, trained on monolingual text of both, with one factor changed at a time.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -133,7 +131,7 @@ class Study(Settings):
     budget: Annotated[FineTuningConfig, BeforeValidator(_budget)] = FineTuningConfig()
 
     @model_validator(mode="after")
-    def _fits(self) -> Study:
+    def _fits(self) -> "Study":
         for name in ("private", "anchors", "domains", "seeds"):
             values = getattr(self, name)
             if len(values) != len(set(values)):

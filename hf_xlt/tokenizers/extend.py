@@ -4,8 +4,6 @@ Byte-pair encoding is continued where the source stopped, on target text as the 
 arXiv:2512.03989). Tokens of a tokenizer trained apart may never come up once they are added; those learned this way do.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import re

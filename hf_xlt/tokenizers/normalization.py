@@ -3,8 +3,6 @@
 What a step takes away is found by trying it, as a step of any type may: `StripAccents`, a table of SentencePiece, …
 """
 
-from __future__ import annotations
-
 import json
 import unicodedata
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ Entries are words or parts of words, also where nothing cuts the text at words: 
 model that learned no entry across a cut makes none there later.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

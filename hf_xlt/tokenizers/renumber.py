@@ -1,7 +1,5 @@
 """Tokenizers that cut text as another does, and number their tokens otherwise or leave some out."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Mapping

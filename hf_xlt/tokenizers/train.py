@@ -1,7 +1,5 @@
 """Train a tokenizer on a corpus: one of the three families the field uses, or one like an existing model's."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """What a token stands for, whatever its tokenizer's spelling, and which tokens two vocabularies share."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -65,7 +63,7 @@ class Spelling:
     standalone: frozenset[str]  # characters cut out of the middle of words; empty where spaces are kept
 
     @classmethod
-    def of(cls, backend: Any, tokens: Iterable[str]) -> Spelling:
+    def of(cls, backend: Any, tokens: Iterable[str]) -> "Spelling":
         """Find how a backend spells its tokens."""
         model = json.loads(backend.model.__getstate__())
         spaced = "".join(split(backend, "a b"))
@@ -154,7 +152,7 @@ class Vocabulary:
 
     @classmethod
     @checked
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "Vocabulary":
         """Read the vocabulary of a tokenizer, which must have a fast backend; added tokens are included."""
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -198,7 +196,7 @@ class Vocabulary:
         """All special tokens by their spelling, with a role or without."""
         return {self.names[id_]: id_ for id_ in self.roles.values()} | dict(self.extras)
 
-    def extends(self, source: Vocabulary) -> bool:
+    def extends(self, source: "Vocabulary") -> bool:
         """Whether this has all tokens of a source, with their ids and spellings, and more."""
         return self.ids.items() > source.ids.items()
 
@@ -241,7 +239,7 @@ class Overlap:
         return f"Overlap({shared:,} of {self.target_size:,} ids shared, {missing:,} missing)"
 
     @classmethod
-    def of(cls, pairs: Mapping[int, int], target: Vocabulary) -> Overlap:
+    def of(cls, pairs: Mapping[int, int], target: Vocabulary) -> "Overlap":
         """The overlap that pairs target ids with source ids."""
         target_ids = sorted(pairs)
         return cls(

@@ -3,8 +3,6 @@
 Each checks its parts once, when made: a wrong shape, dtype or id, NaN or infinity raises ValueError.
 """
 
-from __future__ import annotations
-
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -92,7 +90,7 @@ class SparseMixture(Mixture):
     source_size: int  # number of source ids
 
     @classmethod
-    def of(cls, rows: Array, col: Array, values: Array, shape: tuple[int, int]) -> SparseMixture:
+    def of(cls, rows: Array, col: Array, values: Array, shape: tuple[int, int]) -> "SparseMixture":
         """Of the target row, source id and weight `(nnz,)` of each entry, rows ascending; `shape` is `(n, V_s)`."""
         ends = torch.bincount(torch.as_tensor(rows), minlength=shape[0]).cumsum(0)
         crow = torch.cat([ends.new_zeros(1), ends])

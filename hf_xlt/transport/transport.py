@@ -1,7 +1,5 @@
 """Transport: everything an initializer learned, as one linear operator from source rows to target rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -266,7 +264,7 @@ class Transport:
 
     @classmethod
     @checked
-    def load(cls, path: str | Path) -> Transport:
+    def load(cls, path: str | Path) -> "Transport":
         """Read what `save` wrote, equal to the bit; InputError if the file is missing, unreadable, or no transport."""
         tensors, metadata = read_tensors(path, "transport", _FORMAT, "Transport.save")
         mixture = dataclass_of(MIXTURES[metadata["mixture"]], tensors, "mixture.") if metadata["mixture"] else None

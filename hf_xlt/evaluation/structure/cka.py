@@ -4,8 +4,6 @@
 from products of width × width; no kernel of rows × rows is formed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import torch

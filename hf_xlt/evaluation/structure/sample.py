@@ -1,7 +1,5 @@
 """What two models are compared on: sentence pairs and word pairs, part to learn maps from and part to test them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -42,7 +40,7 @@ class _Cut:
     lengths: np.ndarray  # int64 (n,), words of each sentence
 
     @classmethod
-    def of(cls, sentences: Sequence[str], cutter: PreTokenizer) -> _Cut:
+    def of(cls, sentences: Sequence[str], cutter: PreTokenizer) -> "_Cut":
         pieces = [cutter.pre_tokenize_str(sentence) for sentence in sentences]
         words = [[word.lower() for word, _ in of_sentence] for of_sentence in pieces]
         spans = np.array([span for of_sentence in pieces for _, span in of_sentence], np.int64).reshape(-1, 2)
@@ -115,7 +113,7 @@ class Sample:
         words: int = 5_000,
         test_share: float = 0.2,
         seed: int = 0,
-    ) -> Sample:
+    ) -> "Sample":
         """Draw test pairs, and words from both parts, each pair of spellings once in either; see `structure`."""
         if sentences < 1 or words < 0 or not 0 < test_share < 1:
             raise InputError(

@@ -1,7 +1,5 @@
 """What a model makes of sentences and of the words in them: the states of every layer, pooled batch by batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -83,7 +81,7 @@ class _WordTokens:
     counts: Tensor  # int64 (w,), tokens of each word
 
     @classmethod
-    def of(cls, offsets: Tensor, spans: Tensor, rows: Tensor) -> _WordTokens:
+    def of(cls, offsets: Tensor, spans: Tensor, rows: Tensor) -> "_WordTokens":
         """Find the tokens `(b, s)` whose offsets `(b, s, 2)` share a character with spans `(w, 3)` of words."""
         starts, ends = offsets[rows].unbind(2)  # (w, s)
         overlap = (starts < spans[:, 2:]) & (ends > spans[:, 1:2])
@@ -121,7 +119,9 @@ class LayerEncoder:
     pooling: LayerPooling = field(default_factory=LayerPooling)
 
     @classmethod
-    def open(cls, name_or_folder: str, language: str | None = None, *, trust_remote_code: bool = False) -> LayerEncoder:
+    def open(
+        cls, name_or_folder: str, language: str | None = None, *, trust_remote_code: bool = False
+    ) -> "LayerEncoder":
         """Open a checkpoint of any text model, a TreLM in one of its languages; of an encoder-decoder the encoder."""
         checkpoint = Checkpoint.open(name_or_folder, trust_remote_code=trust_remote_code)
         if language is None and isinstance(checkpoint.config, TreLMConfig):

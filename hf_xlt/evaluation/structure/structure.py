@@ -4,8 +4,6 @@ After Conneau et al. (2020), "Emerging cross-lingual structure in pretrained lan
 every other, and retrieval of translations before and after alignment, of whole sentences and of words in them.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -100,7 +98,7 @@ class Level:
     def __repr__(self) -> str:
         return f"Level({self.learned:,} pairs learned from, {self.tested:,} tested, {', '.join(self.precision)})"
 
-    def table(self, structure: Structure, kind: str) -> CardTable:
+    def table(self, structure: "Structure", kind: str) -> CardTable:
         """A line for each pair of layers."""
         maps = [name for name in (UNALIGNED, *MAPS) if name in self.precision]
         lines = []

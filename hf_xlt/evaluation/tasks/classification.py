@@ -1,7 +1,5 @@
 """Classification of texts and of the words in them: a class is told from states by a linear map."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

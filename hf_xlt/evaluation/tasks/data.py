@@ -5,8 +5,6 @@ A local table is `FILE`, `FILE:column,column` or `FILE:column,column@column=valu
 configuration before and columns behind, such as `namespace/name@revision:config@split:text,label@lang=de`.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +85,7 @@ class Records:
     selection: tuple[str, str] | None = None  # a column and the value its rows must have
 
     @classmethod
-    def at(cls, place: str) -> Records | None:
+    def at(cls, place: str) -> "Records | None":
         """The records at a place; None where there is a file of another kind."""
         local = Place.at(os.path.expanduser(place))
         selection = None if local.column is None else (local.column, local.value or "")

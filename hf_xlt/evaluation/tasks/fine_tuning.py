@@ -1,7 +1,5 @@
 """A supervised task on one model: an encoder with a head, fine-tuned by Trainer once a seed, answers the test."""
 
-from __future__ import annotations
-
 import math
 import random
 import tempfile
@@ -265,7 +263,7 @@ class TaskExamples:
     zero_shot: bool
 
     @classmethod
-    def read(cls, task: SupervisedTask[Any], places: Mapping[str, str], zero_shot: bool) -> TaskExamples:
+    def read(cls, task: SupervisedTask[Any], places: Mapping[str, str], zero_shot: bool) -> "TaskExamples":
         """Read the files or datasets of all roles."""
         examples = {role: task.read(places[role]) for role in ROLES}
         labels = task.labels(examples["train"], {role: examples[role] for role in ROLES[1:]})
@@ -275,7 +273,7 @@ class TaskExamples:
         """The language a role's examples are in."""
         return "source" if self.zero_shot and role != "test" else "target"
 
-    def limited(self, config: FineTuningConfig) -> TaskExamples:
+    def limited(self, config: FineTuningConfig) -> "TaskExamples":
         """With no more examples than wanted; the test stays whole."""
         train = list(self.by_role["train"])
         if config.train_examples is not None and config.train_examples < len(train):

@@ -1,7 +1,5 @@
 """How well a model predicts a text: as it was trained to, and one masked token at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice

@@ -3,8 +3,6 @@
 The best tree under scores of arcs is a maximum spanning arborescence with one word under the root.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar

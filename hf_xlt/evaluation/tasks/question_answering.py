@@ -1,7 +1,5 @@
 """Extractive question answering: the answer is a span of the context."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,7 +98,7 @@ class QuestionAnswering(SupervisedTask[Question]):
         batches = (examples[i : i + BATCH] for i in range(0, len(examples), BATCH))
         return [encoded for batch in batches for encoded in _encoded(batch, tokenizer, max_length)]
 
-    def head(self, width: int, labels: Sequence[str]) -> SpanHead:
+    def head(self, width: int, labels: Sequence[str]) -> "SpanHead":
         return SpanHead(width)
 
     def metric(self, labels: Sequence[str] = ()) -> AnswerOverlap:

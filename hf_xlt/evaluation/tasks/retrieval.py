@@ -1,7 +1,5 @@
 """Sentence retrieval and word translation: is a translation found among all sentences or words of a language?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast

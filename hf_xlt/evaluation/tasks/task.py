@@ -1,7 +1,5 @@
 """What a task says of itself; reading, fine-tuning and scoring follow from it. Texts as windows for an encoder."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

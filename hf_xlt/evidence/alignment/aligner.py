@@ -1,7 +1,5 @@
 """Word alignment of parallel text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,7 +47,7 @@ class Corpus:
     cells: Sequence[Tensor]  # the word pairs of each batch, by their place in `pairs`
 
     @classmethod
-    def of(cls, bitext: Bitext) -> Corpus:
+    def of(cls, bitext: Bitext) -> "Corpus":
         """Batches of the sentence pairs and the word pairs in them."""
         batches = list(bitext.batches())
         pairs, cells = WordPairs.collect(batches, bitext.source.vocabulary, bitext.target.vocabulary)
@@ -184,7 +182,7 @@ class WordAligner:
     @one_thread()
     def train(
         cls, pairs: Sequence[SentencePair], model: str = "hmm", iterations: int = 5, alpha: float = 0.01
-    ) -> WordAligner:
+    ) -> "WordAligner":
         """Learn from sentence pairs which words translate each other.
 
         Args:
@@ -240,7 +238,7 @@ class WordAligner:
 
     @classmethod
     @checked
-    def load(cls, path: str | Path) -> WordAligner:
+    def load(cls, path: str | Path) -> "WordAligner":
         """Read what `save` wrote, equal to the bit; InputError if the file is missing, unreadable, or no aligner."""
         tensors, metadata = read_tensors(path, "word aligner", _FORMAT, "WordAligner.save")
         source, target = (from_bytes(tensors[f"{side}.tokens"]) for side in ("source", "target"))

@@ -1,7 +1,5 @@
 """Sentence pairs as ids, in batches of like lengths."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,7 +33,7 @@ class Batch:
     target_lengths: Tensor  # int64 `(b,)`
 
     @property
-    def reverse(self) -> Batch:
+    def reverse(self) -> "Batch":
         """The same pairs in the other direction."""
         return Batch(self.pairs, self.targets, self.sources, self.target_lengths, self.source_lengths)
 
@@ -54,7 +52,7 @@ class Side:
     lengths: np.ndarray  # int64 `(pairs,)`
 
     @classmethod
-    def of(cls, name: str, sentences: Sequence[Sentence], vocabulary: Vocabulary | None) -> Side:
+    def of(cls, name: str, sentences: Sequence[Sentence], vocabulary: Vocabulary | None) -> "Side":
         """Look the tokens up; a vocabulary that is not given is made of them."""
         for number, sentence in enumerate(sentences):
             if isinstance(sentence, str):
@@ -100,7 +98,7 @@ class Bitext:
         pairs: Sequence[tuple[Sentence, Sentence]],
         source: Vocabulary | None = None,
         target: Vocabulary | None = None,
-    ) -> Bitext:
+    ) -> "Bitext":
         """Look the pairs' tokens up; a vocabulary that is not given is made of them."""
         if not len(pairs):
             raise InputError("There is no sentence pair", expected="at least one", hint="Give parallel text.")

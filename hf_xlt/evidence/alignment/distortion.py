@@ -1,7 +1,5 @@
 """How source positions of successive target words are distributed, which tells the models apart: IBM-2, the HMM."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +43,7 @@ class Diagonal:
         shifted = _distances(batch, first=0)
         return Posteriors(links, null / total, -(shifted * links).sum(dtype=torch.float64), total.log().double().sum())
 
-    def estimate(self, statistics: Tensor, shapes: Tensor) -> Diagonal:
+    def estimate(self, statistics: Tensor, shapes: Tensor) -> "Diagonal":
         """Move λ along the gradient of the expected log-likelihood: observed minus expected mean distance.
 
         The observed ones count target positions from 0, as fast_align's code does though not its paper, whose alignment
@@ -105,17 +103,17 @@ class Jumps:
     null: float = 0.2
 
     @classmethod
-    def start(cls) -> Jumps:
+    def start(cls) -> "Jumps":
         """Jumps around one position forward, the nearer the likelier: where training starts."""
         jumps = torch.arange(-_WIDEST, _WIDEST + 1)
         return cls._smoothed(torch.exp(-(jumps - 1).abs() / 2), cls.null)
 
     @classmethod
-    def _smoothed(cls, counts: Tensor, null: float) -> Jumps:
+    def _smoothed(cls, counts: Tensor, null: float) -> "Jumps":
         counts = counts + _SMOOTHING * counts.mean()
         return cls((counts / counts.sum()).float(), null)
 
-    def estimate(self, statistics: Tensor, shapes: Tensor) -> Jumps:
+    def estimate(self, statistics: Tensor, shapes: Tensor) -> "Jumps":
         """Relative frequencies of jumps."""
         return self._smoothed(statistics, self.null)
 

@@ -1,7 +1,5 @@
 """Translation probabilities, and the pairs of words that occur together, which have an entry for one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,7 +33,7 @@ class WordPairs:
     @classmethod
     def collect(
         cls, batches: Sequence[Batch], source: Vocabulary, target: Vocabulary
-    ) -> tuple[WordPairs, list[Tensor]]:
+    ) -> "tuple[WordPairs, list[Tensor]]":
         """All pairs of the batches, and each batch's `cells` as of `find`."""
         width = len(target) + 2
         # A batch at a time: what several batches repeat is never in memory at once.
@@ -89,12 +87,12 @@ class Lexicon:
     null: Tensor
 
     @classmethod
-    def uniform(cls, entries: int, words: int) -> Lexicon:
+    def uniform(cls, entries: int, words: int) -> "Lexicon":
         """Every word equally likely: where training starts."""
         return cls.of(torch.full((entries,), 1 / words), torch.full((words,), 1 / words))
 
     @classmethod
-    def of(cls, values: Tensor, null: Tensor) -> Lexicon:
+    def of(cls, values: Tensor, null: Tensor) -> "Lexicon":
         """A lexicon of the probabilities of pairs `(e,)` and of NULL `(V_t,)`."""
         ends = torch.tensor([[FLOOR, 0.0], [FLOOR, 1.0]])
         return cls(
@@ -106,7 +104,7 @@ class Lexicon:
         return torch.cat([self.null[:-1] * share, self.null[-1:]])[words]
 
     @classmethod
-    def estimate(cls, pairs: Tensor, null: Tensor, sources: Tensor, words: int, alpha: float) -> Lexicon:
+    def estimate(cls, pairs: Tensor, null: Tensor, sources: Tensor, words: int, alpha: float) -> "Lexicon":
         """The M-step: relative frequencies, or with `alpha` > 0 variational Bayes under a Dirichlet prior.
 
         With it, `p = exp(ψ(c + α) − ψ(Σ(c + α)))`, the sum being over the words seen with the source word: rare words

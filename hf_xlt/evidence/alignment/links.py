@@ -1,7 +1,5 @@
 """Links of words: of two directions made one set, and read from and written to files."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """fastText's binary model: the vectors of some words, made of their own row and those of their character n-grams."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Vectors of the tokens of any tokenizer, made out of word vectors."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Train static vectors on tokenized text: skip-gram with negative sampling, by gensim."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 

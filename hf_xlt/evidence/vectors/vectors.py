@@ -1,7 +1,5 @@
 """Words and their vectors, read out of a file of many, one entry at a time."""
 
-from __future__ import annotations
-
 import logging
 import re
 from abc import ABC, abstractmethod
@@ -90,7 +88,7 @@ def vector_count(path: Path) -> int | None:
     return None if is_fasttext(path) else open_vectors(path).count
 
 
-def _read(file: VectorFile, words: set[str] | None, most: int | None = None) -> dict[str, np.ndarray]:
+def _read(file: "VectorFile", words: set[str] | None, most: int | None = None) -> dict[str, np.ndarray]:
     """The vectors of the words, or of all, up to a number; of equal words the first counts."""
     found: dict[str, np.ndarray] = {}
     again, broken, foreign = [], [], 0

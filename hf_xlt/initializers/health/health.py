@@ -1,7 +1,5 @@
 """Health of a new vocabulary's embedding table, before any training: what its rows are like beside the source's."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass

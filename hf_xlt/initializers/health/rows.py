@@ -1,7 +1,5 @@
 """The geometry of embedding rows: their lengths, how evenly they fill their space, and which lie near each other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +25,7 @@ class Lengths:
     std: float
 
     @classmethod
-    def of(cls, table: Tensor, ids: Tensor | None = None) -> Lengths:
+    def of(cls, table: Tensor, ids: Tensor | None = None) -> "Lengths":
         """Of the rows of a table `(n, d)`, or of some of them, at least one; estimated from `SAMPLED_ROWS` rows."""
         lengths = torch.linalg.vector_norm(sample(table, ids), dim=1)
         count = len(table) if ids is None else len(ids)
@@ -46,7 +44,7 @@ class Isotropy:
     first_component: float
 
     @classmethod
-    def of(cls, table: Tensor) -> Isotropy:
+    def of(cls, table: Tensor) -> "Isotropy":
         """Of a table `(n, d)` of any float dtype, estimated from `SAMPLED_ROWS` rows."""
         rows = sample(table)
         return cls(mean_cosine(rows), first_component(rows))

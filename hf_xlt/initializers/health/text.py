@@ -1,7 +1,5 @@
 """What two tokenizers make of a text: tokens a word, unknown tokens, text lost, how often tokens and words occur."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Kinds of run: what a recipe becomes, one class each."""
 
-from __future__ import annotations
-
 from hf_xlt.errors import InputError
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.settings import SettingError, one_of

@@ -1,7 +1,5 @@
 """A model of two languages that each have a vocabulary of their own over one encoder (RAMEN, 2020)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import cast
 

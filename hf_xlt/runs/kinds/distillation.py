@@ -1,7 +1,5 @@
 """The distillation of a sentence encoder: a transfer whose stages learn the source's vectors of translations."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

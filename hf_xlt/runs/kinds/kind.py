@@ -1,7 +1,5 @@
 """What one kind of recipe becomes: what it makes use of, the variants compared, their text, its pictures and facts."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from functools import cached_property

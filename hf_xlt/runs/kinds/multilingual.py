@@ -4,8 +4,6 @@ After "Cross-lingual language model meta-pretraining" (2021, arXiv:2109.11129): 
 the vocabulary of all of them, phase 2 from all of them; the baseline spends the whole budget on all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path

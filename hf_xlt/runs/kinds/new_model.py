@@ -1,7 +1,5 @@
 """A new, small model of one language and its tokenizer, from nothing but text."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

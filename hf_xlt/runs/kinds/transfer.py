@@ -6,8 +6,6 @@ rows* are what transformers gives new tokens by default, *random rows* are drawn
 leaves nothing of the source but its architecture.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from copy import copy

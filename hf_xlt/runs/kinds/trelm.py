@@ -1,7 +1,5 @@
 """TreLM: one vocabulary for both languages, its rows led into the source's embedding space."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace

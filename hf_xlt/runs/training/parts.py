@@ -1,7 +1,5 @@
 """What of a model a stage trains: all of it, the rows of its vocabulary, some of these, or also LoRA adapters."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy

@@ -1,7 +1,5 @@
 """What is told of a training run where no terminal looks on, and how long it takes."""
 
-from __future__ import annotations
-
 import logging
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """Train a model through one stage with `Trainer`, resuming where a killed run left off."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Sequence
