@@ -133,7 +133,7 @@ def run(
         list[str] | None, typer.Option(help="Text to train on: a file or a Hub dataset id. May be given several times.")
     ] = None,
     source_corpus: Annotated[
-        str | None, typer.Option(help="The same in the source language, for trelm and ramen.")
+        str | None, typer.Option(help="The same in the source language: for trelm, ramen and stages that replay it.")
     ] = None,
     parallel: options.ParallelFiles = None,
     dictionary: options.DictionaryFiles = None,

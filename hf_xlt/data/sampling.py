@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -76,6 +77,28 @@ class AlternatingStream(Stream):
     def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
         turns = len(self.streams)
         return [self.streams[position % turns][position // turns] for position in positions]
+
+
+class ReplayStream(Stream):
+    """A stream with examples of old text put between, evenly, so that a model does not forget what it could read."""
+
+    def __init__(self, new: Stream, old: Stream, share: float) -> None:
+        self.new, self.old, self.share = new, old, share
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.old)
+
+    def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
+        return [self._example(position) for position in positions]
+
+    def _example(self, position: int) -> dict[str, Any]:
+        before, after = (replayed(count, self.share) for count in (position, position + 1))
+        return self.old[before] if after > before else self.new[position - before]
+
+
+def replayed(positions: int, share: float) -> int:
+    """How many of the first positions of a stream are of old text, where a share of all is."""
+    return int(positions * Fraction(str(share)))
 
 
 @checked

@@ -112,6 +112,7 @@ class Stage(Settings):
     lora_rank: Count = setting(16, "Rank of the adapters where `trains` is `lora`.")
     adapters: Literal["merged", "kept"] = setting("merged", "Into the weights, or beside them, in the last stage.")
     temperature: Positive = setting(0.05, "What cosines are divided by where `distill` tells a vector from others.")
+    replay: BelowOne = setting(0.0, "Share of the sequences that are text of the source language, of a source corpus.")
     sequence_length: Count = setting(128, "Tokens a sequence.")
     evaluations: Count = setting(10, "How often the validation set is measured after the first step, evenly spaced.")
     checkpoints: NotNegative = setting(5, "How often training state is saved for a killed run to resume from.")

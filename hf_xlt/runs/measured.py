@@ -125,6 +125,16 @@ def language_tables(results: Results) -> tuple[CardTable, ...]:
     return (CardTable(caption, ("method", *languages, "gap"), tuple(lines)),)
 
 
+def source_tables(results: Results) -> tuple[CardTable, ...]:
+    """The source language's bits per byte before and after training, a line a method; nothing where not measured."""
+    lines = [
+        (method, *(_mean([run.languages[at].bits_per_byte for run in runs]) for at in (0, -1)))
+        for method, runs in _of_languages(results).items()
+    ]
+    caption = "Held-out bits per byte of the source language (lower is better)"
+    return (CardTable(caption, ("method", "start", "end"), tuple(lines)),) if lines else ()
+
+
 def plot_trade_off(results: Results, path: Path) -> None:
     """The first language's quality, the gap to the others and, where measured, retrieval: a bar a method each."""
     panels = trade_off(results)

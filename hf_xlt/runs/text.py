@@ -2,20 +2,21 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.checkpoint.kind import ModelKind
+from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.data.objectives import OBJECTIVES, Objective, Setting, objective_for
 from hf_xlt.data.packing import pack
 from hf_xlt.data.pairs import aligned_pairs, tokenized_pairs
-from hf_xlt.data.sampling import AlternatingStream, ShuffledStream, Stream
+from hf_xlt.data.sampling import AlternatingStream, ReplayStream, ShuffledStream, Stream, replayed
 from hf_xlt.data.token_stream import BATCH, Frame, batched, token_stream
-from hf_xlt.evaluation.language_model import ValidationSet
+from hf_xlt.evaluation.curves import Point
+from hf_xlt.evaluation.language_model import ValidationSet, measure
 from hf_xlt.evidence.alignment import WordAligner
 from hf_xlt.recipes.stage import LANGUAGES, Stage
 from hf_xlt.runs.comparison import Comparison
@@ -124,6 +125,37 @@ class PackedText(Text):
         return SequenceSize(fmean(size.tokens for size in sizes), fmean(size.text_bytes for size in sizes))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplayedText(PackedText):
+    """Text of the target language, and text of the source language that stages put between."""
+
+    replayed: Dataset
+    replayed_size: SequenceSize
+    source_lines: tuple[str, ...]  # of the source language, which are not trained on
+
+    def stream(self, stage: Stage, positions: int, seed: int) -> Stream:
+        old = replayed(positions, stage.replay)
+        new = super().stream(stage, positions - old, seed)
+        return ReplayStream(new, ShuffledStream(self.replayed, old, seed), stage.replay)
+
+    def sequence_size(self, stage: Stage) -> SequenceSize | None:
+        """The mean of both, by their shares."""
+        new, old = super().sequence_size(stage), self.replayed_size
+        if new is None:
+            return None
+        share = stage.replay
+        return SequenceSize(
+            (1 - share) * new.tokens + share * old.tokens, (1 - share) * new.text_bytes + share * old.text_bytes
+        )
+
+    def measure(self, model: PreTrainedModel, step: int) -> Measured:
+        """Quality in the source language."""
+        objective = objective_for(kind_of(model.config).objective, self.tokenizer)
+        validation = ValidationSet.cut(self.source_lines, self.tokenizer, self.length, objective)
+        point = Point.at(step, measure(model, validation, self.tokenizer))
+        return Measured(languages=(LanguagePoint(**asdict(point), language="source"),))
+
+
 def packed_text(
     inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path, lang_id: int | None = None
 ) -> PackedText:
@@ -138,6 +170,18 @@ def packed_text(
         length=length,
         sequences=len(packed),
         tokens=len(packed) * length,
+    )
+
+
+def replayed_text(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, cache: Path) -> ReplayedText:
+    """The corpus of the target language and that of the source, packed by one tokenizer."""
+    text = packed_text(inputs, tokenizer, cache)
+    old, limit = inputs.source_split, inputs.data.max_sequences
+    return ReplayedText(
+        **{name: getattr(text, name) for name in (field.name for field in fields(text))},
+        replayed=pack(old, tokenizer, text.length, limit, cache),
+        replayed_size=SequenceSize.packed(old.training_lines(), tokenizer, text.length),
+        source_lines=tuple(old.held_out_lines()),
     )
 
 

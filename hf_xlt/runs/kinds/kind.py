@@ -39,6 +39,7 @@ class Kind(ABC):
     variants: ClassVar[tuple[str, ...]]  # the names of what is compared, its own first
     default_tokenizer: ClassVar[NewTokenizer] = NewTokenizer()  # what is trained where the recipe does not say
     has_parts: ClassVar[bool] = False  # whether its models have parts to freeze, and languages to name
+    replays: ClassVar[bool] = False  # whether its stages can put text of the source language between
     brings_code: ClassVar[bool] = False  # whether the model's code travels with it
 
     def __init__(self, recipe: Recipe) -> None:
@@ -74,6 +75,9 @@ class Kind(ABC):
             known = ", ".join(name for name, objective in OBJECTIVES.items() if objective.reads in self.reads)
             expected = f"one of auto, {known} in a recipe of the kind {self.name!r}"
             raise SettingError(f"{key}.objective", value=stage.objective, expected=expected)
+        if stage.replay and not self.replays:
+            problem = f"has no effect in a recipe of the kind {self.name!r}"
+            raise SettingError(f"{key}.replay", problem, value=stage.replay, hint="Leave it out.")
         for part in ("frozen", "combine", "languages"):
             if (value := getattr(stage, part)) and not self.has_parts:
                 hint = "Add `trelm:` with its two languages to the recipe, or leave it out."

@@ -19,6 +19,7 @@ from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.economy import unknown_share
 from hf_xlt.evidence.vectors import check_gensim
+from hf_xlt.hub.card import CardTable
 from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.initializers.baselines import RandomInitializer, ResizedInitializer
@@ -27,7 +28,9 @@ from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.runs.comparison import Comparison, Variant, from_scratch, initialized, unchanged
 from hf_xlt.runs.kinds.kind import Kind
-from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
+from hf_xlt.runs.measured import source_tables
+from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER, Results
+from hf_xlt.runs.text import Text, replayed_text
 from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
 
 logger = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ class Transfer(Kind):
     """A transfer; when comparing, the recipe's alternatives and the baselines beside it."""
 
     name = "transfer"
+    replays = True
     baselines: ClassVar[tuple[str, ...]] = (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
     default_tokenizer = NewTokenizer(family=SOURCE_FAMILY)
     uses = frozenset(
@@ -71,6 +75,9 @@ class Transfer(Kind):
             raise SettingError("initializer", "is missing", expected="a method, e.g. clp")
         for method in self.recipe.methods:
             one_of("initializer.method", method, tuple(METHODS))
+        if self._replays_text and self.recipe.data.source_corpus is None:
+            expected = "text of the source language, which a stage replays"
+            raise SettingError("data.source_corpus", "is missing", expected=expected)
         new = self.recipe.tokenizer
         if new is not None and new.added and not self.trains_tokenizer:
             hint = "Leave it out where there is a target_tokenizer, a helper or a donor."
@@ -89,12 +96,26 @@ class Transfer(Kind):
             return True
         if evidence == "dictionary" and self.trains_tokenizer:
             return True  # which learns its words
+        if evidence == "source_corpus" and self._replays_text:
+            return True
         return any(evidence in parameters(method) for method in self.recipe.methods)
 
     @property
     def trains_tokenizer(self) -> bool:
         """Whether the target tokenizer is trained, as there is none yet."""
         return not (self.recipe.target_tokenizer or self.recipe.helper or self.recipe.donor)
+
+    @property
+    def _replays_text(self) -> bool:
+        return any(stage.replay for stage in self.recipe.stages)
+
+    def text(self, comparison: Comparison, work: Path) -> Text:
+        if not self._replays_text:
+            return super().text(comparison, work)
+        return replayed_text(self.inputs, comparison.tokenizer, work / "packed")
+
+    def tables(self, results: Results) -> tuple[CardTable, ...]:
+        return (*super().tables(results), *source_tables(results))
 
     def check_inputs(self) -> None:
         self.inputs.split  # noqa: B018  opened
