@@ -136,7 +136,7 @@ def test_any_initializer_begins_a_bilingual_model(places, tmp_path):
     )
     results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
     assert results.methods[0].startswith("pooled")
-    assert len(results.methods) == 4
+    assert len(results.methods) == 5
     assert len({run.parameters for run in results.runs}) == 1
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "out")
     source = AutoModelForMaskedLM.from_pretrained(places / "bert")

@@ -171,7 +171,7 @@ def test_a_recipe_extends_the_sources_tokenizer_and_compares_with_random_rows_fo
     assert recipe_from(plain_yaml.load(recipe.to_yaml())) == recipe
     compared = Transfer(recipe).comparison(tmp_path, compare=True)
     assert len(compared.tokenizer) == compared.config.vocab_size == 640
-    assert [method.transport.counts.copied for method in compared.variants if method.transport] == [600, 600]
+    assert [method.transport.counts.copied for method in compared.variants if method.transport] == [600, 600, 600]
     assert compared.variants[1].transport.counts.drawn == 40
     run_recipe(recipe, tmp_path / "out", "hf-xlt run focus")
     opened = AutoTokenizer.from_pretrained(tmp_path / "out")

@@ -83,7 +83,7 @@ class TestARefusal:
             run_recipe(recipe, Path("out"), "x")
         assert hidden() == []
 
-    @pytest.mark.parametrize("where", ["keep_run", "save_model"])
+    @pytest.mark.parametrize("where", ["keep_run", "save_kept"])
     @pytest.mark.slow
     def test_after_work_began_keeps_it_and_says_how_to_go_on(self, recipe, monkeypatch, where):
         with monkeypatch.context() as patched:
@@ -93,7 +93,7 @@ class TestARefusal:
             ) as refusal:
                 run_recipe(recipe, Path("out"), "x")
         assert refusal.value.value == 3
-        assert list(Path(".out.work").glob("*/stages/target/checkpoint-6")) or where == "save_model"
+        assert list(Path(".out.work").glob("*/stages/target/checkpoint-6")) or where == "save_kept"
         run_recipe(recipe, Path("out"), "x")
         assert hidden() == []
 
