@@ -787,7 +787,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
                 TRILayer, it was not made of an encoder, or its shape is not that of its encoder's family.
         """
         try:
-            from hf_xlt.trelm.conversion import stock_model
+            from hf_xlt.trelm.export import stock_model
         except ImportError as error:
             raise ImportError(NEEDS_HF_XLT.format("export")) from error
         return stock_model(self.config, self.state_dict(), language).to(device=self.device, dtype=self.dtype).eval()  # type: ignore[call-arg]
