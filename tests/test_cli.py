@@ -210,7 +210,8 @@ def test_initialize_explain_evaluate_and_run(monkeypatch, capsys, places):
                         places / "trained", "--language", "de", "--compare")  # fmt: skip
     assert code == 0
     assert "random rows" in out
-    assert "scratch" in out
+    trained = json.loads((places / "trained" / "results.json").read_text(encoding="utf-8"))
+    assert {"random rows", "from scratch"} <= {run["curve"]["method"] for run in trained["runs"]}
     assert "language: de" in (places / "trained" / "README.md").read_text()
 
 
