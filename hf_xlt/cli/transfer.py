@@ -21,7 +21,7 @@ def demo(
     overwrite: options.Overwrite = False,
     seeds: Annotated[int, typer.Option(help="How often to train each method.", min=1)] = 1,
 ) -> None:
-    """Teach German to the embedded English model, offline, in about three minutes, and show what was saved."""
+    """Teach German to the embedded English model, offline, in a few minutes, and show what was saved."""
     from hf_xlt.demo import run_demo
 
     run_demo(recipe, output, console, command=command_line(), seeds=seeds, overwrite=overwrite)

@@ -33,7 +33,7 @@ from hf_xlt.transport.mixture import SparseMixture, row_blocks
 
 # What each kind of evidence counts, in links of parallel text.
 WEIGHTS = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, "helper": 5.0, "pieces": 5.0}
-# In a decoder, whose rows predict text as well as read it, what a text is made of outweighs what it means.
+# In a decoder, as measured before training in German and Indonesian (`benchmarks/decoder_start.py`).
 DECODER_WEIGHTS = WEIGHTS | {"pieces": 50.0}
 
 _SPECIFICITY = 0.5
@@ -54,7 +54,7 @@ class PooledInitializer(CountedInitializer):
 
     A mean of rows is shorter than they are, and a body trained on longer ones reads it as a weaker word. So with
     `keep_length` each row's weights, which sum to 1, are scaled by what brings it to the mean length of its parts.
-    A decoder predicts with such rows too, and a longer row is predicted more often, so its rows keep the mean.
+    A decoder predicts with its rows too, and began worse with longer ones, so there they are plain means.
 
     Args:
         dictionary: Source and target words.
