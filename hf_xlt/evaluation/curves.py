@@ -39,6 +39,7 @@ class Curve:
     seconds: float  # of training
     bytes_per_step: float | None = None  # bytes of UTF-8 that one optimizer step reads
     flops_per_step: float | None = None  # floating-point operations of one optimizer step, see `step_cost`
+    flops_before: float = 0.0  # those spent before the first step, on calibrating or on a probe
 
     @property
     def final(self) -> Point:
@@ -91,10 +92,13 @@ def at_equal_compute(curves: Mapping[str, Sequence[Curve]], own: str) -> dict[st
     """
     costs = {method: runs[0].flops_per_step for method, runs in curves.items()}
     known = {method: cost for method, cost in costs.items() if cost}
-    if own not in known or len(known) < len(curves) or len({*known.values()}) == 1:
+    before = {method: runs[0].flops_before for method, runs in curves.items()}
+    if own not in known or len(known) < len(curves) or len({*known.values()}) == len({*before.values()}) == 1:
         return {}
-    steps = curves[own][0].final.step
-    return {method: quality_after(runs, known[own] / known[method] * steps) for method, runs in curves.items()}
+    spent = before[own] + known[own] * curves[own][0].final.step
+    return {
+        method: quality_after(runs, max(0.0, spent - before[method]) / known[method]) for method, runs in curves.items()
+    }
 
 
 def summarize(

@@ -151,6 +151,9 @@ class Recipe(Settings):
     seeds: Annotated[Several[Seed], SOME] = setting((0,), "One run a variant each; the first one's model is kept.")
     prompts: Several[str] = setting((), "Sentence beginnings that decoders continue after training.")
     dtype: Dtype = setting("source", "Of the saved weights; `source` for the source's own (float32 for a new model).")
+    calibrate: bool | None = setting(
+        None, "Whether the new output head starts with the text's token frequencies; by default that of a decoder."
+    )
     chat_template: str | None = setting(
         None,
         "`tokenizer`, `source` or a file; by default the tokenizer's, else those of the source that fit it.",

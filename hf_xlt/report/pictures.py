@@ -75,17 +75,18 @@ class Scale:
     name: str
     per_step: Callable[[Curve], float | None]  # how much of it a step is; None where that was not recorded
     unit: str | None = None  # with a prefix, such as MB; None for plain numbers
+    before: Callable[[Curve], float] = lambda curve: 0.0  # how much of it was spent before the first step
 
 
 STEPS = Scale("training steps", lambda curve: 1.0)
 TEXT = Scale("text read in training", lambda curve: curve.bytes_per_step, "B")
-COMPUTE = Scale("training compute", lambda curve: curve.flops_per_step, "FLOPs")
+COMPUTE = Scale("training compute", lambda curve: curve.flops_per_step, "FLOPs", lambda curve: curve.flops_before)
 
 
 def differ_in(scale: Scale, curves: Mapping[str, Sequence[Curve]]) -> bool:
-    """Whether a step of one curve is more than a step of another, and it is known how much of all of them."""
-    found = {scale.per_step(run) for runs in curves.values() for run in runs}
-    return len(found) > 1 and None not in found
+    """Whether steps of one curve are more of it than those of another, and it is known how much of all of them."""
+    found = {(scale.per_step(run), scale.before(run)) for runs in curves.values() for run in runs}
+    return len(found) > 1 and all(per_step is not None for per_step, _ in found)
 
 
 def plot_learning_curves(
@@ -101,7 +102,8 @@ def plot_learning_curves(
         for method, runs in curves.items():
             style, color = next(muted if method in baselines else ours)
             points = mean_curve(runs)
-            places, means = [step * (over.per_step(runs[0]) or 0.0) for step, _ in points], [mean for _, mean in points]
+            per_step, before = over.per_step(runs[0]) or 0.0, over.before(runs[0])
+            places, means = [before + step * per_step for step, _ in points], [mean for _, mean in points]
             axes.plot(places, means, style, label=label(method), color=color, linewidth=2, marker="o", markersize=3)
             columns = list(zip(*([point.bits_per_byte for point in run.points] for run in runs), strict=True))
             axes.fill_between(

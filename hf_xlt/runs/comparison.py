@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import assemble
+from hf_xlt.checkpoint.settings import keeps_ids
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
 from hf_xlt.recipes.stage import Stage
@@ -28,6 +29,8 @@ class Variant:
     stages: tuple[Stage, ...] = ()  # what it is trained in, where that is not the recipe's stages
     notices: tuple[str, ...] = ()  # what the card says of its rows
     tokenizer: PreTrainedTokenizerBase | None = None  # its own, where it is not that of the comparison
+    calibrated: bool = False  # whether its output head is calibrated before training
+    extends: bool = False  # whether its tokenizer has the source's tokens at their ids, and so their rows
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,9 @@ def unchanged(name: str, source: Checkpoint) -> Variant:
     return Variant(name, start, tokenizer=tokenizer)
 
 
-def initialized(name: str, initializer: Initializer, path: Path) -> Variant:
+def initialized(name: str, initializer: Initializer, path: Path, *, calibrated: bool = False) -> Variant:
     """The source's body with the rows of an initializer, which are kept in `path`."""
     transport = kept_transport(lambda: initializer, path)
     start = seeded(lambda: assemble(initializer.source, transport, initializer.tokenizer, torch.float32))
-    return Variant(name, start, transport, notices=initializer.notices)
+    extends = keeps_ids(initializer.tokenizer, initializer.source_tokenizer)
+    return Variant(name, start, transport, notices=initializer.notices, calibrated=calibrated, extends=extends)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
+from hf_xlt.initializers.calibration import Calibration
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.processes import processes
 from hf_xlt.runs.text import Text
@@ -39,6 +40,11 @@ def step_cost(model: PreTrainedModel, text: Text, stages: Sequence[Stage]) -> St
         tokens, text_bytes = tokens + sequences * size.tokens, text_bytes + sequences * size.text_bytes
     steps = sum(stage.max_steps for stage in trained)
     return StepCost(text_bytes / steps, FLOPS * multiplied_parameters(model) * tokens / steps) if steps else None
+
+
+def calibration_cost(model: PreTrainedModel, calibration: Calibration) -> float:
+    """Floating-point operations of a calibration: a multiplication and an addition for each weight and token."""
+    return 2.0 * multiplied_parameters(model) * calibration.tokens
 
 
 def multiplied_parameters(model: PreTrainedModel) -> int:

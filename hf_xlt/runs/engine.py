@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.kind import DECODER
+from hf_xlt.data.objectives import objective_for
 from hf_xlt.device import best_device
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.curves import Curve, Point
@@ -26,11 +27,12 @@ from hf_xlt.evaluation.models import SOURCE_TOKENIZER
 from hf_xlt.files.folders import atomic_folder, check_output, check_space, write_whole
 from hf_xlt.hub.card import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
+from hf_xlt.initializers.calibration import COUNTED, Calibration, calibrate
 from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.comparison import Comparison, Variant
 from hf_xlt.runs.contents import contents, with_commits
-from hf_xlt.runs.costs import step_cost
+from hf_xlt.runs.costs import calibration_cost, step_cost
 from hf_xlt.runs.folder import ADAPTERS, card_facts, save_kept, start_facts
 from hf_xlt.runs.kinds import Kind
 from hf_xlt.runs.plan import check_length, check_recipe, training_bytes
@@ -245,6 +247,7 @@ def train_stages(
     model = variant.start(seed)
     text, stages, kind = plan.text_of(variant), plan.stages_of(variant), plan.comparison.model_kind
     cost = step_cost(model, text, stages)
+    spent = calibration_cost(model, calibrated(plan, variant, model, seed)) if variant.calibrated else 0.0
     validation = text.validation_set(kind)
     copied = torch.empty(0, dtype=torch.int64) if variant.transport is None else variant.transport.copied_target
 
@@ -273,7 +276,9 @@ def train_stages(
         if any(stage.name in later.follows for later in stages):
             states[stage.name] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     run = Run(
-        curve=Curve(variant.name, seed, tuple(points), seconds, **({} if cost is None else asdict(cost))),
+        curve=Curve(
+            variant.name, seed, tuple(points), seconds, **({} if cost is None else asdict(cost)), flops_before=spent
+        ),
         rows=None if variant.transport is None else asdict(variant.transport.counts),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         continuations=continuations(model, text.tokenizer, plan.recipe.prompts),
@@ -281,6 +286,22 @@ def train_stages(
         languages=measured.languages,
     )
     return model, adapters, run
+
+
+def calibrated(plan: Plan, variant: Variant, model: PreTrainedModel, seed: int) -> Calibration:
+    """Calibrate the output head of a variant's starting model on the text of its first stage."""
+    text, stage, kind = plan.text_of(variant), plan.stages_of(variant)[0], plan.comparison.model_kind
+    stream = text.stream(stage.replace(objective="auto", replay=0.0), min(COUNTED, text.sequences), seed)
+    kept = variant.transport.copied_target if variant.extends and variant.transport is not None else None
+    model.to(device=best_device())  # type: ignore[call-arg]
+    done = calibrate(model, objective_for(kind.objective, text.tokenizer), stream, kept)
+    logger.info(
+        "%s: calibrated on the text; the loss of the first sequences was %.2f nats and is %.2f",
+        variant.name,
+        done.before,
+        done.after,
+    )
+    return done
 
 
 def economies(plan: Plan) -> tuple[Economy, ...]:

@@ -137,19 +137,13 @@ def output_layer(model: PreTrainedModel) -> nn.Module:
     return model.decoder if isinstance(model, TreLMForMaskedLM) else model.get_output_embeddings()
 
 
-def token_losses(
+def target_logits(
     model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor], shifted: bool
 ) -> tuple[Tensor, Tensor]:
-    """Losses in nats of every labeled position, and their target ids, each `(labeled positions,)`, in reading order.
+    """Logits `(labeled positions, V)` of every labeled position, and its target id, in reading order.
 
-    Equal to the loss of the stock forward pass, but the vocabulary-wide head (for a masked model most of a small
-    model's arithmetic) runs only where there is something to predict.
-
-    Args:
-        model: The language model.
-        forward: What to call: `model` itself or its wrapper for distributed training.
-        batch: Inputs and `labels`, `(batch, length)`.
-        shifted: Whether labels are shifted, see `targets`.
+    The vocabulary-wide head (for a masked model most of a small model's arithmetic) runs only where there is something
+    to predict. Arguments as in `token_losses`.
     """
     inputs = dict(batch)
     labels = inputs.pop("labels")
@@ -159,9 +153,24 @@ def token_losses(
     selected = wanted != IGNORED
     with head_on(model, selected):
         logits = forward(**inputs).logits
-    target_ids = wanted[selected]
-    losses = nn.functional.cross_entropy(logits.flatten(0, -2).float(), target_ids, reduction="none")
-    return losses, target_ids
+    return logits.flatten(0, -2), wanted[selected]
+
+
+def token_losses(
+    model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor], shifted: bool
+) -> tuple[Tensor, Tensor]:
+    """Losses in nats of every labeled position, and their target ids, each `(labeled positions,)`, in reading order.
+
+    Equal to the loss of the stock forward pass.
+
+    Args:
+        model: The language model.
+        forward: What to call: `model` itself or its wrapper for distributed training.
+        batch: Inputs and `labels`, `(batch, length)`.
+        shifted: Whether labels are shifted, see `targets`.
+    """
+    logits, target_ids = target_logits(model, forward, batch, shifted)
+    return nn.functional.cross_entropy(logits.float(), target_ids, reduction="none"), target_ids
 
 
 def _decoder_input_ids(model: PreTrainedModel, labels: Tensor) -> Tensor:

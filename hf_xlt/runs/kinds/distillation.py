@@ -55,6 +55,7 @@ class Distillation(Transfer):
     """A transfer of a sentence encoder; stages of language modeling may stand beside those that distil."""
 
     name = "distillation"
+    uses = Transfer.uses - {"calibrate"}
     replays = False
     reads = frozenset({"text", "sentences"})
 

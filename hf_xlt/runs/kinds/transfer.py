@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
+from hf_xlt.checkpoint.kind import DECODER, kind_of
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.economy import unknown_share
@@ -62,7 +63,8 @@ class Transfer(Kind):
     baselines: ClassVar[tuple[str, ...]] = (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
     default_tokenizer = NewTokenizer(family=SOURCE_FAMILY)
     uses = frozenset(
-        {"source", "target_tokenizer", "initializer", "alternatives", "tokenizer", "data.corpus", "data.held_out"}
+        {"source", "target_tokenizer", "initializer", "alternatives", "tokenizer", "calibrate", "data.corpus"}
+        | {"data.held_out"}
     ) | set(EVIDENCE.values())
 
     @classmethod
@@ -104,6 +106,13 @@ class Transfer(Kind):
     def trains_tokenizer(self) -> bool:
         """Whether the target tokenizer is trained, as there is none yet."""
         return not (self.recipe.target_tokenizer or self.recipe.helper or self.recipe.donor)
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the output heads of its initializers are calibrated before training."""
+        if "calibrate" not in self.uses or self.recipe.calibrate is False:
+            return False
+        return bool(self.recipe.calibrate) or kind_of(self.inputs.source.config) == DECODER
 
     @property
     def _replays_text(self) -> bool:
@@ -159,7 +168,12 @@ class Transfer(Kind):
         check_comparable(initializers)
         config = first.target_config()
         variants = [
-            initialized(made.label, made, work / "transports" / f"{number}.safetensors")
+            initialized(
+                made.label,
+                made,
+                work / "transports" / f"{number}.safetensors",
+                calibrated=self.calibrates and number < len(methods),
+            )
             for number, made in enumerate(initializers)
         ]
         if compare:
