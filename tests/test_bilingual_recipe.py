@@ -176,7 +176,7 @@ def test_a_run_that_was_stopped_between_stages_ends_as_if_it_had_not_been(places
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     recipe = shipped(places)
     with monkeypatch.context() as patch:
-        patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
+        patch.setattr("hf_xlt.runs.training.variant.train_stage", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(recipe, stopped, "x")
     shutil.copytree(tmp_path / ".stopped.work", tmp_path / ".whole.work")  # tokenizers never train alike twice
@@ -207,7 +207,7 @@ def interrupt(*_: object) -> None:
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_learned(changes, message, places, tmp_path, monkeypatch):
-    for learned in ("hf_xlt.runs.kinds.transfer.initializer", "hf_xlt.runs.engine.train_stage"):
+    for learned in ("hf_xlt.runs.kinds.transfer.initializer", "hf_xlt.runs.training.variant.train_stage"):
         monkeypatch.setattr(learned, interrupt)
     with pytest.raises(InputError, match=message):
         run_recipe(shipped(places, *changes), tmp_path / "out", "x", compare=True)

@@ -296,7 +296,7 @@ class TestRecipe:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
+            patch.setattr("hf_xlt.runs.training.variant.train_stage", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(recipe, tmp_path / "out", "x")
         counted = Distillation(Distillation.resolved(recipe)).evidence["parallel"].pairs

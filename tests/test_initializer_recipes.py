@@ -100,13 +100,13 @@ def test_the_helpers_tokenizer_is_taken_where_there_is_one(places, tmp_path):
 def test_a_run_that_was_stopped_keeps_its_tokenizer_and_its_vectors(places, tmp_path, monkeypatch):
     recipe = shipped("focus", places)
     with monkeypatch.context() as patch:
-        patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
+        patch.setattr("hf_xlt.runs.training.variant.train_stage", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(recipe, tmp_path / "out", "x")
     work = tmp_path / ".out.work"
     kept = {path.name: path.stat().st_mtime_ns for path in (work / "tokenizer", work / "vectors.safetensors")}
     with monkeypatch.context() as patch:
-        patch.setattr("hf_xlt.runs.engine.train_stage", interrupt)
+        patch.setattr("hf_xlt.runs.training.variant.train_stage", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(recipe, tmp_path / "out", "x")
     assert kept == {name: (work / name).stat().st_mtime_ns for name in kept}

@@ -14,7 +14,6 @@ from hf_xlt.recipes import load_recipe, recipe_from
 from hf_xlt.recipes.recipe import MultilingualOptions
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import Results, check_recipe, run_recipe
-from hf_xlt.runs.engine import prepare, train_stage
 from hf_xlt.runs.kinds.multilingual import (
     CONTINUED,
     IN_PHASES,
@@ -25,7 +24,9 @@ from hf_xlt.runs.kinds.multilingual import (
     with_own_tables,
 )
 from hf_xlt.runs.languages import TextReader
+from hf_xlt.runs.prepared import prepare
 from hf_xlt.runs.results import FROM_SCRATCH, ONE_PHASE
+from hf_xlt.runs.training.variant import train_stage
 from hf_xlt.sample import sentences
 from hf_xlt.trelm import TreLMConfig, TreLMForMaskedLM
 
@@ -169,7 +170,7 @@ def test_a_run_that_was_stopped_between_phases_ends_as_if_it_had_not_been(shippe
             return train_stage(model, asked, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setattr("hf_xlt.runs.engine.train_stage", trained)
+            patch.setattr("hf_xlt.runs.training.variant.train_stage", trained)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(recipe, stopped, "x")
 

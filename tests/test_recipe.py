@@ -105,7 +105,7 @@ class TestYaml:
 
     def test_a_missing_recipe_is_refused_with_the_names_there_are(self, tmp_path):
         for name in ("clq", tmp_path / "none.yaml", tmp_path):
-            with pytest.raises(InputError, match=r"expected one of clp, .*scratch.* or a \.yaml file"):
+            with pytest.raises(InputError, match=r"expected one of auto, clp, .*scratch.* or a \.yaml file"):
                 load_recipe(name)
 
 

@@ -18,8 +18,8 @@ from hf_xlt.recipes import load_recipe
 from hf_xlt.runs import Results, run_recipe
 from hf_xlt.runs.comparison import unchanged
 from hf_xlt.runs.costs import multiplied_parameters, step_cost
-from hf_xlt.runs.engine import same_bytes
 from hf_xlt.runs.kinds.transfer import Transfer
+from hf_xlt.runs.prepared import same_bytes
 from hf_xlt.runs.results import RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER, Run
 from hf_xlt.runs.text import SequenceSize, packed_text
 from hf_xlt.runs.training.trainer import StageTrainer

@@ -125,7 +125,7 @@ def test_a_run_that_was_stopped_between_stages_ends_as_if_it_had_not_been(given,
 
     def run_until(place: str) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(f"hf_xlt.runs.engine.{place}", interrupt)
+            patch.setattr(f"hf_xlt.runs.training.variant.{place}", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(recipe, stopped, "x")
 

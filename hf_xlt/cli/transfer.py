@@ -146,6 +146,12 @@ def run(
     language: Annotated[str | None, typer.Option(help="Code of the target language, for the card.")] = None,
     license: Annotated[str | None, typer.Option(help="License, for the card.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Also train the baselines on the same data.")] = False,
+    probe: Annotated[
+        int | None,
+        typer.Option(
+            help="Train every candidate so many steps; the best one goes on. 0: none, the first one is taken."
+        ),
+    ] = None,
     settings: options.Changes = None,
     chat_template: options.ChatTemplate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made, and of what.")] = False,
@@ -165,7 +171,7 @@ def run(
              "language": language, "license": license,
              "data.corpus": _named(corpus), "data.source_corpus": source_corpus, "data.parallel": _named(parallel),
              "data.dictionary": _named(dictionary), "data.vectors": vectors, "data.source_vectors": source_vectors,
-             "data.held_out": held_out, "trelm.languages": languages and list(languages),
+             "data.held_out": held_out, "probe": probe, "trelm.languages": languages and list(languages),
              "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
     options.check_settings(settings, given)

@@ -130,6 +130,19 @@ def choose(given: Mapping[str, Any]) -> Choice:
     )
 
 
+def candidates(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The methods that the evidence allows, the one that `choose` takes first; of each kind of evidence the best one.
+
+    A tokenizer alone allows `subtoken-mean`.
+
+    Example:
+        >>> candidates({"tokenizer": "german", "parallel": "en-de.tsv"})
+        ('pooled', 'subtoken-mean')
+    """
+    allowed = [choice.method for name, choice in _CHOICES.items() if given.get(name) is not None]
+    return tuple(dict.fromkeys((choose(given).method, *allowed)))
+
+
 # Without translations, what there is → the method, the best first.
 _CHOICES = {
     "helper": Choice("clp", "without translations, the helper's embeddings tell which tokens are alike"),

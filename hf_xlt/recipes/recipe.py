@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from transformers import TrainingArguments
 
-from hf_xlt.arguments import checked
+from hf_xlt.arguments import MOST, checked
 from hf_xlt.errors import InputError
 from hf_xlt.files.place import file_of
 from hf_xlt.files.plain_yaml import dump, plain_data, set_value
@@ -136,8 +136,13 @@ class Recipe(Settings):
     language: Code | None = setting(None, "Code of the target language.")
     license: License | None = setting(None, "License for the model card, as the Hub spells it.")
     license_name: str | None = setting(None, "With the license `other`: what it is called.")
-    initializer: Options | None = setting(None, "`method` and its options; how target rows are made of source rows.")
-    alternatives: Several[Options] = setting((), "Initializers to compare with, beside the two baselines.")
+    initializer: Options | None = setting(
+        None, "`method` and its options: how target rows are made of source rows; `auto` for what the evidence allows."
+    )
+    alternatives: Several[Options] = setting((), "Initializers to compare with, beside the baselines, or to probe.")
+    probe: Annotated[int, Field(ge=0, le=MOST)] = setting(
+        0, "Train the initializer and its alternatives so many steps each; the best one goes on. 0: no probe."
+    )
     model: Options | None = setting(None, "In place of an initializer: a new model's `model_type` and its fields.")
     # With static vectors, masked language models of small budgets leave the unigram plateau far sooner.
     vector_epochs: Epochs = setting(0, "Begin a new model's embeddings as static vectors of so many epochs, 0: no.")
@@ -172,6 +177,10 @@ class Recipe(Settings):
         if len(set(self.seeds)) != len(self.seeds):
             raise SettingError("seeds", value=self.seeds, expected="each once")
         self._check_stages()
+        first = self.stages[0]
+        if self.probe and (first.combine is not None or self.probe > first.max_steps):
+            expected = f"at most the {first.max_steps} steps of the first stage"
+            raise SettingError("probe", value=self.probe, expected=expected)
         return self
 
     def __repr__(self) -> str:

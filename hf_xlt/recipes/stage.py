@@ -208,6 +208,10 @@ class Stage(Settings):
         """Steps between evaluations."""
         return max(1, self.max_steps // self.evaluations)
 
+    def probed_steps(self, wanted: int) -> int:
+        """The first step that is measured from `wanted` on."""
+        return min(self.max_steps, -(-wanted // self.evaluate_every) * self.evaluate_every)
+
     @property
     def save_every(self) -> int | None:
         """Steps between training checkpoints, or None for none."""

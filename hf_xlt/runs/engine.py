@@ -1,100 +1,35 @@
 """Run a recipe: prepare the text, train every variant with every seed, keep the model and what was measured."""
 
-import json
 import logging
-import math
-import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
-from peft import LoraModel
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import TrainerCallback
 
 from hf_xlt.arguments import checked
 from hf_xlt.checkpoint.kind import DECODER
-from hf_xlt.data.objectives import objective_for
 from hf_xlt.device import best_device
-from hf_xlt.errors import InputError
-from hf_xlt.evaluation.curves import Curve, Point
 from hf_xlt.evaluation.economy import characters_per_token, tokens_per_second, unknown_share
-from hf_xlt.evaluation.language_model import continuations, measure
 from hf_xlt.evaluation.models import SOURCE_TOKENIZER
-from hf_xlt.files.folders import atomic_folder, check_output, check_space, write_whole
+from hf_xlt.files.folders import atomic_folder, check_output
 from hf_xlt.hub.card import installed_versions, write_card
 from hf_xlt.initializers import TRANSPORT_FILE
-from hf_xlt.initializers.calibration import COUNTED, Calibration, calibrate
 from hf_xlt.recipes.recipe import Recipe
-from hf_xlt.recipes.stage import Stage
-from hf_xlt.runs.comparison import Comparison, Variant
+from hf_xlt.runs.comparison import Variant
 from hf_xlt.runs.contents import contents, with_commits
-from hf_xlt.runs.costs import calibration_cost, step_cost
-from hf_xlt.runs.folder import ADAPTERS, card_facts, save_kept, start_facts
+from hf_xlt.runs.folder import card_facts, save_kept, start_facts
 from hf_xlt.runs.kinds import Kind
-from hf_xlt.runs.plan import check_length, check_recipe, training_bytes
+from hf_xlt.runs.plan import check_recipe
+from hf_xlt.runs.prepared import Plan, prepare
 from hf_xlt.runs.processes import by_main, main_first, processes
-from hf_xlt.runs.results import Economy, Results, Run, hardware
-from hf_xlt.runs.text import Text
-from hf_xlt.runs.training.parts import write_adapters
-from hf_xlt.runs.training.trainer import StageInputs, train_stage
+from hf_xlt.runs.results import Economy, Results, hardware
+from hf_xlt.runs.training.variant import probed, train
 from hf_xlt.runs.work import Stamp, begin, end, folder_of, held, kept_on_failure
-from hf_xlt.trelm import TreLMPreTrainedModel
-from hf_xlt.trelm.conversion import State, combine_halves
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A recipe made ready: what is trained, on which text, and where work in progress lives."""
-
-    kind: Kind
-    comparison: Comparison
-    text: Text
-    work: Path
-    callbacks: tuple[TrainerCallback, ...] = ()
-    own_texts: Mapping[str, Text] = field(default_factory=dict)  # of variants with a tokenizer of their own, by name
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.kind.recipe
-
-    @property
-    def kept(self) -> Variant:
-        """The variant whose model is kept: the recipe's own."""
-        return self.comparison.variants[0]
-
-    def folder(self, variant: Variant, seed: int) -> Path:
-        """Where one variant's run with one seed is kept."""
-        return self.work / f"{file_name(variant.name)}-seed{seed}"
-
-    def text_of(self, variant: Variant) -> Text:
-        """What a variant is trained and measured on: the text of all, or the same by its own tokenizer."""
-        return self.own_texts.get(variant.name, self.text)
-
-    def stages_of(self, variant: Variant) -> tuple[Stage, ...]:
-        """What a variant is trained in; with a tokenizer of its own, as many steps as reading the same bytes takes."""
-        stages = variant.stages or self.recipe.stages
-        if variant.name not in self.own_texts:
-            return stages
-        return tuple(same_bytes(stage, self.text, self.own_texts[variant.name]) for stage in stages)
-
-
-def file_name(variant_name: str) -> str:
-    """What the files of a variant are called."""
-    return re.sub(r"[^a-z0-9]+", "-", variant_name.lower()).strip("-")
-
-
-def same_bytes(stage: Stage, text: Text, own: Text) -> Stage:
-    """A stage with as many steps on `own` as read the bytes of text that it reads on `text`, rounded up."""
-    size, own_size = text.sequence_size(stage), own.sequence_size(stage)
-    if size is None or own_size is None:
-        return stage
-    return stage.replace(max_steps=math.ceil(stage.max_steps * size.text_bytes / own_size.text_bytes))
 
 
 @checked
@@ -135,6 +70,8 @@ def run_recipe(
         work = folder_of(output)
         with kept_on_failure(work):
             plan = main_first(lambda: prepare(kind, work, compare, tuple(callbacks), new=new))
+            if kind.recipe.probe:
+                plan = probed(plan, compare=compare)
             runs = [train(plan, variant, seed) for seed in plan.recipe.seeds for variant in plan.comparison.variants]
             results = Results(
                 recipe=plan.recipe.plain(),
@@ -147,6 +84,7 @@ def run_recipe(
                 hardware=hardware(),
                 pooling=plan.text.pooling,
                 economies=by_main(lambda: economies(plan)),
+                probes=plan.probes,
             )
             by_main(lambda: save(plan, results, output, overwrite))
         if processes().is_main_process:
@@ -182,126 +120,6 @@ def save(plan: Plan, results: Results, output: Path, overwrite: bool) -> None:
         start = start_facts(kind, kept, text.tokenizer, folder)
         facts = card_facts(kind, results, output.name, kind.draw(results, folder))
         write_card(folder, replace(facts, **start))
-
-
-def prepare(
-    kind: Kind, work: Path, compare: bool, callbacks: tuple[TrainerCallback, ...], *, new: bool = False
-) -> Plan:
-    """Open the checkpoints, make the tokenizer, pack the text; a new run that is refused leaves nothing behind."""
-    try:
-        kind.check_inputs()
-        logger.info("Making the vocabulary and its rows")
-        comparison = kind.comparison(work, compare=compare)
-        own = {variant.name: variant.tokenizer for variant in comparison.variants if variant.tokenizer is not None}
-        sharing = len(comparison.variants) - len(own)
-        configs = [comparison.config] * sharing + [kind.shape(len(tokenizer)) for tokenizer in own.values()]
-        check_space(work / "model", training_bytes(configs, len(kind.recipe.seeds)))
-        check_length(kind.recipe.stages[0].sequence_length, comparison.config)
-        kind.inputs.chat(comparison.tokenizer)
-        logger.info("Reading the text")
-        text = kind.text(comparison, work)
-        own_texts = {
-            name: kind.text(replace(comparison, tokenizer=tokenizer), work / file_name(name))
-            for name, tokenizer in own.items()
-        }
-        return Plan(kind, comparison, text, work, callbacks, own_texts)
-    except InputError:
-        if new:
-            end(work)
-        raise
-
-
-def train(plan: Plan, variant: Variant, seed: int) -> Run:
-    """Train one variant with one seed through all stages; what is already done is not done again."""
-    folder = plan.folder(variant, seed)
-    if (done := kept_run(folder / "run.json")) is not None:
-        return done
-    model, adapters, run = train_stages(plan, variant, seed, folder)
-    by_main(lambda: keep_run(plan, model, adapters, run, folder))
-    return run
-
-
-def kept_run(record: Path) -> Run | None:
-    """What an earlier call recorded of a run, None if there is nothing that can be read."""
-    try:
-        return Run.from_dict(json.loads(record.read_text(encoding="utf-8"))) if record.exists() else None
-    except (ValueError, KeyError, TypeError) as error:
-        logger.warning("%s cannot be read (%s); the run is made again.", record, error)
-        return None
-
-
-def keep_run(plan: Plan, model: PreTrainedModel, adapters: LoraModel | None, run: Run, folder: Path) -> None:
-    """Write a trained model and then what was measured of it, and remove its training state."""
-    if adapters is not None:
-        write_adapters(adapters, folder / ADAPTERS)
-    published = plan.comparison.published
-    (model if published is None else published(model)).save_pretrained(folder / "model")
-    write_whole(folder / "run.json", json.dumps(asdict(run)))
-    shutil.rmtree(folder / "stages", ignore_errors=True)
-
-
-def train_stages(
-    plan: Plan, variant: Variant, seed: int, folder: Path
-) -> tuple[PreTrainedModel, LoraModel | None, Run]:
-    """Train through the stages; the model, its adapters that are kept, and what was measured on one axis of steps."""
-    model = variant.start(seed)
-    text, stages, kind = plan.text_of(variant), plan.stages_of(variant), plan.comparison.model_kind
-    cost = step_cost(model, text, stages)
-    spent = calibration_cost(model, calibrated(plan, variant, model, seed)) if variant.calibrated else 0.0
-    validation = text.validation_set(kind)
-    copied = torch.empty(0, dtype=torch.int64) if variant.transport is None else variant.transport.copied_target
-
-    def point(step: int) -> Point:
-        model.to(device=best_device())  # type: ignore[call-arg]
-        return Point.at(step, measure(model, validation, text.tokenizer))
-
-    points = [point(0)]
-    measured = text.measure(model, 0)
-    seconds, adapters = 0.0, None
-    states: dict[str, State] = {}
-    for stage in stages:
-        done = points[-1].step
-        if stage.combine is not None:
-            combine_halves(cast(TreLMPreTrainedModel, model), states[stage.combine.lower], states[stage.combine.upper])
-            points[-1] = point(done)
-        else:
-            if stage.starts_from is not None:
-                model.load_state_dict(states[stage.starts_from])
-            given = StageInputs(text.objective(stage, kind), text.stream, validation, text.tokenizer, copied)
-            label, where = f"{variant.name} · {stage.name}", folder / "stages" / stage.name
-            trained = train_stage(model, stage, given, seed, where, label, plan.callbacks)
-            points += [replace(each, step=each.step + done) for each in trained.points]
-            measured += text.measure(model, points[-1].step)
-            seconds, adapters = seconds + trained.seconds, trained.adapters
-        if any(stage.name in later.follows for later in stages):
-            states[stage.name] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    run = Run(
-        curve=Curve(
-            variant.name, seed, tuple(points), seconds, **({} if cost is None else asdict(cost)), flops_before=spent
-        ),
-        rows=None if variant.transport is None else asdict(variant.transport.counts),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        continuations=continuations(model, text.tokenizer, plan.recipe.prompts),
-        retrieval=measured.retrieval,
-        languages=measured.languages,
-    )
-    return model, adapters, run
-
-
-def calibrated(plan: Plan, variant: Variant, model: PreTrainedModel, seed: int) -> Calibration:
-    """Calibrate the output head of a variant's starting model on the text of its first stage."""
-    text, stage, kind = plan.text_of(variant), plan.stages_of(variant)[0], plan.comparison.model_kind
-    stream = text.stream(stage.replace(objective="auto", replay=0.0), min(COUNTED, text.sequences), seed)
-    kept = variant.transport.copied_target if variant.extends and variant.transport is not None else None
-    model.to(device=best_device())  # type: ignore[call-arg]
-    done = calibrate(model, objective_for(kind.objective, text.tokenizer), stream, kept)
-    logger.info(
-        "%s: calibrated on the text; the loss of the first sequences was %.2f nats and is %.2f",
-        variant.name,
-        done.before,
-        done.after,
-    )
-    return done
 
 
 def economies(plan: Plan) -> tuple[Economy, ...]:

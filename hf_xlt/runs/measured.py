@@ -85,6 +85,23 @@ def economy_tables(results: Results) -> tuple[CardTable, ...]:
     return (CardTable(caption, tuple(columns), tuple(zip(*columns.values(), strict=True))),)
 
 
+def probe_tables(results: Results) -> tuple[CardTable, ...]:
+    """What the candidates of a probe came to and cost, a line each; nothing where there was no probe."""
+    if not results.probes:
+        return ()
+    lines = []
+    for probe in results.probes:
+        values = (f"{probe.curve.points[0].bits_per_byte:.3f}", f"{probe.curve.final.bits_per_byte:.3f}")
+        flops = "unknown" if probe.flops is None else f"{probe.flops:.1e}"
+        goes_on = "yes" if probe.method == results.method else ""
+        lines.append(
+            (probe.method, str(probe.curve.final.step), *values, flops, f"{probe.curve.seconds:,.0f}", goes_on)
+        )
+    caption = "The probe: held-out bits per byte of each candidate (lower is better), and what it took"
+    header = ("candidate", "steps", "start", "end", "FLOPs", "seconds", "goes on")
+    return (CardTable(caption, header, tuple(lines)),)
+
+
 def retrieval_scores(results: Results, files: tuple[str, ...]) -> Iterator[Score]:
     """How many validation pairs, of `files`, find each other after training, both ways, a mean over seeds."""
     found = [run.retrieval[-1] for run in results.kept if run.retrieval]

@@ -51,6 +51,25 @@ class Economy:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """A candidate after its probe."""
+
+    method: str
+    curve: Curve  # to the last step of the probe
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Probe":
+        """Inverse of `dataclasses.asdict`."""
+        return cls(data["method"], Curve.from_dict(data["curve"]))
+
+    @property
+    def flops(self) -> float | None:
+        """Floating-point operations that it took; None where what a step takes was not recorded."""
+        per_step = self.curve.flops_per_step
+        return None if per_step is None else self.curve.flops_before + per_step * self.curve.final.step
+
+
+@dataclass(frozen=True)
 class Run:
     """One method trained with one seed.
 
@@ -92,6 +111,7 @@ class Results:
         hardware: What it ran on.
         pooling: How the sentence vectors are made that a stage distils; None where none does.
         economies: What the tokenizers of the kept model and of the source cost, where both are compared.
+        probes: The candidates among which the kept method was chosen, where there was a probe.
     """
 
     recipe: Mapping[str, Any]
@@ -104,6 +124,7 @@ class Results:
     hardware: str
     pooling: str | None = None
     economies: tuple[Economy, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
     def __repr__(self) -> str:
         seeds = len({run.curve.seed for run in self.runs})
@@ -155,7 +176,9 @@ class Results:
         data = json.loads(path.read_text(encoding="utf-8"))
         del data["summaries"]
         economies = tuple(Economy(**economy) for economy in data.get("economies", ()))
-        return cls(**{**data, "runs": tuple(map(Run.from_dict, data["runs"])), "economies": economies})
+        probes = tuple(map(Probe.from_dict, data.get("probes", ())))
+        runs = tuple(map(Run.from_dict, data["runs"]))
+        return cls(**{**data, "runs": runs, "economies": economies, "probes": probes})
 
 
 def hardware() -> str:

@@ -24,7 +24,7 @@ class Bilingual(OfTwoLanguages, Transfer):
 
     name = "bilingual"
     baselines = (RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
-    uses = Transfer.uses - {"calibrate"} | {"trelm", "data.source_corpus"}
+    uses = Transfer.uses - {"calibrate", "probe"} | {"trelm", "data.source_corpus"}
     reads = frozenset({"text"})
 
     @classmethod

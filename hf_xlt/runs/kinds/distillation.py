@@ -55,7 +55,7 @@ class Distillation(Transfer):
     """A transfer of a sentence encoder; stages of language modeling may stand beside those that distil."""
 
     name = "distillation"
-    uses = Transfer.uses - {"calibrate"}
+    uses = Transfer.uses - {"calibrate", "probe"}
     replays = False
     reads = frozenset({"text", "sentences"})
 
@@ -66,6 +66,7 @@ class Distillation(Transfer):
     @classmethod
     def resolved(cls, recipe: Recipe) -> Recipe:
         """Where no corpus is named and no language is modeled, the target side of the pairs is one."""
+        recipe = super().resolved(recipe)
         if recipe.data.corpus is not None or not recipe.only_distils:
             return recipe
         return recipe.replace(data=recipe.data.replace(corpus=recipe.data.parallel))

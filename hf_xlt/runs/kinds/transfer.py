@@ -24,12 +24,19 @@ from hf_xlt.hub.card import CardTable
 from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.base import Initializer
 from hf_xlt.initializers.baselines import RandomInitializer, ResizedInitializer
-from hf_xlt.initializers.registry import check_initializer, initializer, parameters, used_evidence
+from hf_xlt.initializers.registry import (
+    AUTO,
+    candidates,
+    check_initializer,
+    initializer,
+    parameters,
+    used_evidence,
+)
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
 from hf_xlt.runs.comparison import Comparison, Variant, from_scratch, initialized, unchanged
 from hf_xlt.runs.kinds.kind import Kind
-from hf_xlt.runs.measured import source_tables
+from hf_xlt.runs.measured import probe_tables, source_tables
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER, Results
 from hf_xlt.runs.text import Text, replayed_text
 from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
@@ -64,17 +71,33 @@ class Transfer(Kind):
     default_tokenizer = NewTokenizer(family=SOURCE_FAMILY)
     uses = frozenset(
         {"source", "target_tokenizer", "initializer", "alternatives", "tokenizer", "calibrate", "data.corpus"}
-        | {"data.held_out"}
+        | {"data.held_out", "probe"}
     ) | set(EVIDENCE.values())
 
     @classmethod
     def fits(cls, recipe: Recipe) -> bool:
         return recipe.initializer is not None
 
+    @classmethod
+    def resolved(cls, recipe: Recipe) -> Recipe:
+        """With the methods that the evidence allows in the place of `auto`; without a probe, the first of them."""
+        if recipe.initializer is None or recipe.initializer["method"] != AUTO:
+            return recipe
+        if recipe.alternatives:
+            hint = "Leave them out, or name a method in the place of auto."
+            raise SettingError("alternatives", "are found by auto", value=recipe.alternatives, hint=hint)
+        given = {name: attrgetter(key)(recipe) for name, key in EVIDENCE.items()} | {"tokenizer": SOURCE_FAMILY}
+        options = {name: value for name, value in recipe.initializer.items() if name != "method"}
+        first, *others = ({"method": method, **options} for method in candidates(given))
+        return recipe.replace(initializer=first, alternatives=others if recipe.probe else ())
+
     def check(self, *, compare: bool) -> None:
         super().check(compare=compare)
         if self.recipe.initializer is None:
             raise SettingError("initializer", "is missing", expected="a method, e.g. clp")
+        if self.recipe.probe and not self.recipe.alternatives:
+            expected = "alternatives, or the method auto with evidence for several"
+            raise SettingError("probe", "has one initializer only", value=self.recipe.probe, expected=expected)
         for method in self.recipe.methods:
             one_of("initializer.method", method, tuple(METHODS))
         if self._replays_text and self.recipe.data.source_corpus is None:
@@ -124,7 +147,7 @@ class Transfer(Kind):
         return replayed_text(self.inputs, comparison.tokenizer, work / "packed")
 
     def tables(self, results: Results) -> tuple[CardTable, ...]:
-        return (*super().tables(results), *source_tables(results))
+        return (*probe_tables(results), *super().tables(results), *source_tables(results))
 
     def check_inputs(self) -> None:
         self.inputs.split  # noqa: B018  opened
@@ -145,14 +168,14 @@ class Transfer(Kind):
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
         if not compare:
-            return self.recipe.methods[:1]
+            return self.recipe.methods if self.recipe.probe else self.recipe.methods[:1]
         return (*self.recipe.methods, *self.baselines)
 
     def own_rows(self, variant_name: str) -> int | None:
         return len(self.inputs.source_tokenizer) if variant_name == SOURCE_TOKENIZER else None
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
-        methods = [self.recipe.initializer or {}, *(self.recipe.alternatives if compare else ())]
+        methods = [self.recipe.initializer or {}, *(self.recipe.alternatives if compare or self.recipe.probe else ())]
         for options in methods:
             self._check_initializer(options)
         if self.recipe.data.vectors is None and any(map(learns_vectors, methods)):

@@ -62,10 +62,12 @@ def train_stage(
     folder: Path,
     label: str,
     callbacks: Sequence[TrainerCallback] = (),
+    until: int | None = None,
 ) -> Trained:
     """Train through one stage, in place; if `folder` already holds training state, it goes on from there.
 
-    Quality on the validation set is measured as often as the stage says and after its last step.
+    Quality on the validation set is measured as often as the stage says and after its last step. With `until` training
+    stops after so many steps, as if it were killed there, when its state is saved.
     """
     if stage.torch_compile:
         model.base_model.compile()
@@ -79,14 +81,31 @@ def train_stage(
             given.objective,
             given.tokenizer,
             given.validation,
-            [stopwatch, ProgressBar(label), ProgressLines(label), *callbacks],
+            [
+                stopwatch,
+                ProgressBar(label),
+                ProgressLines(label),
+                *callbacks,
+                *([] if until is None else [Stop(until)]),
+            ],
             stage.embedding_learning_rate,
         )
         checkpoint = last_complete_checkpoint(folder)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        if stage.max_steps % stage.evaluate_every:
+        if until is None and stage.max_steps % stage.evaluate_every:
             trainer.evaluate()
     return Trained(_points(trainer.state.log_history), stopwatch.seconds, adapters)
+
+
+class Stop(TrainerCallback):
+    """Measures, saves and ends training after so many steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= self.step:
+            control.should_evaluate = control.should_save = control.should_training_stop = True
 
 
 def _arguments(stage: Stage, seed: int, folder: Path) -> TrainingArguments:
