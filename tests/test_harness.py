@@ -94,6 +94,8 @@ def files(tmp_path_factory):
     (folder / "mine" / "only.yaml").write_text(only.replace("aggregation: mean", "aggregation: matthews_corrcoef"))
     unfit = written.replace("task: mine", "task: unfit").replace("doc_to_text: question", 'doc_to_text: "{{ a.b.c }}"')
     (folder / "mine" / "unfit.yaml").write_text(unfit, encoding="utf-8")
+    (folder / "mine" / "both.yaml").write_text("group: both\ntask: [mine, again]\n", encoding="utf-8")
+    (folder / "mine" / "again.yaml").write_text(written.replace("task: mine", "task: again"), encoding="utf-8")
     return folder
 
 
@@ -214,6 +216,7 @@ def test_models_with_other_tokens_are_compared_by_pairs_line_by_line(evaluated):
     assert difference.low < difference.value < difference.high
 
 
+@pytest.mark.slow
 def test_a_page_shows_them_beside_ours(evaluated, models):
     _, data, output = evaluated
     compare_models([models["decoder"], models["other"]], [*data], data, output=output)
@@ -222,6 +225,7 @@ def test_a_page_shows_them_beside_ours(evaluated, models):
     assert "language-model" in page.replace(OURS, "")
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_is_asked(harness, models, files):
     data = {CHOICES: {"test": files / "questions.jsonl"}, ROLLING: {"test": files / "text.txt"}}
     choices, rolling = evaluate_model(models["both"], [*data], data)
@@ -232,6 +236,7 @@ def test_an_encoder_decoder_is_asked(harness, models, files):
     assert refused.value == "encoder-decoder"
 
 
+@pytest.mark.slow
 def test_a_folder_of_tasks_is_run_and_what_does_not_add_up_left_out(harness, models, files, capsys, monkeypatch):
     words = ["evaluate", models["decoder"], "--harness", "lm-eval", "--tasks", "mine", "--include", files / "mine"]
     monkeypatch.setattr(sys, "argv", ["hf-xlt", *map(str, words)])
@@ -251,6 +256,14 @@ def test_a_task_without_data_or_a_score_that_adds_up_or_with_unfit_settings_is_r
     task = f"lm-eval/{name}"
     refused = refusal(evaluate_model, models["decoder"], [task], {task: {"include": files / "mine"}})
     assert refused.value == value
+
+
+@pytest.mark.slow
+def test_a_group_is_one_test_set(harness, models, files):
+    data = {f"lm-eval/{name}": {"include": files / "mine"} for name in ("mine", "both")}
+    mine, both = evaluate_model(models["decoder"], [*data], data)
+    assert both.runs[0].notes["tasks"] == 2
+    assert both.counts()[0].tolist() == 2 * mine.counts()[0].tolist()
 
 
 @pytest.mark.slow
