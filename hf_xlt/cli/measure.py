@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hf_xlt.cli.app import command, console, say
-from hf_xlt.cli.options import TASKS, PrecisionName, Trust, check_settings, several_of
+from hf_xlt.cli.options import TASKS, HarnessName, PrecisionName, Trust, asked_tasks, check_settings, several_of
 from hf_xlt.errors import InputError
 
 if TYPE_CHECKING:
     from hf_xlt.evaluation.config import EvaluationConfig
+    from hf_xlt.evaluation.tasks.data import Data
 
 Tasks = Annotated[
     str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.", autocompletion=several_of(TASKS))
@@ -23,6 +24,17 @@ DataOption = Annotated[
         "FILE:column,column@column=value; of a dataset of the Hub ID:CONFIG@SPLIT:column,column. "
         "Roles: train, dev, test."
     ),
+]
+Harness = Annotated[
+    HarnessName | None,
+    typer.Option(
+        help="Whose tasks are named: EleutherAI's lm-eval (the extra `harness`), for decoders and encoder-decoders. "
+        "They are its own, or of your files: multiple-choice, rolling-loglikelihood, language-model. Beside tasks of "
+        "hf-xlt, without this option, they are called lm-eval/NAME."
+    ),
+]
+Include = Annotated[
+    str | None, typer.Option(help="With --harness: a folder of YAML tasks. Python that they name is run.")
 ]
 ZeroShot = Annotated[
     bool, typer.Option("--zero-shot", help="Learn in the source language: train and dev files are in it.")
@@ -50,6 +62,8 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A Hub id or a folder.")],
     tasks: Tasks = None,
     data: DataOption = None,
+    harness: Harness = None,
+    include: Include = None,
     corpus: Annotated[
         str | None, typer.Option(help="In place of tasks: measure a language model on this text.")
     ] = None,
@@ -75,11 +89,13 @@ def evaluate(
     hf-xlt evaluate minilm-german --tasks retrieval,upos --source sentence-transformers/all-MiniLM-L6-v2 --zero-shot
     --data retrieval.test=en-de.tsv --data upos.train=en-train.conllu --data upos.dev=en-dev.conllu
     --data upos.test=de-test.conllu
+
+    hf-xlt evaluate smollm2-german --harness lm-eval --tasks multiple-choice,hellaswag
+    --data multiple-choice.test=questions.jsonl
     """
     from hf_xlt.evaluation.config import ModelSpec
     from hf_xlt.evaluation.evaluate import evaluate_model
     from hf_xlt.evaluation.language_model import evaluate_checkpoint
-    from hf_xlt.evaluation.tasks.data import parse_data
     from hf_xlt.report.tables import text_table
 
     if corpus is not None:
@@ -93,7 +109,8 @@ def evaluate(
         return
     config = _config(zero_shot, seeds, quick, probe, layer, precision, dropout)
     spec = ModelSpec(model, source, languages, trust_remote_code)
-    results = evaluate_model(spec, _list(tasks), parse_data(data or []), config, output)
+    names = asked_tasks(tasks, harness)
+    results = evaluate_model(spec, names, _data(names, data, harness, include), config, output)
     console.print(text_table(results.table()))
     if output is not None:
         say(f"Next: hf-xlt compare {model} ANOTHER-MODEL --output {output} with the same options")
@@ -109,6 +126,8 @@ def compare(
     ],
     tasks: Tasks = None,
     data: DataOption = None,
+    harness: Harness = None,
+    include: Include = None,
     zero_shot: ZeroShot = False,
     source: SourceModel = None,
     languages: Languages = None,
@@ -133,14 +152,14 @@ def compare(
 
     Example: hf-xlt compare minilm-german minilm-german-random --tasks classification --data sib.yaml --output compared
     """
-    from hf_xlt.evaluation.tasks.data import parse_data
     from hf_xlt.report.comparison import PAGE, compare_models
     from hf_xlt.report.tables import text_table
 
+    names = asked_tasks(tasks, harness)
     comparison = compare_models(
         models,
-        _list(tasks),
-        parse_data(data or []),
+        names,
+        _data(names, data, harness, include),
         _config(zero_shot, seeds, quick, probe, layer, precision, dropout),
         output,
         source=source,
@@ -233,6 +252,24 @@ def study(
 
 def _list(text: str | None) -> list[str]:
     return text.split(",") if text else []
+
+
+def _data(names: list[str], data: list[str] | None, harness: str | None, include: str | None) -> "Data":
+    """The data of tasks, and the folder that those of a harness are looked for in."""
+    from hf_xlt.evaluation.tasks.data import parse_data
+    from hf_xlt.evaluation.tasks.registry import task_named
+
+    places = parse_data(data or [])
+    if harness is None:
+        return places
+    places = {f"{harness}/{task}": roles for task, roles in places.items()}
+    if include is not None:
+        looked_for = [name for name in names if "include" in task_named(name).roles]
+        if not looked_for:
+            raise InputError("--include has no task to look for", value=include, expected="one of its tasks in --tasks")
+        for name in looked_for:
+            places.setdefault(name, {})["include"] = include
+    return places
 
 
 def _config(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.tasks.registry import task_named, task_names
+from hf_xlt.evaluation.tasks.registry import of_harness, task_named, task_names
 from hf_xlt.initializers import METHODS as INITIALIZERS
 
 METHODS = tuple(INITIALIZERS)
@@ -17,6 +17,7 @@ Demonstration = Literal["clp", "trelm"]
 Family = Literal["byte-level-bpe", "unigram", "wordpiece"]
 Weighting = Literal["paper", "positive", "top-k", "sparsemax"]
 MergeName = Literal["elchat", "chat-vector", "linear"]
+HarnessName = Literal["lm-eval"]
 PrecisionName = Literal["float32", "bfloat16"]
 
 
@@ -87,8 +88,15 @@ def _without(option: str) -> Condition:
     return lambda options: not options[option], f"without --{option}"
 
 
+def asked_tasks(tasks: str | None, harness: str | None) -> list[str]:
+    """The names of the tasks that are asked for, those of a harness as HARNESS/TASK."""
+    names = tasks.split(",") if tasks else []
+    return names if harness is None else [f"{harness}/{name}" for name in names]
+
+
 def _asked(options: Options) -> list[Any]:
-    return [task_named(name) for name in (options["tasks"] or "").split(",") if name in task_names()]
+    names = asked_tasks(options["tasks"], options["harness"])
+    return [task_named(name) for name in names if of_harness(name) or name in task_names()]
 
 
 def _learns(options: Options) -> bool:
@@ -114,7 +122,7 @@ OF_LEARNING: dict[str, tuple[Condition, ...]] = {
     **dict.fromkeys(("zero_shot", "seeds", "quick", "probe", "layer", "precision"), (LEARNED,)),
     "dropout": (LEARNED, TUNED),
 }
-OF_TASKS = ("data", "source", "languages", "output", *OF_LEARNING)
+OF_TASKS = ("data", "harness", "include", "source", "languages", "output", *OF_LEARNING)
 
 # Command → option → what it needs.
 EFFECT: dict[str, dict[str, tuple[Condition, ...]]] = {
@@ -122,8 +130,9 @@ EFFECT: dict[str, dict[str, tuple[Condition, ...]]] = {
         "length": (_with("corpus"),),
         **{option: (TASK, *OF_LEARNING.get(option, ())) for option in OF_TASKS},
         "source": (TASK, SOURCE),
+        "include": (TASK, _with("harness")),
     },
-    "compare": {**OF_LEARNING, "source": (SOURCE_OR_MAP,)},
+    "compare": {**OF_LEARNING, "source": (SOURCE_OR_MAP,), "include": (_with("harness"),)},
     "structure": {"overwrite": (_with("output"),)},
     "tokenizer": {
         "added": (_with("extend"),),

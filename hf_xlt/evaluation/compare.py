@@ -65,10 +65,10 @@ def compare_results(results: Sequence[TaskResult], seed: int = 0) -> list[Compar
     require_seed("seed", seed)
     first = results[0]
     for other in results[1:]:
-        if other.task != first.task or other.settings["data"]["test"] != first.settings["data"]["test"]:
+        if other.task != first.task or _tested(other) != _tested(first):
             raise InputError(
-                f"{first.model} and {other.model} were not tested on the same: {first.task} on "
-                f"{first.settings['data']['test']}, {other.task} on {other.settings['data']['test']}.",
+                f"{first.model} and {other.model} were not tested on the same: {first.task} on {_tested(first)}, "
+                f"{other.task} on {_tested(other)}.",
                 value=other.task,
             )
     drawn = [_resampled(result, seed) for result in results]
@@ -98,6 +98,12 @@ def comparison_table(task: str, compared: Sequence[ComparedResult]) -> CardTable
         f"test examples; differences to {first.model} on the same resampled examples"
     )
     return CardTable(caption, ("model", headline, "95 % interval", "difference"), tuple(lines))
+
+
+def _tested(result: TaskResult) -> str:
+    """What a result was tested on: a file, or of a harness's task the folder that it is in, or the harness's data."""
+    data = result.settings["data"]
+    return str(data.get("test") or data.get("include") or "its own data")
 
 
 def _resampled(result: TaskResult, seed: int) -> np.ndarray:

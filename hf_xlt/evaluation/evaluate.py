@@ -38,7 +38,9 @@ def evaluate_model(
 
     Args:
         model: A Hub id or a folder, or a `ModelSpec`, which also says what reads the source language.
-        tasks: Names, in order; `hf-xlt evaluate --help` lists them, `register_task` adds to them.
+        tasks: Names, in order; `hf-xlt evaluate --help` lists them, `register_task` adds to them. `lm-eval/NAME` is a
+            task of EleutherAI's harness, see `hf_xlt.evaluation.harness.lm_eval.LMEvalTask`; it needs the extra
+            `harness`.
         data: Task → role → file or dataset, e.g. `{"upos": {"train": "en.conllu", "dev": …, "test": "de.conllu"}}`.
         config: How.
         output: Folder where results are kept, `MODEL/TASK.json`; those that are there, of the same model and files as
@@ -47,25 +49,36 @@ def evaluate_model(
     Raises:
         InputError: If a task is not known or lacks its data, the model or a file cannot be used, or the folder is none
             or holds results of other settings.
+
+    Example:
+        >>> evaluate_model("gpt2-german", ["lm-eval/language-model"], {"lm-eval/language-model": {"test": "de.txt"}})
     """
     spec = model if isinstance(model, ModelSpec) else ModelSpec(str(model))
     places = check_data(tasks, data)
-    if output is None:
-        return Evaluation(_evaluated(task_named(name), spec, places[name], config, {}) for name in tasks)
-    folder = Path(output)
-    check_results_folder(folder)
-    checkpoints = {"model": checkpoint_content(spec.name, ignoring=folder)}
-    if spec.source is not None:
-        checkpoints["source"] = checkpoint_content(spec.source, ignoring=folder)
+    folder = None if output is None else Path(output)
+    content: dict[str, dict[str, str]] = {name: {} for name in tasks}
+    kept: dict[str, TaskResult] = {}
+    if folder is not None:
+        check_results_folder(folder)
+        checkpoints = {"model": checkpoint_content(spec.name, ignoring=folder)}
+        if spec.source is not None:
+            checkpoints["source"] = checkpoint_content(spec.source, ignoring=folder)
+        for name in tasks:
+            files = {f"data.{role}": content_at(place) for role, place in places[name].items()}
+            content[name] = checkpoints | files
+            settings = settings_of(task_named(name), spec, places[name], config)
+            if (found := _kept(result_file(folder, spec.name, name), settings, content[name])) is not None:
+                kept[name] = found
+    for name in tasks:
+        if name not in kept and isinstance(task := task_named(name), TrainingFreeTask):
+            task.check(spec, places[name])
     results = []
     for name in tasks:
-        task = task_named(name)
-        content = {f"data.{role}": content_at(place) for role, place in places[name].items()}
-        path = result_file(folder, spec.name, task.name)
-        result = _kept(path, settings_of(task, spec, places[name], config), checkpoints | content)
+        result = kept.get(name)
         if result is None:
-            result = _evaluated(task, spec, places[name], config, checkpoints | content)
-            result.save(path)
+            result = _evaluated(task_named(name), spec, places[name], config, content[name])
+            if folder is not None:
+                result.save(result_file(folder, spec.name, name))
         results.append(result)
     return Evaluation(results)
 
@@ -146,16 +159,20 @@ def _evaluated(
     task: Task, spec: ModelSpec, places: Mapping[str, str], config: EvaluationConfig, content: Mapping[str, str]
 ) -> TaskResult:
     labels: Sequence[str] = ()
+    headline, lower_is_better = task.headline, task.lower_is_better
     if isinstance(task, SupervisedTask):
         examples = TaskExamples.read(task, places, config.zero_shot).limited(config.fine_tuning)
         labels, tuning = examples.labels, FineTuning(examples, spec, config.fine_tuning)
         outcomes = [(seed, tuning.outcome(seed)) for seed in config.seeds]
     else:
-        outcomes = [(0, cast(TrainingFreeTask, task).measure(spec, places))]
+        found = cast(TrainingFreeTask, task).measure(spec, places)
+        outcomes = [(0, found)]
+        if found.labels:
+            labels, headline, lower_is_better = found.labels, found.labels[0], found.lower_is_better
     settings = settings_of(task, spec, places, config) | {"content": dict(content), "labels": list(labels)}
     metric = task.metric(labels)
     runs = (
         SeedResult(seed, metric.scores(outcome.counts), outcome.counts.round(6).tolist(), dict(outcome.notes))
         for seed, outcome in outcomes
     )
-    return TaskResult(spec.name, task.name, task.headline, task.lower_is_better, settings, tuple(runs))
+    return TaskResult(spec.name, task.name, headline, lower_is_better, settings, tuple(runs))

@@ -29,6 +29,8 @@ _BUILT_IN = {
     "parsing": "parsing:Parsing",
     "question-answering": "question_answering:QuestionAnswering",
 }
+# Of each harness the class of its tasks, which are named HARNESS/TASK.
+_HARNESSES = {"lm-eval": "lm_eval:LMEvalTask"}
 _REGISTERED: dict[str, Task] = {}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -38,15 +40,26 @@ def task_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_BUILT_IN, *_installed(), *_REGISTERED]))
 
 
+def of_harness(name: str) -> bool:
+    """Whether a task is named as one of a harness, HARNESS/TASK; whether that has it is known only when it is asked."""
+    harness, _, task = name.partition("/")
+    return bool(task) and harness in _HARNESSES
+
+
 def task_named(name: str) -> Task:
     """The task of a name."""
+    if of_harness(name):
+        harness, _, task = name.partition("/")
+        return cast("Task", resolve_name(f"hf_xlt.evaluation.harness.{_HARNESSES[harness]}")(task))
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name in _BUILT_IN:
         return cast("Task", resolve_name(f"hf_xlt.evaluation.tasks.{_BUILT_IN[name]}")())
     if name in _installed():
         return register_task(_installed()[name].load()())
-    raise InputError(f"There is no task {name!r}", value=name, expected=f"one of {', '.join(task_names())}")
+    raise InputError(
+        f"There is no task {name!r}", value=name, expected=f"one of {', '.join(task_names())}, or HARNESS/TASK"
+    )
 
 
 def register_task(task: Task) -> Task:

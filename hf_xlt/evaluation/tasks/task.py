@@ -57,10 +57,16 @@ class Outcome:
     counts: np.ndarray = field(repr=False)
     # what was chosen or left out on the way, for the results: a layer, a number of windows
     notes: Mapping[str, str | int | float] = field(default_factory=dict)
+    # where only the run tells what is scored: what the metric is told as its labels, the first the headline
+    labels: tuple[str, ...] = ()
+    lower_is_better: bool = False  # whether that headline is
 
 
 class TrainingFreeTask(Task):
     """Something measured of a model as it is, without learning anything."""
+
+    def check(self, model: ModelSpec, places: Mapping[str, str]) -> None:
+        """Refuse, before any task is begun, what can be told without opening the model; by default nothing."""
 
     @abstractmethod
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
