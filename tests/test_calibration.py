@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_xlt import InputError, load_recipe, run_recipe, sample
+from hf_xlt import InputError, SubtokenMeanInitializer, load_recipe, run_recipe, sample
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.objectives.objective import token_losses
 from hf_xlt.data.packing import blocks
@@ -113,3 +114,40 @@ def test_a_run_of_a_decoder_calibrates_by_default_and_not_where_it_is_told_so(tm
     calibrated, plain = run_of(tmp_path, "calibrated").kept[0], run_of(tmp_path, "plain", calibrate=False).kept[0]
     assert calibrated.curve.points[0].bits_per_byte < plain.curve.points[0].bits_per_byte
     assert calibrated.curve.flops_before > 0 == plain.curve.flops_before
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_checkpoint_on_disk_is_calibrated_as_the_model_in_memory(tmp_path, tied):
+    (tmp_path / "de.txt").write_text("\n".join(sentences("de", "train")), encoding="utf-8")
+    source, tokenizer = SOURCE, tiny.tokenizer("de", "byte-level-bpe")
+    if not tied:
+        model = AutoModelForCausalLM.from_pretrained(SOURCE)
+        model.config.tie_word_embeddings = False
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+        model.save_pretrained(tmp_path / "source", max_shard_size="200KB")
+        AutoTokenizer.from_pretrained(SOURCE).save_pretrained(source := tmp_path / "source")
+    made = SubtokenMeanInitializer(source, tokenizer)
+    plain = made.build(tmp_path / "plain")
+    done = made.build(tmp_path / "calibrated", calibrate=True, corpus=tmp_path / "de.txt")
+    before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (plain, done))
+    changed = {
+        name for name, tensor in after.state_dict().items() if not torch.equal(tensor, before.state_dict()[name])
+    }
+    assert changed == ({"model.embed_tokens.weight", "lm_head.weight"} if tied else {"lm_head.weight"})
+    rows = list(blocks(sentences("de", "held_out"), tokenizer, 32))
+    examples = [{"input_ids": row, "key": (1, place)} for place, row in enumerate(rows)]
+    objective = objective_for("clm", tokenizer)
+    assert loss(after, objective, examples) < loss(before, objective, examples) - 0.2
+
+
+def test_calibrating_without_text_or_a_head_is_refused(tmp_path):
+    tokenizer = tiny.tokenizer("de", "byte-level-bpe")
+    with pytest.raises(InputError):
+        SubtokenMeanInitializer(SOURCE, tokenizer).build(tmp_path / "out", calibrate=True)
+    tiny.model("bert", tiny.tokenizer("en", "wordpiece")).base_model.save_pretrained(tmp_path / "bare")
+    tiny.tokenizer("en", "wordpiece").save_pretrained(tmp_path / "bare")
+    (tmp_path / "de.txt").write_text("\n".join(sentences("de", "train")), encoding="utf-8")
+    made = SubtokenMeanInitializer(tmp_path / "bare", tiny.tokenizer("de", "wordpiece"))
+    with pytest.raises(InputError):
+        made.build(tmp_path / "out", calibrate=True, corpus=tmp_path / "de.txt")
+    assert not (tmp_path / "out").exists()

@@ -54,6 +54,10 @@ def initialize(
     k: Annotated[int | None, typer.Option(help="Source tokens in a row.", min=1)] = None,
     temperature: Annotated[float | None, typer.Option(help="What similarities are divided by, for top-k.")] = None,
     ignore_case: Annotated[bool, typer.Option("--ignore-case", help="Match tokens that differ in case only.")] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Calibrate the output head on --corpus; for this the whole model is loaded."),
+    ] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Another option of the method: seed=1.")] = None,
     chat_template: options.ChatTemplate = None,
     overwrite: options.Overwrite = False,
@@ -103,6 +107,7 @@ def initialize(
         chat_template=chat_template,
         command=command_line(),
         corpus=corpus or None,
+        calibrate=calibrate,
         evidence=evidence_facts(given, unused),
     )
     for table in health_tables(Health.load(built)):

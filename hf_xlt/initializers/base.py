@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_xlt.arguments import checked, require_one_of, require_seed, require_whole, short
+from hf_xlt.arguments import checked, refused, require_one_of, require_seed, require_whole, short
 from hf_xlt.checkpoint.fit import FittedTokenizer, check_opens
 from hf_xlt.checkpoint.kind import auto_class_name, kind_of
 from hf_xlt.checkpoint.open import Checkpoint, check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.checkpoint.rewrite import TargetSettings, assemble, chat_of, revocabulary, target_settings
+from hf_xlt.checkpoint.settings import keeps_ids
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
@@ -28,6 +29,7 @@ from hf_xlt.files.printable import tell
 from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
 from hf_xlt.hub.push import push
+from hf_xlt.initializers.calibration import calibrate_folder, check_output_head
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of
 from hf_xlt.initializers.health import Health, health, health_tables
 from hf_xlt.tokenizers.renumber import without_ids_from
@@ -217,6 +219,7 @@ class Initializer(ABC):
         chat_template: str | None = None,
         command: str | None = None,
         corpus: str | Path | Sequence[str | Path] | None = None,
+        calibrate: bool = False,
         evidence: Sequence[EvidenceFacts] = (),
     ) -> Path:
         """Write the target checkpoint without loading the source's body, and return its folder.
@@ -232,9 +235,14 @@ class Initializer(ABC):
                 the source whose special tokens it has.
             command: The command to print on the card.
             corpus: Text to judge the rows by, as `health` takes it.
+            calibrate: Whether to calibrate the output head on that text; for this the whole model is loaded.
             evidence: What to name on the card, as `evidence_facts` gives it.
         """
         text = None if corpus is None else Corpus.of(corpus)  # refused before work starts
+        if calibrate and text is None:
+            raise refused("corpus", corpus, "text of the target language, to calibrate the output head on")
+        if calibrate:
+            check_output_head(self.source)
         chat_of(self.source, self.tokenizer, chat_template)
         read = [corpus] if isinstance(corpus, str | Path) else list(corpus or ())
         check_output(output, overwrite=overwrite, sources=(*self.sources, *read))
@@ -242,6 +250,10 @@ class Initializer(ABC):
         def add(folder: Path) -> None:
             self.transport().save(folder / TRANSPORT_FILE)
             body = folder / self.source.body.relative_to(self.source.folder)
+            if calibrate and text is not None:
+                kept = self.transport().copied_target if keeps_ids(self.tokenizer, self.source_tokenizer) else None
+                trust = self.source.trust_remote_code
+                calibrate_folder(folder, self.tokenizer, text, kept, trust_remote_code=trust)
             found = self._health(text, Weights.open(body).load(self.source.layout.input_name))
             found.save(folder)
             write_card(folder, self._card_facts(Path(output).name, command, found, tuple(evidence)))

@@ -15,24 +15,35 @@ the token. With tied embeddings the input rows move by as much, which is little 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_whole
+from hf_xlt.checkpoint.kind import auto_class_name, kind_of
+from hf_xlt.checkpoint.layout import places
+from hf_xlt.checkpoint.open import Checkpoint
+from hf_xlt.checkpoint.weights import Shard
+from hf_xlt.data.objectives import objective_for
 from hf_xlt.data.objectives.objective import Example, Objective, output_layer, target_logits, targets
+from hf_xlt.data.packing import blocks
 from hf_xlt.data.sampling import Stream
 from hf_xlt.errors import InputError
+from hf_xlt.files.corpora import Corpus
+from hf_xlt.files.folders import whole_file
 
 Examples = Stream | Sequence[Example]
 
 ROUNDS = 2
 POSITIONS = 4096  # that are predicted in a round
 COUNTED = 4096  # sequences whose tokens are counted
+LENGTH = 256  # tokens a sequence of a text that is read for this alone
 
 _BATCH = 8
 _UNSEEN = 0.1  # occurrences of a token that the text does not have
@@ -162,3 +173,46 @@ def average_prediction(
     tiny = torch.finfo(torch.float32).tiny
     scale = products / squares if squares else 1.0
     return AveragePrediction((predicted / count).clamp(min=tiny), constant, scale, loss / count)
+
+
+def check_output_head(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint without the head of a language model, which nothing could be calibrated of."""
+    saved_as = auto_class_name(checkpoint.config)
+    if saved_as != kind_of(checkpoint.config).auto_class.__name__:
+        problem = f"{checkpoint.name} is opened by {saved_as} and has no output head to calibrate"
+        raise InputError(problem, value=saved_as, expected="a language model", hint="Leave calibrate out.")
+
+
+def calibrate_folder(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, text: Corpus, kept: Tensor | None, *, trust_remote_code: bool
+) -> Calibration:
+    """Calibrate a checkpoint on disk on a text, in place: the tensors of the output head are written anew.
+
+    The whole model, a language model, is loaded for it, in float32. InputError is raised if the text is shorter than a
+    sequence. Rows that are `kept`, int64 `(k,)`, stay as they are.
+    """
+    checkpoint = Checkpoint.open(folder, trust_remote_code=trust_remote_code)
+    kind = kind_of(checkpoint.config)
+    model = kind.auto_class.from_pretrained(checkpoint.body, dtype=torch.float32, trust_remote_code=trust_remote_code)
+    own = set(map(id, output_layer(model).parameters()))
+    names = {name for name, each in model.named_parameters(remove_duplicate=False) if id(each) in own}
+    found = places(checkpoint.weights.tensors, model)
+    stored = {name: place.name for name, place in found.items() if place.name in names}
+    length = min(LENGTH, getattr(checkpoint.config, "max_position_embeddings", LENGTH))
+    rows = list(islice(blocks(text.lines(), tokenizer, length), COUNTED))
+    if not rows:
+        raise InputError(f"{text.name} is shorter than {length} tokens", hint="Give more text.")
+    order = np.random.default_rng(0).permutation(len(rows))
+    examples = [{"input_ids": rows[place], "key": (0, int(place))} for place in order]
+    done = calibrate(model, objective_for(kind.objective, tokenizer), examples, kept)
+    state = model.state_dict()
+    for shard in checkpoint.weights.shards:
+        if changed := {name: place for name, place in stored.items() if name in shard.tensors}:
+            shapes = {name: shard.tensors[name].shape for name in changed}
+
+            def make(name: str, shard: Shard = shard, changed: Mapping[str, str] = changed) -> list[Tensor]:
+                return [state[changed[name]].to(shard.load(name).dtype).reshape(shard.tensors[name].shape)]
+
+            with whole_file(shard.path) as unfinished:
+                shard.rewrite(unfinished, shapes, make, lambda count: None)
+    return done
