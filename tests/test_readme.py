@@ -36,6 +36,11 @@ SHORT = ("steps=2", "sequence_length=16", "batch_size=2", "evaluations=1", "chec
 BRIEFLY = {
     "run clp": [f"stages.0.{setting}" for setting in SHORT] + ["data.held_out_every=20"],
     "run pooled": [f"stages.{number}.{setting}" for number in (0, 1) for setting in SHORT] + ["data.held_out_every=20"],
+    "run decoder": ["stages.0.steps=50", *(f"stages.0.{setting}" for setting in SHORT[1:]), "data.held_out_every=20"],
+    "run decoder-extend": [
+        *(f"stages.{number}.{setting}" for number in (0, 1) for setting in SHORT),
+        *("data.held_out_every=20", "tokenizer.added=100"),
+    ],
     "study": [setting for setting in (*SMALL, *GRID) if setting != "words=40"] + ["words=10"],
 }
 QUICKLY = {"evaluate": ["--quick", "--probe"], "compare": ["--quick", "--probe"]}
