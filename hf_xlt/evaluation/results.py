@@ -15,7 +15,7 @@ from hf_xlt.files.folders import write_whole
 from hf_xlt.hub.card import CardTable
 
 # Scores that are no shares: shown as they are, not in per cent.
-NOT_SHARES = ("bits_per_byte", "loss", "perplexity")
+NOT_SHARES = ("bits_per_byte", "loss", "perplexity", "characters")
 
 
 def format_score(value: float, score: str) -> str:
