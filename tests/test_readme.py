@@ -66,6 +66,8 @@ def folder(tmp_path_factory):
     pairs = "".join(f"{source}\t{target}\n" for source, target in zip(text["en"], text["de"], strict=True))
     for name, content in {
         "de.txt": "\n".join(text["de"]),
+        "en.txt": "\n".join(text["en"]),
+        "prompts.txt": "Das Wasser\nDie Frau\n",
         "held_out.txt": "\n".join(sentences("de", "held_out")[:20]),
         "en-de.tsv": pairs,
         "en-de-pairs.tsv": pairs,
@@ -116,7 +118,7 @@ def test_the_commands_run_one_after_the_other(folder, hub, monkeypatch, capsys):
             for setting in BRIEFLY.get(words[1]) or BRIEFLY.get(" ".join(words[1:3]), ())
             for word in ("--set", setting)
         ]
-        quickly = QUICKLY.get(words[1], []) if "--tasks" in words else []
+        quickly = QUICKLY.get(words[1], []) if {"--tasks", "generation"} & {*words} == {"--tasks"} else []
         words, target = (words[: words.index(">")], words[-1]) if ">" in words else (words, None)
         words = ["50" if word == "5000" else word for word in words]  # tokens that so little text can add
         code, out, err = call(monkeypatch, capsys, *words[1:], *briefly, *quickly)
