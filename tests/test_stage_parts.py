@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 from peft import AutoPeftModelForCausalLM, PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -236,6 +236,23 @@ class TestAdapters:
 
 
 class TestRefusals:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            "{}",
+            "no JSON",
+            '{"peft_type": "LORA", "target_modules": ["nothing"]}',
+            '{"peft_type": "LORA", "target_modules": ["c_attn"], "fan_in_fan_out": true}',
+        ],
+    )
+    def test_adapters_that_are_not_the_models_are_refused(self, tmp_path, settings):
+        tok = tiny.tokenizer("en", "byte-level-bpe")
+        folder = tiny.save(tiny.model("gpt2", tok), tok, tmp_path / "model")
+        (folder / "adapter_config.json").write_text(settings, encoding="utf-8")
+        save_file({"x": torch.ones(2)}, folder / "adapter_model.safetensors")  # none of any adapters
+        assert tiny.refusal(merge_adapters, folder, tmp_path / "out").path == folder / "adapter_config.json"
+        assert not (tmp_path / "out").exists()
+
     @pytest.mark.parametrize("lacking", ["adapter_config.json", "adapter_model.safetensors", "config.json"])
     def test_what_has_no_model_with_adapters_is_not_merged(self, tmp_path, lacking):
         tok = tiny.tokenizer("en", "byte-level-bpe")

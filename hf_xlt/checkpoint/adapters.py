@@ -14,7 +14,7 @@ from hf_xlt.checkpoint.contents import ADAPTERS
 from hf_xlt.checkpoint.fetch import fetch
 from hf_xlt.checkpoint.kind import auto_class_name
 from hf_xlt.checkpoint.open import Checkpoint
-from hf_xlt.checkpoint.weights import INDEX_FILE
+from hf_xlt.checkpoint.weights import INDEX_FILE, Weights
 from hf_xlt.errors import InputError
 from hf_xlt.files.folders import atomic_folder, check_output, check_space
 
@@ -49,14 +49,14 @@ def merge_adapters(
             problem = f"{model} has no {name}"
             raise InputError(problem, value=name, expected="a model with adapters beside it", path=folder)
     check_output(output, overwrite=overwrite, sources=[folder])
+    weights = [shard.path.name for shard in Weights.open(folder).shards]
+    check_space(output, sum((folder / name).stat().st_size for name in weights))
     with TemporaryDirectory() as place:
         bare = Path(place)
         for path in folder.iterdir():
             if path.name not in (ADAPTERS, ADAPTER_WEIGHTS):
                 (bare / path.name).symlink_to(path)
         base = Checkpoint.open(bare, trust_remote_code=trust_remote_code)
-        weights = [shard.path.name for shard in base.weights.shards]
-        check_space(output, sum((bare / name).stat().st_size for name in weights))
         with atomic_folder(output, overwrite=overwrite, sources=[folder]) as made:
             shutil.copytree(bare, made, ignore=shutil.ignore_patterns(*weights, INDEX_FILE), dirs_exist_ok=True)
             _merged(base, folder).save_pretrained(made)
@@ -69,7 +69,16 @@ def _merged(base: Checkpoint, adapters: Path) -> PreTrainedModel:
     auto_class = getattr(transformers, auto_class_name(base.config))
     model = auto_class.from_pretrained(base.folder, dtype="auto", trust_remote_code=base.trust_remote_code)
     stored = model.dtype
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a setting by its old name
-        merged: PreTrainedModel = PeftModel.from_pretrained(model.float(), str(adapters)).merge_and_unload()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a setting by its old name
+            warnings.filterwarnings("error", ".*missing adapter keys")  # which would go on from zero
+            merged: PreTrainedModel = PeftModel.from_pretrained(model.float(), str(adapters)).merge_and_unload()
+    except Exception as error:  # whatever peft makes of settings and weights that do not fit the model
+        problem = (
+            f"The adapters of {adapters} cannot be merged ({type(error).__name__}: {' '.join(str(error).split())})"
+        )
+        raise InputError(
+            problem, path=adapters / ADAPTERS, expected="adapters of this model, such as LoRA's"
+        ) from error
     return merged.to(stored)
