@@ -176,6 +176,7 @@ class TestRefusals:
         assert refused.value == places["test"]
 
 
+@pytest.mark.slow
 def test_it_is_measured_and_compared_like_any_task(places, tmp_path):
     names = [str(saved(tmp_path / name, seed=seed)[0]) for seed, name in enumerate(("one", "other"))]
     first = evaluate_model(names[0], ["generation"], {"generation": places}, output=tmp_path / "results")

@@ -7,6 +7,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_trelm_recipe import given  # noqa: F401
 from transformers import AutoModelForCausalLM
 
 from hf_xlt.checkpoint.padding import MULTIPLES, multiple_of, padded
@@ -133,6 +134,15 @@ class TestRuns:
         assert sizes.keys() == {results.method, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH}
         assert set(sizes.values()) == {rows}
         assert sum(results.runs[0].rows.values()) == rows
+
+    @pytest.mark.slow
+    def test_a_trelm_is_padded_too(self, given, tmp_path):  # noqa: F811
+        english = tiny.tokenizer("en", "wordpiece")
+        source = tiny.model("bert", english, rows=640, num_hidden_layers=4)
+        recipe = load_recipe("trelm", [*given, f"source={tiny.save(source, english, tmp_path / 'padded')}"])
+        run_recipe(recipe, tmp_path / "out", "x")
+        config = json.loads((tmp_path / "out" / "config.json").read_text())
+        assert plan_run(recipe).rows == config["vocab_size"] == 768  # for 700 tokens
 
     def test_alternatives_of_other_sizes_are_refused(self, settings, tmp_path):
         other = 'alternatives=[{"method": "clp", "weighting": "top-k", "pad_to_multiple_of": 1}]'
