@@ -2,10 +2,10 @@
 
 import json
 
+import hypothesis
 import pytest
 import tiny
 import torch
-from hypothesis import given
 from hypothesis import strategies as st
 from test_trelm_recipe import given  # noqa: F401
 from transformers import AutoModelForCausalLM
@@ -38,7 +38,7 @@ def test_what_published_models_are_padded_to(name):
     assert multiple_of(rows, ids) == multiple
 
 
-@given(st.integers(1, 300_000), st.integers(1, 300_000), st.integers(1, 300_000))
+@hypothesis.given(st.integers(1, 300_000), st.integers(1, 300_000), st.integers(1, 300_000))
 def test_a_table_made_after_a_source_is_padded_to_what_its_is(rows, ids, target):
     multiple = multiple_of(rows, ids)
     assert (multiple == 1) == (rows <= ids or rows % min(MULTIPLES) > 0)
@@ -54,13 +54,13 @@ def source_of(rows, folder, **shape):
 
 
 @pytest.mark.parametrize(
-    ("rows", "given", "made"),
+    ("rows", "asked", "made"),
     [(640, None, 512), (704, None, 512), (648, None, 500), (600, None, 500), (640, 1, 500), (600, 16, 512)],
 )
 @pytest.mark.parametrize("method", ["random", "resized", "mean"])
-def test_the_target_is_padded_where_the_source_is_and_as_asked_where_asked(method, rows, given, made, tmp_path):
+def test_the_target_is_padded_where_the_source_is_and_as_asked_where_asked(method, rows, asked, made, tmp_path):
     german = tiny.tokenizer("de", "byte-level-bpe", 500)
-    built = initializer(method, source=source_of(rows, tmp_path), tokenizer=german, pad_to_multiple_of=given)
+    built = initializer(method, source=source_of(rows, tmp_path), tokenizer=german, pad_to_multiple_of=asked)
     assert (built.target_size, built.target_config().vocab_size) == (made, made)
     assert built.transport().counts.unused == made - 500
     assert built.build_model().get_input_embeddings().num_embeddings == made
