@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hf_xlt import trelm as trelm  # makes its models known to the Auto classes
 
 if TYPE_CHECKING:
+    from hf_xlt.checkpoint.adapters import merge_adapters as merge_adapters
     from hf_xlt.checkpoint.open import Checkpoint as Checkpoint
     from hf_xlt.checkpoint.rewrite import revocabulary as revocabulary
     from hf_xlt.checkpoint.tokenizer import open_tokenizer as open_tokenizer
@@ -96,6 +97,7 @@ __version__ = "0.1.0"
 # Module → the public names that it defines. It is imported when one of them is first used: training and pictures need
 # libraries that rewriting a checkpoint does not, and their memory counts.
 _NAMES = {
+    "checkpoint.adapters": "merge_adapters",
     "checkpoint.open": "Checkpoint",
     "checkpoint.rewrite": "revocabulary",
     "checkpoint.tokenizer": "open_tokenizer",

@@ -36,6 +36,8 @@ def test_every_rule_is_about_an_option_that_the_command_has():
         (("evaluate", "x", "--tasks", "upos", "--source", "y"), "--source has an effect only where a task reads"),
         (("evaluate", "x", "--tasks", "upos", "--probe", "--dropout", "0"), "--dropout has an effect only without"),
         (("compare", "x", "y", "--tasks", "retrieval", "--layer", "1", "--output", "o"), "--layer has an effect only"),
+        (("merge", "x", "--recipe", "linear", "--output", "o"), "--recipe has an effect only with ORIGINAL"),
+        (("merge", "x", "--chat-template", "source", "--output", "o"), "--chat-template has an effect only with"),
         (("structure", "x", "y", "--parallel", "p", "--overwrite"), "--overwrite has an effect only with --output"),
         (("tokenizer", "--corpus", "t", "--added", "5", "--output", "o"), "--added has an effect only with --extend"),
         (("tokenizer", "--corpus", "t", "--like", "x", "--family", "wordpiece", "--output", "o"), "--family has"),

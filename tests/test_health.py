@@ -187,7 +187,7 @@ class TestHealth:
         assert {origin: part.lengths.rows for origin, part in found.rows.items()} == {
             "copied": transport.counts.copied,
             "mixed": transport.counts.mixed,
-            "drawn": transport.counts.drawn,
+            "unused": transport.counts.unused,
         }
         assert sum(part.share for part in found.rows.values()) == pytest.approx(1)
         ids = [id_ for line in sentences("de", "train")[:300] for id_ in clp.tokenizer(line)["input_ids"]]

@@ -73,6 +73,8 @@ def folder(tmp_path_factory):
     pairs = "".join(f"{source}\t{target}\n" for source, target in zip(text["en"], text["de"], strict=True))
     for name, content in {
         "de.txt": "\n".join(text["de"]),
+        "en.txt": "\n".join(text["en"]),
+        "prompts.txt": "Das Wasser\nDie Frau\n",
         "held_out.txt": "\n".join(sentences("de", "held_out")[:20]),
         "questions.jsonl": json.dumps({"question": "Was bellt?", "choices": ["Hund", "Haus"], "answer": 0}) + "\n",
         "en-de.tsv": pairs,
@@ -126,7 +128,8 @@ def test_the_commands_run_one_after_the_other(folder, hub, monkeypatch, capsys):
         ]
         if "--harness" in words and find_spec("lm_eval") is None:
             continue  # the extra `harness` is not installed
-        quickly = QUICKLY.get(words[1], []) if "--tasks" in words and "--harness" not in words else []
+        fixed = {"--harness", "generation"}  # what has no budget
+        quickly = QUICKLY.get(words[1], []) if "--tasks" in words and fixed.isdisjoint(words) else []
         words, target = (words[: words.index(">")], words[-1]) if ">" in words else (words, None)
         words = ["50" if word == "5000" else word for word in words]  # tokens that so little text can add
         code, out, err = call(monkeypatch, capsys, *words[1:], *briefly, *quickly)

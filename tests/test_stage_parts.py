@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 from peft import AutoPeftModelForCausalLM, PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -14,6 +14,8 @@ from transformers import (
     AutoTokenizer,
 )
 
+from hf_xlt.checkpoint.adapters import merge_adapters
+from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.recipes import Stage, load_recipe, recipe_from
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.runs import run_recipe
@@ -21,6 +23,7 @@ from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_
 from hf_xlt.runs.training.parts import rows_kept, trained_parts
 from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
+from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.transport import Transport
 
 SMALL = ("stages.0.steps=6", "stages.0.sequence_length=16", "stages.0.batch_size=4", "stages.0.evaluations=3",
@@ -164,6 +167,42 @@ class TestAdapters:
                 self.logits(PeftModel.from_pretrained(base, tmp_path / "kept"), tokenizer), wanted
             )
 
+    @pytest.mark.parametrize("tied", [True, False])
+    @pytest.mark.parametrize("tokens", ["other", "more"])
+    @pytest.mark.slow
+    def test_peft_merges_them_into_a_model_of_new_tokens(self, tmp_path, corpus, tied, tokens):
+        asked = recipe(
+            tmp_path, corpus, "llama", "stages.0.trains=lora", "stages.0.lora_rank=4", tie_word_embeddings=tied
+        )
+        if tokens == "more":
+            extended = extend_tokenizer(tiny.tokenizer("en", "byte-level-bpe"), sentences("de", "train")[:200], 40)
+            extended.save_pretrained(tmp_path / "extended")
+            rows = {"helper": None, "target_tokenizer": str(tmp_path / "extended"), "initializer": {"method": "mean"}}
+            asked = asked.replace(**rows)
+        kept = asked.replace(stages=(asked.stages[0].replace(adapters="kept"),))
+        for name, each in (("merged", asked), ("kept", kept)):
+            run_recipe(each, tmp_path / name, "x")
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / "kept")
+        wanted = self.logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), tokenizer)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`|Already found a `peft_config`")
+            opened = AutoModelForCausalLM.from_pretrained(tmp_path / "kept")
+            merged = PeftModel.from_pretrained(opened, tmp_path / "kept").merge_and_unload()
+        torch.testing.assert_close(self.logits(merged, tokenizer), wanted)
+
+        saved = merge_adapters(tmp_path / "kept", tmp_path / "saved")
+        own, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("saved", "merged"))
+        assert own.keys() == theirs.keys()
+        assert ("lm_head.weight" in own) != tied
+        for name, tensor in own.items():
+            torch.testing.assert_close(tensor, theirs[name], msg=name)
+        assert Checkpoint.open(saved).vocab_size == len(tokenizer)
+        torch.testing.assert_close(self.logits(AutoModelForCausalLM.from_pretrained(saved), tokenizer), wanted)
+        files = {path.name for path in (tmp_path / "kept").iterdir()}
+        assert {path.name for path in saved.iterdir()} == files - {"adapter_config.json", "adapter_model.safetensors"}
+        texts = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("kept", "saved")]
+        assert texts[0] == texts[1]
+
     @pytest.mark.slow
     def test_their_settings_name_the_folder_and_no_path(self, tmp_path, corpus, monkeypatch):
         asked = recipe(tmp_path, corpus, "gpt2", "stages.0.trains=lora", "stages.0.adapters=kept", "stages.0.steps=1")
@@ -197,6 +236,33 @@ class TestAdapters:
 
 
 class TestRefusals:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            "{}",
+            "no JSON",
+            '{"peft_type": "LORA", "target_modules": ["nothing"]}',
+            '{"peft_type": "LORA", "target_modules": ["c_attn"], "fan_in_fan_out": true}',
+        ],
+    )
+    def test_adapters_that_are_not_the_models_are_refused(self, tmp_path, settings):
+        tok = tiny.tokenizer("en", "byte-level-bpe")
+        folder = tiny.save(tiny.model("gpt2", tok), tok, tmp_path / "model")
+        (folder / "adapter_config.json").write_text(settings, encoding="utf-8")
+        save_file({"x": torch.ones(2)}, folder / "adapter_model.safetensors")  # none of any adapters
+        assert tiny.refusal(merge_adapters, folder, tmp_path / "out").path == folder / "adapter_config.json"
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("lacking", ["adapter_config.json", "adapter_model.safetensors", "config.json"])
+    def test_what_has_no_model_with_adapters_is_not_merged(self, tmp_path, lacking):
+        tok = tiny.tokenizer("en", "byte-level-bpe")
+        folder = tiny.save(tiny.model("gpt2", tok), tok, tmp_path / "model")
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (folder / name).write_bytes(b"")
+        (folder / lacking).unlink()
+        assert tiny.refusal(merge_adapters, folder, tmp_path / "out").value == lacking
+        assert not (tmp_path / "out").exists()
+
     RECIPE = {"name": "mine", "initializer": {"method": "clp"}}
 
     def test_adapters_kept_before_the_last_stage(self):

@@ -87,10 +87,25 @@ def test_rows_without_evidence_are_drawn_like_the_source(make):
 
 def test_many_drawn_rows_have_the_mean_and_deviation_of_the_source():
     source = randn(SOURCE, WIDTH) * 3 + torch.arange(WIDTH)
-    many = replace(transport(), target_size=20_000, target_names=[""] * 20_000)
+    many = replace(transport(), target_size=20_000, target_names=["x"] * 20_000)
     drawn = many.apply(source)[10:]
     torch.testing.assert_close(drawn.mean(0), source.mean(0), rtol=0, atol=0.15)
     torch.testing.assert_close(drawn.std(0), source.std(0, correction=0), rtol=0.05, atol=0)
+
+
+@KINDS
+def test_rows_that_no_token_has_are_the_mean_and_count_as_unused(make):
+    source, made = randn(SOURCE, WIDTH) * 3 + torch.arange(WIDTH), transport(make())
+    without = replace(
+        made, target_names=["" if i in (0, 1, 2, 7) else name for i, name in enumerate(made.target_names)]
+    )
+    target = without.apply(source)
+    torch.testing.assert_close(target[[1, 7]], source.mean(0).expand(2, -1))
+    rest = [i for i in range(TARGET) if i not in (1, 7)]
+    assert torch.equal(target[rest], made.apply(source)[rest])
+    torch.testing.assert_close(without.apply(source[:, 0])[[1, 7]], source[:, 0].mean().expand(2))
+    assert without.origins["unused"].nonzero().flatten().tolist() == [1, 7]
+    assert without.counts == replace(made.counts, drawn=made.counts.drawn - 2, unused=2)
 
 
 @PROPERTY
@@ -163,7 +178,7 @@ def test_counts_add_up_to_the_target_size(data):
     )
     counts = made.counts
     assert (counts.copied, counts.mixed) == (copied, 2)
-    assert counts.copied + counts.mixed + counts.drawn == TARGET
+    assert counts.copied + counts.mixed + counts.drawn + counts.unused == TARGET
 
 
 def test_explain_lists_the_heaviest_source_tokens_first():

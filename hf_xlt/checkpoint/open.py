@@ -55,7 +55,8 @@ class Checkpoint:
         body = folder / transformer_path(folder)
         if (body / ADAPTERS).is_file():
             problem = f"{folder} holds adapters ({ADAPTERS}), which would be lost"
-            raise InputError(problem, expected="whole weights", hint="Merge them first: PeftModel.merge_and_unload().")
+            hint = f"Merge them first: hf-xlt merge {folder} --output FOLDER, or hf_xlt.merge_adapters."
+            raise InputError(problem, expected="whole weights", hint=hint)
         config = _config(body, trust_remote_code)
         weights = Weights.open(body)
         config = _with_stored_head(config, weights.tensors, trust_remote_code)

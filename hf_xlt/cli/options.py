@@ -84,6 +84,10 @@ def _with(option: str) -> Condition:
     return lambda options: bool(options[option]), f"with --{option}"
 
 
+def _with_argument(name: str) -> Condition:
+    return lambda options: bool(options[name]), f"with {name.upper()}"
+
+
 def _without(option: str) -> Condition:
     return lambda options: not options[option], f"without --{option}"
 
@@ -133,6 +137,7 @@ EFFECT: dict[str, dict[str, tuple[Condition, ...]]] = {
         "include": (TASK, _with("harness")),
     },
     "compare": {**OF_LEARNING, "source": (SOURCE_OR_MAP,), "include": (_with("harness"),)},
+    "merge": dict.fromkeys(("recipe", "base", "weight", "chat_template"), (_with_argument("original"),)),
     "structure": {"overwrite": (_with("output"),)},
     "tokenizer": {
         "added": (_with("extend"),),

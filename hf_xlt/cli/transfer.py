@@ -213,8 +213,14 @@ def run(
 @command
 def merge(
     adapted: Annotated[str, typer.Argument(help="The model that learned a language: a Hub id or a folder.")],
-    original: Annotated[str, typer.Argument(help="The model it comes from; for chat-vector the chat model.")],
     output: options.Output,
+    original: Annotated[
+        str | None,
+        typer.Argument(
+            help="The model it comes from; for chat-vector the chat model. Without one, the adapters that lie beside "
+            "ADAPTED are merged into its weights."
+        ),
+    ] = None,
     recipe: Annotated[
         options.MergeName,
         typer.Option(help="elchat: the outer layers; chat-vector: what chat training added to --base; linear: a mean."),
@@ -227,12 +233,19 @@ def merge(
     overwrite: options.Overwrite = False,
     trust_remote_code: options.Trust = False,
 ) -> None:
-    """Give an adapted model back what it lost of its original, such as chat; nothing is trained.
+    """Give an adapted model back what it lost of its original, such as chat, or merge its adapters; nothing is trained.
 
-    Example: hf-xlt merge smollm2-german HuggingFaceTB/SmolLM2-135M-Instruct --output smollm2-german-chat
+    Examples: hf-xlt merge smollm2-german HuggingFaceTB/SmolLM2-135M-Instruct --output smollm2-german-chat
+
+    hf-xlt merge smollm2-german-lora --output smollm2-german
     """
+    from hf_xlt.checkpoint.adapters import merge_adapters
     from hf_xlt.merge import merge_models
 
+    if original is None:
+        made = merge_adapters(adapted, output, overwrite=overwrite, trust_remote_code=trust_remote_code)
+        say(f"{made}: the model with its adapters merged. Next: hf-xlt evaluate --help")
+        return
     merged = merge_models(
         adapted,
         original,

@@ -96,6 +96,7 @@ def check_data(tasks: Sequence[str], data: Data) -> dict[str, dict[str, str]]:
                 f"The task {name} has no data for {missing[0]}",
                 value=places,
                 expected=f"a file or dataset {name}.{missing[0]} (its roles: {', '.join(roles)})",
+                hint=f"{name}: {task_named(name).summary.rstrip('.')}.",
             )
         if unknown := [role for role in places if role not in roles]:
             raise InputError(f"The task {name} has no role {unknown[0]!r}", value=unknown[0], expected=", ".join(roles))

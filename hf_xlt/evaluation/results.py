@@ -15,7 +15,7 @@ from hf_xlt.files.folders import write_whole
 from hf_xlt.hub.card import CardTable
 
 # Scores that are no shares: shown as they are, not in per cent.
-NOT_SHARES = ("bits_per_byte", "loss", "perplexity", "byte_perplexity", "word_perplexity")
+NOT_SHARES = ("bits_per_byte", "loss", "perplexity", "byte_perplexity", "word_perplexity", "characters")
 
 
 def format_score(value: float, score: str) -> str:

@@ -19,6 +19,7 @@ from hf_xlt.arguments import checked, refused, require_one_of, require_seed, req
 from hf_xlt.checkpoint.fit import FittedTokenizer, check_opens
 from hf_xlt.checkpoint.kind import auto_class_name, kind_of
 from hf_xlt.checkpoint.open import Checkpoint, check_finite, rows_of_ids, tokens_without_row
+from hf_xlt.checkpoint.padding import multiple_of, padded
 from hf_xlt.checkpoint.rewrite import TargetSettings, assemble, chat_of, revocabulary, target_settings
 from hf_xlt.checkpoint.settings import keeps_ids
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
@@ -81,7 +82,9 @@ class Initializer(ABC):
     Args:
         source: The source checkpoint.
         tokenizer: The target tokenizer.
-        pad_to_multiple_of: Pad the target table with drawn rows to a multiple of this, as some hardware likes.
+        pad_to_multiple_of: Pad the target table to a multiple of this with rows that no token has; 1 for no padding. By
+            default as the source is: where its table has more rows than its tokenizer has ids, and these are a multiple
+            of 128 or 64, so is the target's (see `hf_xlt.checkpoint.padding`).
         seed: Seed of the rows that have no evidence.
         add_missing_tokens: Add special tokens that the body cannot do without, such as padding, where the target
             tokenizer lacks them.
@@ -108,12 +111,13 @@ class Initializer(ABC):
         source: Model,
         tokenizer: AnyTokenizer,
         *,
-        pad_to_multiple_of: int = 1,
+        pad_to_multiple_of: int | None = None,
         seed: int = 42,
         add_missing_tokens: bool = False,
         trust_remote_code: bool = False,
     ) -> None:
-        require_whole("pad_to_multiple_of", pad_to_multiple_of, least=1, most=MOST_PADDING)
+        if pad_to_multiple_of is not None:
+            require_whole("pad_to_multiple_of", pad_to_multiple_of, least=1, most=MOST_PADDING)
         require_seed("seed", seed)
         self.source = Checkpoint.open(source, trust_remote_code=trust_remote_code)
         own = self.source.tokenizer()
@@ -123,10 +127,11 @@ class Initializer(ABC):
         self.fitted = FittedTokenizer.of(self.source, given, add_missing_tokens)
         self.tokenizer = self.fitted.tokenizer
         check_opens(self.source, own, self.tokenizer)
-        self.pad_to_multiple_of = pad_to_multiple_of
         self.seed = seed
         self.source_vocabulary = Vocabulary.of(self.source_tokenizer)
         self.target_vocabulary = Vocabulary.of(self.tokenizer)
+        by_source = multiple_of(self.source.vocab_size, self.source_vocabulary.size)
+        self.pad_to_multiple_of = by_source if pad_to_multiple_of is None else pad_to_multiple_of
         for notice in self.notices:
             tell(self.source.name, notice)
 
@@ -171,7 +176,7 @@ class Initializer(ABC):
     @property
     def target_size(self) -> int:
         """Rows of the target table."""
-        return -(-self.target_vocabulary.size // self.pad_to_multiple_of) * self.pad_to_multiple_of
+        return padded(self.target_vocabulary.size, self.pad_to_multiple_of)
 
     @property
     def sources(self) -> tuple[str | Path, ...]:

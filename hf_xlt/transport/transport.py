@@ -24,12 +24,16 @@ _NO_DIRECTION = 1e-6  # singular values below this share of the largest are roun
 
 @dataclass(frozen=True)
 class Counts:
-    """How many target rows are copied, mixed of source rows, drawn at random, or projected into the source's space."""
+    """How many target rows are copied, mixed of source rows, drawn at random, or projected into the source's space.
+
+    Others are unused: no token has them.
+    """
 
     copied: int
     mixed: int
     drawn: int
     projected: int = 0
+    unused: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ class Transport:
 
     A drawn row comes from N(mean, std) of each column over the source rows. Its noise depends on nothing but the
     seed, the number of target ids, its own id and the width: transports that differ in what they copy or mix draw
-    the same row for the same id, and an untied head as wide as the input table gets the input table's noise.
+    the same row for the same id, and an untied head as wide as the input table gets the input table's noise. A row that
+    no token has, as those that pad a table, is the mean alone: a head gives it the mean of all logits, where that of a
+    drawn row may be the highest, and then a decoder writes an id that its tokenizer cannot read.
 
     ValueError is raised if ids are out of range, out of order or given twice, or lengths do not fit.
 
@@ -167,7 +173,9 @@ class Transport:
         mean, std = _column_statistics(matrix[: self.source_size])
         generator = torch.Generator().manual_seed(self.seed)
         for rows in self._rows_at_a_time():
-            yield mean + std * torch.randn(rows.stop - rows.start, matrix.shape[1], generator=generator)
+            noise = torch.randn(rows.stop - rows.start, matrix.shape[1], generator=generator)
+            noise[self._unused[rows]] = 0
+            yield mean + std * noise
 
     @cached_property
     def _drawn(self) -> Tensor:
@@ -179,13 +187,19 @@ class Transport:
         return drawn
 
     @cached_property
+    def _unused(self) -> Tensor:
+        """Bool `(target_size,)`: those of them that no token has."""
+        return self._drawn & torch.tensor([not name for name in self.target_names], dtype=torch.bool)
+
+    @cached_property
     def origins(self) -> dict[str, Tensor]:
         """Where rows come from, by the names of `Counts`: bool `(target_size,)`, each row in one of them."""
         copied, drawn = torch.zeros_like(self._drawn), self._drawn
         copied[self.copied_target] = True
         made = ~(copied | drawn)
         mixed = made if self.mixture is None or self.mixture.sums_sources else torch.zeros_like(made)
-        return {"copied": copied, "mixed": mixed, "projected": made & ~mixed, "drawn": drawn}
+        named = {"copied": copied, "mixed": mixed, "projected": made & ~mixed, "drawn": drawn & ~self._unused}
+        return named | {"unused": self._unused}
 
     @cached_property
     def counts(self) -> Counts:

@@ -20,6 +20,7 @@ GROUP = "hf_xlt.tasks"
 _BUILT_IN = {
     "language-model": "language_modeling:LanguageModeling",
     "pseudo-perplexity": "language_modeling:PseudoPerplexity",
+    "generation": "generation:Generation",
     "retrieval": "retrieval:SentenceRetrieval",
     "word-translation": "retrieval:WordTranslation",
     "classification": "classification:Classification",

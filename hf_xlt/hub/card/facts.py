@@ -35,11 +35,12 @@ class RowCounts:
     mixed: int  # sums of source rows
     drawn: int  # drawn at random
     projected: int = 0  # static vectors led into the source's space
+    unused: int = 0  # of no token: holes in the ids, and what pads the table
 
     @property
     def total(self) -> int:
         """All rows."""
-        return self.copied + self.mixed + self.drawn + self.projected
+        return self.copied + self.mixed + self.drawn + self.projected + self.unused
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from transformers import PreTrainedConfig
 
 from hf_xlt.checkpoint.kind import ModelKind
+from hf_xlt.checkpoint.padding import multiple_of, padded
 from hf_xlt.data.objectives import OBJECTIVES
 from hf_xlt.hub.card import CardTable, ResultRow, Score, public_name
 from hf_xlt.recipes.recipe import NewTokenizer, Recipe, names_in
@@ -104,7 +105,15 @@ class Kind(ABC):
         """The configuration of the model to come, with a vocabulary of so many rows; nothing is learned for it."""
 
     def rows(self) -> int:
-        """Rows of the target vocabulary; of a tokenizer that is still to be trained, as many as are asked for."""
+        """Rows of the target vocabulary, padded as an initializer pads them."""
+        if self.recipe.source is None or self.recipe.initializer is None:
+            return self.size()
+        source, own = self.inputs.source, self.inputs.source_tokenizer.get_vocab().values()
+        given = self.recipe.initializer.get("pad_to_multiple_of")
+        return padded(self.size(), given or multiple_of(source.vocab_size, max(own) + 1))
+
+    def size(self) -> int:
+        """Ids of the target tokenizer; of one that is still to be trained, as many as are asked for."""
         if self.inputs.target_tokenizer is not None:
             return len(self.inputs.target_tokenizer)
         new = self.recipe.tokenizer or self.default_tokenizer

@@ -159,12 +159,12 @@ class Transfer(Kind):
         config.vocab_size = rows
         return config
 
-    def rows(self) -> int:
+    def size(self) -> int:
         """Without a target tokenizer it is the helper's or the donor's."""
         model = self.recipe.helper or self.recipe.donor
         if self.recipe.target_tokenizer is None and model is not None:
             return len(open_tokenizer(model, trust_remote_code=self.recipe.trusts_code))
-        return super().rows()
+        return super().size()
 
     def variant_names(self, *, compare: bool) -> tuple[str, ...]:
         if not compare:
@@ -172,7 +172,7 @@ class Transfer(Kind):
         return (*self.recipe.methods, *self.baselines)
 
     def own_rows(self, variant_name: str) -> int | None:
-        return len(self.inputs.source_tokenizer) if variant_name == SOURCE_TOKENIZER else None
+        return self.inputs.source.vocab_size if variant_name == SOURCE_TOKENIZER else None
 
     def comparison(self, work: Path, *, compare: bool) -> Comparison:
         methods = [self.recipe.initializer or {}, *(self.recipe.alternatives if compare or self.recipe.probe else ())]
@@ -187,7 +187,11 @@ class Transfer(Kind):
         initializers = [self._initializer(options, evidence, work) for options in methods]
         first = initializers[0]
         if compare:
-            initializers += [made(first.source, first.tokenizer) for made in (ResizedInitializer, RandomInitializer)]
+            padding = first.pad_to_multiple_of
+            initializers += [
+                made(first.source, first.tokenizer, pad_to_multiple_of=padding)
+                for made in (ResizedInitializer, RandomInitializer)
+            ]
         check_comparable(initializers)
         config = first.target_config()
         variants = [
@@ -265,3 +269,7 @@ def check_comparable(initializers: Sequence[Initializer]) -> None:
             problem = f"{first.label} and {other.label} make models with different tokenizers"
             hint = "Name its folder as target_tokenizer, or compare with other alternatives."
             raise InputError(problem, expected="initializers with the same", hint=hint)
+        if other.target_size != first.target_size:
+            problem = f"{first.label} and {other.label} make tables of {first.target_size} and {other.target_size} rows"
+            hint = "Give both the same pad_to_multiple_of, or neither."
+            raise InputError(problem, value=other.target_size, expected=str(first.target_size), hint=hint)
