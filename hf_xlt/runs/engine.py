@@ -33,7 +33,7 @@ from hf_xlt.runs.contents import contents, with_commits
 from hf_xlt.runs.costs import step_cost
 from hf_xlt.runs.folder import ADAPTERS, card_facts, save_kept, start_facts
 from hf_xlt.runs.kinds import Kind
-from hf_xlt.runs.plan import check_length, check_recipe, training_bytes
+from hf_xlt.runs.plan import check_lengths, check_recipe, training_bytes
 from hf_xlt.runs.processes import by_main, main_first, processes
 from hf_xlt.runs.results import Economy, Results, Run, hardware
 from hf_xlt.runs.text import Text
@@ -79,7 +79,10 @@ class Plan:
         stages = variant.stages or self.recipe.stages
         if variant.name not in self.own_texts:
             return stages
-        return tuple(same_bytes(stage, self.text, self.own_texts[variant.name]) for stage in stages)
+        own = self.own_texts[variant.name]
+        return tuple(
+            same_bytes(stage, self.text, own, as_in) for stage, as_in in zip(stages, self.recipe.stages, strict=True)
+        )
 
 
 def file_name(variant_name: str) -> str:
@@ -87,12 +90,12 @@ def file_name(variant_name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", variant_name.lower()).strip("-")
 
 
-def same_bytes(stage: Stage, text: Text, own: Text) -> Stage:
-    """A stage with as many steps on `own` as read the bytes of text that it reads on `text`, rounded up."""
-    size, own_size = text.sequence_size(stage), own.sequence_size(stage)
+def same_bytes(stage: Stage, text: Text, own: Text, as_in: Stage) -> Stage:
+    """A stage with as many steps on `own` as read the bytes of text that stage `as_in` reads on `text`, rounded up."""
+    size, own_size = text.sequence_size(as_in), own.sequence_size(stage)
     if size is None or own_size is None:
         return stage
-    return stage.replace(max_steps=math.ceil(stage.max_steps * size.text_bytes / own_size.text_bytes))
+    return stage.replace(max_steps=math.ceil(as_in.max_steps * size.text_bytes / own_size.text_bytes))
 
 
 @checked
@@ -194,7 +197,7 @@ def prepare(
         sharing = len(comparison.variants) - len(own)
         configs = [comparison.config] * sharing + [kind.shape(len(tokenizer)) for tokenizer in own.values()]
         check_space(work / "model", training_bytes(configs, len(kind.recipe.seeds)))
-        check_length(kind.recipe.stages[0].sequence_length, comparison.config)
+        check_lengths(kind.recipe.stages, comparison.config)
         kind.inputs.chat(comparison.tokenizer)
         logger.info("Reading the text")
         text = kind.text(comparison, work)
