@@ -32,11 +32,11 @@ class DataCollatorForTokenDistillation(Objective):
 
     The same decoder reads a snippet twice: in the source's segmentation, without gradients, and in the one with new
     tokens. With states `t` and `s` `(positions, d)` at the positions of both that have read the same text, from the
-    first new token on, the loss is `MSE(s, t)`, which teaches input rows.
+    first new token on, the loss is `|s − t|² / |t|²`, which teaches input rows, and the cross entropy of the next token
+    in nats, which teaches output rows: the states that the head gets for it are detached.
 
-    Output rows are taught by the cross entropy of the next token. A head of its own learns from it alone: the states
-    that it gets are detached. Where output rows are the input rows, it is added as it is, but scaled by MSE / cross
-    entropy, taken as a constant, so that neither drowns the other.
+    A tied row thus learns what it is read for from the one and what it is said for from the other. Measured there, a
+    cross entropy that reached the states too won back less, and so did one scaled down to the size of the distance.
 
     Old rows and the body have to stay as they are: the teacher is made of them.
 
@@ -82,20 +82,24 @@ class DataCollatorForTokenDistillation(Objective):
 
     def loss(self, model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss `()` of a batch, as the class describes it."""
+        distance, predicted = self.parts(model, forward, batch)
+        return distance + predicted
+
+    def parts(self, model: PreTrainedModel, forward: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """How far states are apart, and the cross entropy of the next token, `()` each."""
         mask, alignment = batch["attention_mask"], batch["alignment"]
-        tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
         next_ids = targets(batch["input_ids"].masked_fill(mask == 0, IGNORED), shifted=True)
         selected = next_ids != IGNORED
         with without_dropout(model):
             with torch.no_grad(), head_on(model, torch.zeros_like(batch["source_ids"], dtype=torch.bool)):
-                teacher = self._states(forward, batch["source_ids"], batch["source_attention_mask"])[0]
-            with head_on(model, selected, detached=not tied):
+                teacher, _ = self._states(forward, batch["source_ids"], batch["source_attention_mask"])
+            with head_on(model, selected, detached=True):
                 student, logits = self._states(forward, batch["input_ids"], mask)
         matched = alignment != UNALIGNED
         rows = torch.arange(len(alignment), device=alignment.device)[:, None].expand_as(alignment)
-        near = mse_loss(student[matched].float(), teacher[rows[matched], alignment[matched]].float())
-        predicted = cross_entropy(logits.flatten(0, -2).float(), next_ids[selected])
-        return near + predicted * (near / predicted).detach() if tied else near + predicted
+        wanted = teacher[rows[matched], alignment[matched]].float()
+        distance = mse_loss(student[matched].float(), wanted) / wanted.square().mean()
+        return distance, cross_entropy(logits.flatten(0, -2).float(), next_ids[selected])
 
     def _states(self, forward: nn.Module, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """States of the layer `(batch, length, d)`, and the logits."""
