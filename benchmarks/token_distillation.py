@@ -16,6 +16,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,8 +69,11 @@ class BothThroughTheBody(LanguageModeling):
         return self.parts(*batch)[0] + super().loss(*batch)
 
 
+# What is trained with → what makes it of a tokenizer.
 WAYS = {
     "token distillation": DataCollatorForTokenDistillation,
+    "states after 8 layers": partial(DataCollatorForTokenDistillation, layer=8),
+    "states after 20 layers": partial(DataCollatorForTokenDistillation, layer=20),
     "states alone": StatesAlone,
     "language modeling": LanguageModeling,
     "both through the body": BothThroughTheBody,
@@ -88,7 +92,6 @@ def main(
     batch_size: int = 16,
     snippet_length: int = 40,
     learning_rate: float = 1e-2,
-    layer: int = -1,
     ways: Annotated[str, typer.Option(help="Separated by commas.")] = ", ".join(WAYS),
     output: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
@@ -124,7 +127,6 @@ def main(
         trains="new-rows",
         snippets=number,
         snippet_length=snippet_length,
-        layer=layer,
         max_steps=steps,
         per_device_train_batch_size=batch_size,
         learning_rate=learning_rate,
@@ -137,7 +139,7 @@ def main(
         with torch.no_grad():
             model.get_input_embeddings().weight.copy_(mean_rows)
         given = StageInputs(
-            WAYS[way](new, layer),
+            WAYS[way](new),
             lambda stage, positions, seed: ShuffledStream(snippets, positions, seed),
             validation_set(new, measured),
             new,

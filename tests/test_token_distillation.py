@@ -379,6 +379,7 @@ class TestRefusals:
             ({"trains": "embeddings"}, "trains"),
             ({"trains": "lora"}, "trains"),
             ({"replay": 0.1}, "replay"),
+            ({"gradient_checkpointing": True}, "gradient_checkpointing"),
             ({"layer": 0}, "layer"),
             ({"snippets": 0}, "snippets"),
             ({"snippet_length": 4}, "snippet_length"),

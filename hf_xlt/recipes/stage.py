@@ -179,9 +179,15 @@ class Stage(Settings):
         if self.trains != "new-rows":
             expected = f"'new-rows' with {self.objective}, as all others are the teacher's"
             raise SettingError("trains", value=self.trains, expected=expected)
-        if self.replay:
-            problem = f"has no effect with {self.objective}, as old rows stay as they are"
-            raise SettingError("replay", problem, value=self.replay, hint="Leave it out.")
+        without_effect = {
+            "replay": "as old rows stay as they are",
+            "gradient_checkpointing": "as the model is in evaluation mode",
+        }
+        for name, why in without_effect.items():
+            if value := getattr(self, name, None):
+                raise SettingError(
+                    name, f"has no effect with {self.objective}, {why}", value=value, hint="Leave it out."
+                )
         if not self.layer:
             raise SettingError("layer", value=0, expected="1 or higher, or below 0: at 0 no token has read another")
 
