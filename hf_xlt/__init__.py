@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hf_xlt.data.objectives import DataCollatorForDistillation as DataCollatorForDistillation
     from hf_xlt.data.objectives import DataCollatorForMultilingualMLM as DataCollatorForMultilingualMLM
     from hf_xlt.data.objectives import DataCollatorForTLM as DataCollatorForTLM
+    from hf_xlt.data.objectives import DataCollatorForTokenDistillation as DataCollatorForTokenDistillation
     from hf_xlt.data.objectives import Objective as Objective
     from hf_xlt.data.objectives import register_objective as register_objective
     from hf_xlt.data.pairs import aligned_pairs as aligned_pairs
@@ -103,7 +104,7 @@ _NAMES = {
     "checkpoint.tokenizer": "open_tokenizer",
     "data.multilingual": "train_joint_tokenizer",
     "data.objectives": "DataCollatorForCdLM DataCollatorForDistillation DataCollatorForMultilingualMLM "
-    "DataCollatorForTLM Objective register_objective",
+    "DataCollatorForTLM DataCollatorForTokenDistillation Objective register_objective",
     "data.pairs": "aligned_pairs tokenized",
     "data.sampling": "language_probabilities",
     "data.token_stream": "frequency_order",

@@ -53,12 +53,12 @@ class TestBytes:
         inputs = Transfer(asked).inputs
         text, own = (packed_text(inputs, tok, tmp_path) for tok in (inputs.target_tokenizer, inputs.source_tokenizer))
         stage = asked.stages[0].replace(max_steps=50)
-        more = same_bytes(stage, text, own)
+        more = same_bytes(stage, text, own, stage)
         assert more == stage.replace(max_steps=more.max_steps)
         read = [each.sequence_size(stage).text_bytes * steps for each, steps in ((text, 50), (own, more.max_steps))]
         assert 0 <= read[1] - read[0] < own.sequence_size(stage).text_bytes
         assert more.max_steps > 50
-        assert same_bytes(stage, text, text) == stage
+        assert same_bytes(stage, text, text, stage) == stage
 
 
 class TestCompute:

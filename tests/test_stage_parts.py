@@ -278,7 +278,7 @@ class TestRefusals:
             ({"adapters": "dropped"}, "'merged' or 'kept'"),
             ({"trains": "rows"}, "'all', 'embeddings', 'lora' or 'new-rows'"),
             ({"temperature": 0}, "a number > 0"),
-            ({"objective": "distil"}, "one of auto, clm, mlm, denoise, cdlm, tlm, distill"),
+            ({"objective": "distil"}, "one of auto, clm, mlm, denoise, cdlm, tlm, distill, token-distill"),
         ],
     )
     def test_values_that_mean_nothing(self, stage, expected):

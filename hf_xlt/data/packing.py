@@ -47,6 +47,12 @@ def fingerprint(tokenizer: PreTrainedTokenizerBase, *parts: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
+def state_of(split: Split) -> bytes:
+    """What a split is now: its corpora, and the sizes and times of their files."""
+    files = [part.path.stat() for part in split.corpus.parts if part.path.is_file()]
+    return repr((split, *((file.st_size, file.st_mtime_ns) for file in files))).encode()
+
+
 def blocks(lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> Iterator[np.ndarray]:
     """Cut the token stream into sequences of exactly `length` ids, prefix and suffix included: int32 `(length,)` each.
 
@@ -76,9 +82,7 @@ def pack(
         lang_id: Where given, the `lang_ids` of every sequence.
     """
     features = Features({"input_ids": Sequence(Value("int32"), length=length)})
-    files = [part.path.stat() for part in split.corpus.parts if part.path.is_file()]
-    state = repr((split, *((file.st_size, file.st_mtime_ns) for file in files)))
-    name = fingerprint(tokenizer, state.encode(), repr((length, limit)).encode())
+    name = fingerprint(tokenizer, state_of(split), repr((length, limit)).encode())
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         rows = islice(blocks(split.training_lines(), tokenizer, length), limit)

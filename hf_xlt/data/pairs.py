@@ -12,7 +12,7 @@ from datasets import Sequence as ListOf
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import MOST, checked, require_whole
-from hf_xlt.data.objectives.cross_lingual import UNALIGNED
+from hf_xlt.data.objectives import UNALIGNED
 from hf_xlt.data.packing import fingerprint, memory_mapped
 from hf_xlt.data.token_stream import BATCH, Frame
 from hf_xlt.errors import InputError

@@ -44,6 +44,9 @@ OWN = {
     "warmup_steps": "warmup_ratio",
 }
 
+# Settings of a stage that distils new tokens.
+OF_SNIPPETS = ("snippets", "snippet_length", "layer")
+
 _FORMER_KEY = re.compile(rf"((?:stages\.\d+|training)\.)({'|'.join(FORMER)})(?==)")
 _FORMER_PRECISION = re.compile(r"((?:stages\.\d+|training)\.)precision=(float32|bfloat16)$")
 
@@ -78,6 +81,7 @@ class Halves(Settings):
 
 
 NotNegative = Annotated[int, Field(ge=0, le=MOST)]
+SnippetLength = Annotated[int, Field(ge=8, le=MOST)]
 BelowOne = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -89,7 +93,8 @@ class Stage(Settings):
     hands it on: `gradient_checkpointing`, `optim`, `max_grad_norm`, `report_to`, `fsdp`, `deepspeed`, …
 
     Objectives on packed text are `clm`, `mlm` and `denoise`, on translation pairs `cdlm` and `tlm`; with `distill` a
-    sentence encoder learns to give a sentence the vector that the source gives its translation. Of many languages
+    sentence encoder learns to give a sentence the vector that the source gives its translation, with `token-distill` a
+    decoder to read its new tokens as it reads the pieces that they replace. Of many languages
     `source` is the first and `target` all others. Adapters that are kept are written as peft does.
 
     Raises:
@@ -112,6 +117,13 @@ class Stage(Settings):
     lora_rank: Count = setting(16, "Rank of the adapters where `trains` is `lora`.")
     adapters: Literal["merged", "kept"] = setting("merged", "Into the weights, or beside them, in the last stage.")
     temperature: Positive = setting(0.05, "What cosines are divided by where `distill` tells a vector from others.")
+    snippets: Count = setting(100, "Of each new token, where `token-distill` learns them.")
+    snippet_length: Annotated[int, Field(ge=8, le=MOST)] = setting(
+        50, "Tokens a snippet, at most, by either tokenizer."
+    )
+    layer: int = setting(
+        -1, "Whose states `token-distill` compares: so many from the embeddings up or, below 0, from the head down."
+    )
     replay: BelowOne = setting(0.0, "Share of the sequences that are text of the source language, of a source corpus.")
     sequence_length: Count = setting(128, "Tokens a sequence.")
     evaluations: Count = setting(10, "How often the validation set is measured after the first step, evenly spaced.")
@@ -145,6 +157,7 @@ class Stage(Settings):
             raise SettingError("lora_rank", value=self.lora_rank, expected="it only where trains is 'lora'")
         if self.temperature != 0.05 and not self.distils:
             raise SettingError("temperature", value=self.temperature, expected="it only where a stage distils")
+        self._check_token_distillation()
         if self.embedding_learning_rate is not None and self.trains in ("embeddings", "new-rows"):
             expected = "learning_rate alone, as only the embeddings are trained"
             raise SettingError("embedding_learning_rate", value=self.embedding_learning_rate, expected=expected)
@@ -156,6 +169,27 @@ class Stage(Settings):
             why = "as a sentence encoder keeps none" if self.distils else f"as it trains {self.trains}, not lora"
             raise SettingError("adapters", value="kept", expected=f"'merged', {why}")
         return self
+
+    def _check_token_distillation(self) -> None:
+        if not self.distils_tokens:
+            for name in OF_SNIPPETS:
+                if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                    raise SettingError(name, value=value, expected="it only where a stage distils new tokens")
+            return
+        if self.trains != "new-rows":
+            expected = f"'new-rows' with {self.objective}, as all others are the teacher's"
+            raise SettingError("trains", value=self.trains, expected=expected)
+        without_effect = {
+            "replay": "as old rows stay as they are",
+            "gradient_checkpointing": "as the model is in evaluation mode",
+        }
+        for name, why in without_effect.items():
+            if value := getattr(self, name, None):
+                raise SettingError(
+                    name, f"has no effect with {self.objective}, {why}", value=value, hint="Leave it out."
+                )
+        if not self.layer:
+            raise SettingError("layer", value=0, expected="1 or higher, or below 0: at 0 no token has read another")
 
     def _check_passed_on(self) -> None:
         defaults = {field.name: field.default for field in fields(TrainingArguments)}
@@ -183,6 +217,23 @@ class Stage(Settings):
     def distils(self) -> bool:
         """Whether it trains a sentence encoder on the source's vectors."""
         return self.combine is None and self.objective != "auto" and OBJECTIVES[self.objective].reads == "sentences"
+
+    @property
+    def distils_tokens(self) -> bool:
+        """Whether it distils new tokens from the source's own."""
+        return self.combine is None and self.objective != "auto" and OBJECTIVES[self.objective].reads == "snippets"
+
+    @property
+    def of_any_tokenizer(self) -> Self:
+        """The same for a model without new tokens: language modeling where tokens are distilled."""
+        if not self.distils_tokens:
+            return self
+        return self.replace(objective="auto", **{name: type(self).model_fields[name].default for name in OF_SNIPPETS})
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens of the longest sequences that it trains on."""
+        return self.snippet_length if self.distils_tokens else self.sequence_length
 
     @property
     def follows(self) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
     kind.check_inputs()
     rows = kind.rows()
     config = kind.shape(rows)
-    check_length(kind.recipe.stages[0].sequence_length, config)
+    check_lengths(kind.recipe.stages, config)
     variants, seeds = kind.variant_names(compare=compare), len(kind.recipe.seeds)
     model = without_weights(config)
     parameters, vocabulary = model.num_parameters(), sum(table.numel() for table in vocabulary_parameters(model))
@@ -124,17 +124,19 @@ def plan_run(recipe: Recipe, *, compare: bool = False) -> RunPlan:
     )
 
 
-def check_length(length: int, config: PreTrainedConfig) -> None:
-    """Refuse sequences that are longer than a model has positions for."""
+def check_lengths(stages: Sequence[Stage], config: PreTrainedConfig) -> None:
+    """Refuse stages with sequences that are longer than a model has positions for."""
     if (positions := getattr(config, "max_position_embeddings", None)) is None:
         return
     for name, module in without_weights(config).named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             positions -= module.padding_idx + 1  # RoBERTa and its kin count from the padding id on
             break
-    if length > positions:
-        problem = f"sequence_length is {length}; the model has {positions} positions"
-        raise InputError(problem, value=length, hint="Set it to at most that.")
+    for stage in stages:
+        for name in ("sequence_length", *(["snippet_length"] if stage.distils_tokens else [])):
+            if (length := getattr(stage, name)) > positions:
+                problem = f"{name} is {length}; the model has {positions} positions"
+                raise InputError(problem, value=length, hint="Set it to at most that.")
 
 
 def training_bytes(configs: Sequence[PreTrainedConfig], seeds: int) -> int:
@@ -155,7 +157,7 @@ def _stage(stage: Stage, parameters: int, vocabulary: int) -> StagePlan:
         name=stage.name,
         objective=stage.objective,
         steps=stage.max_steps,
-        tokens=stage.max_steps * stage.batch_size * stage.sequence_length * processes().num_processes,
+        tokens=stage.max_steps * stage.batch_size * stage.longest_sequence * processes().num_processes,
         trained=trained,
         memory=WEIGHT * parameters + LEARNED * trained,
     )

@@ -15,7 +15,7 @@ from hf_xlt.recipes.recipe import Recipe
 from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.comparison import Comparison, Variant
 from hf_xlt.runs.kinds import Kind
-from hf_xlt.runs.plan import check_length, training_bytes
+from hf_xlt.runs.plan import check_lengths, training_bytes
 from hf_xlt.runs.results import Probe
 from hf_xlt.runs.text import Text
 from hf_xlt.runs.work import end
@@ -57,7 +57,10 @@ class Plan:
         stages = variant.stages or self.recipe.stages
         if variant.name not in self.own_texts:
             return stages
-        return tuple(same_bytes(stage, self.text, self.own_texts[variant.name]) for stage in stages)
+        own = self.own_texts[variant.name]
+        return tuple(
+            same_bytes(stage, self.text, own, as_in) for stage, as_in in zip(stages, self.recipe.stages, strict=True)
+        )
 
 
 def file_name(variant_name: str) -> str:
@@ -65,12 +68,12 @@ def file_name(variant_name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", variant_name.lower()).strip("-")
 
 
-def same_bytes(stage: Stage, text: Text, own: Text) -> Stage:
-    """A stage with as many steps on `own` as read the bytes of text that it reads on `text`, rounded up."""
-    size, own_size = text.sequence_size(stage), own.sequence_size(stage)
+def same_bytes(stage: Stage, text: Text, own: Text, as_in: Stage) -> Stage:
+    """A stage with as many steps on `own` as read the bytes of text that stage `as_in` reads on `text`, rounded up."""
+    size, own_size = text.sequence_size(as_in), own.sequence_size(stage)
     if size is None or own_size is None:
         return stage
-    return stage.replace(max_steps=math.ceil(stage.max_steps * size.text_bytes / own_size.text_bytes))
+    return stage.replace(max_steps=math.ceil(as_in.max_steps * size.text_bytes / own_size.text_bytes))
 
 
 def prepare(
@@ -85,7 +88,7 @@ def prepare(
         sharing = len(comparison.variants) - len(own)
         configs = [comparison.config] * sharing + [kind.shape(len(tokenizer)) for tokenizer in own.values()]
         check_space(work / "model", training_bytes(configs, len(kind.recipe.seeds)))
-        check_length(kind.recipe.stages[0].sequence_length, comparison.config)
+        check_lengths(kind.recipe.stages, comparison.config)
         kind.inputs.chat(comparison.tokenizer)
         logger.info("Reading the text")
         text = kind.text(comparison, work)

@@ -9,14 +9,15 @@ from transformers import PreTrainedTokenizerBase
 from hf_xlt.data.objectives.cross_lingual import DataCollatorForCdLM, DataCollatorForMultilingualMLM, DataCollatorForTLM
 from hf_xlt.data.objectives.denoising import Denoising, SpanCorruption, TextInfilling
 from hf_xlt.data.objectives.distillation import DataCollatorForDistillation
-from hf_xlt.data.objectives.objective import IGNORED, Example, Objective, Setting, special_ids
+from hf_xlt.data.objectives.objective import IGNORED, UNALIGNED, Example, Objective, Setting, special_ids
 from hf_xlt.data.objectives.text import CausalLM, MaskedLM
+from hf_xlt.data.objectives.token_distillation import DataCollatorForTokenDistillation
 from hf_xlt.errors import InputError
 
 __all__ = [
-    "IGNORED", "OBJECTIVES", "CausalLM", "DataCollatorForCdLM", "DataCollatorForDistillation",
-    "DataCollatorForMultilingualMLM", "DataCollatorForTLM", "Example", "MaskedLM", "Objective", "Setting",
-    "SpanCorruption", "TextInfilling", "objective_for", "register_objective", "special_ids",
+    "IGNORED", "OBJECTIVES", "UNALIGNED", "CausalLM", "DataCollatorForCdLM", "DataCollatorForDistillation",
+    "DataCollatorForMultilingualMLM", "DataCollatorForTLM", "DataCollatorForTokenDistillation", "Example", "MaskedLM",
+    "Objective", "Setting", "SpanCorruption", "TextInfilling", "objective_for", "register_objective", "special_ids",
 ]  # fmt: skip
 
 # The name that a stage gives an objective.
@@ -27,6 +28,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "cdlm": DataCollatorForCdLM,
     "tlm": DataCollatorForTLM,
     "distill": DataCollatorForDistillation,
+    "token-distill": DataCollatorForTokenDistillation,
 }
 
 

@@ -15,11 +15,19 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from hf_xlt.arguments import checked, require_whole
-from hf_xlt.data.objectives.objective import IGNORED, Example, Objective, Setting, generator_for, padded, padded_batch
+from hf_xlt.data.objectives.objective import (
+    IGNORED,
+    UNALIGNED,
+    Example,
+    Objective,
+    Setting,
+    generator_for,
+    padded,
+    padded_batch,
+)
 from hf_xlt.data.objectives.text import MaskedLM
 from hf_xlt.errors import InputError
 
-UNALIGNED = -1
 _PARTS = ("input_ids", "labels", "alignment")  # of a pair
 _LANGUAGE_OF = {"input_ids": "lang_ids", "labels": "target_lang_ids"}
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_xlt.trelm import TreLMForMaskedLM
 
 IGNORED = -100
+UNALIGNED = -1  # in the place of a position that one sequence has and another has not
 Example = dict[str, Any]
 
 
@@ -70,6 +71,7 @@ class Setting:
     position_offset: int = 0  # the model's row of the first position, see `TreLMConfig`
     sentence_head: nn.Module | None = None  # what makes one vector of a sentence's states, where a stage learns them
     temperature: float = 0.05  # what cosines are divided by there
+    layer: int = -1  # whose states are compared, where a stage distils new tokens
 
 
 class Objective(ABC):
@@ -77,10 +79,11 @@ class Objective(ABC):
 
     Subclasses make batches in `__call__`; those whose loss is not the cross entropy of labels have a `loss` of their
     own. `register_objective` gives one a name that a stage can have. The examples that an objective `reads` are packed
-    `text`, aligned translation `pairs`, or `sentences` with the vectors that they should get.
+    `text`, aligned translation `pairs`, `sentences` with the vectors that they should get, or `snippets` in two
+    segmentations.
     """
 
-    reads: ClassVar[Literal["text", "pairs", "sentences"]] = "text"
+    reads: ClassVar[Literal["text", "pairs", "sentences", "snippets"]] = "text"
     shifts_labels: ClassVar[bool] = False  # whether a label is the token at its place, which the one before predicts
 
     @classmethod
@@ -119,11 +122,15 @@ def targets(labels: Tensor, shifted: bool) -> Tensor:
 
 
 @contextmanager
-def head_on(model: PreTrainedModel, selected: Tensor) -> Iterator[None]:
-    """Within the context the output layer sees only the states at `selected`, boolean `(batch, length)`."""
+def head_on(model: PreTrainedModel, selected: Tensor, *, detached: bool = False) -> Iterator[None]:
+    """Within the context the output layer sees only the states at `selected`, boolean `(batch, length)`.
+
+    If `detached`, what is learned from its output stays in it.
+    """
 
     def select(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(of_positions[selected] for of_positions in inputs)
+        chosen = (of_positions[selected] for of_positions in inputs)
+        return tuple(states.detach() if detached else states for states in chosen)
 
     handle = output_layer(model).register_forward_pre_hook(select)
     try:

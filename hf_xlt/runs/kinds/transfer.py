@@ -9,11 +9,12 @@ leaves nothing of the source but its architecture.
 import logging
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from hf_xlt.checkpoint.kind import DECODER, kind_of
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
@@ -34,12 +35,15 @@ from hf_xlt.initializers.registry import (
 )
 from hf_xlt.recipes.recipe import SOURCE_FAMILY, NewTokenizer, Recipe
 from hf_xlt.recipes.settings import SettingError, one_of
+from hf_xlt.recipes.stage import Stage
 from hf_xlt.runs.comparison import Comparison, Variant, from_scratch, initialized, unchanged
 from hf_xlt.runs.kinds.kind import Kind
 from hf_xlt.runs.measured import probe_tables, source_tables
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER, Results
-from hf_xlt.runs.text import Text, replayed_text
+from hf_xlt.runs.snippets import snippet_text
+from hf_xlt.runs.text import Text, packed_text, replayed_text
 from hf_xlt.runs.vectors import VECTORS_FILE, trained_vectors
+from hf_xlt.tokenizers.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ class Transfer(Kind):
 
     name = "transfer"
     replays = True
+    reads = frozenset({"text", "snippets"})
     baselines: ClassVar[tuple[str, ...]] = (SOURCE_TOKENIZER, RESIZED_ROWS, RANDOM_ROWS, FROM_SCRATCH)
     default_tokenizer = NewTokenizer(family=SOURCE_FAMILY)
     uses = frozenset(
@@ -113,6 +118,15 @@ class Transfer(Kind):
                 methods = ", ".join(self.recipe.methods)
                 raise SettingError(key, f"has no effect with {methods}", value=value, hint="Leave it out.")
 
+    def check_stage(self, key: str, stage: Stage) -> None:
+        super().check_stage(key, stage)
+        new, named = self.recipe.tokenizer, self.recipe.target_tokenizer
+        if stage.distils_tokens and named is None and not (new and new.added):
+            problem = "teaches new tokens what the source makes of its own"
+            hint = "Set tokenizer.added, or name an extended tokenizer as target_tokenizer."
+            expected = "a tokenizer that extends the source's"
+            raise SettingError(f"{key}.objective", problem, value=stage.objective, expected=expected, hint=hint)
+
     def heeds(self, evidence: str) -> bool:
         """Whether a piece of evidence has an effect: a method uses it, or it tells the target tokenizer."""
         if evidence == "source_vectors" and self.recipe.data.vectors is None:
@@ -138,13 +152,20 @@ class Transfer(Kind):
         return bool(self.recipe.calibrate) or kind_of(self.inputs.source.config) == DECODER
 
     @property
+    def _distilling(self) -> list[tuple[str, Stage]]:
+        """The stages that distil new tokens, and where they stand in the recipe."""
+        return [(f"stages.{i}", stage) for i, stage in enumerate(self.recipe.stages) if stage.distils_tokens]
+
+    @property
     def _replays_text(self) -> bool:
         return any(stage.replay for stage in self.recipe.stages)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
-        if not self._replays_text:
-            return super().text(comparison, work)
-        return replayed_text(self.inputs, comparison.tokenizer, work / "packed")
+        made = replayed_text if self._replays_text else packed_text
+        packed = made(self.inputs, comparison.tokenizer, work / "packed")
+        if not self._distilling or not extends(comparison.tokenizer, self.inputs.source_tokenizer):
+            return packed
+        return snippet_text(self.inputs, packed, work / "snippets")
 
     def tables(self, results: Results) -> tuple[CardTable, ...]:
         return (*probe_tables(results), *super().tables(results), *source_tables(results))
@@ -153,6 +174,22 @@ class Transfer(Kind):
         self.inputs.split  # noqa: B018  opened
         self._check_initializer(self.recipe.initializer or {})
         super().check_inputs()
+        for key, stage in self._distilling:
+            self._check_distilling(key, stage)
+
+    def _check_distilling(self, key: str, stage: Stage) -> None:
+        """Refuse a stage that distils new tokens where there are none, or no decoder of so many layers."""
+        source, target = self.inputs.source, self.inputs.target_tokenizer
+        if target is not None and not extends(target, self.inputs.source_tokenizer):
+            problem, expected = f"does not extend that of {source.name}", "one made by `hf-xlt tokenizer --extend`"
+            raise SettingError("target_tokenizer", problem, value=self.recipe.target_tokenizer, expected=expected)
+        if (kind := kind_of(source.config)) is not DECODER:
+            expected = f"a decoder, whose new tokens {stage.objective} can distil"
+            raise InputError(f"{source.name} is of the kind {kind.name}", value=kind.name, expected=expected)
+        layers = source.config.get_text_config().num_hidden_layers
+        if abs(stage.layer) > layers:
+            expected = f"at most {layers}, as many as {source.name} has"
+            raise SettingError(f"{key}.layer", value=stage.layer, expected=expected)
 
     def shape(self, rows: int) -> PreTrainedConfig:
         config = copy(self.inputs.source.config)
@@ -205,8 +242,8 @@ class Transfer(Kind):
         ]
         if compare:
             if SOURCE_TOKENIZER in self.baselines:
-                variants[len(methods) : len(methods)] = self._source_as_it_is()
-            variants.append(from_scratch(config))
+                variants[len(methods) : len(methods)] = map(self._without_new_tokens, self._source_as_it_is())
+            variants.append(self._without_new_tokens(from_scratch(config)))
         return Comparison(first.tokenizer, config, tuple(variants))
 
     def _source_as_it_is(self) -> list[Variant]:
@@ -219,6 +256,10 @@ class Transfer(Kind):
             )
             return []
         return [unchanged(SOURCE_TOKENIZER, self.inputs.source)]
+
+    def _without_new_tokens(self, variant: Variant) -> Variant:
+        """A variant that has nothing to distil from: its stages model language in the place of it."""
+        return replace(variant, stages=tuple(stage.of_any_tokenizer for stage in self.recipe.stages))
 
     @property
     def named(self) -> dict[str, Any]:
@@ -251,6 +292,11 @@ class Transfer(Kind):
             tokenizer = open_tokenizer(given["tokenizer"], trust_remote_code=self.recipe.trusts_code)
             given["vectors"] = trained_vectors(self.inputs, tokenizer, WIDTH, EPOCHS, work / VECTORS_FILE)
         return initializer(options["method"], **given)
+
+
+def extends(tokenizer: PreTrainedTokenizerBase, source_tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer has all of the source's tokens, ids included, and more."""
+    return Vocabulary.of(tokenizer).extends(Vocabulary.of(source_tokenizer))
 
 
 def learns_vectors(options: Mapping[str, Any]) -> bool:

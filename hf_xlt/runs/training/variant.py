@@ -90,7 +90,7 @@ def calibrated(model: PreTrainedModel, text: Text, kind: ModelKind, plan: Plan, 
 
     Where the tokenizer extends the source's, the source's rows stay as they are.
     """
-    stage = plan.stages_of(variant)[0].replace(objective="auto", replay=0.0)
+    stage = plan.stages_of(variant)[0].of_any_tokenizer.replace(objective="auto", replay=0.0)
     stream = text.stream(stage, min(COUNTED, text.sequences), seed)
     kept: Tensor | None = variant.transport.copied_target if variant.extends and variant.transport else None
     model.to(device=best_device())  # type: ignore[call-arg]
