@@ -39,6 +39,8 @@ def test_auto_becomes_methods_and_without_a_probe_the_first_of_them(places):
     pairs = f"data.parallel={places / 'en-de.tsv'}"
     assert check_recipe(recipe(places, pairs)).recipe.methods == ("pooled", "subtoken-mean")
     assert check_recipe(recipe(places, pairs, "probe=0")).recipe.methods == ("pooled",)
+    alone = check_recipe(recipe(places)).recipe
+    assert (alone.methods, alone.probe) == (("subtoken-mean",), 0)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def test_auto_becomes_methods_and_without_a_probe_the_first_of_them(places):
     [
         (["probe=9"], "probe"),  # longer than the first stage
         (["alternatives=[{method: mean}]"], "alternatives"),  # beside auto
-        ([], "probe"),  # one candidate only
+        (["initializer={method: mean}"], "probe"),  # one candidate only
     ],
 )
 def test_a_probe_that_cannot_choose_is_refused_before_work_starts(places, overrides, key):

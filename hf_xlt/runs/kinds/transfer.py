@@ -85,7 +85,10 @@ class Transfer(Kind):
 
     @classmethod
     def resolved(cls, recipe: Recipe) -> Recipe:
-        """With the methods that the evidence allows in the place of `auto`; without a probe, the first of them."""
+        """With the methods that the evidence allows in the place of `auto`; without a probe, the first of them.
+
+        Where it allows one alone, there is nothing to probe.
+        """
         if recipe.initializer is None or recipe.initializer["method"] != AUTO:
             return recipe
         if recipe.alternatives:
@@ -94,14 +97,15 @@ class Transfer(Kind):
         given = {name: attrgetter(key)(recipe) for name, key in EVIDENCE.items()} | {"tokenizer": SOURCE_FAMILY}
         options = {name: value for name, value in recipe.initializer.items() if name != "method"}
         first, *others = ({"method": method, **options} for method in candidates(given))
-        return recipe.replace(initializer=first, alternatives=others if recipe.probe else ())
+        alternatives = others if recipe.probe else ()
+        return recipe.replace(initializer=first, alternatives=alternatives, probe=recipe.probe if others else 0)
 
     def check(self, *, compare: bool) -> None:
         super().check(compare=compare)
         if self.recipe.initializer is None:
             raise SettingError("initializer", "is missing", expected="a method, e.g. clp")
         if self.recipe.probe and not self.recipe.alternatives:
-            expected = "alternatives, or the method auto with evidence for several"
+            expected = "alternatives, or the method auto"
             raise SettingError("probe", "has one initializer only", value=self.recipe.probe, expected=expected)
         for method in self.recipe.methods:
             one_of("initializer.method", method, tuple(METHODS))
