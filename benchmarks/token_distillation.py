@@ -69,6 +69,15 @@ class BothThroughTheBody(LanguageModeling):
         return self.parts(*batch)[0] + super().loss(*batch)
 
 
+class BothScaled(LanguageModeling):
+    """The same, but the cross entropy is scaled down to the size of the distance, as a constant."""
+
+    def loss(self, *batch: Any) -> Tensor:
+        """Twice the distance, with the gradients of both."""
+        distance, predicted = self.parts(*batch)[0], super().loss(*batch)
+        return distance + predicted * (distance / predicted).detach()
+
+
 # What is trained with → what makes it of a tokenizer.
 WAYS = {
     "token distillation": DataCollatorForTokenDistillation,
@@ -77,6 +86,7 @@ WAYS = {
     "states alone": StatesAlone,
     "language modeling": LanguageModeling,
     "both through the body": BothThroughTheBody,
+    "both through the body, scaled": BothScaled,
 }
 
 
@@ -92,7 +102,7 @@ def main(
     batch_size: int = 16,
     snippet_length: int = 40,
     learning_rate: float = 1e-2,
-    ways: Annotated[str, typer.Option(help="Separated by commas.")] = ", ".join(WAYS),
+    ways: Annotated[str, typer.Option(help="Separated by semicolons.")] = "; ".join(WAYS),
     output: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
     """Measure the source, mean rows, and what is learned from there."""
@@ -135,7 +145,7 @@ def main(
         bf16=True,
     )
     results = {}
-    for way in ways.split(", "):
+    for way in ways.split("; "):
         with torch.no_grad():
             model.get_input_embeddings().weight.copy_(mean_rows)
         given = StageInputs(
@@ -145,14 +155,14 @@ def main(
             new,
             made.transport().copied_target,
         )
-        trained = train_stage(model, stage, given, 0, work / way.replace(" ", "-"), way)
+        trained = train_stage(model, stage, given, 0, work / re.sub(r"\W+", "-", way), way)
         bits = bits_per_byte(model, new, measured)
         results[way] = {
             "bits_per_byte": bits,
             "gap_closed": (figures["mean"] - bits) / (figures["mean"] - figures["source"]),
             "curve": {point.step: point.bits_per_byte for point in trained.points},
             "seconds": trained.seconds,
-            "mean_norm": float(model.get_input_embeddings().weight[len(old) :].norm(dim=1).mean()),
+            "mean_norm": float(model.get_input_embeddings().weight[len(old) :].detach().norm(dim=1).mean()),
         }
         print(way, results[way], flush=True)
         if output is not None:

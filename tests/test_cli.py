@@ -307,7 +307,7 @@ def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("run", "nonsense", "--output", "{}/x"), "There is no recipe 'nonsense'; expected one of auto, clp, .*scratch"),
+        (("run", "nonsense", "--output", "{}/x"), "There is no recipe 'nonsense'; expected one of auto, .*scratch"),
         (("run", "clp", "--output", "{}/x"), "There is no corpus.*--corpus"),
         (("run", "clp", "--output", "{}/x", "--set", "stages.0.stesp=3"), "stages.0.stesp is no .*'steps'"),
         (("run", "clp", "--output", "{}/x", "--set", "stages.0.steps=0"), "max_steps is 0; expected a number > 0"),
