@@ -14,8 +14,9 @@ from hf_xlt.checkpoint.padding import MULTIPLES, multiple_of, padded
 from hf_xlt.initializers.baselines import RandomInitializer
 from hf_xlt.initializers.registry import initializer
 from hf_xlt.recipes import load_recipe
-from hf_xlt.runs import engine, plan_run, run_recipe
+from hf_xlt.runs import plan_run, run_recipe
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
+from hf_xlt.runs.training import variant
 from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.extend import extend_tokenizer
 from hf_xlt.transport import Transport
@@ -120,14 +121,14 @@ class TestRuns:
     @pytest.mark.parametrize("more", [[], ["initializer.pad_to_multiple_of=24"]])
     def test_all_variants_have_as_many_rows_as_the_plan_tells(self, settings, more, tmp_path, monkeypatch):
         recipe, sizes = load_recipe("clp", [*settings, *more]), {}
-        train = engine.train_stages
+        train = variant.train_stages
 
-        def seen(plan, variant, seed, folder):
-            model, *rest = train(plan, variant, seed, folder)
-            sizes[variant.name] = len(model.get_input_embeddings().weight)
+        def seen(plan, trained, seed):
+            model, *rest = train(plan, trained, seed)
+            sizes[trained.name] = len(model.get_input_embeddings().weight)
             return model, *rest
 
-        monkeypatch.setattr(engine, "train_stages", seen)
+        monkeypatch.setattr(variant, "train_stages", seen)
         results = run_recipe(recipe, tmp_path / "out", "x", compare=True)
         rows = plan_run(recipe, compare=True).rows
         assert sizes.pop(SOURCE_TOKENIZER) == 640

@@ -21,9 +21,10 @@ from torch.testing import assert_close
 from hf_xlt import cli
 from hf_xlt.errors import InputError
 from hf_xlt.recipes import load_recipe
-from hf_xlt.runs import Results, engine, run_recipe
+from hf_xlt.runs import Results, engine, prepared, run_recipe
 from hf_xlt.runs import work as work_module
 from hf_xlt.runs.contents import contents, with_commits
+from hf_xlt.runs.training import variant
 from hf_xlt.runs.training.progress import ProgressLines
 from hf_xlt.sample import sentences
 
@@ -59,7 +60,7 @@ class Stopped(Exception):
 def stopped(recipe, monkeypatch):
     """The work folder of a run that ended after training began."""
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "keep_run", raising(Stopped()))
+        patched.setattr(variant, "keep_run", raising(Stopped()))
         with pytest.raises(Stopped):
             run_recipe(recipe, Path("out"), "x")
     return Path(".out.work")
@@ -87,7 +88,7 @@ class TestARefusal:
     @pytest.mark.slow
     def test_after_work_began_keeps_it_and_says_how_to_go_on(self, recipe, monkeypatch, where):
         with monkeypatch.context() as patched:
-            patched.setattr(engine, where, raising(InputError("That will not do", value=3)))
+            patched.setattr(variant if where == "keep_run" else engine, where, raising(InputError("That will not do", value=3)))
             with pytest.raises(
                 InputError, match="That will not do. What is done so far is kept in .out.work"
             ) as refusal:
@@ -100,7 +101,7 @@ class TestARefusal:
     @pytest.mark.slow
     def test_of_a_run_that_goes_on_keeps_what_was_done(self, recipe, stopped, monkeypatch):
         with monkeypatch.context() as patched:
-            patched.setattr(engine, "check_space", raising(InputError("no room for that")))
+            patched.setattr(prepared, "check_space", raising(InputError("no room for that")))
             with pytest.raises(InputError, match="no room for that. What is done so far is kept"):
                 run_recipe(recipe, Path("out"), "x")
         assert list(stopped.glob("*/stages/target/checkpoint-6"))
@@ -109,7 +110,7 @@ class TestARefusal:
 class TestAnEarlyEnd:
     @pytest.mark.slow
     def test_by_the_user_keeps_the_work_and_tells_it(self, recipe, monkeypatch, caplog):
-        monkeypatch.setattr(engine, "keep_run", raising(KeyboardInterrupt()))
+        monkeypatch.setattr(variant, "keep_run", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run_recipe(recipe, Path("out"), "x")
         assert "What is done so far is kept in .out.work: the same command goes on from there." in caplog.text
@@ -139,7 +140,7 @@ class TestAnEarlyEnd:
     @pytest.mark.slow
     def test_for_want_of_room_keeps_the_work(self, recipe, monkeypatch):
         with monkeypatch.context() as patched:
-            patched.setattr(engine, "keep_run", raising(OSError(errno.ENOSPC, "No space left on device")))
+            patched.setattr(variant, "keep_run", raising(OSError(errno.ENOSPC, "No space left on device")))
             with pytest.raises(InputError, match="There is no room"):
                 run_recipe(recipe, Path("out"), "x")
         run_recipe(recipe, Path("out"), "x")

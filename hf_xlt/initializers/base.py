@@ -30,7 +30,6 @@ from hf_xlt.files.printable import tell
 from hf_xlt.geometry.similarity import Weighting
 from hf_xlt.hub.card import CardFacts, EvidenceFacts, RowCounts, installed_versions, write_card
 from hf_xlt.hub.push import push
-from hf_xlt.initializers.calibration import calibrate_folder, check_output_head
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of
 from hf_xlt.initializers.health import Health, health, health_tables
 from hf_xlt.tokenizers.renumber import without_ids_from
@@ -247,6 +246,8 @@ class Initializer(ABC):
         if calibrate and text is None:
             raise refused("corpus", corpus, "text of the target language, to calibrate the output head on")
         if calibrate:
+            from hf_xlt.initializers.calibration import check_output_head  # it brings datasets
+
             check_output_head(self.source)
         chat_of(self.source, self.tokenizer, chat_template)
         read = [corpus] if isinstance(corpus, str | Path) else list(corpus or ())
@@ -256,6 +257,8 @@ class Initializer(ABC):
             self.transport().save(folder / TRANSPORT_FILE)
             body = folder / self.source.body.relative_to(self.source.folder)
             if calibrate and text is not None:
+                from hf_xlt.initializers.calibration import calibrate_folder
+
                 kept = self.transport().copied_target if keeps_ids(self.tokenizer, self.source_tokenizer) else None
                 trust = self.source.trust_remote_code
                 calibrate_folder(folder, self.tokenizer, text, kept, trust_remote_code=trust)

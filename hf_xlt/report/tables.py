@@ -26,7 +26,7 @@ def results_table(summaries: Sequence[ResultRow]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     baselines = list(dict.fromkeys(name for summary in summaries for name in summary.steps_saved))
     for name in baselines:
-        table.add_column(Text(f"saved vs\n{one_line(name)}"), justify="right")
+        table.add_column(Text("\n".join(["saved vs", *one_line(name).split()])), justify="right")
     for summary in summaries:
         spread = f" ± {summary.spread:.3f}" if summary.seeds > 1 else ""
         start, final = f"{summary.start_bits_per_byte:.3f}", f"{summary.bits_per_byte:.3f}{spread}"

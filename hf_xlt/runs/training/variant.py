@@ -88,11 +88,14 @@ class Started:
 def calibrated(model: PreTrainedModel, text: Text, kind: ModelKind, plan: Plan, variant: Variant, seed: int) -> float:
     """Calibrate the output head of a starting model on the text of its first stage; the operations that it took.
 
-    Where the tokenizer extends the source's, the source's rows stay as they are.
+    The rows that the initializer copied stay as they are where the tokenizer extends the source's, and where a stage
+    trains new rows alone.
     """
-    stage = plan.stages_of(variant)[0].of_any_tokenizer.replace(objective="auto", replay=0.0)
+    stages = plan.stages_of(variant)
+    stage = stages[0].of_any_tokenizer.replace(objective="auto", replay=0.0)
     stream = text.stream(stage, min(COUNTED, text.sequences), seed)
-    kept: Tensor | None = variant.transport.copied_target if variant.extends and variant.transport else None
+    keeps = variant.extends or any(each.trains == "new-rows" for each in stages)
+    kept: Tensor | None = variant.transport.copied_target if keeps and variant.transport else None
     model.to(device=best_device())  # type: ignore[call-arg]
     done = calibrate(model, objective_for(kind.objective, text.tokenizer), stream, kept)
     told = "calibrated on the text; the loss of its first sequences was %.2f nats and is %.2f"
