@@ -88,7 +88,8 @@ class TestARefusal:
     @pytest.mark.slow
     def test_after_work_began_keeps_it_and_says_how_to_go_on(self, recipe, monkeypatch, where):
         with monkeypatch.context() as patched:
-            patched.setattr(variant if where == "keep_run" else engine, where, raising(InputError("That will not do", value=3)))
+            place = variant if where == "keep_run" else engine
+            patched.setattr(place, where, raising(InputError("That will not do", value=3)))
             with pytest.raises(
                 InputError, match="That will not do. What is done so far is kept in .out.work"
             ) as refusal:
