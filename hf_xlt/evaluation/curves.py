@@ -39,7 +39,7 @@ class Curve:
     seconds: float  # of training
     bytes_per_step: float | None = None  # bytes of UTF-8 that one optimizer step reads
     flops_per_step: float | None = None  # floating-point operations of one optimizer step, see `step_cost`
-    flops_before: float = 0.0  # those spent before the first step, on calibrating or on a probe
+    flops_before: float = 0.0  # those spent before the first step, on calibrating
 
     @property
     def final(self) -> Point:

@@ -21,7 +21,6 @@ from hf_xlt.checkpoint.kind import auto_class_name, kind_of
 from hf_xlt.checkpoint.open import Checkpoint, check_finite, rows_of_ids, tokens_without_row
 from hf_xlt.checkpoint.padding import multiple_of, padded
 from hf_xlt.checkpoint.rewrite import TargetSettings, assemble, chat_of, revocabulary, target_settings
-from hf_xlt.checkpoint.settings import keeps_ids
 from hf_xlt.checkpoint.tokenizer import open_tokenizer
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.files.corpora import Corpus
@@ -259,7 +258,8 @@ class Initializer(ABC):
             if calibrate and text is not None:
                 from hf_xlt.initializers.calibration import calibrate_folder
 
-                kept = self.transport().copied_target if keeps_ids(self.tokenizer, self.source_tokenizer) else None
+                extends = self.target_vocabulary.extends(self.source_vocabulary)
+                kept = self.transport().copied_target if extends else None
                 trust = self.source.trust_remote_code
                 calibrate_folder(folder, self.tokenizer, text, kept, trust_remote_code=trust)
             found = self._health(text, Weights.open(body).load(self.source.layout.input_name))

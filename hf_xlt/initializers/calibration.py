@@ -103,7 +103,10 @@ def calibrate(
         amounts = (frequencies.log() - found.probabilities.log()) / found.scale
         if kept is not None:
             amounts.index_fill_(0, kept.to(amounts.device), 0)
-        shifted += (amounts if shifted.ndim == 1 else amounts.outer(found.constant)).to(shifted)
+        if shifted.ndim == 1:
+            shifted += amounts.to(shifted)
+        else:
+            shifted.addr_(amounts.to(shifted), found.constant.to(shifted))
         found = average_prediction(model, batches, objective.shifts_labels)
     if found.loss >= first.loss:
         shifted.copy_(former)

@@ -11,7 +11,6 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from hf_xlt.checkpoint.kind import ModelKind, kind_of
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.rewrite import assemble
-from hf_xlt.checkpoint.settings import keeps_ids
 from hf_xlt.geometry.similarity import unit_rows
 from hf_xlt.initializers import Initializer
 from hf_xlt.recipes.stage import Stage
@@ -113,5 +112,5 @@ def initialized(name: str, initializer: Initializer, path: Path, *, calibrated: 
     """The source's body with the rows of an initializer, which are kept in `path`."""
     transport = kept_transport(lambda: initializer, path)
     start = seeded(lambda: assemble(initializer.source, transport, initializer.tokenizer, torch.float32))
-    extends = keeps_ids(initializer.tokenizer, initializer.source_tokenizer)
+    extends = initializer.target_vocabulary.extends(initializer.source_vocabulary)
     return Variant(name, start, transport, notices=initializer.notices, calibrated=calibrated, extends=extends)

@@ -14,7 +14,6 @@ from peft import LoraModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hf_xlt.checkpoint.kind import ModelKind
 from hf_xlt.data.objectives import objective_for
 from hf_xlt.device import best_device
 from hf_xlt.evaluation.curves import Curve, Point
@@ -57,7 +56,7 @@ class Started:
         """Make the model, and calibrate its output head where the variant says so."""
         model, text, kind = variant.start(seed), plan.text_of(variant), plan.comparison.model_kind
         cost = step_cost(model, text, plan.stages_of(variant))
-        spent = calibrated(model, text, kind, plan, variant, seed) if variant.calibrated else 0.0
+        spent = calibrate_head(model, plan, variant, seed) if variant.calibrated else 0.0
         return cls(plan, variant, seed, model, text, text.validation_set(kind), cost, spent)
 
     @property
@@ -85,13 +84,13 @@ class Started:
         return Curve(self.variant.name, self.seed, points, seconds, **cost, flops_before=self.spent)
 
 
-def calibrated(model: PreTrainedModel, text: Text, kind: ModelKind, plan: Plan, variant: Variant, seed: int) -> float:
+def calibrate_head(model: PreTrainedModel, plan: Plan, variant: Variant, seed: int) -> float:
     """Calibrate the output head of a starting model on the text of its first stage; the operations that it took.
 
     The rows that the initializer copied stay as they are where the tokenizer extends the source's, and where a stage
     trains new rows alone.
     """
-    stages = plan.stages_of(variant)
+    text, kind, stages = plan.text_of(variant), plan.comparison.model_kind, plan.stages_of(variant)
     stage = stages[0].of_any_tokenizer.replace(objective="auto", replay=0.0)
     stream = text.stream(stage, min(COUNTED, text.sequences), seed)
     keeps = variant.extends or any(each.trains == "new-rows" for each in stages)
