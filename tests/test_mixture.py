@@ -152,6 +152,21 @@ def test_the_closed_form_stays_within_1e_5_of_float64():
     assert relative.max() < 1e-5
 
 
+@pytest.mark.parametrize("width", [1, 16, 300])
+@pytest.mark.parametrize("kind", [FactoredMixture, ClippedMixture])
+def test_rows_are_the_same_on_one_thread_and_on_many(kind, width):
+    mixed = kind(randn(500, width, seed=1).abs(), randn(5000, width, seed=2).abs(), torch.arange(5000))
+    threads, made = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            made.append(mixed.apply(randn(5000, 16)))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(made[0], made[1])
+    assert torch.equal(made[0], made[2])
+
+
 @pytest.mark.parametrize("kind", [FactoredMixture, ClippedMixture])
 def test_zero_rows_have_no_evidence(kind):
     left = helper(ROWS, 1)

@@ -207,11 +207,11 @@ class FactoredMixture(_PairwiseMixture):
 
     def rows_of(self, matrix: Tensor) -> Rows:
         """Rows from one small product of overlap vectors and source rows, BᵀE_O `(r, d)`."""
-        # Summed over blocks in float64, so that its error does not grow with the overlap.
+        # In float64, so that neither the size of the overlap nor the number of threads can be seen in the rows.
         total = self.right.new_zeros(self.right.shape[1], matrix.shape[1], dtype=torch.float64)
         ids = self.source_ids.to(matrix.device)
         for right, block in zip(self.right.split(_BLOCK_ROWS), ids.split(_BLOCK_ROWS), strict=True):
-            total += right.T @ matrix[block].to(right)
+            total += right.T.double() @ matrix[block].to(right.device, torch.float64)
         product, scale = total.float(), torch.where(self.finite, 1 / self._sums, 0).float()
         return lambda rows: (self.left[rows] @ product).mul_(scale[rows, None])
 
