@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: nothing here or below may reach the network."""
 
+import gc
 import os
 
 from hypothesis import settings
@@ -18,3 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // wor
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the libraries made on import to itself: each `Trainer` collects garbage, and would walk all of it."""
+    gc.collect()
+    gc.freeze()

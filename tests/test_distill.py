@@ -18,19 +18,25 @@ from hf_xlt.data.pairs import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evaluation.retrieval import mean_pooled, nearness, sentence_vectors
 from hf_xlt.evaluation.sentence_encoder import SentenceHead
+from hf_xlt.files.plain_yaml import set_value
 from hf_xlt.recipes import Data, Recipe, Stage, load_recipe
+from hf_xlt.recipes.recipe import recipe_from
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.report.comparison import curves_of
 from hf_xlt.runs import Results, check_recipe, run_recipe
 from hf_xlt.runs.inputs import Inputs
-from hf_xlt.runs.kinds.distillation import Distillation, SentenceText, sentence_text
+from hf_xlt.runs.kinds.distillation import Distillation, SentenceText, sentence_text, source_sentences
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
 from hf_xlt.runs.text import packed_text
 from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
 
-SMALL = ("stages.0.steps=12", "stages.0.sequence_length=32", "stages.0.batch_size=16", "stages.0.evaluations=2",
+SMALL = ("stages.0.checkpoints=0",
+         "stages.0.steps=12", "stages.0.sequence_length=32", "stages.0.batch_size=16", "stages.0.evaluations=2",
          "stages.0.learning_rate=0.02", "data.held_out_every=20", "language=de")  # fmt: skip
+# A new vocabulary in place of the source's, of which the rows alone are trained.
+ONE_STAGE = ('stages=[{"name": "distill", "objective": "distill", "trains": "embeddings"}]', "tokenizer.added=0",
+             "tokenizer.vocab_size=30000")  # fmt: skip
 PAIRS = list(zip(sentences("en", "train"), sentences("de", "train"), strict=True))[:240]
 
 
@@ -77,7 +83,7 @@ def distill_recipe(folder: Path, parallel: Path, *more: str, source: Path | None
     tiny.tokenizer("de", "wordpiece", 500).save_pretrained(german)
     source = source or bare_encoder(folder)
     given = [f"source={source}", f"target_tokenizer={german}", f"data.parallel={parallel}"]
-    return load_recipe("distill", [*SMALL, *given, *more])
+    return load_recipe("sentence", [*ONE_STAGE, *SMALL, *given, *more])
 
 
 def loss_of(folder: Path, source: Path) -> float:
@@ -91,7 +97,7 @@ def loss_of(folder: Path, source: Path) -> float:
 
 
 class TestLoss:
-    @given(st.integers(1, 9), st.integers(2, 6), st.floats(0.02, 2), st.integers(0, 10**6))
+    @given(st.integers(1, 9), st.integers(12, 16), st.floats(0.02, 2), st.integers(0, 10**6))
     def test_it_is_that_of_a_plain_dense_computation(self, batch, width, temperature, seed):
         draw = torch.Generator().manual_seed(seed)
         student, teacher = (torch.randn(batch, width, generator=draw, dtype=torch.float64) for _ in range(2))
@@ -131,6 +137,31 @@ class TestLoss:
         loss = objective.loss(model.bert, model.bert, batch)
         torch.testing.assert_close(loss, distillation_loss(student, vectors, 0.1))
 
+    @given(st.integers(2, 7), st.integers(1, 5), st.integers(0, 10**6))
+    def test_a_sentence_is_told_from_all_others_but_those_that_say_the_same(self, batch, further, seed):
+        draw = torch.Generator().manual_seed(seed)
+        student, teacher = (torch.randn(batch, 8, generator=draw, dtype=torch.float64) for _ in range(2))
+        others = torch.randn(further, 8, generator=draw, dtype=torch.float64)
+        teacher[1], others[0] = 3 * teacher[0], 2 * teacher[0]  # of other lengths, which do not count
+        expected = 0.0
+        for i in range(batch):
+            known = [*teacher, *others]
+            told = [j for j in range(len(known)) if j == i or not (i < 2 and j in (0, 1, batch))]
+            scores = {j: torch.exp(cosines(student[i], known[j]) / 0.5) for j in told}
+            expected += float(1 - cosines(student[i], teacher[i]) - torch.log(scores[i] / sum(scores.values()))) / batch
+        assert float(distillation_loss(student, teacher, 0.5, others)) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+    def test_what_else_it_is_told_from_is_decided_by_the_first_examples_key(self):
+        german, bank = tiny.tokenizer("de", "wordpiece", 500), torch.arange(400.0).reshape(100, 4)
+        collator = DataCollatorForDistillation(german, negatives=7, bank=bank)
+        rows = [{"input_ids": np.array([1, 2]), "teacher": np.ones(4), "key": (0, place)} for place in range(4)]
+        one, again, other = collator(rows[:2])["others"], collator(rows[:3])["others"], collator(rows[2:])["others"]
+        assert one.shape == (7, 4)
+        assert torch.equal(one, again)
+        assert not torch.equal(one, other)
+        assert {int(row[0]) // 4 for row in one} <= set(range(100))
+        assert "others" not in DataCollatorForDistillation(german)(rows)
+
 
 class TestPairs:
     def test_every_so_many_th_is_held_out_up_to_a_limit(self, parallel):
@@ -151,22 +182,31 @@ class TestPairs:
         pairs, inputs = self.text(recipe, german, tmp_path), Inputs(recipe)
         training, held_out = inputs.pairs_to_train_on.pairs, inputs.validation_pairs
         source, english = AutoModel.from_pretrained(recipe.source), AutoTokenizer.from_pretrained(recipe.source)
-        for rows, sides in ((np.stack(list(pairs.training["teacher"])), training), (pairs.vectors, held_out)):
+        learned, validation = pairs.targets["de"], pairs.validation["de"]
+        for rows, sides in ((np.stack(list(learned["teacher"])), training), (validation.vectors, held_out)):
             expected = sentence_vectors(source, english, [english_side for english_side, _ in sides])[-1]
             torch.testing.assert_close(torch.as_tensor(rows), expected)
             assert torch.as_tensor(rows).dtype == torch.float32
         ids = german([target for _, target in training], truncation=True, max_length=32)["input_ids"]
-        assert [row.tolist() for row in pairs.training["input_ids"]] == ids
-        assert pairs.sentences == tuple(target for _, target in held_out)
+        assert [row.tolist() for row in learned["input_ids"]] == ids
+        assert validation.targets == tuple(target for _, target in held_out)
+        assert validation.sources == tuple(source for source, _ in held_out)
 
         monkeypatch.setattr("hf_xlt.runs.kinds.distillation.sentence_encoder", None)
         again = self.text(recipe, german, tmp_path)
-        assert torch.equal(again.vectors, pairs.vectors)
+        assert torch.equal(again.validation["de"].vectors, validation.vectors)
 
     @staticmethod
     def text(recipe, tokenizer, folder) -> SentenceText:
         inputs = Inputs(Distillation.resolved(recipe))
         return sentence_text(inputs, packed_text(inputs, tokenizer, folder / "packed"), folder / "cache")
+
+    def test_the_target_sides_of_several_files_are_one_corpus(self, tmp_path, parallel):
+        other = tmp_path / "other.tsv"
+        other.write_text("a cat\teine Katze\n", encoding="utf-8")
+        sides = TargetSide.of([str(parallel), str(other)])
+        assert list(sides.lines()) == [*(target for _, target in PAIRS), "eine Katze"]
+        assert [part.name for part in sides.parts] == [str(parallel), str(other)]
 
     def test_a_target_side_that_is_not_there_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="none.tsv is not a file; expected translation pairs"):
@@ -270,7 +310,7 @@ class TestRecipe:
 
     def test_too_few_held_out_pairs_are_told(self, tmp_path, parallel, caplog):
         Distillation(Distillation.resolved(distill_recipe(tmp_path, parallel))).check_inputs()
-        assert "The validation set has 12 pairs; P@1 among fewer than 200 says little" in caplog.text
+        assert "The validation set of de has 12 pairs; P@1 among fewer than 200 says little" in caplog.text
 
     @pytest.mark.slow
     def test_other_stages_come_before_and_after(self, tmp_path, parallel):
@@ -299,7 +339,7 @@ class TestRecipe:
             patch.setattr("hf_xlt.runs.training.variant.train_stage", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(recipe, tmp_path / "out", "x")
-        counted = Distillation(Distillation.resolved(recipe)).evidence["parallel"].pairs
+        counted = tuple(Distillation(Distillation.resolved(recipe)).evidence["parallel"].pairs)
         assert counted == tuple(pair for i, pair in enumerate(PAIRS) if i % 20)
         monkeypatch.setattr("hf_xlt.runs.kinds.distillation.sentence_encoder", interrupt)
         run_recipe(recipe, tmp_path / "out", "x")
@@ -383,6 +423,119 @@ class TestKeptFolder:
         tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out" / "0_Transformer")
         assert AutoModel.from_pretrained(tmp_path / "out" / "0_Transformer").config.vocab_size == len(tokenizer) == 500
         assert not (tmp_path / "out" / "config.json").exists()
+
+
+class TestBothLanguages:
+    """The shipped recipe: the source's vocabulary extended, and both languages read in the end."""
+
+    STAGES = ("stages.0.steps=3", "stages.1.steps=6", "stages.0.sequence_length=32", "stages.1.sequence_length=32",
+              "stages.0.batch_size=8", "stages.1.batch_size=16", "stages.0.evaluations=1", "stages.1.evaluations=1",
+              "stages.0.checkpoints=0", "stages.1.checkpoints=0", "tokenizer.added=60",
+              "data.held_out_every=20")  # fmt: skip
+
+    @pytest.fixture
+    def recipe(self, tmp_path, parallel):
+        words = tmp_path / "words.tsv"
+        words.write_text("water\tWasser\nhouse\tHaus\ncold\tkalt\nold\talt\n", encoding="utf-8")
+        source = sentence_encoder(tmp_path)
+        given = [f"source={source}", f"data.parallel={parallel}", f"data.dictionary={words}", "language=de"]
+        return load_recipe("sentence", [*self.STAGES, *given])
+
+    @staticmethod
+    def read(recipe, tokenizer, folder) -> SentenceText:
+        inputs = Inputs(Distillation.resolved(recipe))
+        return sentence_text(inputs, packed_text(inputs, tokenizer, folder / "packed"), folder / "cache")
+
+    @pytest.mark.slow
+    def test_one_model_reads_both_and_what_it_keeps_of_the_source_is_told(self, recipe, tmp_path):
+        library = pytest.importorskip("sentence_transformers")
+        results = run_recipe(recipe, tmp_path / "out", "x")
+        old, new = (AutoTokenizer.from_pretrained(place) for place in (recipe.source, tmp_path / "out"))
+        assert len(new) == len(old) + 60
+        assert all(new.get_vocab()[token] == id_ for token, id_ in old.get_vocab().items())
+        first, rows, last = results.runs[0].retrieval
+        assert (first.step, rows.step, last.step) == (0, 3, 9)
+        model, source = (library.SentenceTransformer(str(place)) for place in (tmp_path / "out", recipe.source))
+        english, german = zip(*PAIRS[::20], strict=True)
+        own = torch.as_tensor(model.encode(list(english)))
+        kept = cosines(own, torch.as_tensor(source.encode(list(english)))).mean()
+        assert last.kept == pytest.approx(float(kept), abs=1e-4)
+        near = nearness(torch.as_tensor(model.encode(list(german))), own)
+        assert (last.cosine, last.margin) == pytest.approx((near.cosine, near.margin), abs=1e-4)
+        assert "source kept" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+    def test_batches_hold_pairs_entries_and_source_sentences_by_their_shares(self, recipe, tmp_path):
+        stage = recipe.stages[1].replace(replay=0.5, entries=0.125)
+        recipe = recipe.replace(stages=(recipe.stages[0], stage))
+        tokenizer = AutoTokenizer.from_pretrained(recipe.source)
+        text = self.read(recipe, tokenizer, tmp_path)
+        drawn = [tuple(example["input_ids"]) for example in text.stream(stage, 1024, 0).__getitems__(list(range(1024)))]
+        english, words, german = (
+            {tuple(row) for row in part["input_ids"]} for part in (text.sources, text.entries, text.targets["de"])
+        )
+        counts = [sum(row in part - english for row in drawn) for part in (words, german)]
+        assert sum(row in english for row in drawn) >= 512
+        assert counts[0] == pytest.approx(128, abs=2)
+        assert counts[1] <= 386
+        rows = text.stream(recipe.stages[0], 64, 0).__getitems__(list(range(64)))
+        assert {tuple(row["input_ids"]) for row in rows} <= german
+
+    def test_source_sentences_are_the_pairs_sides_and_as_many_lines_of_a_corpus(self, recipe, tmp_path):
+        corpus = tmp_path / "en.txt"
+        corpus.write_text("\n".join(f"line {number}" for number in range(1000)), encoding="utf-8")
+        training = [source for i, (source, _) in enumerate(PAIRS) if i % 20]
+        assert source_sentences(Inputs(recipe)) == list(dict.fromkeys(training))
+        more = recipe.replace(data=recipe.data.replace(source_corpus=str(corpus)))
+        lines = [line for i, line in enumerate(corpus.read_text().splitlines()) if i % 20][: len(training)]
+        assert source_sentences(Inputs(more)) == list(dict.fromkeys([*training, *lines]))
+
+    @pytest.mark.slow
+    def test_many_languages_are_learned_at_once_and_each_is_measured(self, recipe, tmp_path, parallel):
+        few = tmp_path / "few.tsv"
+        few.write_text("".join(f"{english}\t{german[::-1]}\n" for english, german in PAIRS[:60]), encoding="utf-8")
+        data = recipe.data.replace(parallel=None, translations={"de": str(parallel), "yo": str(few)})
+        asked = recipe.replace(data=data, language=None)
+        results = run_recipe(asked, tmp_path / "out", "x")
+        points = results.runs[0].retrieval
+        assert [(point.step, point.language) for point in points] == [(s, c) for s in (0, 3, 9) for c in ("de", "yo")]
+        card = ModelCard.load(tmp_path / "out" / "README.md")
+        assert card.data.language == ["de", "yo"]
+        assert "pooled (links, dictionary, overlap), yo" in card.content
+        text = self.read(asked, AutoTokenizer.from_pretrained(asked.source), tmp_path)
+        few_rows = {tuple(row) for row in text.targets["yo"]["input_ids"]}
+        drawn = text.stream(asked.stages[0], 2048, 0).__getitems__(list(range(2048)))
+        share = sum(tuple(example["input_ids"]) in few_rows for example in drawn) / 2048
+        sizes = len(text.targets["de"]), len(text.targets["yo"])
+        assert share == pytest.approx(sizes[1] ** 0.7 / (sizes[0] ** 0.7 + sizes[1] ** 0.7), abs=0.01)
+
+    @pytest.mark.parametrize(
+        ("settings", "key"),
+        [
+            (["stages.1.entries=0.2", "data.dictionary=null"], "data.dictionary"),
+            (["stages.0.replay=0.2"], "stages.0.replay"),
+            (["data.translations={yo: yo.tsv}"], "data.translations"),
+            (["data.alpha=0.3"], "data.alpha"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_before_work_starts(self, recipe, settings, key):
+        plain = recipe.plain()
+        for setting in settings:
+            set_value(plain, setting)
+        with pytest.raises(SettingError) as refused:
+            check_recipe(recipe_from(plain))
+        assert refused.value.key == key
+
+    @pytest.mark.parametrize(
+        ("settings", "key"),
+        [
+            ({"entries": 0.5, "replay": 0.5}, "entries"),
+            ({"negatives": 9, "objective": "mlm"}, "negatives"),
+        ],
+    )
+    def test_shares_leave_something_for_the_pairs(self, settings, key):
+        with pytest.raises(SettingError) as refused:
+            Stage(**{"objective": "distill"} | settings)
+        assert refused.value.key == key
 
 
 class TestRefusals:

@@ -83,7 +83,7 @@ def test_shipped_recipes_have_no_part_without_effect(name):
     ("name", "changes"),
     [
         ("clp", ["source=x", "helper=y"]),
-        ("distill", ["source=x", "data.parallel=p", "data.dictionary=d"]),
+        ("sentence", ["source=x", "data.parallel=p", "data.dictionary=d"]),
         ("ramen", ["source=x", "data.parallel=p", "data.source_corpus=c", "helper=y"]),
         ("clp", ["helper=y", "alternatives=[{method: focus}]", "data.vectors=v"]),
     ],

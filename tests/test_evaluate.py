@@ -331,16 +331,21 @@ class TestEvaluation:
         monkeypatch.setattr(FineTuning, "outcome", None)
         evaluate_model(model, **asked, output=folder / "results")
 
+    @pytest.fixture(scope="class")
+    def result(self, source, topics, tmp_path_factory):
+        """A result, and how it was asked for."""
+        folder = tmp_path_factory.mktemp("result")
+        config = EvaluationConfig(seeds=(0, 1), fine_tuning=replace(PROBE, epochs=1))
+        asked = self.asked(topics) | {"config": config}
+        evaluate_model(source, **asked, output=folder)
+        return folder, asked
+
     @pytest.mark.parametrize(
         "content", ["", "{", "[]", "null", '{"runs": []}', "[" * 100_000, "no run", "ragged", "not finite", "no score"]
     )
     @pytest.mark.slow
-    def test_a_damaged_result_is_made_again(self, source, topics, tmp_path, caplog, content):
-        config = EvaluationConfig(seeds=(0, 1), fine_tuning=replace(PROBE, epochs=1))
-        model, asked = source, self.asked(topics) | {"config": config}
-        made = evaluate_model(model, **asked, output=tmp_path)
-        path = result_file(tmp_path, str(source), "classification")
-        kept = json.loads(path.read_text(encoding="utf-8"))
+    def test_a_damaged_result_cannot_be_read(self, source, result, tmp_path, content):
+        kept = json.loads(result_file(result[0], str(source), "classification").read_text(encoding="utf-8"))
         if content == "no run":
             content = json.dumps(kept | {"runs": kept["runs"][:1]})
         elif content == "ragged":
@@ -352,11 +357,21 @@ class TestEvaluation:
         elif content == "no score":
             kept["runs"][1]["scores"] = {"accuracy": "0.9"}
             content = json.dumps(kept)
+        path = tmp_path / "classification.json"
         path.write_text(content, encoding="utf-8")
-        again = evaluate_model(model, **asked, output=tmp_path)
+        with pytest.raises(InputError):
+            TaskResult.load(path)
+
+    @pytest.mark.slow
+    def test_a_damaged_result_is_made_again(self, source, result, caplog):
+        folder, asked = result
+        path = result_file(folder, str(source), "classification")
+        made = TaskResult.load(path)
+        path.write_text("{", encoding="utf-8")
+        again = evaluate_model(source, **asked, output=folder)
         assert "made again" in caplog.text
-        assert [one.mean() for one in again] == [one.mean() for one in made]
-        assert TaskResult.load(path).mean() == made[0].mean()
+        assert [one.mean() for one in again] == [made.mean()]
+        assert TaskResult.load(path).mean() == made.mean()
 
     @pytest.mark.parametrize(
         ("tasks", "data", "expected"),

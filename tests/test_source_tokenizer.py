@@ -25,7 +25,8 @@ from hf_xlt.runs.text import SequenceSize, packed_text
 from hf_xlt.runs.training.trainer import StageTrainer
 from hf_xlt.sample import sentences
 
-SMALL = ("stages.0.steps=6", "stages.0.sequence_length=16", "stages.0.batch_size=4", "stages.0.evaluations=3",
+SMALL = ("stages.0.checkpoints=0",
+         "stages.0.steps=6", "stages.0.sequence_length=16", "stages.0.batch_size=4", "stages.0.evaluations=3",
          "data.held_out_every=40", "language=de")  # fmt: skip
 LINES = sentences("de", "train")[:200]
 

@@ -55,8 +55,9 @@ def recipes(language: Language, prepared: Prepared, source: Path, folder: Path) 
 
 def distilled(given: list[str], steps: int) -> Recipe:
     """Only the embeddings, on translation pairs in place of text."""
-    recipe = load_recipe("distill", given)
-    return recipe.replace(stages=(recipe.stages[0].replace(max_steps=steps, bf16=True, evaluations=2),))
+    recipe = load_recipe("sentence", given)
+    options = {"trains": "embeddings", "max_steps": steps, "bf16": True, "evaluations": 2}
+    return recipe.replace(stages=(recipe.stages[0].replace(**options),))
 
 
 def plain(name: str, given: list[str], steps: int) -> Recipe:

@@ -135,7 +135,7 @@ class TargetSide(Corpus):
     """The target sentences of a file of translation pairs, `FILE` or `FILE:source,target`, line by line."""
 
     def __post_init__(self) -> None:
-        if not os.path.isfile(self.path):
+        if not self.several and not os.path.isfile(self.path):
             raise InputError(f"{self.name} is not a file; expected translation pairs. Check the path.")
 
     @property
@@ -145,4 +145,6 @@ class TargetSide(Corpus):
 
     def lines(self) -> Iterator[str]:
         """The target sentence of every pair, in order."""
+        if self.several:
+            return super().lines()
         return (target for _, target in read_parallel(Path(self.name).expanduser()).pairs)

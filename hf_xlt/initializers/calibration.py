@@ -13,7 +13,7 @@ for all of them, the ridge regression of a constant on the states, and `W_t += Î
 the token. With tied embeddings the input rows move by as much, which is little beside their length.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -45,7 +45,7 @@ POSITIONS = 4096  # that are predicted in a round
 COUNTED = 4096  # sequences whose tokens are counted
 LENGTH = 256  # tokens a sequence of a text that is read for this alone
 
-_BATCH = 8
+_TOKENS = 2048  # that the model reads at once
 _UNSEEN = 0.1  # occurrences of a token that the text does not have
 _RIDGE = 0.01  # of the mean square of a component of the states
 
@@ -119,8 +119,7 @@ def calibrate(
 def token_frequencies(objective: Objective, examples: Examples, rows: int) -> Tensor:
     """How often each token is to be predicted, float32 `(rows,)`, all above 0 and in sum 1."""
     counts = np.full(rows, _UNSEEN)
-    for start in range(0, min(len(examples), COUNTED), _BATCH * 8):
-        chosen = [examples[place] for place in range(start, min(start + _BATCH * 8, len(examples), COUNTED))]
+    for chosen in _together(examples, min(len(examples), COUNTED)):
         labels = objective(chosen)["labels"].flatten().numpy()
         counts += np.bincount(labels[labels >= 0], minlength=rows)
     return torch.from_numpy(counts / counts.sum()).float()
@@ -130,13 +129,20 @@ def read_batches(objective: Objective, examples: Examples, device: torch.device)
     """The batches that a round reads."""
     batches: list[dict[str, Tensor]] = []
     positions = 0
-    for start in range(0, len(examples), _BATCH):
-        batch = objective([examples[place] for place in range(start, min(start + _BATCH, len(examples)))])
+    for chosen in _together(examples, len(examples)):
+        batch = objective(chosen)
         batches.append({name: tensor.to(device) for name, tensor in batch.items()})
         positions += int((targets(batch["labels"], objective.shifts_labels) >= 0).sum())
         if positions >= POSITIONS:
             break
     return batches
+
+
+def _together(examples: Examples, count: int) -> Iterator[list[Example]]:
+    """The first examples, packed to one length, as many at a time as the model reads at once."""
+    size = max(1, _TOKENS // len(examples[0]["input_ids"]))
+    for start in range(0, count, size):
+        yield [examples[place] for place in range(start, min(start + size, count))]
 
 
 class AveragePrediction(NamedTuple):

@@ -37,7 +37,10 @@ class Data(Settings):
     corpora: Mapping[Code, str] = setting({}, "Of many languages: language → file or Hub dataset id to train on.")
     source_corpus: str | None = setting(None, "The same in the source language, for models of both languages.")
     parallel: Places = setting(None, "File of translation pairs, source language first, or a list of them.")
-    translations: Mapping[Code, str] = setting({}, "Of many languages: language → file of pairs, the first one first.")
+    translations: Mapping[Code, str] = setting(
+        {}, "Of many languages: language → file of pairs, the source language or the first of corpora first."
+    )
+    alpha: Share = setting(0.7, "How far a sentence encoder's languages are sampled by size: 1 wholly, 0 not at all.")
     dictionary: Places = setting(None, "File of source words and their translations, or a list of them.")
     vectors: str | None = setting(None, "File of word vectors of the target language.")
     source_vectors: str | None = setting(None, "File of word vectors of the source language.")
@@ -49,9 +52,9 @@ class Data(Settings):
 
     @model_validator(mode="after")
     def _of_known_languages(self) -> Self:
-        for name in ("translations", "held_out_corpora"):
+        for name in ("translations", "held_out_corpora") if self.corpora else ():
             for language in getattr(self, name):
-                one_of(name, language, tuple(self.corpora) or ("those of corpora, of which there are none yet",))
+                one_of(name, language, tuple(self.corpora))
         return self
 
 

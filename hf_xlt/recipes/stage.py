@@ -44,7 +44,8 @@ OWN = {
     "warmup_steps": "warmup_ratio",
 }
 
-# Settings of a stage that distils new tokens.
+# Settings of a stage that distils sentences, and of one that distils new tokens.
+OF_SENTENCES = ("temperature", "negatives", "entries")
 OF_SNIPPETS = ("snippets", "snippet_length", "layer")
 
 _FORMER_KEY = re.compile(rf"((?:stages\.\d+|training)\.)({'|'.join(FORMER)})(?==)")
@@ -117,6 +118,10 @@ class Stage(Settings):
     lora_rank: Count = setting(16, "Rank of the adapters where `trains` is `lora`.")
     adapters: Literal["merged", "kept"] = setting("merged", "Into the weights, or beside them, in the last stage.")
     temperature: Positive = setting(0.05, "What cosines are divided by where `distill` tells a vector from others.")
+    negatives: NotNegative = setting(
+        0, "Further sentences, of all that are trained on, whose vectors `distill` tells a batch's from."
+    )
+    entries: BelowOne = setting(0.0, "Share of the sequences that are entries of the dictionary, with `distill`.")
     snippets: Count = setting(100, "Of each new token, where `token-distill` learns them.")
     snippet_length: Annotated[int, Field(ge=8, le=MOST)] = setting(
         50, "Tokens a snippet, at most, by either tokenizer."
@@ -124,7 +129,9 @@ class Stage(Settings):
     layer: int = setting(
         -1, "Whose states `token-distill` compares: so many from the embeddings up or, below 0, from the head down."
     )
-    replay: BelowOne = setting(0.0, "Share of the sequences that are text of the source language, of a source corpus.")
+    replay: BelowOne = setting(
+        0.0, "Share of the sequences that are of the source language: of a source corpus; with `distill` also of pairs."
+    )
     sequence_length: Count = setting(128, "Tokens a sequence.")
     evaluations: Count = setting(10, "How often the validation set is measured after the first step, evenly spaced.")
     checkpoints: NotNegative = setting(5, "How often training state is saved for a killed run to resume from.")
@@ -155,8 +162,7 @@ class Stage(Settings):
         self._check_passed_on()
         if self.lora_rank != 16 and self.trains != "lora":
             raise SettingError("lora_rank", value=self.lora_rank, expected="it only where trains is 'lora'")
-        if self.temperature != 0.05 and not self.distils:
-            raise SettingError("temperature", value=self.temperature, expected="it only where a stage distils")
+        self._check_sentences()
         self._check_token_distillation()
         if self.embedding_learning_rate is not None and self.trains in ("embeddings", "new-rows"):
             expected = "learning_rate alone, as only the embeddings are trained"
@@ -169,6 +175,14 @@ class Stage(Settings):
             why = "as a sentence encoder keeps none" if self.distils else f"as it trains {self.trains}, not lora"
             raise SettingError("adapters", value="kept", expected=f"'merged', {why}")
         return self
+
+    def _check_sentences(self) -> None:
+        for name in () if self.distils else OF_SENTENCES:
+            if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise SettingError(name, value=value, expected="it only where a stage distils")
+        if self.distils and self.replay + self.entries >= 1:
+            expected = "less than 1 with replay, so that something is left for the pairs"
+            raise SettingError("entries", value=self.entries, expected=expected)
 
     def _check_token_distillation(self) -> None:
         if not self.distils_tokens:

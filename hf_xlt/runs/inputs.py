@@ -15,6 +15,7 @@ from hf_xlt.checkpoint.kind import TRAINED, has_other_head, kind_of
 from hf_xlt.checkpoint.open import Checkpoint, check_body
 from hf_xlt.checkpoint.rewrite import chat_of
 from hf_xlt.checkpoint.tokenizer import open_tokenizer as opened_tokenizer
+from hf_xlt.data.multilingual import smoothed_lines
 from hf_xlt.data.pairs import TargetSide
 from hf_xlt.errors import InputError
 from hf_xlt.evidence.translations import Dictionary, ParallelText, read_dictionary, read_parallel
@@ -70,8 +71,13 @@ class Inputs:
         if data.corpus is None:
             key, expected = "data.corpus", "a .txt, .txt.gz, .jsonl, .parquet or a Hub dataset id"
             raise InputError("There is no corpus", key=key, expected=expected, hint=f"Name one as {key}.")
-        corpus = TargetSide.of(data.corpus) if data.corpus == data.parallel else Corpus.of(data.corpus)
+        corpus = TargetSide.of(data.corpus) if self._reads_pairs else Corpus.of(data.corpus)
         return self._split(corpus, data.held_out)
+
+    @property
+    def _reads_pairs(self) -> bool:
+        """Whether the corpus is the target side of the translation pairs."""
+        return self.data.corpus in (self.data.parallel, tuple(self.data.translations.values()))
 
     @cached_property
     def source_split(self) -> Split:
@@ -137,6 +143,16 @@ class Inputs:
         return {(first, code): self.split_pairs(read_parallel(file)) for code, file in files.items()}
 
     @cached_property
+    def sentence_pairs(self) -> dict[str, tuple[Pairs, Pairs]]:
+        """Of a sentence encoder: language → translation pairs to train on, and validation pairs.
+
+        The one language of `data.parallel` is that of the recipe, or has no name.
+        """
+        if not self.data.translations:
+            return {self.recipe.language or "": self.split_pairs(self.pairs)}
+        return {code: self.split_pairs(read_parallel(file)) for code, file in self.data.translations.items()}
+
+    @cached_property
     def dictionary(self) -> Dictionary | None:
         return None if self.data.dictionary is None else read_dictionary(self.data.dictionary)
 
@@ -144,10 +160,15 @@ class Inputs:
         """What a target tokenizer is trained on: the training lines, and the translations in the dictionary.
 
         A word that is one token gets all of its dictionary entry: measured on German, retrieval without training gains
-        17 points by these words, where there are 6,000 sentences beside them.
+        17 points by these words, where there are 6,000 sentences beside them. Of the pairs of several languages each
+        target side is read as often as it is trained on.
         """
         entries = () if self.dictionary is None else self.dictionary.pairs
-        return chain(self.split.training_lines(), (target for _, target in entries))
+        lines = self.split.training_lines()
+        if len(self.data.translations) > 1 and self._reads_pairs:
+            sides = {code: self._split(TargetSide(file), None) for code, file in self.data.translations.items()}
+            lines = smoothed_lines(sides, self.data.alpha)
+        return chain(lines, (target for _, target in entries))
 
     def both_languages(self) -> Iterator[str]:
         """The training lines of source and target language."""

@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 
 from hf_xlt.hub.card import CardTable, Score, public_name
 from hf_xlt.report.pictures import METHOD_COLORS, label, picture
-from hf_xlt.runs.results import Results, Run
+from hf_xlt.runs.results import Results, RetrievalPoint, Run
 
 WAYS = {"to_source": ("to the source language", "-"), "from_source": ("from the source language", "--")}
 # Field of a point, its heading, and what it is multiplied by.
 PRECISION = (("to_source", "to source", 100), ("from_source", "from source", 100))
 CLOSENESS = (("cosine", "cosine", 1), ("margin", "margin", 1))
+KEPT = ("kept", "source kept", 1)
 SCORES = (
     ("src2trg_accuracy", "from_source", "Source to target"),
     ("trg2src_accuracy", "to_source", "Target to source"),
@@ -32,14 +33,19 @@ class Panel(NamedTuple):
 
 
 def plot_retrieval(results: Results, path: Path) -> None:
-    """P@1 by training steps of a recipe that distils, a color a method and a line a direction, means over seeds."""
+    """P@1 by training steps of a recipe that distils, a color a method and language, a line a direction.
+
+    Values are means over seeds.
+    """
     with picture(path, 7.2, 4.4) as (axes,):
-        for (method, runs), color in zip(results.runs_of.items(), cycle(METHOD_COLORS), strict=False):
-            steps = [point.step for point in runs[0].retrieval]
-            for way, (name, line) in WAYS.items():
-                by_step = zip(*(run.retrieval for run in runs), strict=True)
+        for (name, runs), color in zip(_retrieved(results).items(), cycle(METHOD_COLORS), strict=False):
+            steps = [point.step for point in runs[0]]
+            for way, (direction, line) in WAYS.items():
+                by_step = zip(*runs, strict=True)
                 values = [100 * fmean(getattr(point, way) for point in points) for points in by_step]
-                axes.plot(steps, values, line, color=color, marker="o", markersize=4, label=label(f"{method}, {name}"))
+                axes.plot(
+                    steps, values, line, color=color, marker="o", markersize=4, label=label(f"{name}, {direction}")
+                )
         axes.set_xlabel("training steps")
         axes.set_ylabel("P@1 in per cent (higher is better)")
         axes.set_title("Retrieval of held-out translations")
@@ -48,25 +54,42 @@ def plot_retrieval(results: Results, path: Path) -> None:
 
 
 def retrieval_tables(results: Results) -> tuple[CardTable, ...]:
-    """How well held-out translations find each other, a line a method, averaged over seeds; nothing if not measured."""
-    measured = {method: [run.retrieval for run in runs if run.retrieval] for method, runs in results.runs_of.items()}
-    found = {method: points for method, points in measured.items() if points}
+    """How well held-out translations find each other, a line a method, averaged over seeds; nothing if not measured.
+
+    Where there are several languages there is a line for each.
+    """
+    found = _retrieved(results)
     if not found:
         return ()
-    near = all(point.cosine is not None for runs in found.values() for run in runs for point in run)
-    columns = (*PRECISION, *CLOSENESS) if near else PRECISION
+    points = [point for runs in found.values() for run in runs for point in run]
+    near = all(point.cosine is not None for point in points)
+    columns = [*PRECISION, *(CLOSENESS if near else ())]
+    columns += [KEPT] if all(point.kept is not None for point in points) else []
     lines = []
-    for method, runs in found.items():
+    for name, runs in found.items():
         means = (
             f"{scale * fmean(getattr(run[at], field) for run in runs):.{1 if scale > 1 else 3}f}"
             for field, _, scale in columns
             for at in (0, -1)
         )
-        lines.append((method, *means))
+        lines.append((name, *means))
     header = ("method", *(cell for _, name, _ in columns for cell in (f"{name}, start", "end")))
     by = "" if results.pooling is None else f"; sentence vectors by {results.pooling}"
     title = f"Held-out translations that are each other's nearest sentence, in per cent{by}"
     return (CardTable(title, header, tuple(lines)),)
+
+
+def _retrieved(results: Results) -> dict[str, list[list[RetrievalPoint]]]:
+    """Method, and language where there are several → the points of each seed's run."""
+    measured = {method: [run.retrieval for run in runs if run.retrieval] for method, runs in results.runs_of.items()}
+    languages = list(dict.fromkeys(point.language for runs in measured.values() for run in runs for point in run))
+    return {
+        method if len(languages) == 1 else f"{method}, {language}": [
+            [point for point in run if point.language == language] for run in runs
+        ]
+        for method, runs in measured.items()
+        for language in (languages if runs else ())
+    }
 
 
 def economy_tables(results: Results) -> tuple[CardTable, ...]:
@@ -103,8 +126,11 @@ def probe_tables(results: Results) -> tuple[CardTable, ...]:
 
 
 def retrieval_scores(results: Results, files: tuple[str, ...]) -> Iterator[Score]:
-    """How many validation pairs, of `files`, find each other after training, both ways, a mean over seeds."""
-    found = [run.retrieval[-1] for run in results.kept if run.retrieval]
+    """How many validation pairs, of `files`, find each other after training, both ways.
+
+    A mean over seeds and languages.
+    """
+    found = [point for run in results.kept for point in run.retrieval if point.step == run.retrieval[-1].step]
     place = ", ".join(map(public_name, files))
     for metric, way, name in SCORES if found and files else ():
         mean = fmean(getattr(point, way) for point in found)

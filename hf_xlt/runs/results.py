@@ -38,6 +38,8 @@ class RetrievalPoint:
     from_source: float  # the other way round
     cosine: float | None = None  # the mean of a sentence and its translation
     margin: float | None = None  # by how much the translation is nearer than the nearest other sentence, a mean
+    kept: float | None = None  # the mean cosine of a source sentence's vector and the one it had before, where measured
+    language: str = ""  # of the target sentences, where it is known or there are several
 
 
 @dataclass(frozen=True)

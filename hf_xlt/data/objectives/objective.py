@@ -71,6 +71,8 @@ class Setting:
     position_offset: int = 0  # the model's row of the first position, see `TreLMConfig`
     sentence_head: nn.Module | None = None  # what makes one vector of a sentence's states, where a stage learns them
     temperature: float = 0.05  # what cosines are divided by there
+    negatives: int = 0  # how many further vectors a sentence is told from there, and what they are drawn from
+    bank: Tensor | None = None
     layer: int = -1  # whose states are compared, where a stage distils new tokens
 
 

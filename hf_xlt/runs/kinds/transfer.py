@@ -162,7 +162,7 @@ class Transfer(Kind):
 
     @property
     def _replays_text(self) -> bool:
-        return any(stage.replay for stage in self.recipe.stages)
+        return any(stage.replay and not stage.distils for stage in self.recipe.stages)
 
     def text(self, comparison: Comparison, work: Path) -> Text:
         made = replayed_text if self._replays_text else packed_text
