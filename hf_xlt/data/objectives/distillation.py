@@ -14,6 +14,7 @@ from hf_xlt.arguments import checked
 from hf_xlt.data.objectives.objective import Example, Objective, Setting, generator_for, padded
 from hf_xlt.errors import InputError
 
+_TOGETHER = 32  # sentences of like length that are padded to the longest of them: one long one does not pad a batch
 ALIKE = 0.999  # cosine of the teacher's vectors of sentences that say the same: none is told from the other
 
 
@@ -93,7 +94,12 @@ class DataCollatorForDistillation(Objective):
         """`distillation_loss` of a batch `()`."""
         if self.sentence_head is None:
             raise InputError("There is no sentence_head", expected="one, to make a vector of a sentence's states")
-        sentences = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        output = forward(**sentences)
-        student = self.sentence_head.to(output.last_hidden_state.device)(output, sentences)
+        head = self.sentence_head.to(batch["input_ids"].device)
+        lengths = batch["attention_mask"].sum(1)
+        order, vectors = lengths.argsort(stable=True), []
+        for alike in order.split(_TOGETHER):
+            longest = int(lengths[alike[-1]])
+            sentences = {name: batch[name][alike, :longest] for name in ("input_ids", "attention_mask")}
+            vectors.append(head(forward(**sentences), sentences))
+        student = torch.cat(vectors)[order.argsort()]
         return distillation_loss(student, batch["teacher"], self.temperature, batch.get("others"))
