@@ -26,6 +26,7 @@ from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
 HARNESS = "mteb"
 
 _SPLIT, _SUBSET = "test", "default"
+_NAMED = 40  # languages of a task that a message names
 _ON_FILES = ", ".join(f"{HARNESS}/{name}" for name in ROLES)
 logger = logging.getLogger(__name__)
 
@@ -147,8 +148,7 @@ class MTEBTask(TrainingFreeTask):
                     f"{name} has no language {subset!r}" if subset else f"{name} has {len(subsets)} languages",
                     value=subset,
                     expected=f"one of them, as {HARNESS}/{name}/{subsets[0]}",
-                    hint=did_you_mean(subset, subsets)
-                    or f"It has {', '.join(subsets[:40])}{', …' * (len(subsets) > 40)}.",
+                    hint=f"It has {', '.join(subsets[:_NAMED])}{', …' * (len(subsets) > _NAMED)}.",
                 )
             chosen = subset or subsets[0]
             splits = list(task.metadata.eval_splits)
