@@ -25,6 +25,8 @@ from hf_xlt.sample import sentences
 ENGLISH, GERMAN = sentences("en", "held_out")[:36], sentences("de", "held_out")[:36]
 TASKS = ("mteb/bitext", "mteb/classification", "mteb/sts", "mteb/retrieval")
 PROMPTS = {"prompts": {"STS": "Water ", "Classification": "Das ", "query": "Who: ", "document": "Was: "}}
+# Random vectors find a sentence by most of it, and do not find a translation.
+OTHERS = [ENGLISH[i] if i % 3 == 0 else " ".join(line.split()[:-1]) for i, line in enumerate(GERMAN)]
 SCORES = [number % 6 for number in range(len(GERMAN))]
 TOPICS = [("animals", "plants", "weather")[number % 3] for number in range(len(GERMAN))]
 # Of each task of a user's files one of mteb's own of the same protocol.
@@ -76,7 +78,7 @@ def data(tmp_path_factory):
     judged = [f"q{i}\tp{j}\t{score}" for i in range(10) for j, score in ((i, 2), (2 * i, 1), (i + 1, 0)) if i]
     (beir / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]) + "\n", "utf-8")
     return {
-        "mteb/bitext": {"test": table("pairs.tsv", GERMAN, ENGLISH)},
+        "mteb/bitext": {"test": table("pairs.tsv", GERMAN, OTHERS)},
         "mteb/classification": {
             "train": table("train.tsv", ENGLISH, TOPICS),
             "test": table("test.tsv", GERMAN, TOPICS),
@@ -133,7 +135,7 @@ def test_figures_are_those_of_mteb_s_own_tasks_and_sentence_transformers(mteb, e
     for score, figure in ours.runs[0].scores.items():
         assert figure == pytest.approx(figures[score], abs=1e-5), score
     assert ours.headline == filled(name).metadata.main_score
-    assert len(set(ours.runs[0].scores.values())) > 1 or name == "mteb/classification"
+    assert 0 < abs(ours.mean()) < 1
 
 
 @pytest.mark.slow
@@ -217,7 +219,7 @@ def test_a_language_of_a_task_with_all_in_one_table_is_run(mteb, evaluated, mode
     def load(task, **options):
         from datasets import Dataset
 
-        task.dataset = {"test": Dataset.from_dict({"deu_Latn": GERMAN, "eng_Latn": ENGLISH})}
+        task.dataset = {"test": Dataset.from_dict({"deu_Latn": GERMAN, "eng_Latn": OTHERS})}
         task.data_loaded = True
 
     monkeypatch.setattr(type(mteb.get_task("NTREXBitextMining")), "load_data", load)
