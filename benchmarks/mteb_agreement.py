@@ -2,8 +2,8 @@
 
     python benchmarks/mteb_agreement.py --bitext de-en.tsv --train topics.tsv --test topics-test.tsv --sts sts.tsv
 
-mteb itself runs its own tasks (Tatoeba, SIB200Classification, STSBenchmark) with the `SentenceTransformer` of the folder; only
-their data are put in from the files, so that no network is needed. Files are given as tasks take them, e.g.
+mteb itself runs its own Tatoeba, SIB200Classification and STSBenchmark with the `SentenceTransformer` of the folder.
+Only their data are put in from the files, so that no network is needed. Files are given as tasks take them, e.g.
 `topics.tsv.gz:en,category@split=train`.
 """
 

@@ -7,10 +7,12 @@ import sys
 import numpy as np
 import pytest
 import tiny
+import torch
 from scipy.stats import pearsonr, spearmanr
 from tiny import refusal
 
 from hf_xlt import cli, compare_results, evaluate_model
+from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.evaluate import metric_of, result_file
 from hf_xlt.evaluation.harness import mteb as bridge
 from hf_xlt.evaluation.harness.mteb import MTEBTask
@@ -18,9 +20,12 @@ from hf_xlt.evaluation.harness.scores import HarnessScores
 from hf_xlt.evaluation.harness.sentence_data import Collection, read_task
 from hf_xlt.evaluation.harness.sentence_scores import Correlations, metric_for
 from hf_xlt.evaluation.results import TaskResult
+from hf_xlt.evaluation.retrieval import mean_pooled
+from hf_xlt.evaluation.tasks.data import read_pairs
 from hf_xlt.evaluation.tasks.registry import task_named
 from hf_xlt.report.comparison import compare_models
 from hf_xlt.sample import sentences
+from hf_xlt.trelm import TreLMForMaskedLM
 
 ENGLISH, GERMAN = sentences("en", "held_out")[:36], sentences("de", "held_out")[:36]
 TASKS = ("mteb/bitext", "mteb/classification", "mteb/sts", "mteb/retrieval")
@@ -269,6 +274,30 @@ def test_a_plain_encoder_decoder_makes_no_vectors(data, tmp_path, monkeypatch):
     monkeypatch.setattr(bridge, "find_spec", lambda name: True)
     refused = refusal(evaluate_model, str(folder), ["mteb/sts"], {"mteb/sts": data["mteb/sts"]})
     assert refused.value == "encoder-decoder"
+
+
+def test_languages_would_have_no_effect(models, data, monkeypatch):
+    monkeypatch.setattr(bridge, "find_spec", lambda name: True)
+    spec = ModelSpec(models["plain"], languages=("en", "de"))
+    assert refusal(evaluate_model, spec, ["mteb/sts"], {"mteb/sts": data["mteb/sts"]}).value == ("en", "de")
+
+
+@pytest.mark.slow
+def test_a_trelm_reads_in_its_default_language(mteb, data, tmp_path):
+    tokenizer = tiny.tokenizer("de", "wordpiece")
+    source = tiny.model("bert", tokenizer, initializer_range=0.3)
+    model = TreLMForMaskedLM.from_encoder(
+        source, languages=["en", "de"], tokenizer=tokenizer, source_tokenizer=tokenizer
+    )
+    folder = str(tiny.save(model, tokenizer, tmp_path / "trelm"))
+    (found,) = evaluate_model(folder, ["mteb/sts"], {"mteb/sts": data["mteb/sts"]})
+    vectors = []
+    with torch.inference_mode():
+        for texts in zip(*read_pairs(f"{data['mteb/sts']['test']}").pairs, strict=True):
+            inputs = tokenizer(list(texts), padding=True, truncation=True, max_length=80, return_tensors="pt")
+            vectors.append(mean_pooled(model.base_model(**inputs).last_hidden_state, inputs["attention_mask"]))
+    cosines = torch.cosine_similarity(*vectors)
+    assert found.mean() == pytest.approx(spearmanr(cosines, SCORES)[0], abs=1e-6)
 
 
 def test_bad_files_are_refused_before_the_model_is_opened(models, data, tmp_path, monkeypatch):

@@ -19,7 +19,6 @@ from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.harness.scores import HarnessScores
 from hf_xlt.evaluation.harness.sentence_data import ROLES, read_task
 from hf_xlt.evaluation.harness.sentence_scores import TYPES, Correlations, metric_for, scored
-from hf_xlt.evaluation.models import check_languages
 from hf_xlt.evaluation.sentence_encoder import sentence_encoder
 from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
 
@@ -87,8 +86,14 @@ class MTEBTask(TrainingFreeTask):
                 value=self.name,
                 hint='Install it with `pip install "hf-xlt[harness]"`.',
             )
+        if model.languages is not None:
+            raise InputError(
+                f"{self.name} does not say which language a text is in",
+                value=model.languages,
+                expected="no languages: a TreLM reads all in its default one",
+                hint="Run it without languages.",
+            )
         checkpoint = Checkpoint.open(model.name, trust_remote_code=model.trust_remote_code)
-        check_languages(checkpoint, model.languages)
         kind = kind_of(checkpoint.config)
         if kind is ENCODER_DECODER and not modules(checkpoint.folder):
             expected = f"an encoder, a decoder or a folder of sentence-transformers for {self.name}"
@@ -123,12 +128,13 @@ class MTEBTask(TrainingFreeTask):
         """One of mteb's own tasks, of one language, without its data; the split and the subset to run."""
         with _quiet():
             import mteb
+            from mteb import tasks
 
             name, _, subset = self.task.partition("/")
             try:
                 task = mteb.get_task(name)
             except KeyError:
-                known = [one.metadata.name for one in vars(mteb.tasks).values() if hasattr(one, "metadata")]
+                known = [one.metadata.name for one in vars(tasks).values() if hasattr(one, "metadata")]
                 raise InputError(
                     f"mteb has no task {name!r}",
                     value=name,

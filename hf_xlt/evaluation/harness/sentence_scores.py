@@ -102,10 +102,10 @@ def scored(name: str, task: Any, data: Any, figures: Mapping[str, Any], predicti
     return Scored(kept, metric_for(kept).counts(*_tables([columns[score] for score in kept])), False, left_out)
 
 
-def _tables(columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _tables(columns: Sequence[np.ndarray]) -> tuple[list[list[float]], list[list[float]]]:
     """Two tables `(n, scores)` of columns `(n, 2)`."""
     both = np.stack(columns, axis=1)
-    return both[..., 0], both[..., 1]
+    return both[..., 0].tolist(), both[..., 1].tolist()
 
 
 def _means(values: Mapping[str, np.ndarray]) -> Columns:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict
-from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskRetrieval, AbsTaskSTS
+from mteb.abstasks import AbsTaskClassification, AbsTaskRetrieval, AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
 from mteb.models import ModelMeta
@@ -17,14 +17,16 @@ from hf_xlt.evaluation.sentence_encoder import LibraryEncoder, SentenceEncoder
 
 def _metadata(name: str, kind: str, main_score: str) -> TaskMetadata:
     """What mteb must know of a task; a model's prompts are chosen by its name and type. It never asks the language."""
-    return TaskMetadata(
-        name=name,
-        type=kind,
-        main_score=main_score,
-        description="Files of the user's.",
-        dataset={"path": name, "revision": "local"},
-        eval_splits=["test"],
-        eval_langs=["mul"],
+    return TaskMetadata.model_validate(
+        {
+            "name": name,
+            "type": kind,
+            "main_score": main_score,
+            "description": "Files of the user's.",
+            "dataset": {"path": name, "revision": "local"},
+            "eval_splits": ["test"],
+            "eval_langs": ["mul"],
+        }
     )
 
 
@@ -62,7 +64,7 @@ class LocalRetrieval(AbsTaskRetrieval):
 
     def __init__(self, collection: Collection) -> None:
         super().__init__()
-        split = {
+        split: Any = {
             "corpus": Dataset.from_list([{"id": id_, **passage} for id_, passage in collection.corpus.items()]),
             "queries": Dataset.from_list([{"id": id_, "text": text} for id_, text in collection.queries.items()]),
             "relevant_docs": {query: dict(passages) for query, passages in collection.relevant.items()},
@@ -77,7 +79,7 @@ _LOCAL: dict[str, Any] = {
 }
 
 
-def local_task(name: str, data: Rows | Collection) -> AbsTask:
+def local_task(name: str, data: Rows | Collection) -> Any:
     """A task of mteb's with the data that `read_task` gave for its name."""
     return _LOCAL[name](data)
 
