@@ -268,6 +268,7 @@ def test_without_the_extra_it_is_named(models, data, monkeypatch):
     assert "hf-xlt[harness]" in refused.hint
 
 
+@pytest.mark.slow
 def test_a_plain_encoder_decoder_makes_no_vectors(data, tmp_path, monkeypatch):
     tokenizer = tiny.tokenizer("de", "unigram")
     folder = tiny.save(tiny.model("t5", tokenizer), tokenizer, tmp_path / "t5")
