@@ -438,7 +438,8 @@ def test_the_name_of_a_harness_s_task_makes_the_task():
         (["--harness", "lm-eval", "--tasks", "language-model", "--include", "f"], "--include has no task to look for"),
         (["--harness", "lm-eval", "--tasks", "arc_easy", "--probe"], "--probe has an effect only for tasks that are"),
         (["--harness", "lm-eval", "--corpus", "c"], "--harness has an effect only without --corpus"),
-        (["--harness", "mteb", "--tasks", "x"], "lm-eval"),
+        (["--harness", "helm", "--tasks", "x"], "lm-eval"),
+        (["--harness", "mteb", "--tasks", "sts", "--include", "f"], "--include has no task to look for"),
     ],
 )
 def test_options_without_effect_are_refused(monkeypatch, capsys, words, message):

@@ -28,13 +28,14 @@ DataOption = Annotated[
 Harness = Annotated[
     HarnessName | None,
     typer.Option(
-        help="Whose tasks are named: EleutherAI's lm-eval (the extra `harness`), for decoders and encoder-decoders. "
-        "They are its own, or of your files: multiple-choice, rolling-loglikelihood, language-model. Beside tasks of "
-        "hf-xlt, without this option, they are called lm-eval/NAME."
+        help="Whose tasks are named (the extra `harness`): its own, or some of your files. EleutherAI's lm-eval, for "
+        "decoders and encoder-decoders, has multiple-choice, rolling-loglikelihood and language-model; mteb, for "
+        "sentence encoders, has bitext, classification, sts and retrieval. Beside tasks of hf-xlt, without this "
+        "option, they are called lm-eval/NAME and mteb/NAME."
     ),
 ]
 Include = Annotated[
-    str | None, typer.Option(help="With --harness: a folder of YAML tasks. Python that they name is run.")
+    str | None, typer.Option(help="With --harness lm-eval: a folder of YAML tasks. Python that they name is run.")
 ]
 ZeroShot = Annotated[
     bool, typer.Option("--zero-shot", help="Learn in the source language: train and dev files are in it.")
@@ -92,6 +93,8 @@ def evaluate(
 
     hf-xlt evaluate smollm2-german --harness lm-eval --tasks multiple-choice,hellaswag
     --data multiple-choice.test=questions.jsonl
+
+    hf-xlt evaluate minilm-german --harness mteb --tasks sts,STS17/en-de --data sts.test=sts.tsv
     """
     from hf_xlt.evaluation.config import ModelSpec
     from hf_xlt.evaluation.evaluate import evaluate_model

@@ -17,7 +17,7 @@ Demonstration = Literal["clp", "trelm"]
 Family = Literal["byte-level-bpe", "unigram", "wordpiece"]
 Weighting = Literal["paper", "positive", "top-k", "sparsemax"]
 MergeName = Literal["elchat", "chat-vector", "linear"]
-HarnessName = Literal["lm-eval"]
+HarnessName = Literal["lm-eval", "mteb"]
 PrecisionName = Literal["float32", "bfloat16"]
 
 

@@ -39,8 +39,8 @@ def evaluate_model(
     Args:
         model: A Hub id or a folder, or a `ModelSpec`, which also says what reads the source language.
         tasks: Names, in order; `hf-xlt evaluate --help` lists them, `register_task` adds to them. `lm-eval/NAME` is a
-            task of EleutherAI's harness, see `hf_xlt.evaluation.harness.lm_eval.LMEvalTask`; it needs the extra
-            `harness`.
+            task of EleutherAI's harness, see `hf_xlt.evaluation.harness.lm_eval.LMEvalTask`, and `mteb/NAME` one of
+            mteb, see `hf_xlt.evaluation.harness.mteb.MTEBTask`; they need the extra `harness`.
         data: Task → role → file or dataset, e.g. `{"upos": {"train": "en.conllu", "dev": …, "test": "de.conllu"}}`.
         config: How.
         output: Folder where results are kept, `MODEL/TASK.json`; those that are there, of the same model and files as

@@ -31,7 +31,7 @@ _BUILT_IN = {
     "question-answering": "question_answering:QuestionAnswering",
 }
 # Of each harness the class of its tasks, which are named HARNESS/TASK.
-_HARNESSES = {"lm-eval": "lm_eval:LMEvalTask"}
+_HARNESSES = {"lm-eval": "lm_eval:LMEvalTask", "mteb": "mteb:MTEBTask"}
 _REGISTERED: dict[str, Task] = {}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
