@@ -37,6 +37,7 @@ WEIGHTS = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, 
 DECODER_WEIGHTS = WEIGHTS | {"pieces": 50.0}
 
 _SPELLING = ("overlap", "pieces")  # what a token is made of, whatever it means
+_OWN = "own"  # what false friends count their own rows: a choice, which nobody observed
 _MIX = 0.5
 _SPECIFICITY = 0.5
 _NEAREST = 10
@@ -169,11 +170,12 @@ class PooledInitializer(CountedInitializer):
         others = np.setdiff1d(np.arange(self.shape[0]), false)
         spelled = {kind: tables[kind].among(others) for kind in _SPELLING if kind in tables}
         told = TokenCounts.total((tables | spelled).values(), self.shape).target_totals[false]
-        return tables | spelled | {"own": TokenCounts.of(false, false, told * (1 - mix) / mix, self.shape)}
+        return tables | spelled | {_OWN: TokenCounts.of(false, false, told * (1 - mix) / mix, self.shape)}
 
     def observations(self) -> dict[str, TokenCounts]:
         """Links, entries and similarities as they are; what is borrowed, in links."""
-        seen = {kind: table.scaled(1 / self.weights.get(kind, 1)) for kind, table in self.evidence().items()}
+        tables = {kind: table for kind, table in self.evidence().items() if kind != _OWN}
+        seen = {kind: table.scaled(1 / self.weights.get(kind, 1)) for kind, table in tables.items()}
         given = {"dictionary": self._entries, "similarity": self._similarity}
         return seen | {kind: table for kind, table in given.items() if table is not None and kind in seen}
 
