@@ -45,11 +45,12 @@ _LIBRARIES = {
     "static": {"model2vec": "model2vec", "skeletoken": "skeletoken", "sentence_transformers": "sentence-transformers"},
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
 }
+# How sentence-transformers pools → what model2vec calls it.
 _POOLINGS: dict[tuple[str, ...], str] = {
     MEAN: "mean",
     ("cls",): "first",
     ("lasttoken",): "last",
-}  # by sentence-transformers' → model2vec's name
+}
 _USUAL_DIMENSIONS = 256  # model2vec's
 _LONGEST_TRIAL = 600  # tokens
 
@@ -76,9 +77,9 @@ def export_static(
     """Distill a sentence encoder into a table of token vectors with model2vec, and write it to a folder.
 
     The folder opens with model2vec and with sentence-transformers, which give equal vectors: this is tried before the
-    folder appears. Tokens that the tokenizer does not know count nothing. The table is of single precision, as both
-    libraries compute in the precision of the table. Its rows are weighted by the ranks of their ids, which are taken
-    for ranks of frequency; after an extension new tokens count as rarer than all others.
+    folder appears. Sentences of any length are read whole, and what the tokenizer does not know counts nothing. The
+    table is of single precision, as both libraries compute in the precision of the table. Its rows are weighted by the
+    ranks of their ids, which are taken for ranks of frequency: after an extension new tokens count as the rarest.
 
     Args:
         model: A sentence-transformers model or a plain encoder: a Hub id, a folder or an open checkpoint.
@@ -114,6 +115,7 @@ def export_static(
                 quantize_to="float32",
                 pooling=_POOLINGS[declared.pooling],
             )
+        static.max_length = None  # the libraries cut at different places
         if static.unk_token_id is not None:  # model2vec leaves it out of a mean, sentence-transformers does not
             static.embedding[static.unk_token_id] = 0
         static.tokenizer.normalizer = _normalizer(static.tokenizer, declared)

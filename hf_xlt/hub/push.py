@@ -28,8 +28,8 @@ HIDDEN_BUT_PUBLIC = ".gitattributes"
 # What belongs to a model and to no one else, wherever it lies: weights in every format, configurations, tokenizers,
 # code, and what hf_xlt writes beside a model. Licenses, pictures, data and text of the user's own are none of these.
 MODEL_FILES = (
-    "*.safetensors", "*.bin", "*.ckpt", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.onnx.data", "*.ot", "*.pickle",
-    "*.pkl", "*.pt", "*.pth", "*.tflite", "*.index.json",
+    "*.safetensors", "*.bin", "*.ckpt", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.onnx.data", "*.ot",
+    "*.pickle", "*.pkl", "*.pt", "*.pth", "*.tflite", "*.index.json",
     "*config*.json", "modules.json", "params.json", "quant*.json",
     "*token*.json", "tekken*.json", "vocab*.json", "encoder.json", "*.tiktoken", "*.model", "*.spm", "*.bpe", "*.vocab",
     "bpe.codes", "dict.txt", "merges.txt", "vocab*.txt", "chat_template*", "*.jinja",
@@ -114,8 +114,8 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
     """What `push` would upload and delete; nothing is changed.
 
     Raises:
-        InputError: If the folder is not a whole model in safetensors or ONNX with a card, holds pickles, the id is not one, or
-            a private repository is asked for where there is a public one.
+        InputError: If the folder is not a whole model in safetensors or ONNX with a card, holds pickles, the id is not
+            one, or a private repository is asked for where there is a public one.
         UploadError: If the Hub cannot be reached or does not know the token.
     """
     folder = Path(folder).expanduser()
