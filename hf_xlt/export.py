@@ -1,7 +1,7 @@
 """Export a sentence encoder: as a static table of token vectors, or as one ONNX graph. What is written has been tried.
 
-A static table needs no network at all: a sentence is the mean of its tokens' vectors, each made by the encoder out of
-the token alone (Tulkens & van Dongen 2024, "Model2Vec: Fast State-of-the-Art Static Embeddings").
+With a static table a sentence is the mean of its tokens' vectors, each of which the encoder made of the token alone
+(Tulkens & van Dongen 2024, "Model2Vec: Fast State-of-the-Art Static Embeddings").
 """
 
 import json
@@ -100,8 +100,8 @@ def export_static(
     """
     checkpoint, declared = _opened(model, "static", trust_remote_code)
     _check_states_alone(checkpoint, declared)
-    body, tokenizer = open_body(checkpoint), checkpoint.tokenizer()
-    most = min(int(body.config.hidden_size), len(tokenizer) - 1)
+    tokenizer = checkpoint.tokenizer()
+    most = min(int(checkpoint.config.hidden_size), len(tokenizer) - 1)
     if dimensions is not None:
         require_whole("dimensions", dimensions, least=1, most=most)
     with atomic_folder(output, overwrite=overwrite, sources=[checkpoint.folder]) as folder:
@@ -109,18 +109,18 @@ def export_static(
             from model2vec.distill import distill_from_model
 
             static: Any = distill_from_model(
-                body,
+                open_body(checkpoint),
                 tokenizer,
                 pca_dims=min(_USUAL_DIMENSIONS, most) if dimensions is None else dimensions,
                 quantize_to="float32",
                 pooling=_POOLINGS[declared.pooling],
             )
-        static.max_length = None  # the libraries cut at different places
-        if static.unk_token_id is not None:  # model2vec leaves it out of a mean, sentence-transformers does not
-            static.embedding[static.unk_token_id] = 0
-        static.tokenizer.normalizer = _normalizer(static.tokenizer, declared)
-        static.base_model_name = static.config["tokenizer_name"] = public_name(checkpoint.name)
-        static.save_pretrained(folder)
+            static.max_length = None  # the libraries cut at different places
+            if static.unk_token_id is not None:  # model2vec leaves it out of a mean, sentence-transformers does not
+                static.embedding[static.unk_token_id] = 0
+            static.tokenizer.normalizer = _normalizer(static.tokenizer, declared)
+            static.base_model_name = static.config["tokenizer_name"] = public_name(checkpoint.name)
+            static.save_pretrained(folder)
         card = _card(checkpoint, Path(output).name, command, "static", _static_text(Path(output).name, declared))
         card.save(folder / CARD)
         with _quiet():
@@ -161,14 +161,14 @@ def export_onnx(
         raise InputError(
             f"{checkpoint.name} has no padding token", expected="one, to encode several sentences", hint=hint
         )
-    encoder = BodyEncoder(open_body(checkpoint).eval(), tokenizer, sentence_head(checkpoint, tokenizer).cpu())
-    sentences = _trial_sentences(tokenizer, encoder.longest)
     with atomic_folder(output, overwrite=overwrite, sources=[checkpoint.folder]) as folder:
+        encoder = BodyEncoder(open_body(checkpoint).eval(), tokenizer, sentence_head(checkpoint, tokenizer).cpu())
         _write_graph(checkpoint, encoder, folder / ONNX)
         _whole_tokenizer(encoder).save(str(folder / "tokenizer.json"))
         shutil.copyfile(checkpoint.body / "config.json", folder / "config.json")
         text = _onnx_text(Path(output).name, declared)
         _card(checkpoint, Path(output).name, command, "onnx", text).save(folder / CARD)
+        sentences = _trial_sentences(tokenizer, encoder.longest)
         found = onnx_vectors(folder, [declared.prompt + sentence for sentence in sentences])
         with _quiet():
             difference = _difference(sentence_encoder(checkpoint).vectors(sentences).numpy(), found)
@@ -365,7 +365,8 @@ def _card(checkpoint: Checkpoint, title: str, command: str | None, form: str, us
         tags=["hf-xlt", {"static": "static-embeddings"}.get(form, form)],
         **_kept(checkpoint.folder / CARD),
     )
-    versions = ", ".join(f"{library} {version}" for library, version in installed_versions().items())
+    installed = installed_versions(*_LIBRARIES[form].values())
+    versions = ", ".join(f"{library} {version}" for library, version in installed.items())
     parts = [
         f"---\n{data}\n---\n\n# {plain(public_name(title))}",
         f"This is {_MADE[form]} {code(public_name(checkpoint.pinned_name))}.",
