@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from hf_xlt.evidence.translations import read_dictionary as read_dictionary
     from hf_xlt.evidence.translations import read_parallel as read_parallel
     from hf_xlt.evidence.vectors import read_vectors as read_vectors
+    from hf_xlt.export import export_onnx as export_onnx
+    from hf_xlt.export import export_static as export_static
+    from hf_xlt.export import onnx_vectors as onnx_vectors
     from hf_xlt.geometry.align import align_spaces as align_spaces
     from hf_xlt.geometry.callback import AdversarialAlignmentCallback as AdversarialAlignmentCallback
     from hf_xlt.initializers.adversarial import AdversarialInitializer as AdversarialInitializer
@@ -118,6 +121,7 @@ _NAMES = {
     "evidence.alignment": "WordAligner",
     "evidence.translations": "Dictionary ParallelText read_dictionary read_parallel",
     "evidence.vectors": "read_vectors",
+    "export": "export_onnx export_static onnx_vectors",
     "geometry.align": "align_spaces",
     "geometry.callback": "AdversarialAlignmentCallback",
     "initializers.adversarial": "AdversarialInitializer",

@@ -33,7 +33,7 @@ from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY
 
 COMMANDS = (
-    "demo", "initialize", "run", "evaluate", "compare", "structure", "study", "explain", "tokenizer", "push",
+    "demo", "initialize", "run", "evaluate", "compare", "structure", "study", "explain", "tokenizer", "export", "push",
 )  # fmt: skip
 
 

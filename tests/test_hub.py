@@ -438,6 +438,21 @@ def test_push_takes_a_model_whose_transformer_lies_in_a_folder_of_its_own(folder
         push(folder, "me/german")
 
 
+@pytest.mark.parametrize("form", ["static", "onnx"])
+def test_push_takes_what_export_writes(folder, online, form):
+    if form == "static":
+        types = [f"sentence_transformers.models.{kind}" for kind in ("StaticEmbedding", "Normalize")]
+        modules = [{"idx": idx, "path": path, "type": types[idx]} for idx, path in enumerate((".", "1_Normalize"))]
+        (folder / "modules.json").write_text(json.dumps(modules))
+    else:
+        (folder / "model.safetensors").rename(folder / "model.onnx.data")
+        (folder / "model.onnx").write_bytes(b"graph")
+    with HubServer() as server:
+        online(server)
+        push(folder, "me/german", token=TOKEN)
+    assert server.repositories["me/german"].files == contents(folder)
+
+
 def test_push_refuses_an_index_whose_shards_are_not_all_there(folder):
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
     index = {"weight_map": {"weight": "model-00001-of-00002.safetensors", "bias": "model-00002-of-00002.safetensors"}}

@@ -10,6 +10,7 @@ from traceback import extract_tb
 from typing import Any
 
 from hf_xlt.cli import measure as measure  # registers its commands
+from hf_xlt.cli import publish as publish
 from hf_xlt.cli import transfer as transfer
 from hf_xlt.cli.app import IS_MAIN, app
 from hf_xlt.errors import InputError, UploadError

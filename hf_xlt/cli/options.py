@@ -17,6 +17,7 @@ Demonstration = Literal["clp", "trelm"]
 Family = Literal["byte-level-bpe", "unigram", "wordpiece"]
 Weighting = Literal["paper", "positive", "top-k", "sparsemax"]
 MergeName = Literal["elchat", "chat-vector", "linear"]
+FormatName = Literal["static", "onnx"]
 HarnessName = Literal["lm-eval", "mteb"]
 PrecisionName = Literal["float32", "bfloat16"]
 
@@ -121,6 +122,7 @@ SOURCE_OR_MAP: Condition = (
     lambda options: bool(options["parallel"]) or _reads_source(options),
     f"{SOURCE[1]}, or with --parallel",
 )
+STATIC: Condition = (lambda options: options["form"] == "static", "with --format static")
 TUNED = _without("probe")
 OF_LEARNING: dict[str, tuple[Condition, ...]] = {
     **dict.fromkeys(("zero_shot", "seeds", "quick", "probe", "layer", "precision"), (LEARNED,)),
@@ -137,6 +139,7 @@ EFFECT: dict[str, dict[str, tuple[Condition, ...]]] = {
         "include": (TASK, _with("harness")),
     },
     "compare": {**OF_LEARNING, "source": (SOURCE_OR_MAP,), "include": (_with("harness"),)},
+    "export": {"dimensions": (STATIC,)},
     "merge": dict.fromkeys(("recipe", "base", "weight", "chat_template"), (_with_argument("original"),)),
     "structure": {"overwrite": (_with("output"),)},
     "tokenizer": {

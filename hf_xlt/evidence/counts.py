@@ -118,6 +118,11 @@ class TokenCounts:
         """
         return self._with(self.values * (self.values / self.source_totals[self.source_ids]) ** power)
 
+    def among(self, target_ids: np.ndarray) -> Self:
+        """The counts of some target tokens alone."""
+        entries = np.isin(self.target_ids, target_ids)
+        return type(self)(self.target_ids[entries], self.source_ids[entries], self.values[entries], self.shape)
+
     def _with(self, values: np.ndarray) -> Self:
         return type(self).of(self.target_ids, self.source_ids, values, self.shape)
 

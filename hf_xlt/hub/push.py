@@ -14,7 +14,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Mo
 from huggingface_hub.errors import HfHubHTTPError
 
 from hf_xlt.arguments import checked
-from hf_xlt.checkpoint.contents import ADAPTERS, transformer_path
+from hf_xlt.checkpoint.contents import ADAPTERS, modules, transformer_path
 from hf_xlt.checkpoint.weights import Weights
 from hf_xlt.errors import InputError, UploadError
 from hf_xlt.files import plain_yaml
@@ -28,8 +28,8 @@ HIDDEN_BUT_PUBLIC = ".gitattributes"
 # What belongs to a model and to no one else, wherever it lies: weights in every format, configurations, tokenizers,
 # code, and what hf_xlt writes beside a model. Licenses, pictures, data and text of the user's own are none of these.
 MODEL_FILES = (
-    "*.safetensors", "*.bin", "*.ckpt", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.ot", "*.pickle",
-    "*.pkl", "*.pt", "*.pth", "*.tflite", "*.index.json",
+    "*.safetensors", "*.bin", "*.ckpt", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.onnx.data", "*.ot",
+    "*.pickle", "*.pkl", "*.pt", "*.pth", "*.tflite", "*.index.json",
     "*config*.json", "modules.json", "params.json", "quant*.json",
     "*token*.json", "tekken*.json", "vocab*.json", "encoder.json", "*.tiktoken", "*.model", "*.spm", "*.bpe", "*.vocab",
     "bpe.codes", "dict.txt", "merges.txt", "vocab*.txt", "chat_template*", "*.jinja",
@@ -114,8 +114,8 @@ def plan_upload(folder: str | Path, repo_id: str, *, private: bool | None = None
     """What `push` would upload and delete; nothing is changed.
 
     Raises:
-        InputError: If the folder is not a whole model in safetensors with a card, holds pickles, the id is not one, or
-            a private repository is asked for where there is a public one.
+        InputError: If the folder is not a whole model in safetensors or ONNX with a card, holds pickles, the id is not
+            one, or a private repository is asked for where there is a public one.
         UploadError: If the Hub cannot be reached or does not know the token.
     """
     folder = Path(folder).expanduser()
@@ -175,7 +175,8 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         problem = f"{folder} is not a folder"
         raise InputError(problem, expected="a saved model", hint="Make one with `hf-xlt run`.", path=folder)
-    body = folder / transformer_path(folder)
+    static = "StaticEmbedding" in modules(folder).values()
+    body = folder if static else folder / transformer_path(folder)
     if not (body / "config.json").is_file():
         problem = f"{body} has no config.json"
         raise InputError(problem, expected="a saved model", hint="Give the folder that holds it.", path=body)
@@ -187,7 +188,8 @@ def _check_folder(folder: Path) -> None:
             hint="Save weights anew with save_pretrained, and move other files elsewhere.",
             path=folder,
         )
-    Weights.open(body)
+    if not list(folder.glob("*.onnx")):
+        Weights.open(body)
     _check_card(folder / CARD)
 
 

@@ -33,7 +33,7 @@ from hf_xlt.initializers.evidence import AnyTokenizer, Model, folder_of
 from hf_xlt.initializers.health import Health, health, health_tables
 from hf_xlt.tokenizers.renumber import without_ids_from
 from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary, kept_pairs, match
-from hf_xlt.transport import Transport
+from hf_xlt.transport import FalseFriends, Transport
 from hf_xlt.transport.mixture import Mixture
 
 TRANSPORT_FILE = "transport.safetensors"
@@ -165,11 +165,16 @@ class Initializer(ABC):
             target_names=_names(self.target_vocabulary, self.target_size),
             seed=self.seed,
             evidence=self._evidence_behind(overlap.missing_ids, mixture),
+            false_friends=self._false_friends_of(overlap),
         )
 
     def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
         """Where rows are mixed by counts: kind of evidence → float32 `(nnz,)`, how much is behind each entry."""
         return {}
+
+    def _false_friends_of(self, overlap: Overlap) -> FalseFriends | None:
+        """The copied rows whose translations say otherwise; None where there is nothing that tells."""
+        return None
 
     @property
     def target_size(self) -> int:

@@ -14,7 +14,9 @@ from hf_xlt.evidence.counts import TokenCounts
 from hf_xlt.evidence.translations import Dictionary, read_dictionary
 from hf_xlt.initializers.base import Initializer, once
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places
-from hf_xlt.tokenizers.vocabulary import Vocabulary, match
+from hf_xlt.initializers.false_friends import TRANSLATIONS, false_friends
+from hf_xlt.tokenizers.vocabulary import Overlap, Vocabulary, match
+from hf_xlt.transport import FalseFriends
 from hf_xlt.transport.mixture import Mixture, SparseMixture
 
 
@@ -46,6 +48,31 @@ class CountedInitializer(Initializer):
     def observations(self) -> Mapping[str, TokenCounts]:
         """What was seen of each kind of evidence, before any weighing: links, entries of a dictionary, similarities."""
         return self.evidence()
+
+    @once
+    def false_friends(self) -> TokenCounts:
+        """The translations of the tokens that a target which extends the source copies, and which mean something else.
+
+        See `hf_xlt.initializers.false_friends`; computed once.
+        """
+        return self._false_friends_in(self.evidence())
+
+    def _false_friends_in(self, evidence: Mapping[str, TokenCounts]) -> TokenCounts:
+        if not self.target_vocabulary.extends(self.source_vocabulary):
+            return TokenCounts.empty(self.shape)
+        said = TokenCounts.total([evidence[kind] for kind in TRANSLATIONS if kind in evidence], self.shape)
+        return false_friends(said, self.target_vocabulary)
+
+    def _false_friends_of(self, overlap: Overlap) -> FalseFriends | None:
+        told = any(kind in self.evidence() for kind in TRANSLATIONS)
+        if not told or not self.target_vocabulary.extends(self.source_vocabulary):
+            return None
+        found = self.false_friends().among(overlap.target_ids)
+        return FalseFriends(
+            torch.from_numpy(found.target_ids),
+            torch.from_numpy(found.source_ids),
+            torch.from_numpy(found.values).float(),
+        )
 
     def _evidence_behind(self, rows: np.ndarray, mixture: Mixture | None) -> Mapping[str, Tensor]:
         if not isinstance(mixture, SparseMixture):

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hf_xlt.arguments import refused, require_number
+from hf_xlt.arguments import refused, require_number, require_one_of, require_positive, require_share
 from hf_xlt.checkpoint.fit import FittedTokenizer
 from hf_xlt.checkpoint.kind import DECODER, kind_of
 from hf_xlt.checkpoint.open import Checkpoint, check_finite, rows_of_ids, tokens_without_row
@@ -28,7 +28,7 @@ from hf_xlt.initializers.counted import CountedInitializer, overlap_counts
 from hf_xlt.initializers.evidence import AnyTokenizer, Model, Places, missing, source_table, target_table
 from hf_xlt.initializers.subtoken_mean import pieces_of
 from hf_xlt.initializers.wechsel import dictionary_map
-from hf_xlt.tokenizers.vocabulary import match
+from hf_xlt.tokenizers.vocabulary import Overlap, match
 from hf_xlt.transport.mixture import SparseMixture, row_blocks
 
 # What each kind of evidence counts, in links of parallel text.
@@ -36,6 +36,9 @@ WEIGHTS = {"links": 1.0, "dictionary": 20.0, "overlap": 5.0, "similarity": 5.0, 
 # In a decoder, as measured before training in German and Indonesian (`benchmarks/decoder_start.py`).
 DECODER_WEIGHTS = WEIGHTS | {"pieces": 50.0}
 
+_SPELLING = ("overlap", "pieces")  # what a token is made of, whatever it means
+_OWN = "own"  # what false friends count their own rows: a choice, which nobody observed
+_MIX = 0.5
 _SPECIFICITY = 0.5
 _NEAREST = 10
 _TEMPERATURE = 0.1
@@ -72,10 +75,15 @@ class PooledInitializer(CountedInitializer):
             leaves one out.
         keep_length: Whether mixed rows get the mean length of the rows they are made of; by default in all but
             decoders.
+        false_friends: Where the target extends the source, what becomes of the source's tokens that mean something else
+            in the target language (see `hf_xlt.initializers.false_friends`): `keep` copies their rows as those of all
+            others, `mix` mixes them of the source's own row and of what all evidence but their spelling says.
+        mix: With `mix`, the evidence's share of such a row, 0.5 by default; the rest is the source's own row.
 
     Raises:
         InputError: If there is no dictionary, parallel text, vectors, similarities or helper, they do not fit the
-            tokenizers, or vectors of both languages come without a dictionary.
+            tokenizers, vectors of both languages come without a dictionary, or false friends are to be mixed where
+            there can be none.
     """
 
     needs_one_of = ("dictionary", "parallel", "vectors", "helper")
@@ -94,6 +102,8 @@ class PooledInitializer(CountedInitializer):
         pieces: bool | None = None,
         weights: Mapping[str, float] | None = None,
         keep_length: bool | None = None,
+        false_friends: Literal["keep", "mix"] = "keep",
+        mix: float | None = None,
         **options: Any,
     ) -> None:
         if all(given is None for given in (dictionary, parallel, vectors, similarity, helper)):
@@ -101,6 +111,7 @@ class PooledInitializer(CountedInitializer):
         if vectors is not None and source_vectors is not None and dictionary is None:
             raise missing("pooled", "dictionary")  # which leads the source's vectors to the target's
         checked_weights(WEIGHTS, weights or {})
+        self.mix = _checked_mix(false_friends, mix, translated=dictionary is not None or parallel is not None)
         self.dictionary = None if dictionary is None else read_dictionary(dictionary)
         self.parallel = None if parallel is None else read_parallel(parallel)
         trust = options.get("trust_remote_code", False)
@@ -121,7 +132,11 @@ class PooledInitializer(CountedInitializer):
         if self.helper is not None:
             check_helper(self.helper, given)
         self._kinds = [kind for kind in self._tables if self.weights[kind]]  # those that are given and have a weight
-        self.label = f"pooled ({', '.join(self._kinds)})"
+        if self.mix is not None and not self.target_vocabulary.extends(self.source_vocabulary):
+            told = "The target tokenizer does not extend the source's, so that there are no false friends to mix"
+            raise InputError(told, value=false_friends, expected="keep", hint="Leave out false_friends.")
+        mixed = "" if self.mix is None else f"; false friends mixed {self.mix:g}"
+        self.label = f"pooled ({', '.join(self._kinds)}{mixed})"
 
     @property
     def _tables(self) -> dict[str, Callable[[], TokenCounts]]:
@@ -146,11 +161,21 @@ class PooledInitializer(CountedInitializer):
         """The weighted counts of each kind of evidence that is given, and what tokens without any borrow."""
         tables = {kind: self._tables[kind]().scaled(self.weights[kind]) for kind in self._kinds}
         known = TokenCounts.total(tables.values(), self.shape)
-        return tables | {"relatives": relative_counts(known, self.target_vocabulary)}
+        relatives = {"relatives": relative_counts(known, self.target_vocabulary)}
+        return tables | relatives if self.mix is None else self._with_own_rows(tables, self.mix) | relatives
+
+    def _with_own_rows(self, tables: dict[str, TokenCounts], mix: float) -> dict[str, TokenCounts]:
+        """The tables, in which false friends count their own rows so much that `mix` of them is left to the rest."""
+        false = self._false_friends_in(tables).rows
+        others = np.setdiff1d(np.arange(self.shape[0]), false)
+        spelled = {kind: tables[kind].among(others) for kind in _SPELLING if kind in tables}
+        told = TokenCounts.total((tables | spelled).values(), self.shape).target_totals[false]
+        return tables | spelled | {_OWN: TokenCounts.of(false, false, told * (1 - mix) / mix, self.shape)}
 
     def observations(self) -> dict[str, TokenCounts]:
         """Links, entries and similarities as they are; what is borrowed, in links."""
-        seen = {kind: table.scaled(1 / self.weights.get(kind, 1)) for kind, table in self.evidence().items()}
+        tables = {kind: table for kind, table in self.evidence().items() if kind != _OWN}
+        seen = {kind: table.scaled(1 / self.weights.get(kind, 1)) for kind, table in tables.items()}
         given = {"dictionary": self._entries, "similarity": self._similarity}
         return seen | {kind: table for kind, table in given.items() if table is not None and kind in seen}
 
@@ -189,10 +214,30 @@ class PooledInitializer(CountedInitializer):
         near = top_k_softmax(table, keys, ids, self.shape[1], _NEAREST, _TEMPERATURE)
         return _positive(near, torch.arange(near.n_rows), self.shape)
 
+    def overlap(self) -> Overlap:
+        """The tokens whose rows are copied, without the false friends that are to be mixed."""
+        shared = super().overlap()
+        return shared if self.mix is None else shared.without(self.false_friends().rows)
+
     def mixture(self, rows: np.ndarray) -> SparseMixture:
         """Relative frequencies of the counts, scaled where rows keep their length."""
         mixture = super().mixture(rows)
         return at_source_length(mixture, self.source.input_rows()) if self.keep_length else mixture
+
+
+def _checked_mix(false_friends: str, mix: float | None, *, translated: bool) -> float | None:
+    """The evidence's share of the rows of false friends; None where these are kept."""
+    require_one_of("false_friends", false_friends, ("keep", "mix"))
+    if false_friends == "keep":
+        if mix is not None:
+            raise refused("mix", mix, "none, as false friends are kept")
+        return None
+    if not translated:
+        raise missing("pooled with false_friends=mix", "parallel", "dictionary")
+    mix = _MIX if mix is None else mix
+    require_share("mix", mix)
+    require_positive("mix", mix)
+    return mix
 
 
 def checked_weights(usual: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:

@@ -49,7 +49,8 @@ def _text(cell: str) -> Text:
 def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Table:
     """Where the rows of target tokens come from: a line a token, the source tokens that weigh most, with their weights.
 
-    Where rows are mixed by counts, those behind each source token stand in brackets after its weight.
+    Where rows are mixed by counts, those behind each source token stand in brackets after its weight. After a false
+    friend come the source tokens that it is linked to, with how often.
     """
     evidence = " (and the counts behind them)" if transport.evidence else ""
     table = Table(box=None, pad_edge=False)
@@ -57,6 +58,8 @@ def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Ta
         table.add_column(name)
     for token in tokens:
         parts = ", ".join(map(_part, transport.parts(token, k)))
+        if linked := transport.linked(token, k):
+            parts += f"; a false friend, as it is linked to {_counted(linked)}"
         table.add_row(*map(_text, (token, transport.origin(token), parts)))
     return table
 
@@ -71,6 +74,10 @@ def example_token(transport: Transport) -> str | None:
     mixed = (name for name, is_mixed in zip(transport.target_names, made, strict=True) if is_mixed)
     words = [name for name in mixed if all(category(character)[0] in "LM" for character in name)]  # letters, marks
     return next((word for length in (4, 2, 1) for word in words if len(word) >= length), None)
+
+
+def _counted(names: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{name} {count:,.0f}" for name, count in names)
 
 
 def _part(part: Part) -> str:

@@ -238,6 +238,12 @@ class Overlap:
         shared, missing = len(self.target_ids), len(self.missing_ids)
         return f"Overlap({shared:,} of {self.target_size:,} ids shared, {missing:,} missing)"
 
+    def without(self, target_ids: np.ndarray) -> "Overlap":
+        """The overlap in which some target tokens that are in use have no counterpart."""
+        shared = ~np.isin(self.target_ids, target_ids)
+        missing = np.union1d(self.missing_ids, target_ids)
+        return Overlap(self.source_ids[shared], self.target_ids[shared], missing, self.target_size)
+
     @classmethod
     def of(cls, pairs: Mapping[int, int], target: Vocabulary) -> "Overlap":
         """The overlap that pairs target ids with source ids."""

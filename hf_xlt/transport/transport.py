@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hf_xlt.arguments import checked, require_seed
+from hf_xlt.arguments import checked, require_seed, require_whole
 from hf_xlt.errors import InputError, did_you_mean
 from hf_xlt.files.printable import html_table
 from hf_xlt.files.tensors import dataclass_of, from_bytes, read_tensors, tensors_of, to_bytes, under, write_tensors
@@ -46,6 +46,37 @@ class Part:
     evidence: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class FalseFriends:
+    """Copied rows of tokens that translations tell to mean something else than the source token of their spelling.
+
+    ValueError is raised if lengths do not fit, or target ids are out of order.
+    """
+
+    target_ids: Tensor  # int64 `(n,)`, the target token of each entry, ascending
+    source_ids: Tensor  # int64 `(n,)`, a source token that translates it
+    links: Tensor  # float32 `(n,)`, how much says so, in links of parallel text
+
+    def __post_init__(self) -> None:
+        for name in ("target_ids", "source_ids"):
+            check_ids(name, getattr(self, name))
+            if len(getattr(self, name)) != len(self.links):
+                raise ValueError(f"{name} has {len(getattr(self, name))} entries; expected {len(self.links)}.")
+        if (self.target_ids.diff() < 0).any():
+            raise ValueError("target_ids is not in order; expected ascending target rows. Sort all parts alike.")
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """int64 `(f,)`, the rows of false friends, ascending."""
+        return self.target_ids.unique()
+
+    def strongest(self, row: int, k: int) -> tuple[list[int], list[float]]:
+        """The source ids that a row is linked to most often, and how often; none of a row that is no false friend."""
+        entries = _within(self.target_ids, slice(row, row + 1))
+        links, places = self.links[entries].sort(descending=True, stable=True)
+        return self.source_ids[entries][places][:k].tolist(), links[:k].tolist()
+
+
 @checked
 @dataclass(frozen=True, eq=False)
 class Transport:
@@ -73,6 +104,7 @@ class Transport:
             entry of the mixture, which is a sparse one.
         rank: Where a matrix is factorized first, and its coordinates are transported in place of its rows, how many
             coordinates there are, at most (see `factorize`); target rows are the products.
+        false_friends: The copied rows whose translations say otherwise; None where nobody looked for them.
     """
 
     source_size: int
@@ -86,6 +118,7 @@ class Transport:
     seed: int = 42
     evidence: Mapping[str, Tensor] = field(default_factory=dict)
     rank: int | None = None
+    false_friends: FalseFriends | None = None
 
     def __post_init__(self) -> None:
         require_seed("seed", self.seed)
@@ -112,6 +145,10 @@ class Transport:
         if self.mixture and self.mixture.source_size > self.source_size:
             wanted = self.mixture.source_size
             raise ValueError(f"source_size is {self.source_size}; expected {wanted} or more, as the mixture reads.")
+        if self.false_friends is not None:
+            check_ids("false friends' source_ids", self.false_friends.source_ids, self.source_size)
+            if not torch.isin(self.false_friends.rows, self.copied_target).all():
+                raise ValueError("A false friend is not copied; expected rows of copied_target.")
 
     def __repr__(self) -> str:
         origins = ", ".join(f"{count:,} {origin}" for origin, count in asdict(self.counts).items() if count)
@@ -246,6 +283,19 @@ class Transport:
             for place in largest
         ]
 
+    @checked
+    def linked(self, token: str, k: int = 5) -> list[tuple[str, float]]:
+        """Of a false friend, the `k` source tokens that it is linked to most often, and how often; of others nothing.
+
+        InputError is raised as by `explain`.
+        """
+        require_whole("k", k, least=1)
+        row = self._row(token)
+        if self.false_friends is None:
+            return []
+        ids, links = self.false_friends.strongest(row, k)
+        return [(self.source_names[id_], count) for id_, count in zip(ids, links, strict=True)]
+
     def _row(self, token: str) -> int:
         if token in self._rows:
             return self._rows[token]
@@ -274,6 +324,8 @@ class Transport:
             metadata["mixture"] = self.mixture.kind
             tensors |= tensors_of(self.mixture, "mixture.")
         tensors |= {f"counts.{kind}": amounts for kind, amounts in self.evidence.items()}
+        if self.false_friends is not None:
+            tensors |= tensors_of(self.false_friends, "false_friends.")
         return write_tensors(path, tensors, metadata, overwrite=overwrite)
 
     @classmethod
@@ -293,6 +345,9 @@ class Transport:
             seed=int(metadata["seed"]),
             evidence=under("counts.", tensors),
             rank=int(metadata["rank"]) if "rank" in metadata else None,
+            false_friends=dataclass_of(FalseFriends, found, "")
+            if (found := under("false_friends.", tensors))
+            else None,
         )
 
 

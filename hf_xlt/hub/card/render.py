@@ -114,10 +114,10 @@ def _eval_result(score: Score) -> EvalResult:
     )
 
 
-def installed_versions() -> dict[str, str]:
-    """Library → version of what makes a model here, Python included; what is not installed is left out."""
+def installed_versions(*more: str) -> dict[str, str]:
+    """Library → version of what makes a model here, Python and more included; what is not installed is left out."""
     versions = {"python": platform.python_version()}
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *more):
         with suppress(PackageNotFoundError):
             versions[library] = version(library)
     return versions

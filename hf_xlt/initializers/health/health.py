@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 from unicodedata import category
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
@@ -18,7 +19,7 @@ from hf_xlt.errors import InputError
 from hf_xlt.files.corpora import Corpus
 from hf_xlt.hub.card import CardTable
 from hf_xlt.initializers.health.rows import Isotropy, Lengths, nearest_names
-from hf_xlt.initializers.health.text import Fertility, TextFacts, count_text, whole_words
+from hf_xlt.initializers.health.text import Fertility, TextFacts, TokenizedText, count_text, whole_words
 from hf_xlt.transport import Transport
 
 HEALTH_FILE = "health.json"
@@ -55,6 +56,23 @@ class Neighbors:
 
 
 @dataclass(frozen=True)
+class FalseFriend:
+    """A target token whose row is copied, and the source tokens that translations link it to."""
+
+    token: str
+    linked: tuple[tuple[str, float], ...]  # names and numbers of links, most first
+
+
+@dataclass(frozen=True)
+class FalseFriendHealth:
+    """The copied rows of tokens that translations tell to mean something else in the target language."""
+
+    rows: int
+    share: float | None  # share of the text's tokens that have such a row; None without text
+    examples: tuple[FalseFriend, ...]  # the most frequent ones; without text, those with the most links
+
+
+@dataclass(frozen=True)
 class Health:
     """What an initialization made."""
 
@@ -67,6 +85,7 @@ class Health:
     text: TextFacts | None = None  # what tokens were counted in; None without text
     # what was changed in the tokenizer and lost in the settings to fit them to each other, a sentence each
     notices: tuple[str, ...] = ()
+    false_friends: FalseFriendHealth | None = None  # None where nothing tells which there are
 
     def __repr__(self) -> str:
         origins = ", ".join(f"{rows.lengths.rows:,} {origin}" for origin, rows in self.rows.items())
@@ -126,7 +145,29 @@ def health(
         target=TableHealth(Lengths.of(made), Isotropy.of(made), cut_target),
         neighbors=_neighbors(transport, given, made, words),
         text=None if text is None else text.facts,
+        false_friends=_false_friends(transport, None if text is None else text.target),
     )
+
+
+def _false_friends(transport: Transport, text: TokenizedText | None) -> FalseFriendHealth | None:
+    found = transport.false_friends
+    if found is None:
+        return None
+    rows = found.rows.numpy()
+    is_false = np.zeros(transport.target_size, bool)
+    is_false[rows] = True
+    links = np.bincount(found.target_ids.numpy(), found.links.numpy(), transport.target_size)
+    often = (links if text is None else text.counts)[rows]
+    shown = rows[np.argsort(-often, kind="stable")[:_TOKENS]]
+    linked = (found.strongest(int(row), _NEAREST) for row in shown)
+    examples = (
+        FalseFriend(
+            transport.target_names[row],
+            tuple((transport.source_names[id_], count) for id_, count in zip(*strongest, strict=True)),
+        )
+        for row, strongest in zip(shown, linked, strict=True)
+    )
+    return FalseFriendHealth(len(rows), None if text is None else text.share(is_false), tuple(examples))
 
 
 def _neighbors(transport: Transport, given: Tensor, made: Tensor, ids: Iterable[int]) -> tuple[Neighbors, ...]:
@@ -141,7 +182,7 @@ def _neighbors(transport: Transport, given: Tensor, made: Tensor, ids: Iterable[
 
 
 def health_tables(health: Health) -> tuple[CardTable, ...]:
-    """Rows by origin; source against target; nearest source tokens, where there are words to show; notices."""
+    """Rows by origin; source against target; nearest source tokens and false friends, where there are some; notices."""
     words = "words" if health.text is None else "frequent words"
     near = CardTable(
         f"Source tokens nearest to {words} that were not copied, by cosine",
@@ -151,8 +192,22 @@ def health_tables(health: Health) -> tuple[CardTable, ...]:
             for found in health.neighbors
         ),
     )
+    false = () if health.false_friends is None else (_false_friend_table(health.false_friends),)
     notices = CardTable("What was fitted to each other", ("notice",), tuple((notice,) for notice in health.notices))
-    return tuple(table for table in (_origins(health), _source_and_target(health), near, notices) if table.lines)
+    return tuple(
+        table for table in (_origins(health), _source_and_target(health), near, *false, notices) if table.lines
+    )
+
+
+def _false_friend_table(false: FalseFriendHealth) -> CardTable:
+    share = "" if false.share is None else f" ({false.share:.1%} of the text's tokens)"
+    return CardTable(
+        f"False friends: {false.rows:,} rows{share} were copied though translations say otherwise, as those of",
+        ("token", "source tokens that it is linked to"),
+        tuple(
+            (each.token, ", ".join(f"{name} {count:,.0f}" for name, count in each.linked)) for each in false.examples
+        ),
+    )
 
 
 def _origins(health: Health) -> CardTable:
