@@ -49,7 +49,9 @@ def test_type_checkers_report_names_that_the_package_does_not_have(tmp_path, mon
     Path("hf_xlt").mkdir()
     shutil.copy(hf_xlt.__file__, "hf_xlt")  # the modules behind it would take a minute
     Path("script.py").write_text("from hf_xlt import CLPInitializer, Missing\n", encoding="utf-8")
-    told, _, _ = mypy.run(["--ignore-missing-imports", "--config-file=", "--cache-dir=cache", "script.py"])
+    told, _, _ = mypy.run(
+        ["--ignore-missing-imports", "--no-site-packages", "--config-file=", "--cache-dir=cache", "script.py"]
+    )
     assert ["Missing" in line for line in told.splitlines() if "script.py" in line and "error" in line] == [True]
 
 
