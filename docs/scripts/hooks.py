@@ -1,6 +1,6 @@
 """What MkDocs calls while it builds: generated pages and tables are added, and formulas become MathML.
 
-A page asks for a table by a comment such as `<!-- table: pairs -->`, with arguments after bars. Formulas are MathML, so
+A page asks for a table by a line such as `<!-- table: pairs -->`, with arguments after bars. Formulas are MathML, so
 that the pages need no script and no network.
 """
 
@@ -17,9 +17,10 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
+AT_THE_ROOT = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md")
 TABLES = {**figures.TABLES, **reference.TABLES}
 
-_TABLE = re.compile(r"<!-- table: (.+?) -->")
+_TABLE = re.compile(r"^<!-- table: (.+?) -->$", re.MULTILINE)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -30,8 +31,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/command-line.md": reference.command_line(),
         **{f"reference/api/{name}.md": text for name, text in reference.api_pages()},
         "figures.md": (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"),
-        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
-        "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        **{name: (ROOT / name).read_text(encoding="utf-8") for name in AT_THE_ROOT},
     }
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))

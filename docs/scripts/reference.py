@@ -9,7 +9,7 @@ import typer
 
 import hf_xlt
 from hf_xlt import errors
-from hf_xlt.cli import main
+from hf_xlt.cli.main import _HINTS, app
 from hf_xlt.initializers import METHODS
 from hf_xlt.initializers.evidence import EVIDENCE
 from hf_xlt.initializers.registry import initializer_class, parameters
@@ -42,7 +42,7 @@ def api_pages() -> Iterator[tuple[str, str]]:
 
 def command_line() -> str:
     """Every command with its arguments and options."""
-    root = typer.main.get_command(main.app)
+    root = typer.main.get_command(app)
     context = root.make_context("hf-xlt", [], resilient_parsing=True)
     intro = (
         "`hf-xlt COMMAND --help` shows the same in a terminal. `hf-xlt --install-completion` installs completion for your "
@@ -158,12 +158,10 @@ def citation(name: str) -> str:
     if entry is None:
         raise RuntimeError(f"{name} has no paper")
     fields = {
-        key: " ".join(re.sub(r'[{}]|\\"', "", value).split())
-        for key, value in re.findall(r"^  (\w+) = \{(.*?)\},?$", entry, flags=re.MULTILINE | re.DOTALL)
+        key: " ".join(re.sub(r"[{}]", "", value).split())
+        for key, value in re.findall(r"^  (\w+) = \{(.*?)\},?$", entry.replace('\\"u', "ü"), flags=re.MULTILINE | re.DOTALL)
     }
     authors = [author.partition(",")[0] for author in fields["author"].split(" and ")]
-    if '{\\"u}' in entry:  # the one letter of LaTeX that the entries hold
-        authors = [author.replace("Schutze", "Schütze") for author in authors]
     told = f"{', '.join(authors)} ({fields['year']}). *{fields['title']}.*"
     return f"{told} [arXiv:{fields['eprint']}](https://arxiv.org/abs/{fields['eprint']})" if "eprint" in fields else told
 
@@ -185,7 +183,7 @@ def system_errors() -> str:
     import os
 
     rows = [
-        f"| `{errno.errorcode[number]}` | {os.strerror(number)} | {hint} |" for number, hint in main._HINTS.items()
+        f"| `{errno.errorcode[number]}` | {os.strerror(number)} | {hint} |" for number, hint in _HINTS.items()
     ]
     return "\n".join(["| code | message | what to do |", "| --- | --- | --- |", *rows])
 
