@@ -34,8 +34,8 @@ NEEDED = (
 )
 SAMPLE_LIMIT = 18_000_000
 SOURCE_FOLDERS = ("benchmarks", "docs", "hf_xlt", "model_cards", "notebooks", "tests")
-SOURCE_FILES = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "constraints.txt",
-                "mkdocs.yml", "pyproject.toml")  # fmt: skip
+SOURCE_FILES = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
+                "constraints.txt", "mkdocs.yml", "pyproject.toml")  # fmt: skip
 
 
 def check_contents(wheel: Path) -> None:

@@ -31,7 +31,9 @@ def start_retrieval(*methods: str) -> str:
     for method in methods:
         cells = []
         for language in languages:
-            found = [row for row in results(f"zero_training_retrieval_{language}")["results"] if row["method"] == method]
+            found = [
+                row for row in results(f"zero_training_retrieval_{language}")["results"] if row["method"] == method
+            ]
             best = max(found, key=lambda row: row["pairs"])
             cells.append(f"{best['to_english']:.1f} / {best['from_english']:.1f}")
         rows.append([method, *cells])
@@ -120,7 +122,9 @@ def calibrated() -> str:
     rows = []
     for method, value in measured[0].items():
         if isinstance(value, dict):
-            rows.append([method, *(f"{each[method]['as made']:.2f} → {each[method]['calibrated']:.2f}" for each in measured)])
+            rows.append(
+                [method, *(f"{each[method]['as made']:.2f} → {each[method]['calibrated']:.2f}" for each in measured)]
+            )
         else:
             rows.append([method, *(f"{each[method]:.2f}" for each in measured)])
     return table(["bits per byte, as made → calibrated", *(LANGUAGES[language] for language in languages)], rows)
@@ -144,7 +148,7 @@ def clp_demo() -> str:
 
 
 def alignment() -> str:
-    """Alignment error rate of word alignment models, in per cent; fast_align's figures were measured on the same pairs."""
+    """Alignment error rate of word alignment models, in per cent."""
     measured = results("word_alignment")
     ways = ("forward", "backward", "grow-diag-final-and", "intersection")
     names = {"hmm": "`hmm`, the default", "ibm2": "`ibm2`", "fast_align": "fast_align"}

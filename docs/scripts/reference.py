@@ -1,6 +1,8 @@
 """Reference pages, made from the package: its public names, its command line, its recipes, methods and errors."""
 
+import errno
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +12,7 @@ import typer
 import hf_xlt
 from hf_xlt import errors
 from hf_xlt.cli.main import _HINTS, app
-from hf_xlt.initializers import METHODS
+from hf_xlt.initializers import METHODS, Initializer
 from hf_xlt.initializers.evidence import EVIDENCE
 from hf_xlt.initializers.registry import initializer_class, parameters
 from hf_xlt.recipes import recipe_schema
@@ -45,8 +47,8 @@ def command_line() -> str:
     root = typer.main.get_command(app)
     context = root.make_context("hf-xlt", [], resilient_parsing=True)
     intro = (
-        "`hf-xlt COMMAND --help` shows the same in a terminal. `hf-xlt --install-completion` installs completion for your "
-        "shell. The exit code is 0 after success, 2 if an input is refused, 1 if the work fails, and 130 after Ctrl-C."
+        "`hf-xlt COMMAND --help` shows the same in a terminal. `hf-xlt --install-completion` installs completion for "
+        "your shell. The exit code is 0 after success, 2 if an input is refused, 1 if the work fails, and 130 after Ctrl-C."
     )
     return "\n\n".join(["# Command line", intro, *_commands(root, context)])
 
@@ -61,7 +63,7 @@ def _commands(group: Any, context: Any) -> Iterator[str]:
         yield from (_paragraph(text) for text in inspect.cleandoc(command.help or "").split("\n\n"))
         yield f"```text\n{command.get_usage(inner)}\n```"
         records = [param.get_help_record(inner) for param in command.get_params(inner)]
-        rows = [f"| `{_cell(name)}` | {_cell(told)} |" for name, told in filter(None, records)]
+        rows = [f"| `{name}` | {_cell(told)} |" for name, told in filter(None, records)]
         yield "\n".join(["| argument or option | meaning |", "| --- | --- |", *rows])
 
 
@@ -87,8 +89,8 @@ def recipes() -> str:
     schema = recipe_schema()
     parts = [
         "# Recipes",
-        "A recipe is a YAML file. `hf-xlt recipe show NAME` prints a shipped one, `hf-xlt recipe check FILE` says what it will "
-        "do, and `hf-xlt recipe schema` prints the JSON schema that this page is made from.",
+        "A recipe is a YAML file. `hf-xlt recipe show NAME` prints a shipped one, `hf-xlt recipe check FILE` says what "
+        "it will do, and `hf-xlt recipe schema` prints the JSON schema that this page is made from.",
         "## Shipped recipes",
     ]
     for path in sorted(FOLDER.glob("*.yaml")):
@@ -133,12 +135,8 @@ def method_facts(name: str) -> str:
     empty = inspect.Parameter.empty
     needed = [key for key, each in known.items() if key in EVIDENCE and each.default is empty]
     optional = [key for key, each in known.items() if key in EVIDENCE and each.default is not empty]
-    options = [
-        f"`{key}` (`{each.default!r}`)" for key, each in known.items() if key not in EVIDENCE and each.default is not empty
-    ]
-    model = next((key for key in ("helper", "donor") if key in needed), None)
-    if "tokenizer" not in known and model is None:
-        raise RuntimeError(f"{name} has no tokenizer")
+    shared = inspect.signature(Initializer).parameters
+    options = [f"`{key}` (`{each.default!r}`)" for key, each in known.items() if key not in {*EVIDENCE, *shared}]
     given = " ".join(f"--{key.replace('_', '-')} {key.upper()}" for key in [*needed, *cls.needs_one_of[:1]])
     rows = [
         ("Class", f"[`{cls.__name__}`][hf_xlt.{cls.__name__}]"),
@@ -159,32 +157,29 @@ def citation(name: str) -> str:
         raise RuntimeError(f"{name} has no paper")
     fields = {
         key: " ".join(re.sub(r"[{}]", "", value).split())
-        for key, value in re.findall(r"^  (\w+) = \{(.*?)\},?$", entry.replace('\\"u', "ü"), flags=re.MULTILINE | re.DOTALL)
+        for key, value in re.findall(
+            r"^  (\w+) = \{(.*?)\},?$", entry.replace('\\"u', "ü"), flags=re.MULTILINE | re.DOTALL
+        )
     }
     authors = [author.partition(",")[0] for author in fields["author"].split(" and ")]
     told = f"{', '.join(authors)} ({fields['year']}). *{fields['title']}.*"
-    return f"{told} [arXiv:{fields['eprint']}](https://arxiv.org/abs/{fields['eprint']})" if "eprint" in fields else told
+    return (
+        f"{told} [arXiv:{fields['eprint']}](https://arxiv.org/abs/{fields['eprint']})" if "eprint" in fields else told
+    )
 
 
 def error_classes() -> str:
     """The classes of exceptions that hf_xlt raises, and what each is for."""
-    rows = [
-        f"| [`{error.__name__}`][hf_xlt.InputError] | `{error.__base__.__name__}` | {(error.__doc__ or '').splitlines()[0]} |"
-        if error is errors.InputError
-        else f"| `{error.__module__}.{error.__name__}` | `{error.__base__.__name__}` | {(error.__doc__ or '').splitlines()[0]} |"
-        for error in (errors.InputError, SettingError, errors.UploadError)
-    ]
+    rows = []
+    for error in (errors.InputError, SettingError, errors.UploadError):
+        meaning = (error.__doc__ or "").splitlines()[0]
+        rows.append(f"| `{error.__module__}.{error.__name__}` | `{error.__mro__[1].__name__}` | {meaning} |")
     return "\n".join(["| class | derives from | meaning |", "| --- | --- | --- |", *rows])
 
 
 def system_errors() -> str:
     """What the command line advises after errors of the operating system."""
-    import errno
-    import os
-
-    rows = [
-        f"| `{errno.errorcode[number]}` | {os.strerror(number)} | {hint} |" for number, hint in _HINTS.items()
-    ]
+    rows = [f"| `{errno.errorcode[number]}` | {os.strerror(number)} | {hint} |" for number, hint in _HINTS.items()]
     return "\n".join(["| code | message | what to do |", "| --- | --- | --- |", *rows])
 
 
