@@ -95,6 +95,13 @@ if TYPE_CHECKING:
     from hf_xlt.trelm import TreLMForSequenceClassification as TreLMForSequenceClassification
     from hf_xlt.trelm import TreLMForTokenClassification as TreLMForTokenClassification
     from hf_xlt.trelm import TreLMModel as TreLMModel
+else:  # type checkers report names that are not among those above
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
+
 
 __version__ = "0.1.0"
 
@@ -153,12 +160,6 @@ _NAMES = {
 _HOME = {name: f"hf_xlt.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME, key=lambda name: (not name[0].isupper(), name))
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

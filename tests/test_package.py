@@ -1,12 +1,15 @@
 """The package as a whole: what it exports, which way its data flows, what its sample holds."""
 
 import ast
+import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
 import hf_xlt
 from hf_xlt.sample import LANGUAGES, sentences
@@ -37,6 +40,25 @@ def test_public_names_exist_are_sorted_and_are_what_type_checkers_see():
     (typed,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.asname: node.module for node in typed.body for alias in node.names}
     assert seen == hf_xlt._HOME
+
+
+@pytest.mark.slow
+def test_type_checkers_report_names_that_the_package_does_not_have(tmp_path, monkeypatch):
+    mypy = pytest.importorskip("mypy.api")
+    monkeypatch.chdir(tmp_path)
+    Path("hf_xlt").mkdir()
+    shutil.copy(hf_xlt.__file__, "hf_xlt")  # the modules behind it would take a minute
+    Path("script.py").write_text("from hf_xlt import CLPInitializer, Missing\n", encoding="utf-8")
+    told, _, _ = mypy.run(
+        ["--ignore-missing-imports", "--no-site-packages", "--config-file=", "--cache-dir=cache", "script.py"]
+    )
+    assert ["Missing" in line for line in told.splitlines() if "script.py" in line and "error" in line] == [True]
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    citation = yaml.safe_load((ROOT.parent / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version("hf-xlt") == hf_xlt.__version__
+    assert f"## {hf_xlt.__version__}" in (ROOT.parent / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_the_oldest_versions_that_are_claimed_are_those_that_ci_tries():

@@ -61,6 +61,13 @@ ParallelFiles = Annotated[
         "several times."
     ),
 ]
+LanguageFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Translation pairs: .tsv, .tsv.gz, source first; with a header row FILE:source,target. May be given "
+        "several times; for a sentence encoder of several languages as de=en-de.tsv."
+    ),
+]
 VectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the target language: .vec, .vec.gz, .bin.")]
 SourceVectorsFile = Annotated[str | None, typer.Option(help="Word vectors of the source language, likewise.")]
 ChatTemplate = Annotated[

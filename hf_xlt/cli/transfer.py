@@ -1,6 +1,7 @@
 """Commands that make models and explain them, and those about recipes."""
 
 import json
+import re
 import shlex
 from dataclasses import asdict
 from itertools import chain
@@ -12,6 +13,8 @@ import typer
 from hf_xlt.cli import options
 from hf_xlt.cli.app import Command, app, command, command_line, console, say
 from hf_xlt.errors import InputError
+
+_OF_LANGUAGE = re.compile(r"([a-z]{2,3}(?:-[A-Za-z0-9]+)?)=(.+)")  # de=en-de.tsv
 
 
 @command
@@ -140,7 +143,7 @@ def run(
     source_corpus: Annotated[
         str | None, typer.Option(help="The same in the source language: for trelm, ramen and stages that replay it.")
     ] = None,
-    parallel: options.ParallelFiles = None,
+    parallel: options.LanguageFiles = None,
     dictionary: options.DictionaryFiles = None,
     vectors: options.VectorsFile = None,
     source_vectors: options.SourceVectorsFile = None,
@@ -174,7 +177,7 @@ def run(
 
     given = {"source": source, "target_tokenizer": tokenizer, "helper": helper, "donor": donor,
              "language": language, "license": license,
-             "data.corpus": _named(corpus), "data.source_corpus": source_corpus, "data.parallel": _named(parallel),
+             "data.corpus": _named(corpus), "data.source_corpus": source_corpus, **_pairs(parallel),
              "data.dictionary": _named(dictionary), "data.vectors": vectors, "data.source_vectors": source_vectors,
              "data.held_out": held_out, "probe": probe, "trelm.languages": languages and list(languages),
              "chat_template": chat_template, "trust_remote_code": trust_remote_code or None}  # fmt: skip
@@ -235,6 +238,17 @@ def explain(
     if not asked:
         raise InputError("There is nothing to explain; name tokens of the model, or give a text with --text.")
     console.print(explanation_table(transport, list(dict.fromkeys(asked)), k))
+
+
+def _pairs(files: list[str] | None) -> dict[str, Any]:
+    """Files of translation pairs as a recipe's values: each with a language code before it, or none of them."""
+    named = dict(match.groups() for file in files or () if (match := _OF_LANGUAGE.fullmatch(file)))
+    if not named:
+        return {"data.parallel": _named(files)}
+    if len(named) < len(files or ()):
+        hint = "Write it before each, as --parallel de=en-de.tsv --parallel id=en-id.tsv, each language once."
+        raise InputError("Some files of --parallel have no language of their own", value=files, hint=hint)
+    return {"data.translations": named}
 
 
 def _named(files: list[str] | None) -> str | list[str] | None:

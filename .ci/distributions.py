@@ -1,7 +1,8 @@
-"""Build the wheel, check what it holds, install it into a fresh environment and call the command."""
+"""Build sdist and wheel, check what they hold, install the wheel into a fresh environment and call the command."""
 
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 import zipfile
@@ -32,6 +33,9 @@ NEEDED = (
     "hf_xlt/sample/helper/README.md",
 )
 SAMPLE_LIMIT = 18_000_000
+SOURCE_FOLDERS = ("benchmarks", "docs", "hf_xlt", "model_cards", "notebooks", "tests")
+SOURCE_FILES = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
+                "constraints.txt", "mkdocs.yml", "pyproject.toml")  # fmt: skip
 
 
 def check_contents(wheel: Path) -> None:
@@ -49,6 +53,16 @@ def check_contents(wheel: Path) -> None:
     sys.stdout.write(f"{wheel.name}: {len(sizes)} files, sample {sample:,} bytes\n")
 
 
+def check_source(sdist: Path) -> None:
+    """Whoever unpacks it has the whole package, its tests, benchmarks, notebooks and documentation."""
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    listed = subprocess.run(["git", "ls-files", *SOURCE_FOLDERS], cwd=ROOT, check=True, capture_output=True, text=True)
+    if missing := ({*listed.stdout.splitlines()} | {*SOURCE_FILES}) - held:
+        sys.exit(f"{sdist.name}: missing {sorted(missing)}")
+    sys.stdout.write(f"{sdist.name}: {len(held)} files\n")
+
+
 def check_install(wheel: Path, folder: Path) -> None:
     """The installed wheel, not the checkout, answers `hf-xlt --help` and opens its sample."""
     venv.create(folder, with_pip=True, system_site_packages=False)
@@ -64,9 +78,11 @@ def check_install(wheel: Path, folder: Path) -> None:
 def main() -> None:
     """Run all checks; a failed one ends with a non-zero exit code."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(ROOT)], check=True)
-        wheel = next(Path(folder).glob("*.whl"))
+        subprocess.run([sys.executable, "-m", "build", "--outdir", folder, str(ROOT)], check=True)
+        wheel, sdist = next(Path(folder).glob("*.whl")), next(Path(folder).glob("*.tar.gz"))
+        subprocess.run([sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(sdist)], check=True)
         check_contents(wheel)
+        check_source(sdist)
         check_install(wheel, Path(folder) / "fresh")
 
 
