@@ -48,7 +48,7 @@ def command_line() -> str:
     context = root.make_context("hf-xlt", [], resilient_parsing=True)
     intro = (
         "`hf-xlt COMMAND --help` shows the same in a terminal. `hf-xlt --install-completion` installs completion for "
-        "your shell. The exit code is 0 after success, 2 if an input is refused, 1 if the work fails, and 130 after Ctrl-C."
+        "your shell. The exit code is 0 after success, 2 after a refused input, 1 after a failure and 130 after Ctrl-C."
     )
     return "\n\n".join(["# Command line", intro, *_commands(root, context)])
 
