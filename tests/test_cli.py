@@ -313,6 +313,11 @@ def test_tokenizer_is_trained_like_anothers_or_from_a_family(monkeypatch, capsys
         (("run", "clp", "--output", "{}/x", "--set", "stages.0.steps=0"), "max_steps is 0; expected a number > 0"),
         (("run", "clp", "--output", "{}/x", "--corpus", "{}/none.txt"), "none.txt is not a file"),
         (("initialize", "clp", "--output", "{}/x"), "clp needs a source checkpoint"),
+        (
+            ("run", "sentence", "--output", "{}/x", "--parallel", "de=a.tsv", "--parallel", "b.tsv"),
+            "Some files of --parallel have no language of their own",
+        ),
+        (("run", "pooled", "--output", "{}/x", "--parallel", "de=a.tsv"), "data.translations has no effect"),
         (("initialize", "auto", "--output", "{}/x"), "auto needs something of the target language. Give --tokenizer"),
         (("initialize", "pooled", "--source", "{}/source", "--output", "{}/x"), "pooled needs a target tokenizer. "),
         (("initialize", "ramen", "--source", "a", "--tokenizer", "{}/helper", "--output", "{}/x"), "--parallel"),

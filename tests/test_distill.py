@@ -1,6 +1,7 @@
 """Distillation: a sentence gets the vector that the source gives its translation."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertModel
 
+from hf_xlt import cli
 from hf_xlt.data.objectives import DataCollatorForDistillation, objective_for
 from hf_xlt.data.objectives.distillation import distillation_loss
 from hf_xlt.data.pairs import TargetSide
@@ -23,7 +25,7 @@ from hf_xlt.recipes import Data, Recipe, Stage, load_recipe
 from hf_xlt.recipes.recipe import recipe_from
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.report.comparison import curves_of
-from hf_xlt.runs import Results, check_recipe, run_recipe
+from hf_xlt.runs import Results, check_recipe, plan_run, run_recipe
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.distillation import Distillation, SentenceText, sentence_text, source_sentences
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
@@ -507,6 +509,16 @@ class TestBothLanguages:
         share = sum(tuple(example["input_ids"]) in few_rows for example in drawn) / 2048
         sizes = len(text.targets["de"]), len(text.targets["yo"])
         assert share == pytest.approx(sizes[1] ** 0.7 / (sizes[0] ** 0.7 + sizes[1] ** 0.7), abs=0.01)
+
+    def test_the_command_takes_a_file_of_pairs_for_each_language(self, recipe, parallel, monkeypatch, capsys):
+        given = ["--source", recipe.source, "--parallel", f"de={parallel}", "--parallel", f"yo={parallel}", "--dry-run"]
+        monkeypatch.setattr(sys, "argv", ["hf-xlt", "run", "sentence", *given, "--output", "out"])
+        asked = []
+        monkeypatch.setattr("hf_xlt.runs.plan_run", lambda loaded, **_: asked.append(loaded) or plan_run(loaded))
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code, capsys.readouterr().err
+        assert asked[0].data.translations == {"de": str(parallel), "yo": str(parallel)}
 
     @pytest.mark.parametrize(
         ("settings", "key"),
