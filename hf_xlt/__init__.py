@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from hf_xlt.initializers.subtoken_mean import SubtokenMeanInitializer as SubtokenMeanInitializer
     from hf_xlt.initializers.wechsel import WechselInitializer as WechselInitializer
     from hf_xlt.merge import merge_models as merge_models
+    from hf_xlt.mining import mine_pairs as mine_pairs
     from hf_xlt.recipes import Recipe as Recipe
     from hf_xlt.recipes import Stage as Stage
     from hf_xlt.recipes import load_recipe as load_recipe
@@ -146,6 +147,7 @@ _NAMES = {
     "initializers.subtoken_mean": "SubtokenMeanInitializer",
     "initializers.wechsel": "WechselInitializer",
     "merge": "merge_models",
+    "mining": "mine_pairs",
     "recipes": "Recipe Stage load_recipe recipe_schema",
     "report.comparison": "Comparison compare_models",
     "runs": "Results RunPlan check_recipe plan_run register_kind run_recipe",

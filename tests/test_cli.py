@@ -33,6 +33,7 @@ from hf_xlt.sample import sentences
 from hf_xlt.tokenizers.train import FAMILIES, MIN_FREQUENCY
 
 COMMANDS = (
+    "mine",
     "demo", "initialize", "run", "evaluate", "compare", "structure", "study", "explain", "tokenizer", "export", "push",
 )  # fmt: skip
 

@@ -85,7 +85,12 @@ def place(tmp_path_factory):
     train_tokenizer([*text["en"], *text["de"]], 500, "wordpiece").save_pretrained(place / "joint-tokenizer")
     pairs = [f"{source}\t{target}" for source, target in zip(text["en"], text["de"], strict=True)]
     for name, lines in {
-        **{"de.txt": text["de"], "yo.txt": text["de"], "held_out.txt": sentences("de", "held_out")[:10]},
+        **{
+            "en.txt": text["en"],
+            "de.txt": text["de"],
+            "yo.txt": text["de"],
+            "held_out.txt": sentences("de", "held_out")[:10],
+        },
         **{"en-de.tsv": pairs, "en-yo.tsv": pairs, "test.tsv": pairs[:20]},
         "dictionary.tsv": ["dog\tHund", "cat\tKatze", "house\tHaus", "water\tWasser"],
     }.items():

@@ -178,6 +178,35 @@ def compare(
 
 
 @command
+def mine(
+    model: Annotated[str, typer.Argument(help="A sentence encoder of both languages: a Hub id or a folder.")],
+    corpus: Annotated[list[str], typer.Option(help="Text of the target language. May be given several times.")],
+    source_corpus: Annotated[list[str], typer.Option(help="Text of the source language. May be given several times.")],
+    output: Annotated[Path, typer.Option(help="Table of pairs to write; it appears when it is complete.")],
+    threshold: Annotated[float, typer.Option(help="The least margin of a pair.")] = 1.06,
+    most: Annotated[int, typer.Option(help="Lines of each language to look at, at most.", min=1)] = 100_000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table if it exists.")] = False,
+    trust_remote_code: Trust = False,
+) -> None:
+    """Find translation pairs in text of two languages: lines that are each other's nearest by margin.
+
+    Example: hf-xlt mine minilm-german --corpus de.txt --source-corpus en.txt --output mined.tsv
+    """
+    from hf_xlt.files.folders import check_file
+    from hf_xlt.mining import mine_pairs, sentences_of
+    from hf_xlt.report.tables import text_table
+
+    check_file(output, overwrite=overwrite, sources=[*corpus, *source_corpus])
+    sides = sentences_of(source_corpus, most), sentences_of(corpus, most)
+    mined = mine_pairs(model, *sides, threshold=threshold, trust_remote_code=trust_remote_code)
+    console.print(text_table(mined.table()))
+    mined.save(output, overwrite=overwrite)
+    say(
+        f"{output}: {len(mined.pairs):,} pairs. Next: train on them beside others, as --parallel {output}:source,target"
+    )
+
+
+@command
 def structure(
     model_a: Annotated[str, typer.Argument(help="Reads the first column: a Hub id or a folder.")],
     model_b: Annotated[str, typer.Argument(help="Reads the second column; may be the same.")],

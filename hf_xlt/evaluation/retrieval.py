@@ -74,10 +74,27 @@ def nearest_by_margin(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBOR
     `cos(x, y) / ((r(x) + r(y)) / 2)`, where `r` is the mean cosine of a vector and its `k` nearest of the other side.
     A mean of means that is not positive, as may happen among very few, counts as next to nothing.
     """
-    a, b = unit_rows(sources), unit_rows(targets)
-    of_a, of_b = local_means(a, b, k)
+    return _best_by_margin(unit_rows(sources), unit_rows(targets), k)[:2]
 
-    return best_both_ways(a, b, lambda cosines, rows: cosines / ((of_a[rows, None] + of_b) / 2).clamp_(min=NEAR_ZERO))
+
+def margin_matches(sources: Tensor, targets: Tensor, k: int = MARGIN_NEIGHBORS) -> tuple[Tensor, Tensor]:
+    """The places of sentences that are each other's nearest by margin, int64 `(p, 2)`, and their margins `(p,)`."""
+    a, b = unit_rows(sources), unit_rows(targets)
+    forward, backward, of_a, of_b = _best_by_margin(a, b, k)
+    places = torch.arange(len(a), device=a.device)
+    mutual = torch.stack([places, forward], dim=1)[backward[forward] == places]
+    one, other = mutual.unbind(1)
+    means = ((of_a[one] + of_b[other]) / 2).clamp(min=NEAR_ZERO)
+    return mutual, torch.linalg.vecdot(a[one], b[other]) / means
+
+
+def _best_by_margin(a: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best of unit rows both ways, and the mean cosines of each to its nearest of the other side."""
+    of_a, of_b = local_means(a, b, k)
+    forward, backward = best_both_ways(
+        a, b, lambda cosines, rows: cosines / ((of_a[rows, None] + of_b) / 2).clamp_(min=NEAR_ZERO)
+    )
+    return forward, backward, of_a, of_b
 
 
 @torch.inference_mode()
