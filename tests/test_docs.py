@@ -76,7 +76,9 @@ def place(tmp_path_factory):
     tiny.sentence_folder(place / "sentence-transformers/all-MiniLM-L6-v2", pooling)
     chat = copy.deepcopy(tiny.tokenizer("en", "byte-level-bpe"))
     chat.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    tiny.save(tiny.model("llama", chat, max_position_embeddings=160), chat, place / "HuggingFaceTB/SmolLM2-135M-Instruct")
+    tiny.save(
+        tiny.model("llama", chat, max_position_embeddings=160), chat, place / "HuggingFaceTB/SmolLM2-135M-Instruct"
+    )
     text = {language: sentences(language, "train")[:200] for language in ("en", "de")}
     train_tokenizer([*text["en"], *text["de"]], 500, "wordpiece").save_pretrained(place / "joint-tokenizer")
     pairs = [f"{source}\t{target}" for source, target in zip(text["en"], text["de"], strict=True)]
