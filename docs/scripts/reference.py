@@ -113,7 +113,8 @@ def _settings(part: Mapping[str, Any]) -> str:
 
 def _default(value: Any) -> str:
     """As YAML has it; nothing for what has settings of its own."""
-    return "–" if value is None or isinstance(value, dict) and value else f"`{json.dumps(value)}`"
+    written = json.dumps(value)
+    return "–" if value is None or '{"' in written else f"`{written}`"
 
 
 def _type(setting: Mapping[str, Any]) -> str:
