@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -105,13 +106,15 @@ def _settings(part: Mapping[str, Any]) -> str:
     described = part.get("description", "").partition("\n\nArgs:")[0].partition("\n\nRaises:")[0]
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, setting in part["properties"].items():
-        default = f"`{setting['default']!r}`" if setting.get("default") is not None else "–"
-        if name in part.get("required", ()):
-            default = "required"
-        if len(default) > 40:
-            default = "see below"
+        default = "required" if name in part.get("required", ()) else _default(setting.get("default"))
         rows.append(f"| `{name}` | {_type(setting)} | {_cell(default)} | {_cell(setting.get('description', ''))} |")
     return f"{' '.join(described.split())}\n\n" + "\n".join(rows)
+
+
+def _default(value: Any) -> str:
+    """As YAML has it; nothing for what has settings of its own."""
+    written = json.dumps(value)
+    return "–" if value is None or '{"' in written else f"`{written}`"
 
 
 def _type(setting: Mapping[str, Any]) -> str:
