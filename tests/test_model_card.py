@@ -35,7 +35,7 @@ def test_rows_are_told_by_their_origin():
 def test_projected_rows_are_not_called_mixed():
     told = vocabulary(RowCounts(copied=5, mixed=0, drawn=10, projected=985))
     assert told == (
-        "1,000 rows: 5 copied from the source, 985 static vectors led into its space, "
+        "1,000 rows: 5 copied from the source, 985 static vectors mapped into its space, "
         "10 drawn at random around its mean row."
     )
 

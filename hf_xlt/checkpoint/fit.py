@@ -1,6 +1,6 @@
 """Fit a target tokenizer to a body: the tokens that the body cannot do without, the id that its padding must have.
 
-Some bodies count positions from the padding id (RoBERTa and its kin, M2M100, ProphetNet, MPNet): with another one every
+Some bodies count positions from the padding id (RoBERTa, M2M100, ProphetNet, MPNet and others): with another one every
 token would stand elsewhere.
 """
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from hf_xlt.evaluation.tasks.data import Data
 
 Tasks = Annotated[
-    str | None, typer.Option(help=f"Comma between them: {', '.join(TASKS)}.", autocompletion=several_of(TASKS))
+    str | None,
+    typer.Option(help=f"Names with commas between them: {', '.join(TASKS)}.", autocompletion=several_of(TASKS)),
 ]
 DataOption = Annotated[
     list[str] | None,
@@ -47,14 +48,16 @@ SourceModel = Annotated[
 Languages = Annotated[
     tuple[str, str] | None, typer.Option(help="Source and target language of a multilingual model (TreLM).")
 ]
-Seeds = Annotated[str, typer.Option(help="Seeds of supervised tasks, comma between them.")]
+Seeds = Annotated[str, typer.Option(help="Seeds of supervised tasks, with commas between them.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A small budget: fewer examples and epochs.")]
 Probe = Annotated[bool, typer.Option("--probe", help="Train only the heads, on the frozen encoder.")]
-Layer = Annotated[int | None, typer.Option(help="Whose states heads get, 0 for the embeddings; the last by default.")]
-Precision = Annotated[PrecisionName, typer.Option(help="What the encoder computes in while a task is learned.")]
+Layer = Annotated[
+    int | None, typer.Option(help="Layer whose states the heads read, 0 for the embeddings; by default the last.")
+]
+Precision = Annotated[PrecisionName, typer.Option(help="Precision of the encoder in fine-tuning.")]
 Dropout = Annotated[
     float | None,
-    typer.Option(help="Of the encoder while it learns; as its configuration says by default. 0 is faster on a CPU."),
+    typer.Option(help="Dropout of the encoder in fine-tuning; by default its configuration's. 0 is faster on a CPU."),
 ]
 
 
@@ -79,7 +82,8 @@ def evaluate(
     precision: Precision = "float32",
     dropout: Dropout = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the results, MODEL/TASK.json; what is there is not done again.")
+        Path | None,
+        typer.Option(help="Folder for the results, MODEL/TASK.json. Results that it has are not computed again."),
     ] = None,
     trust_remote_code: Trust = False,
 ) -> None:
@@ -121,11 +125,9 @@ def evaluate(
 
 @command
 def compare(
-    models: Annotated[
-        list[str], typer.Argument(help="Hub ids or folders; the first is what others are compared with.")
-    ],
+    models: Annotated[list[str], typer.Argument(help="Hub ids or folders. The others are compared with the first.")],
     output: Annotated[
-        Path, typer.Option(help="Folder for results and report.html; results that are there are not made again.")
+        Path, typer.Option(help="Folder for results and report.html. Results that it has are not computed again.")
     ],
     tasks: Tasks = None,
     data: DataOption = None,
@@ -147,7 +149,9 @@ def compare(
             "model, which reads the second; without --source between the first model and the others."
         ),
     ] = None,
-    words: Annotated[str | None, typer.Option(help="Words whose nearest tokens to show, comma between them.")] = None,
+    words: Annotated[
+        str | None, typer.Option(help="Show the nearest tokens of these words; commas between them.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace report.html.")] = False,
     trust_remote_code: Trust = False,
 ) -> None:
@@ -218,7 +222,7 @@ def structure(
     ] = None,
     sentences: Annotated[int, typer.Option(help="The most sentence pairs to compare.", min=1)] = 10_000,
     words: Annotated[int, typer.Option(help="The most word pairs in them; 0 for none.", min=0)] = 5_000,
-    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     trust_remote_code: Trust = False,
@@ -250,7 +254,7 @@ def structure(
 
 @command
 def study(
-    output: Annotated[Path, typer.Option(help="Folder of the study; what is done there is not done again.")],
+    output: Annotated[Path, typer.Option(help="Folder of the study. Cells that it has are not trained again.")],
     grid: Annotated[Path | None, typer.Argument(help="A .yaml file; the shipped study without one.")] = None,
     corpus: Annotated[
         list[str] | None, typer.Option(help="Twice, LANGUAGE=FILE: text of the first and of the second language.")
@@ -260,7 +264,9 @@ def study(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change the study: training.steps=500, seeds=[0,1].")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Cells trained at a time, in processes of their own.", min=1)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Number of cells trained at the same time, each in a process of its own.", min=1)
+    ] = 1,
 ) -> None:
     """Train a grid of small bilingual models, and see what makes their structure emerge.
 

@@ -22,7 +22,7 @@ def demo(
     recipe: Annotated[options.Demonstration, typer.Option(help="Which recipe to show.")] = "clp",
     output: options.Output = Path("hf-xlt-demo"),
     overwrite: options.Overwrite = False,
-    seeds: Annotated[int, typer.Option(help="How often to train each method.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of seeds for each method.", min=1)] = 1,
 ) -> None:
     """Teach German to the embedded English model, offline, in a few minutes, and show what was saved."""
     from hf_xlt.demo import run_demo
@@ -50,12 +50,12 @@ def initialize(
     source_vectors: options.SourceVectorsFile = None,
     corpus: Annotated[
         list[str] | None,
-        typer.Option(help="Text of the target language, to judge the rows by: files or Hub dataset ids."),
+        typer.Option(help="Text of the target language, for the report on the rows: files or Hub dataset ids."),
     ] = None,
     source_corpus: Annotated[str | None, typer.Option(help="Text of the source language, for adversarial.")] = None,
     weighting: Annotated[options.Weighting | None, typer.Option(help="How cosines become weights.")] = None,
     k: Annotated[int | None, typer.Option(help="Source tokens in a row.", min=1)] = None,
-    temperature: Annotated[float | None, typer.Option(help="What similarities are divided by, for top-k.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature of the softmax, for top-k.")] = None,
     ignore_case: Annotated[bool, typer.Option("--ignore-case", help="Match tokens that differ in case only.")] = False,
     calibrate: Annotated[
         bool,
@@ -66,7 +66,7 @@ def initialize(
     overwrite: options.Overwrite = False,
     trust_remote_code: options.Trust = False,
 ) -> None:
-    """Make a target-language checkpoint without training, streaming it past memory, and show how healthy its rows are.
+    """Make a target-language checkpoint without training, and report on its rows. The model is never loaded as a whole.
 
     What a method needs, it asks for; auto takes the method that makes most of what is given, and says why.
 
@@ -157,12 +157,12 @@ def run(
     probe: Annotated[
         int | None,
         typer.Option(
-            help="Train every candidate so many steps; the best one goes on. 0: none, the first one is taken."
+            help="Train every candidate for this many steps and go on with the best. 0: no probe, the first candidate."
         ),
     ] = None,
     settings: options.Changes = None,
     chat_template: options.ChatTemplate = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made, and of what.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be made, and from what.")] = False,
     overwrite: options.Overwrite = False,
     trust_remote_code: options.Trust = False,
 ) -> None:
@@ -217,7 +217,7 @@ def run(
 def explain(
     folder: Annotated[Path, typer.Argument(help="A model that hf-xlt made.")],
     tokens: Annotated[list[str] | None, typer.Argument(help="Tokens of its vocabulary.")] = None,
-    text: Annotated[str | None, typer.Option(help="A text whose tokens to show, each once.")] = None,
+    text: Annotated[str | None, typer.Option(help="Show every token of this text once.")] = None,
     k: Annotated[int, typer.Option(help="Source tokens to show.", min=1)] = 5,
     trust_remote_code: options.Trust = False,
 ) -> None:
@@ -266,15 +266,15 @@ def tokenizer(
     ] = None,
     added: Annotated[int, typer.Option(help="With --extend: tokens to add.")] = 5000,
     family: Annotated[options.Family, typer.Option(help="Without --like or --extend.")] = "byte-level-bpe",
-    vocab_size: Annotated[int, typer.Option(help="Entries wanted, but for --extend.")] = 32000,
+    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary; not for --extend.")] = 32000,
     dictionary: Annotated[
         list[str] | None,
         typer.Option(help="Words and translations, source first: translations are text too. May be given again."),
     ] = None,
-    min_frequency: Annotated[int, typer.Option(help="Text seen less often becomes no entry; not for --extend.")] = 1,
+    min_frequency: Annotated[int, typer.Option(help="Least frequency of an entry; not for --extend.")] = 1,
     lowercase: Annotated[
         bool | None,
-        typer.Option("--lowercase/--cased", help="Make capital letters small; unless given, as --like does, or not."),
+        typer.Option("--lowercase/--cased", help="Lowercase the text or not; by default as --like does, else not."),
     ] = None,
     strip_accents: Annotated[
         bool, typer.Option("--strip-accents/--keep-accents", help="Take accents, vowel signs and tone marks away.")

@@ -59,7 +59,7 @@ class MultilingualText:
 
     splits: Mapping[str, Split]  # language → which lines of its corpus to train on; its id is its place here
     parallel: Mapping[LanguagePair, ParallelText] = field(default_factory=dict)  # of a first and a second language
-    alpha: float = 0.7  # how far languages are sampled by their size: 1 wholly, 0 not at all
+    alpha: float = 0.7  # exponent of the sizes by which languages are sampled: 1 by size, 0 all alike
     pair_share: float = 0.5  # part of the examples that are translation pairs, where there are any
 
     def __post_init__(self) -> None:
@@ -100,7 +100,7 @@ def train_joint_tokenizer(
 
     Args:
         splits: Language → which lines to train on.
-        alpha: How far sampling follows the sizes of the corpora: 1 wholly, 0 not at all.
+        alpha: Exponent of the sizes of the corpora: 1 samples by size, 0 all alike.
         vocab_size: Number of entries wanted.
         family: As for `train_tokenizer`.
     """

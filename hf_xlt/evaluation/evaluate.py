@@ -144,7 +144,7 @@ def _kept(path: Path, settings: Mapping[str, Any], content: Mapping[str, str]) -
     try:
         found = TaskResult.load(path)
     except InputError:
-        logger.warning("%s is no result of an evaluation; it is made again.", path)
+        logger.warning("%s does not hold the result of an evaluation; it is made again.", path)
         return None
     if {name: found.settings.get(name) for name in settings} != settings:
         raise InputError(f"{path} was made with other settings", path=path, hint="Remove it, or choose another output.")

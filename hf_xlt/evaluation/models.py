@@ -58,7 +58,7 @@ class Encoder:
         kind = kind_of(checkpoint.config)
         if kind.name != "encoder":
             raise InputError(
-                f"{spec.name} is a {kind.name}", value=kind.name, expected="an encoder (BERT and its kin) for this task"
+                f"{spec.name} is a {kind.name}", value=kind.name, expected="an encoder, such as BERT, for this task"
             )
         model = open_body(checkpoint, dropout)
         tokenizer = checkpoint.tokenizer()
@@ -158,7 +158,7 @@ def open_body(checkpoint: Checkpoint, dropout: float | None = None) -> PreTraine
 
 
 def longest(model: PreTrainedModel, *tokenizers: PreTrainedTokenizerBase) -> int:
-    """Tokens a sequence may have; RoBERTa and its kin count positions from behind their padding id."""
+    """The number of tokens a sequence may have; models like RoBERTa count positions from after their padding id."""
     rows = getattr(model.config, "max_position_embeddings", None) or _POSITIONS
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     before = [table.padding_idx + 1 for table in tables if isinstance(getattr(table, "padding_idx", None), int)]

@@ -1,4 +1,4 @@
-"""What a task on a model came to, over seeds; kept as one JSON file."""
+"""The result of a task on a model, over seeds; kept as one JSON file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ class TaskResult:
                 raise ValueError(f"a run has no score {result.headline}")
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{path} is no result of an evaluation ({' '.join(str(error).split())[:200]})",
+                f"{path} does not hold the result of an evaluation ({' '.join(str(error).split())[:200]})",
                 path=path,
                 hint="Remove it, or choose another output.",
             ) from error

@@ -110,7 +110,7 @@ class _Block:
 def _on_cycle(heads: Sequence[int]) -> int | None:
     """A word that is its own ancestor, if there is one."""
     seen_from = [0] * (len(heads) + 1)
-    seen_from[0] = -1  # the root is where every way may end
+    seen_from[0] = -1  # every path may end at the root
     for start in range(1, len(heads) + 1):
         word = start
         while not seen_from[word]:

@@ -1,4 +1,4 @@
-"""Static vectors of the target vocabulary, led into the source's embedding space (TreLM's initialization)."""
+"""Static vectors of the target vocabulary, mapped into the source's embedding space (TreLM's initialization)."""
 
 from pathlib import Path
 from typing import Any

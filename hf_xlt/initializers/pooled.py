@@ -64,7 +64,7 @@ class PooledInitializer(CountedInitializer):
         parallel: Sentences of the source language and their translations.
         vectors: Word vectors of the target language; without those of the source a table `(V_t, k)` may do. Alone, they
             tell which tokens that both vocabularies share are near, as in FOCUS.
-        source_vectors: Word vectors of the source language: the dictionary leads them into the target's space, as in
+        source_vectors: Word vectors of the source language: the dictionary maps them into the target's space, as in
             WECHSEL.
         helper: Small model of the target language with the target's vocabulary.
         similarity: In place of vectors, a row for each target id, of weights of source ids, such as `top_k_softmax`
@@ -109,7 +109,7 @@ class PooledInitializer(CountedInitializer):
         if all(given is None for given in (dictionary, parallel, vectors, similarity, helper)):
             raise missing("pooled", *self.needs_one_of)
         if vectors is not None and source_vectors is not None and dictionary is None:
-            raise missing("pooled", "dictionary")  # which leads the source's vectors to the target's
+            raise missing("pooled", "dictionary")  # which maps the source's vectors into the target's space
         checked_weights(WEIGHTS, weights or {})
         self.mix = _checked_mix(false_friends, mix, translated=dictionary is not None or parallel is not None)
         self.dictionary = None if dictionary is None else read_dictionary(dictionary)

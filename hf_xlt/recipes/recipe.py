@@ -40,15 +40,17 @@ class Data(Settings):
     translations: Mapping[Code, str] = setting(
         {}, "Of many languages: language → file of pairs, the source language or the first of corpora first."
     )
-    alpha: Share = setting(0.7, "How far a sentence encoder's languages are sampled by size: 1 wholly, 0 not at all.")
+    alpha: Share = setting(
+        0.7, "Exponent of the sizes by which a sentence encoder's languages are sampled: 1 by size, 0 all alike."
+    )
     dictionary: Places = setting(None, "File of source words and their translations, or a list of them.")
     vectors: str | None = setting(None, "File of word vectors of the target language.")
     source_vectors: str | None = setting(None, "File of word vectors of the source language.")
     held_out: str | None = setting(None, "The validation set; without one, lines of the corpus are held out.")
     held_out_corpora: Mapping[Code, str] = setting({}, "Of many languages: language → its validation set.")
-    held_out_every: Annotated[int, Field(ge=2)] = setting(100, "Hold out every so many-th line.")
-    held_out_lines: Count = setting(500, "Hold out at most so many lines.")
-    max_sequences: Count = setting(1_000_000, "Read at most so many packed sequences.")
+    held_out_every: Annotated[int, Field(ge=2)] = setting(100, "Hold out every n-th line.")
+    held_out_lines: Count = setting(500, "Hold out at most this many lines.")
+    max_sequences: Count = setting(1_000_000, "Read at most this many packed sequences.")
 
     @model_validator(mode="after")
     def _of_known_languages(self) -> Self:
@@ -66,10 +68,12 @@ class NewTokenizer(Settings):
     """
 
     family: str = setting("byte-level-bpe", "One of `FAMILIES`, or `source`.")
-    vocab_size: int = setting(8000, "Number of entries wanted.")
+    vocab_size: int = setting(8000, "Size of the vocabulary.")
     added: Annotated[int, Field(ge=0, le=MOST_ENTRIES)] = setting(0, "Tokens to add to the source's own.")
-    min_frequency: int = setting(MIN_FREQUENCY, "What the corpus has less often becomes no entry.")
-    lowercase: bool | None = setting(None, "Whether all letters become small; None for what the source's does, or not.")
+    min_frequency: int = setting(MIN_FREQUENCY, "Least frequency of an entry in the corpus.")
+    lowercase: bool | None = setting(
+        None, "Whether text is lowercased; None: as the source's tokenizer does, else not."
+    )
     strip_accents: bool = setting(False, "Whether accents, vowel signs and tone marks are taken away.")
 
     @model_validator(mode="after")
@@ -107,7 +111,9 @@ class TreLMOptions(Settings):
 class MultilingualOptions(Settings):
     """How one model learns many languages, those of `data.corpora`; the first is what a stage calls `source`."""
 
-    alpha: Share = setting(0.7, "How far languages are sampled by size, for the tokenizer too: 1 wholly, 0 not at all.")
+    alpha: Share = setting(
+        0.7, "Exponent of the sizes by which languages are sampled, for the tokenizer too: 1 by size, 0 all alike."
+    )
     pair_share: Share = setting(0.5, "Part of the examples that are translation pairs, where there are any of a stage.")
     anchors: Literal["none", "default", "extra"] = setting(
         "default", "Shared tokens: special ones (`none`), those in common, or these and words replaced by translations."
@@ -129,7 +135,9 @@ class Recipe(Settings):
 
     name: Name = setting(..., "What the recipe is called.")
     description: str = setting("", "One sentence for the model card.")
-    kind: str | None = setting(None, "What kind of run it is, see `hf_xlt.runs.kinds`; None for what its parts tell.")
+    kind: str | None = setting(
+        None, "What kind of run it is, see `hf_xlt.runs.kinds`; None: derived from the other keys."
+    )
     source: str | None = setting(None, "Checkpoint to start from: a Hub id or a folder.")
     helper: str | None = setting(None, "Small model of the target language: a Hub id or a folder.")
     donor: str | None = setting(None, "Model with the wanted tokenizer, for `omp`: a Hub id or a folder.")

@@ -204,7 +204,7 @@ def _heat_map(structure: Structure, names: Mapping[str, str]) -> Picture:
 
 
 def neighbors_table(caption: str, neighbors: Mapping[str, Sequence[tuple[str, float]]]) -> CardTable:
-    """Words and what is nearest to them, with their cosines: the nearest first, a line a word."""
+    """Words and the tokens nearest to them, with their cosines: one line for each word, the nearest first."""
     most = max(map(len, neighbors.values()), default=0)
     lines = [
         (word, *(f"{near} {cosine:.2f}" for near, cosine in found), *[""] * (most - len(found)))

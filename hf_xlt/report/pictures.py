@@ -92,7 +92,7 @@ def differ_in(scale: Scale, curves: Mapping[str, Sequence[Curve]]) -> bool:
 def plot_learning_curves(
     curves: Mapping[str, Sequence[Curve]], baselines: Sequence[str], title: str, path: Path, over: Scale = STEPS
 ) -> None:
-    """Held-out bits per byte by training steps, a line a method: the mean over its curves, their range shaded.
+    """Held-out bits per byte by training steps, one line for each method: the mean over its curves, their range shaded.
 
     Or by another scale, which has to be known of all curves. What lies above the start of every baseline is cut off,
     so that one bad start does not flatten the rest; baselines are muted.

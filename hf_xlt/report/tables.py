@@ -14,9 +14,9 @@ from hf_xlt.transport import Part, Transport
 
 
 def results_table(summaries: Sequence[ResultRow]) -> Table:
-    """The table shown in the terminal: a line a method, its values the better the lower.
+    """The table shown in the terminal: one line for each method; lower values are better.
 
-    Values at equal compute stand in the place of perplexity, which tells nothing between tokenizers.
+    Values at equal compute replace perplexity, which cannot be compared between tokenizers.
     """
     title = "Held-out quality (lower is better) and steps saved"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -47,7 +47,7 @@ def _text(cell: str) -> Text:
 
 
 def explanation_table(transport: Transport, tokens: Sequence[str], k: int) -> Table:
-    """Where the rows of target tokens come from: a line a token, the source tokens that weigh most, with their weights.
+    """Where rows of target tokens come from: one line for each token, with the source tokens of the largest weights.
 
     Where rows are mixed by counts, those behind each source token stand in brackets after its weight. After a false
     friend come the source tokens that it is linked to, with how often.

@@ -114,7 +114,7 @@ class Inputs:
 
     @property
     def validation_pairs(self) -> Pairs:
-        """Translation pairs that are not trained on: every so many-th, as of a corpus' lines."""
+        """Translation pairs that are not trained on: every n-th, as with the lines of a corpus."""
         return self.split_pairs(self.pairs)[1]
 
     def split_pairs(self, text: ParallelText) -> tuple[Pairs, Pairs]:

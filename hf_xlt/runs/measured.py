@@ -33,9 +33,9 @@ class Panel(NamedTuple):
 
 
 def plot_retrieval(results: Results, path: Path) -> None:
-    """P@1 by training steps of a recipe that distils, a color a method and language, a line a direction.
+    """P@1 by training steps of a recipe that distils, means over seeds.
 
-    Values are means over seeds.
+    There is one color for each method and language, and one line for each direction.
     """
     with picture(path, 7.2, 4.4) as (axes,):
         for (name, runs), color in zip(_retrieved(results).items(), cycle(METHOD_COLORS), strict=False):
@@ -54,7 +54,7 @@ def plot_retrieval(results: Results, path: Path) -> None:
 
 
 def retrieval_tables(results: Results) -> tuple[CardTable, ...]:
-    """How well held-out translations find each other, a line a method, averaged over seeds; nothing if not measured.
+    """How well held-out translations find each other: one line for each method, a mean over seeds.
 
     Where there are several languages there is a line for each.
     """
@@ -93,7 +93,7 @@ def _retrieved(results: Results) -> dict[str, list[list[RetrievalPoint]]]:
 
 
 def economy_tables(results: Results) -> tuple[CardTable, ...]:
-    """What the tokenizers that were compared cost and gain, a line a method; nothing where there is but one."""
+    """What the compared tokenizers cost and gain: one line for each method; no table if there is one tokenizer."""
     if not results.economies:
         return ()
     columns = {
@@ -152,7 +152,7 @@ def transfer_gap(run: Run) -> float:
 
 
 def language_tables(results: Results) -> tuple[CardTable, ...]:
-    """Each language's bits per byte after training and the gap, a line a method; nothing for models of one language."""
+    """Bits per byte of each language after training, and the gap: one line for each method; none for one language."""
     runs = _of_languages(results)
     if not runs:
         return ()
@@ -169,7 +169,7 @@ def language_tables(results: Results) -> tuple[CardTable, ...]:
 
 
 def source_tables(results: Results) -> tuple[CardTable, ...]:
-    """The source language's bits per byte before and after training, a line a method; nothing where not measured."""
+    """Bits per byte of the source language before and after training: one line for each method."""
     lines = [
         (method, *(_mean([run.languages[at].bits_per_byte for run in runs]) for at in (0, -1)))
         for method, runs in _of_languages(results).items()

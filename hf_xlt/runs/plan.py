@@ -130,7 +130,7 @@ def check_lengths(stages: Sequence[Stage], config: PreTrainedConfig) -> None:
         return
     for name, module in without_weights(config).named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            positions -= module.padding_idx + 1  # RoBERTa and its kin count from the padding id on
+            positions -= module.padding_idx + 1  # models like RoBERTa count from the padding id on
             break
     for stage in stages:
         for name in ("sequence_length", *(["snippet_length"] if stage.distils_tokens else [])):

@@ -1,4 +1,4 @@
-"""The figures of a study: those of a cell, kept as one JSON file; tables, a line a setting, and pictures of all."""
+"""The figures of a study: one JSON file for each cell, tables with one line for each setting, and pictures."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -187,7 +187,7 @@ def _transfer(results: StudyResults, path: Path) -> Path:
 
 
 def _by_layer(panels: Mapping[str, Lines], axis: str, path: Path) -> Path:
-    """A panel each, a line a setting: the mean over seeds by layer."""
+    """One panel for each, one line for each setting: the mean over seeds by layer."""
     with picture(path, 6.4 * len(panels), 4.2, len(panels)) as drawn:
         for axes, (title, lines) in zip(drawn, panels.items(), strict=True):
             styles = zip(lines.items(), cycle(_LINES), cycle(_MARKERS), strict=False)

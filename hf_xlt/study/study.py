@@ -94,7 +94,7 @@ class Study(Settings):
         training: How each model is trained; objective and languages are the study's.
         alpha: How far languages are sampled by their size.
         anchor_probability: Share of the words the dictionary knows that extra anchors replace.
-        held_out_every: Hold out every so many-th line of a corpus.
+        held_out_every: Hold out every n-th line of a corpus.
         held_out_lines: Hold out at most so many lines of a corpus.
         max_sequences: Read at most so many packed sequences of a language.
         sentences: The most sentence pairs to compare representations on.

@@ -193,7 +193,7 @@ class FactoredMixture(_PairwiseMixture):
     def finite(self) -> Tensor:
         """Bool `(n,)`: the weights, once normalized, are no longer as a vector than the weight of a copied row, 1.
 
-        Where their length `‖Ba‖ / |Σ Ba|` exceeds 1, the row would be louder than the rows it is mixed from. Most rows
+        Where their length `‖Ba‖ / |Σ Ba|` exceeds 1, the row would be longer than the rows it is mixed from. Most rows
         are cleared by the bound `‖Ba‖ ≤ ‖B‖ ‖a‖`, without computing `Ba`.
         """
         sums = self._sums.abs()

@@ -779,7 +779,7 @@ class TreLMForMaskedLM(TreLMPreTrainedModel):
         """A stock model of one language, such as `BertForMaskedLM`, whose logits are this model's for texts in it.
 
         The language's embedding, part of every position, goes into the token types. Where a source that counts tokens
-        (RoBERTa and its kin) had another padding id, positions move to where the stock model looks for them.
+        (as RoBERTa) had another padding id, positions move to where the stock model looks for them.
 
         Raises:
             ImportError: Where hf_xlt is not installed.

@@ -183,7 +183,7 @@ def token_losses(
 
 
 def _decoder_input_ids(model: PreTrainedModel, labels: Tensor) -> Tensor:
-    """Labels shifted right, as the stock forward does it; M2M-100 and its kin have no method for that."""
+    """Labels shifted right, as the stock forward does it; models like M2M-100 have no method for that."""
     if (prepare := getattr(model, "prepare_decoder_input_ids_from_labels", None)) is not None:
         return prepare(labels=labels)
     shifted = nn.functional.pad(labels[:, :-1], (1, 0), value=model.config.decoder_start_token_id)

@@ -193,7 +193,7 @@ def are_trees(heads: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def maximum_tree(scores: np.ndarray) -> np.ndarray:
     """Heads, int64 `(n,)`, of the best tree with one word under the root, from scores `(n, n + 1)`.
 
-    Arcs from the root are made dearer by more than what trees can differ in, so that the best tree has as few of them
+    Arcs from the root get a cost above what trees can differ in, so that the best tree has as few of them
     as possible, which is one (Stanojević and Cohen 2021), and is the best of those that have.
     """
     scores = np.array(scores, dtype=np.float64)

@@ -20,7 +20,7 @@ from hf_xlt.files.tensors import dataclass_of, from_bytes, read_tensors, tensors
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread meanwhile: on busy cores more of them wait for each other (266 s for 16 s)."""
+    """Limit torch to one thread: on busy cores several threads wait for each other (266 s against 16 s)."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

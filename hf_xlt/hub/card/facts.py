@@ -34,7 +34,7 @@ class RowCounts:
     copied: int  # rows of the source
     mixed: int  # sums of source rows
     drawn: int  # drawn at random
-    projected: int = 0  # static vectors led into the source's space
+    projected: int = 0  # static vectors mapped into the source's space
     unused: int = 0  # of no token: holes in the ids, and what pads the table
 
     @property

@@ -138,7 +138,7 @@ class Distillation(Transfer):
     def saved_as(self, model_kind: ModelKind) -> Any:
         """One without a head where the source has none and no stage trained one.
 
-        Such a head is measured while the model trains, but it is random, and nobody's use.
+        Such a head is random; it is measured while the model trains, and not kept.
         """
         if self.recipe.only_distils and auto_class_name(self.inputs.source.config) == AutoModel.__name__:
             return AutoModel

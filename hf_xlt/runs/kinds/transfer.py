@@ -92,7 +92,7 @@ class Transfer(Kind):
         if recipe.initializer is None or recipe.initializer["method"] != AUTO:
             return recipe
         if recipe.alternatives:
-            hint = "Leave them out, or name a method in the place of auto."
+            hint = "Leave them out, or name a method instead of auto."
             raise SettingError("alternatives", "are found by auto", value=recipe.alternatives, hint=hint)
         given = {name: attrgetter(key)(recipe) for name, key in EVIDENCE.items()} | {"tokenizer": SOURCE_FAMILY}
         options = {name: value for name, value in recipe.initializer.items() if name != "method"}

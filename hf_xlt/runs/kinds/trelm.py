@@ -1,4 +1,4 @@
-"""TreLM: one vocabulary for both languages, its rows led into the source's embedding space."""
+"""TreLM: one vocabulary for both languages, its rows mapped into the source's embedding space."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

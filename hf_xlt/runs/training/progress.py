@@ -1,4 +1,4 @@
-"""What is told of a training run where no terminal looks on, and how long it takes."""
+"""Progress of a training run, on a terminal and in log files, and the time it takes."""
 
 import logging
 import time
