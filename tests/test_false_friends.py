@@ -229,5 +229,6 @@ def test_parts_that_do_not_fit_are_refused(changes, match):
 def test_false_friends_are_copied_rows():
     ids = torch.tensor([0])
     one = FalseFriends(torch.tensor([1]), torch.tensor([0]), torch.ones(1))
+    assert repr(one) == "FalseFriends(1 rows, 1 source tokens linked to them)"
     with pytest.raises(ValueError, match="is not copied"):
         Transport(1, 2, ids, ids, ids[:0], None, ["a"], ["a", "b"], false_friends=one)

@@ -51,9 +51,9 @@ class CountedInitializer(Initializer):
 
     @once
     def false_friends(self) -> TokenCounts:
-        """The translations of the tokens that a target which extends the source copies, and which mean something else.
+        """What translations say of the source's tokens that mean something else in the target language; computed once.
 
-        See `hf_xlt.initializers.false_friends`; computed once.
+        There are none where the target does not extend the source. See `hf_xlt.initializers.false_friends`.
         """
         return self._false_friends_in(self.evidence())
 

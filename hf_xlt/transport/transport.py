@@ -65,6 +65,9 @@ class FalseFriends:
         if (self.target_ids.diff() < 0).any():
             raise ValueError("target_ids is not in order; expected ascending target rows. Sort all parts alike.")
 
+    def __repr__(self) -> str:
+        return f"FalseFriends({len(self.rows):,} rows, {len(self.links):,} source tokens linked to them)"
+
     @cached_property
     def rows(self) -> Tensor:
         """int64 `(f,)`, the rows of false friends, ascending."""
