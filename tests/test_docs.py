@@ -78,7 +78,7 @@ def place(tmp_path_factory):
     chat = copy.deepcopy(tiny.tokenizer("en", "byte-level-bpe"))
     chat.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     tiny.save(
-        tiny.model("llama", chat, max_position_embeddings=160), chat, place / "HuggingFaceTB/SmolLM2-135M-Instruct"
+        tiny.model("llama", chat, max_position_embeddings=256), chat, place / "HuggingFaceTB/SmolLM2-135M-Instruct"
     )
     text = {language: sentences(language, "train")[:200] for language in ("en", "de")}
     train_tokenizer([*text["en"], *text["de"]], 500, "wordpiece").save_pretrained(place / "joint-tokenizer")
