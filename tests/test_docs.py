@@ -195,6 +195,7 @@ def test_the_messages_of_troubleshooting_are_those_of_the_code():
     assert [part for told in messages for part in told.split("…") if part.strip() and part.strip() not in code] == []
 
 
+@pytest.mark.slow
 def test_all_arrows_of_the_house_go_down():
     pytest.importorskip("grimp")
     house = script("house")
