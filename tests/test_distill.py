@@ -216,9 +216,7 @@ class TestPairs:
 
 
 class TestRecipe:
-    @pytest.mark.parametrize(
-        ("trains", "precision"), [("embeddings", "float32"), ("new-rows", "float32"), ("lora", "bfloat16")]
-    )
+    @pytest.mark.parametrize(("trains", "precision"), [("embeddings", "float32"), ("lora", "bfloat16")])
     @pytest.mark.slow
     def test_sentences_move_nearer_to_their_translations_vectors(self, tmp_path, parallel, trains, precision):
         source = bare_encoder(tmp_path)
@@ -511,14 +509,17 @@ class TestBothLanguages:
         assert share == pytest.approx(sizes[1] ** 0.7 / (sizes[0] ** 0.7 + sizes[1] ** 0.7), abs=0.01)
 
     def test_the_command_takes_a_file_of_pairs_for_each_language(self, recipe, parallel, monkeypatch, capsys):
-        given = ["--source", recipe.source, "--parallel", f"de={parallel}", "--parallel", f"yo={parallel}", "--dry-run"]
-        monkeypatch.setattr(sys, "argv", ["hf-xlt", "run", "sentence", *given, "--output", "out"])
+        other = parallel.with_name("other.tsv")
+        other.write_bytes(parallel.read_bytes())
+        given = ["--source", recipe.source, "--parallel", f"de={parallel}", "--parallel", f"yo={other}", "--dry-run"]
+        short = [word for setting in self.STAGES for word in ("--set", setting)]
+        monkeypatch.setattr(sys, "argv", ["hf-xlt", "run", "sentence", *given, *short, "--output", "out"])
         asked = []
         monkeypatch.setattr("hf_xlt.runs.plan_run", lambda loaded, **_: asked.append(loaded) or plan_run(loaded))
         with pytest.raises(SystemExit) as stop:
             cli.main()
         assert not stop.value.code, capsys.readouterr().err
-        assert asked[0].data.translations == {"de": str(parallel), "yo": str(parallel)}
+        assert asked[0].data.translations == {"de": str(parallel), "yo": str(other)}
 
     @pytest.mark.parametrize(
         ("settings", "key"),

@@ -57,7 +57,9 @@ def folder(tmp_path_factory):
     )
     chat = copy.deepcopy(tiny.tokenizer("en", "byte-level-bpe"))
     chat.chat_template = "{% for message in messages %}{{ bos_token }}{{ message['content'] }}{% endfor %}"
-    tiny.save(tiny.model("llama", chat), chat, place / "HuggingFaceTB/SmolLM2-135M-Instruct")
+    tiny.save(
+        tiny.model("llama", chat, max_position_embeddings=160), chat, place / "HuggingFaceTB/SmolLM2-135M-Instruct"
+    )
     text = {language: sentences(language, "train")[:300] for language in ("en", "de")}
     pairs = "".join(f"{source}\t{target}\n" for source, target in zip(text["en"], text["de"], strict=True))
     for name, content in {

@@ -25,8 +25,8 @@ API = {
     "checkpoints": ("Checkpoints and tokenizers", ("checkpoint", "tokenizers", "transport")),
     "initializers": ("Initializers", ("initializers",)),
     "evidence": ("Evidence and geometry", ("evidence", "geometry")),
-    "training": ("Recipes, text and training", ("recipes", "runs", "data", "merge")),
-    "evaluation": ("Evaluation and studies", ("evaluation", "report", "study")),
+    "training": ("Recipes, text and training", ("recipes", "runs", "data", "merge", "export")),
+    "evaluation": ("Evaluation and studies", ("evaluation", "report", "study", "mining")),
     "trelm": ("TreLM", ("trelm",)),
     "errors": ("Errors", ("errors",)),
 }
