@@ -95,7 +95,8 @@ def main(
     codes = languages.split(",")
     files = {code: prepared(data, code, work / f"pairs-{most_pairs or 'all'}", most_pairs) for code in codes}
     found = json.loads(json_path.read_text(encoding="utf-8")) if json_path and json_path.exists() else {}
-    found.setdefault("untouched", {}).setdefault("0", measured(source, source, data, codes))
+    if "untouched" not in found:
+        found["untouched"] = {"0": measured(source, source, data, codes)}
     for way in ways.split(";"):
         folder = work / f"{'-'.join(codes)}-{way}-{most_pairs or 'all'}-{seed}"
         if way in ("extend", "replace"):

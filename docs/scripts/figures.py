@@ -193,6 +193,29 @@ def distilled() -> str:
     return table(["rows", "P@1 to English, %", "P@1 from English, %"], rows)
 
 
+def sentence() -> str:
+    """A sentence encoder of English and German before and after training, by mteb's protocols."""
+    measured = results("sentence_de")
+    before, after = measured["untouched"]["0"], measured["extend"]["0"]
+    names = {
+        "tatoeba de": "Tatoeba, German, to / from English, %",
+        "sib pairs de": "SIB-200 sentences, German, to / from English, %",
+        "sib topics de": "SIB-200 topics, German, %",
+        "sts de": "STS-b test, German, Spearman",
+        "sib topics en": "SIB-200 topics, English, %",
+        "sts en": "STS-b test, English, Spearman",
+        "english cosine": "cosine of English vectors with those before",
+    }
+
+    def shown(figure: Any) -> str:
+        return f"{figure['to']:.1f} / {figure['from']:.1f}" if isinstance(figure, dict) else f"{figure:.4g}"
+
+    return table(
+        ["", "untouched", "both languages"],
+        [[name, shown(before[key]), shown(after[key])] for key, name in names.items()],
+    )
+
+
 def structure() -> str:
     """Small bilingual models by what each language has for itself: bits per byte, mean over seeds."""
     cells = results("study_en_de")["cells"]
@@ -242,6 +265,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "trelm": trelm,
     "token-distillation": token_distillation,
     "distilled": distilled,
+    "sentence": sentence,
     "structure": structure,
     "memory": memory,
     "training-speed": training_speed,
