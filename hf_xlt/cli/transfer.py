@@ -242,7 +242,7 @@ def explain(
 
 def _pairs(files: list[str] | None) -> dict[str, Any]:
     """Files of translation pairs as a recipe's values: each with a language code before it, or none of them."""
-    named = dict(match.groups() for file in files or () if (match := _OF_LANGUAGE.fullmatch(file)))
+    named = {match[1]: match[2] for file in files or () if (match := _OF_LANGUAGE.fullmatch(file))}
     if not named:
         return {"data.parallel": _named(files)}
     if len(named) < len(files or ()):
