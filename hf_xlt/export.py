@@ -5,7 +5,6 @@ With a static table a sentence is the mean of its tokens' vectors, each of which
 """
 
 import json
-import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from hf_xlt.checkpoint.kind import ENCODER, has_other_head, kind_of
 from hf_xlt.checkpoint.open import Checkpoint
 from hf_xlt.checkpoint.sentences import MEAN, SentenceModules
 from hf_xlt.errors import InputError
-from hf_xlt.evaluation.models import open_body
+from hf_xlt.evaluation.models import open_body, quiet
 from hf_xlt.evaluation.sentence_encoder import BodyEncoder, SentenceHead, sentence_encoder, sentence_head
 from hf_xlt.files.folders import atomic_folder
 from hf_xlt.hub.card import CARD, installed_versions, is_repo_id, public_command, public_name
@@ -325,16 +324,9 @@ def _check(difference: float, checkpoint: Checkpoint, told: str) -> None:
 def _quiet() -> Iterator[None]:
     """Say nothing of how libraries make and open their own models."""
     names = ("model2vec", "skeletoken", "sentence_transformers", "transformers", "torch.onnx", "onnxscript", "onnx_ir")
-    loggers = {logger: logger.level for logger in map(logging.getLogger, names)}
-    with warnings.catch_warnings():
+    with quiet(*names), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in loggers.items():
-                logger.setLevel(level)
+        yield
 
 
 @contextmanager

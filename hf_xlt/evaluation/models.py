@@ -166,9 +166,10 @@ def longest(model: PreTrainedModel, *tokenizers: PreTrainedTokenizerBase) -> int
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Say nothing of weights that a body has no use for, nor of how a library opens its own models."""
-    loggers = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "sentence_transformers"))}
+def quiet(*libraries: str) -> Iterator[None]:
+    """Log errors alone of some libraries, by default of those that open models: not of weights that a body lacks."""
+    names = libraries or ("transformers", "sentence_transformers")
+    loggers = {logger: logger.level for logger in map(logging.getLogger, names)}
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:

@@ -2,8 +2,7 @@
 
 import logging
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -21,12 +20,13 @@ from hf_xlt.errors import InputError, did_you_mean
 from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.harness.local_tasks import LANGUAGE_MODEL, NAMES, rows_of, write_task
 from hf_xlt.evaluation.harness.scores import HarnessScores, scored
-from hf_xlt.evaluation.models import LanguageModel
+from hf_xlt.evaluation.models import LanguageModel, quiet
 from hf_xlt.evaluation.tasks.language_modeling import LanguageModeling
 from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
 from hf_xlt.files.content import content_of
 
 HARNESS = "lm-eval"
+LOGGER = "lm_eval"  # which warns of models that are open already, and of settings of its own tasks
 INCLUDE = "include"
 """The role of a folder with tasks of the user's own."""
 
@@ -98,7 +98,7 @@ class LMEvalTask(TrainingFreeTask):
 
     def measure(self, model: ModelSpec, places: Mapping[str, str]) -> Outcome:
         self._check_model(model)
-        with TemporaryDirectory() as folder, _quiet():
+        with TemporaryDirectory() as folder, quiet(LOGGER):
             tasks = self._tasks(places, Path(folder))
             results = _run(self.name, _language_model(self.task, LanguageModel.open(model)), tasks)
         found = scored(self.name, results)
@@ -191,7 +191,7 @@ def _manager_of(task: str, include: str | None) -> Any:
         raise InputError(f"{include} is no folder", path=include, expected="one with YAML files of tasks")
     place = None if include is None else str(Path(include).expanduser())
     content = None if place is None else content_of(place)
-    with _quiet():
+    with quiet(LOGGER):
         if place is not None and task in (own := _manager(place, content, stock=False)).all_subtasks:
             return own
         every = _manager(place, content, stock=True)
@@ -211,18 +211,6 @@ def _seed() -> None:
     random.seed(0)
     np.random.seed(_FEWSHOT_SEED)  # noqa: NPY002
     torch.manual_seed(_FEWSHOT_SEED)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave the screen to what is ours: lm-eval warns of models that are open, and of settings of its own tasks."""
-    theirs = logging.getLogger("lm_eval")
-    level = theirs.level
-    theirs.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        theirs.setLevel(level)
 
 
 def _one_line(error: Exception) -> str:

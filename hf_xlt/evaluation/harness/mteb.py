@@ -19,6 +19,7 @@ from hf_xlt.evaluation.config import ModelSpec
 from hf_xlt.evaluation.harness.scores import HarnessScores
 from hf_xlt.evaluation.harness.sentence_data import ROLES, read_task
 from hf_xlt.evaluation.harness.sentence_scores import TYPES, Correlations, metric_for, scored
+from hf_xlt.evaluation.models import quiet
 from hf_xlt.evaluation.sentence_encoder import sentence_encoder
 from hf_xlt.evaluation.tasks.task import Outcome, TrainingFreeTask
 
@@ -200,15 +201,9 @@ class MTEBTask(TrainingFreeTask):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave the screen to what is ours: mteb tells how each task goes, and warns of what it calls itself."""
-    theirs = logging.getLogger("mteb")
-    level = theirs.level
-    theirs.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"mteb\.")
-            yield
-    finally:
-        theirs.setLevel(level)
+    with quiet(HARNESS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"mteb\.")
+        yield
 
 
 def _one_line(error: Exception) -> str:

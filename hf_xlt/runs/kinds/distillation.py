@@ -260,10 +260,10 @@ def sentence_text(inputs: Inputs, packed: Text, cache: Path) -> SentenceText:
     tokenizer, recipe = packed.tokenizer, inputs.recipe
     head = sentence_head(inputs.source, tokenizer)
     length = min(packed.length, head.declared.max_seq_length or packed.length)
-    learned = Learned(inputs, tokenizer, length, head, cache)
+    teacher = TeacherRows(inputs, tokenizer, length, head, cache)
     targets, validation = {}, {}
     for language, (training, held_out) in inputs.sentence_pairs.items():
-        both = learned.rows([*training, *held_out])
+        both = teacher.rows([*training, *held_out])
         targets[language] = both.select(range(len(training)))
         vectors = np.stack(list(both.select(range(len(training), len(both)))["teacher"]))
         sources, sentences = zip(*held_out, strict=True)
@@ -287,8 +287,8 @@ def sentence_text(inputs: Inputs, packed: Text, cache: Path) -> SentenceText:
             tokens=fmean(map(len, ids)), text_bytes=fmean(len(target.encode()) + 1 for target in trained)
         ),
         targets=targets,
-        entries=learned.rows(entries) if entries else None,
-        sources=learned.rows([(sentence, sentence) for sentence in replayed]) if replayed else None,
+        entries=teacher.rows(entries) if entries else None,
+        sources=teacher.rows([(sentence, sentence) for sentence in replayed]) if replayed else None,
         validation=validation,
         head=head,
         alpha=recipe.data.alpha,
@@ -307,7 +307,7 @@ def source_sentences(inputs: Inputs) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Learned:
+class TeacherRows:
     """Sentences as they are learned, and the vectors that they should get, in files of `cache`."""
 
     inputs: Inputs
