@@ -26,6 +26,7 @@ from hf_xlt.recipes.recipe import recipe_from
 from hf_xlt.recipes.settings import SettingError
 from hf_xlt.report.comparison import curves_of
 from hf_xlt.runs import Results, check_recipe, plan_run, run_recipe
+from hf_xlt.runs.contents import with_commits
 from hf_xlt.runs.inputs import Inputs
 from hf_xlt.runs.kinds.distillation import Distillation, SentenceText, sentence_text, source_sentences
 from hf_xlt.runs.results import FROM_SCRATCH, RANDOM_ROWS, RESIZED_ROWS, SOURCE_TOKENIZER
@@ -209,6 +210,14 @@ class TestPairs:
         sides = TargetSide.of([str(parallel), str(other)])
         assert list(sides.lines()) == [*(target for _, target in PAIRS), "eine Katze"]
         assert [part.name for part in sides.parts] == [str(parallel), str(other)]
+
+    def test_a_table_with_named_columns_is_no_dataset_of_the_hub(self, tmp_path, caplog):
+        table = tmp_path / "mined.tsv"
+        table.write_text("source\ttarget\tmargin\na cat\teine Katze\t1.2\n", encoding="utf-8")
+        place = f"{table}:source,target"
+        named = Recipe(name="x", data=Data(corpus=(place,), translations={"de": place}))
+        assert with_commits(named) == named
+        assert not caplog.text
 
     def test_a_target_side_that_is_not_there_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="none.tsv is not a file; expected translation pairs"):

@@ -54,7 +54,7 @@ def flat(data: Any, where: str = "") -> dict[str, Any]:
 
 def pinned_corpus(name: str) -> str:
     """The name of a corpus, with its commit if it is on the Hub."""
-    return name if Path(name).expanduser().exists() else Corpus(name).pinned().name
+    return name if file_of(name).exists() else Corpus(name).pinned().name
 
 
 def each(change: Callable[[str], str], given: Any) -> Any:
