@@ -141,8 +141,8 @@ def clp_demo() -> str:
     """CLP in the demonstration: the mean over seeds and, where there are several, the standard deviation."""
     rows = []
     for row in results("demo")["summaries"]:
-        saved = row["saved"].get("random rows")
-        value = f"{row['bits_per_byte']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
+        saved = row["steps_saved"].get("random rows")
+        value = f"{row['bits_per_byte']:.3f}" + (f" ± {row['spread']:.3f}" if row["seeds"] > 1 else "")
         rows.append([row["method"], value, NONE if saved is None else f"{saved:.0%}"])
     return table(["rows", "bits per byte", "steps saved against random rows"], rows)
 
